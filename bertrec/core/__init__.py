@@ -1,0 +1,1 @@
+"""What every other package stands on: errors, atomic files, configuration and ragged arrays."""

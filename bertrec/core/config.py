@@ -1,0 +1,83 @@
+"""One configuration form for all components: pydantic models that forbid unknown keys and have flat dotted names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import pydantic
+
+from bertrec.core.errors import ConfigError, unknown_name
+
+
+class Config(pydantic.BaseModel):
+    """Base of every configuration: immutable, unknown keys forbidden, round-trips through plain and flat dicts."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested plain values, fit for JSON and YAML."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from nested plain values.
+
+        Raises:
+            ConfigError: an unknown key (with the nearest right one) or a value outside its range.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except pydantic.ValidationError as error:
+            raise ConfigError(_first_problem(cls, error)) from error
+
+    def to_flat(self) -> dict[str, Any]:
+        """Return ``{"encoder.max_length": 64, …}``, the names that ``--set``, YAML files and tuning share."""
+        return _flatten(self.to_dict())
+
+    def updated(self, flat: Mapping[str, Any]) -> Self:
+        """Return a copy with the flat dotted names in ``flat`` replaced.
+
+        Raises:
+            ConfigError: a name that is not a setting (with the nearest right one) or a value outside its range.
+        """
+        known = self.to_flat()
+        values = self.to_dict()
+        for name, value in flat.items():
+            if name not in known:
+                raise ConfigError(unknown_name("setting", name, known))
+            *path, last = name.split(".")
+            inner = values
+            for key in path:
+                inner = inner[key]
+            inner[last] = value
+        return type(self).from_dict(values)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _first_problem(cls: type[Config], error: pydantic.ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        return unknown_name("setting", name, _names(cls))
+    return f"setting '{name}': {problem['msg']} (got {problem['input']!r})"
+
+
+def _names(cls: type[pydantic.BaseModel], prefix: str = "") -> list[str]:
+    names: list[str] = []
+    for key, field in cls.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
+            names += _names(kind, f"{prefix}{key}.")
+        else:
+            names.append(f"{prefix}{key}")
+    return names

@@ -1,0 +1,107 @@
+"""Files that are either whole or absent: written under a temporary name beside the target, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bertrec.core.errors import BertrecError, ModelError
+
+_CHUNK = 1 << 20
+
+
+def _temporary_beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+
+
+@contextmanager
+def _disk_errors_named(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and error.filename != str(target):
+            raise
+        raise BertrecError(f"cannot write {target}: {error.strerror or error}; what was there before is unchanged") from error
+
+
+@contextmanager
+def atomic_file(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target`` that replaces it only when the block ends without an error.
+
+    Raises:
+        BertrecError: the disk is full or the folder cannot be written; the former file is left as it was.
+    """
+    target = Path(target)
+    temporary = _temporary_beside(target)
+    with _disk_errors_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``target`` that replaces it, whole, when the block ends without an error."""
+    target = Path(target)
+    temporary, former = _temporary_beside(target), _temporary_beside(target)
+    with _disk_errors_named(target):
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            if target.exists():
+                os.replace(target, former)
+            os.replace(temporary, target)
+        except BaseException:
+            if former.exists() and not target.exists():
+                os.replace(former, target)
+            raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(former, ignore_errors=True)
+
+
+def write_json(target: str | Path, value: Any) -> None:
+    """Write ``value`` as UTF-8 JSON, atomically. Numbers that are not finite are an error, not ``NaN``."""
+    with atomic_file(target) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file of ours.
+
+    Raises:
+        ModelError: the file is absent or damaged; the text names it.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path} is missing") from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ModelError(f"{path} is damaged: {error}") from error
+
+
+def sha256_file(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_text(*parts: str) -> str:
+    """Return the SHA-256 of several texts, each closed by a NUL so that their borders count."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
+    return digest.hexdigest()

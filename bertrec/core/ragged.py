@@ -1,0 +1,100 @@
+"""Ragged integer rows as two arrays, the form in which histories, targets and seen items travel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """``n`` rows of int64 of any length: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+
+    Attributes:
+        values: ``[total]`` int64.
+        offsets: ``[n + 1]`` int64, not decreasing, from 0 to ``total``.
+    """
+
+    values: IntArray
+    offsets: IntArray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", np.ascontiguousarray(self.values, dtype=np.int64))
+        object.__setattr__(self, "offsets", np.ascontiguousarray(self.offsets, dtype=np.int64))
+        if self.offsets.ndim != 1 or not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != len(self.values):
+            raise ValueError("offsets must run from 0 to the number of values")
+        if np.any(np.diff(self.offsets) < 0):
+            raise ValueError("offsets must not decrease")
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Sequence[int] | IntArray]) -> Ragged:
+        """Build from any iterable of rows."""
+        arrays = [np.asarray(row, dtype=np.int64) for row in rows]
+        return cls.from_lengths(
+            np.concatenate(arrays) if arrays else np.zeros(0, np.int64), np.array([len(a) for a in arrays], dtype=np.int64)
+        )
+
+    @classmethod
+    def from_lengths(cls, values: IntArray, lengths: IntArray) -> Ragged:
+        """Build from values in row order and the length of each row, ``[n]``."""
+        return cls(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> IntArray:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    def __iter__(self) -> Iterator[IntArray]:
+        return (self[row] for row in range(len(self)))
+
+    @property
+    def lengths(self) -> IntArray:
+        """Length of each row, ``[n]``."""
+        return np.diff(self.offsets)
+
+    @property
+    def rows(self) -> IntArray:
+        """The row number of each value, ``[total]``."""
+        return np.repeat(np.arange(len(self), dtype=np.int64), self.lengths)
+
+    def take(self, rows: IntArray | Sequence[int]) -> Ragged:
+        """Return the rows numbered ``rows``, in that order, copied without a loop over them."""
+        picked = np.asarray(rows, dtype=np.int64)
+        lengths = self.lengths[picked]
+        out = Ragged.from_lengths(np.zeros(int(lengths.sum()), np.int64), lengths)
+        within = np.arange(len(out.values)) - np.repeat(out.offsets[:-1], lengths)
+        return Ragged(self.values[np.repeat(self.offsets[:-1][picked], lengths) + within], out.offsets)
+
+    def slice(self, start: int, stop: int) -> Ragged:
+        """Return rows ``start`` to ``stop`` as views, without a copy of the values."""
+        offsets = self.offsets[start : stop + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+    def last(self, count: int) -> Ragged:
+        """Return each row cut to its last ``count`` values (the newest of a history)."""
+        keep = np.minimum(self.lengths, count)
+        out = Ragged.from_lengths(np.zeros(int(keep.sum()), np.int64), keep)
+        within = np.arange(len(out.values)) - np.repeat(out.offsets[:-1], keep)
+        return Ragged(self.values[np.repeat(self.offsets[1:] - keep, keep) + within], out.offsets)
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Ragged:
+        """Return the rows with only the values where ``keep`` (``[total]``) holds; rows may become empty."""
+        lengths = np.bincount(self.rows[keep], minlength=len(self))
+        return Ragged.from_lengths(self.values[keep], lengths.astype(np.int64))
+
+    def padded(self, width: int | None = None, *, left: bool = False) -> IntArray:
+        """Return ``[n, width]``, rows cut to their last ``width`` values, padded with 0 on the right (or left)."""
+        width = int(self.lengths.max(initial=1)) if width is None else width
+        short = self.last(width)
+        out = np.zeros((len(short), width), dtype=np.int64)
+        column = np.arange(len(short.values)) - np.repeat(short.offsets[:-1], short.lengths)
+        if left:
+            column = column + np.repeat(width - short.lengths, short.lengths)
+        out[short.rows, column] = short.values
+        return out
