@@ -1,0 +1,1 @@
+"""Text to vectors: Hugging Face encoders, pooling, tuning depth, embedding cache and whitening."""

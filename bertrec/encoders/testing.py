@@ -1,0 +1,69 @@
+"""Encoders small enough for tests: made from a configuration, with random weights and a vocabulary of given texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def tiny_tokenizer(texts: Iterable[str], *, max_length: int = 64) -> Any:
+    """Return a lower-casing word-level tokenizer whose words are those of ``texts``; ``[PAD]`` is 0, ``[UNK]`` 1, ``[CLS]`` 2, ``[SEP]`` 3."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = dict.fromkeys(word for text in texts for word in re.findall(r"\w+|[^\w\s]+", text.lower()))
+    vocabulary = {word: number for number, word in enumerate([*_SPECIAL, *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=max_length,
+    )
+
+
+def tiny_bert(folder: str | Path, texts: Iterable[str], hidden: int = 32, layers: int = 2) -> str:
+    """Save a BERT with random weights (seed 0) and a word-level tokenizer made from ``texts`` to ``folder``.
+
+    Args:
+        folder: where to write; made if absent.
+        texts: every word of them gets a token, all other words are ``[UNK]``.
+        hidden: width of the vectors; a multiple of 2 (two attention heads).
+        layers: number of transformer layers.
+
+    Returns:
+        The folder, to be used as ``EncoderConfig.name``.
+    """
+    import torch
+    from transformers import BertConfig, BertModel
+
+    tokenizer = tiny_tokenizer(texts)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=2 * hidden,
+        max_position_embeddings=64,
+        # Larger than BERT's 0.02: texts must differ clearly after two random layers.
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = BertModel(config)
+    folder = Path(folder)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
