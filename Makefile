@@ -1,0 +1,57 @@
+# `make demo` and `make test` are all a fresh clone needs: both build .venv first.
+# PYTHON=/path/to/python chooses the interpreter; otherwise the first fitting one below is taken.
+
+CANDIDATES := python3.11 python3.12 python3.13 python3 python
+BIN := .venv/bin
+STAMP := .venv/.installed
+EXTRAS := cpu,tuning,report,dev
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint type format clean
+
+help:  ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP)  ## Create .venv with the pinned versions of constraints.txt
+
+demo: $(STAMP)  ## Train, measure, index and recommend on ml-100k
+	@$(BIN)/bertrec demo
+
+test: lint type  ## Run every check: ruff, mypy, pytest with branch coverage
+	$(BIN)/pytest --cov --cov-report=term
+
+lint: $(STAMP)  ## Check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(STAMP)  ## Check types
+	$(BIN)/mypy
+
+format: $(STAMP)  ## Mend style and formatting where that can be done by a program
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove .venv and every cache
+	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# The interpreter must be 3.11 or newer and able to make an environment (Debian splits that off into python3-venv).
+# RecBole's ray pin has no wheel for 3.12 and newer: there its wheel is installed alone, for the data that it carries.
+$(STAMP): pyproject.toml constraints.txt
+	@python=; for name in $(if $(PYTHON),'$(PYTHON)',$(CANDIDATES)); do \
+	  if "$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$name; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo "make: no Python 3.11 or newer that has the venv module was found (tried: $(or $(PYTHON),$(CANDIDATES)))." >&2; \
+	  echo "make: install one (Debian, Ubuntu: apt install python3 python3-venv; macOS: brew install python@3.13)" >&2; \
+	  echo "make: or name yours: make $(or $(MAKECMDGOALS),venv) PYTHON=/path/to/python3" >&2; \
+	  exit 1; \
+	fi; \
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || "$$python" -m venv --clear .venv
+	@echo "Installing bertrec and what it needs into .venv; the first time this takes a few minutes"
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
+	  $(PIP) --editable '.[$(EXTRAS),recbole]'; \
+	else \
+	  $(PIP) --editable '.[$(EXTRAS)]' && $(PIP) --no-deps recbole==1.2.1; \
+	fi
+	@touch $@
