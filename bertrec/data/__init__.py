@@ -1,0 +1,1 @@
+"""Catalogues, interactions, impressions, readers (one file a format), filters and splits."""

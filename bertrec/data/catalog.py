@@ -1,0 +1,245 @@
+"""Items (and users) as ids and text fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bertrec.core.errors import DataError, ModelError, unknown_name
+from bertrec.core.files import atomic_file, read_json, sha256_text, write_json
+from bertrec.data.frames import id_column, is_text_like, require_columns, text_column, to_arrow
+from bertrec.data.ids import IdMap
+from bertrec.data.templates import check_template, cut_words, render
+
+OnEmpty = Literal["keep", "drop", "error"]
+_TITLES = ("title", "movie_title", "name")
+
+
+@dataclass(frozen=True, eq=False)
+class TextCatalog:
+    """Ids with text fields; :class:`ItemCatalog` and :class:`UserCatalog` differ in their names only.
+
+    Attributes:
+        ids: ``ids.ids[i]`` belongs to row ``i``, whose inner id is ``i + 1``.
+        fields: text columns in template order, each ``[n]``; ``""`` where empty.
+        template: such as ``"{title}. {genres}"``; ``None`` joins the non-empty fields with one space.
+        notes: what was merged, dropped or left out, one line each; no part of the hash.
+    """
+
+    ids: IdMap
+    fields: dict[str, list[str]]
+    template: str | None = None
+    notes: tuple[str, ...] = field(default=(), repr=False)
+    kind: ClassVar[str] = "item"
+
+    def __post_init__(self) -> None:
+        for name, column in self.fields.items():
+            if len(column) != len(self.ids):
+                raise DataError(f"text field '{name}' has {len(column)} rows for {len(self.ids)} {self.kind}s")
+        check_template(self.template, list(self.fields))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The text of each row, ``[n]``."""
+        return render(self.fields, len(self), self.template)
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """The first field of each row, or its id where that is empty, ``[n]``."""
+        first = next(iter(self.fields.values()), [""] * len(self))
+        return [title or str(external) for title, external in zip(first, self.ids.ids, strict=True)]
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over ids (with their types) and texts."""
+        return sha256_text(*(f"{type(external).__name__}:{external}" for external in self.ids.ids), *self.texts)
+
+    def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Self:
+        """Return a catalogue of the rows numbered ``rows`` (from 0), in that order."""
+        picked = np.asarray(rows, dtype=np.int64).tolist()
+        fields = {name: [column[row] for row in picked] for name, column in self.fields.items()}
+        return replace(self, ids=IdMap(self.ids.ids[row] for row in picked), fields=fields)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``items.parquet`` and ``items.json`` (or ``users.*``) into a folder."""
+        folder = Path(folder)
+        columns, layout = _id_columns(self.ids)
+        table = pa.table({**columns, **{f"text:{name}": pa.array(column, pa.string()) for name, column in self.fields.items()}})
+        with atomic_file(folder / f"{self.kind}s.parquet") as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+        about = {"ids": layout, "fields": list(self.fields), "template": self.template, "notes": list(self.notes)}
+        write_json(folder / f"{self.kind}s.json", {"format": 1, **about, "content_hash": self.content_hash})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ModelError: a file is missing or damaged, or the two do not belong together.
+        """
+        path = Path(folder) / f"{cls.kind}s.parquet"
+        about = read_json(Path(folder) / f"{cls.kind}s.json")
+        try:
+            table = pq.read_table(path)
+            fields = {name: table[f"text:{name}"].to_pylist() for name in about["fields"]}
+            ids = IdMap(_read_ids(table, about["ids"]))
+            catalog = cls(ids, fields, about["template"], tuple(about["notes"]))
+        except FileNotFoundError as error:
+            raise ModelError(f"{path} is missing") from error
+        except (OSError, pa.ArrowException, KeyError, TypeError, DataError) as error:
+            raise ModelError(f"{path} is damaged: {error}") from error
+        if catalog.content_hash != about["content_hash"]:
+            raise ModelError(f"{path} does not belong to the {cls.kind}s.json beside it: their hashes differ")
+        return catalog
+
+    @classmethod
+    def _build(
+        cls,
+        frame: Any,
+        id_name: str,
+        *,
+        text_fields: Sequence[str] | None,
+        max_words: int | None,
+        template: str | None,
+        on_empty: OnEmpty,
+        source: str,
+    ) -> Self:
+        table = to_arrow(frame, source, needed=[id_name, *(text_fields or ())])
+        require_columns(table, [id_name], source)
+        names = _chosen_fields(table, id_name, text_fields, source)
+        external = id_column(table, id_name, source)
+        fields = {name: [cut_words(text, max_words) for text in text_column(table, name)] for name in names}
+        ids, inner = IdMap.from_column(external)
+        notes = []
+        if len(ids) < len(inner):
+            notes.append(f"{source}: {_check_repeated(external, inner, fields, cls.kind, source)}")
+            first = np.unique(inner, return_index=True)[1]
+            fields = {name: [column[row] for row in first] for name, column in fields.items()}
+        return cls(ids, fields, template, tuple(notes))._without_empty(on_empty, source)
+
+    def _without_empty(self, on_empty: OnEmpty, source: str) -> Self:
+        if on_empty not in ("keep", "drop", "error"):
+            raise DataError(unknown_name("policy for empty texts", on_empty, ["keep", "drop", "error"]))
+        empty = [row for row, text in enumerate(self.texts) if not text]
+        if not empty:
+            return self
+        if on_empty == "error":
+            raise DataError(
+                f"{source}: {len(empty)} {self.kind}s have no text, the first is {self.ids.ids[empty[0]]!r}: fill it in or drop it"
+            )
+        count = f"{source}: {len(empty)} of {len(self)} {self.kind}s have no text"
+        if on_empty == "keep":
+            return replace(self, notes=(*self.notes, f"{count} (kept)"))
+        kept = self.take(np.flatnonzero([bool(text) for text in self.texts]))
+        if not len(kept):
+            raise DataError(f"{source}: no {self.kind} has any text: nothing is left after dropping those without")
+        return replace(kept, notes=(*self.notes, f"{count} (dropped)"))
+
+
+@dataclass(frozen=True, eq=False)
+class ItemCatalog(TextCatalog):
+    """The items that can be recommended, with what they say."""
+
+    kind: ClassVar[str] = "item"
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        item_id: str = "item_id",
+        text_fields: Sequence[str] | None = None,
+        max_words: int | None = 64,
+        template: str | None = None,
+        on_empty: OnEmpty = "keep",
+        source: str = "the item table",
+    ) -> Self:
+        """Build from a pandas, polars or PyArrow table.
+
+        Args:
+            frame: one row an item.
+            item_id: the column of ids (text or whole numbers).
+            text_fields: columns to use as text; by default every text column but the id, ``title`` first.
+            max_words: each field is cut to so many words; ``None`` for no cut.
+            template: how fields are joined, see :class:`TextCatalog`.
+            on_empty: what to do with items that have no text at all.
+            source: what error messages call the table.
+
+        Raises:
+            DataError: a column is missing, an id is missing, or an id occurs twice with different texts.
+        """
+        return cls._build(frame, item_id, text_fields=text_fields, max_words=max_words, template=template, on_empty=on_empty, source=source)
+
+
+@dataclass(frozen=True, eq=False)
+class UserCatalog(TextCatalog):
+    """Users with profile text; optional everywhere."""
+
+    kind: ClassVar[str] = "user"
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        user_id: str = "user_id",
+        text_fields: Sequence[str] | None = None,
+        max_words: int | None = 64,
+        template: str | None = None,
+        on_empty: OnEmpty = "keep",
+        source: str = "the user table",
+    ) -> Self:
+        """Build from a table with one row a user; see :meth:`ItemCatalog.from_frame`."""
+        return cls._build(frame, user_id, text_fields=text_fields, max_words=max_words, template=template, on_empty=on_empty, source=source)
+
+
+def _chosen_fields(table: pa.Table, id_name: str, text_fields: Sequence[str] | None, source: str) -> list[str]:
+    others = [name for name in table.column_names if name != id_name]
+    if text_fields is not None:
+        for name in text_fields:
+            if name not in others:
+                raise DataError(f"{source}: {unknown_name('text field', name, others)}")
+        return list(dict.fromkeys(text_fields))
+    names = [name for name in others if is_text_like(table[name].type)]
+    return [name for name in _TITLES if name in names] + [name for name in names if name not in _TITLES]
+
+
+def _check_repeated(external: pa.Array, inner: npt.NDArray[np.int64], fields: dict[str, list[str]], kind: str, source: str) -> str:
+    """Say how many rows repeat an id with the same text; raise where the text differs."""
+    first = np.unique(inner, return_index=True)[1][inner - 1]
+    repeated = np.flatnonzero(first != np.arange(len(inner)))
+    for row in repeated:
+        for name, column in fields.items():
+            if column[row] != column[first[row]]:
+                raise DataError(
+                    f"{source}: rows {first[row] + 1} and {row + 1} have the same {kind} id {external[int(row)].as_py()!r} "
+                    f"but different '{name}': keep one of them"
+                )
+    return f"{len(repeated)} rows repeat the id and the text of another (merged)"
+
+
+def _id_columns(ids: IdMap) -> tuple[dict[str, pa.Array], str]:
+    """Return the ids as columns and the name of their layout: one column where all are of one type."""
+    integers = [isinstance(external, int) for external in ids.ids]
+    if all(integers) and all(-(2**63) <= external < 2**63 for external in ids.ids if isinstance(external, int)):
+        return {"id": pa.array(ids.ids, pa.int64())}, "integers"
+    texts = pa.array([str(external) for external in ids.ids], pa.string())
+    return ({"id": texts, "id_is_integer": pa.array(integers)}, "mixed") if any(integers) else ({"id": texts}, "texts")
+
+
+def _read_ids(table: pa.Table, layout: str) -> list[str | int]:
+    ids: list[str | int] = table["id"].to_pylist()
+    if layout != "mixed":
+        return ids
+    return [int(external) if integer else external for external, integer in zip(ids, table["id_is_integer"].to_pylist(), strict=True)]

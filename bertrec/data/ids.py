@@ -1,0 +1,133 @@
+"""External ids (any ``str`` or ``int``) to contiguous inner ids from 1; 0 is padding or unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bertrec.core.errors import DataError
+
+IntArray = npt.NDArray[np.int64]
+# Below this many look-ups a cached dict beats building Arrow's hash table anew.
+_FEW = 10_000
+
+
+class IdMap:
+    """The two-way map between external and inner ids: ``ids[i]`` is the external id of inner id ``i + 1``.
+
+    ``7`` and ``"7"`` are two different ids.
+
+    Raises:
+        DataError: an id that is neither ``str`` nor ``int``, or one that occurs twice.
+    """
+
+    def __init__(self, ids: Iterable[str | int]) -> None:
+        self.ids: list[str | int] = [_plain(value) for value in ids]
+        if len(self._inner) != len(self.ids):
+            repeated = next(value for row, value in enumerate(self.ids) if self._inner[value] != row + 1)
+            raise DataError(f"id {repeated!r} occurs more than once: ids must be distinct")
+
+    @classmethod
+    def from_column(cls, column: pa.Array | pa.ChunkedArray) -> tuple[IdMap, IntArray]:
+        """Number the distinct values of a text or integer column in the order in which they first occur.
+
+        Returns:
+            The map and the inner id of each row, ``[n]``.
+        """
+        encoded = flat_array(column).dictionary_encode()
+        return cls(encoded.dictionary.to_pylist()), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64) + 1
+
+    @cached_property
+    def _inner(self) -> dict[str | int, int]:
+        return {value: row + 1 for row, value in enumerate(self.ids)}
+
+    @cached_property
+    def _values(self) -> pa.Array | None:
+        return _uniform(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, external: object) -> bool:
+        return external in self._inner
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IdMap) and self.ids == other.ids and list(map(type, self.ids)) == list(map(type, other.ids))
+
+    __hash__ = None  # type: ignore[assignment]  # equal by value, and the list of ids can be long
+
+    def __repr__(self) -> str:
+        return f"IdMap({len(self)} ids)"
+
+    def encode(self, external: Sequence[str | int] | npt.NDArray[Any] | pa.Array | pa.ChunkedArray) -> IntArray:
+        """Return the inner id of each external id, ``[n]`` int64, 0 where it is unknown."""
+        if len(external) >= _FEW and self._values is not None:
+            column = flat_array(external) if isinstance(external, pa.Array | pa.ChunkedArray) else _uniform(external)
+            if column is not None:
+                return _look_up(column, self._values)
+        rows = external.to_pylist() if isinstance(external, pa.Array | pa.ChunkedArray) else external
+        return np.fromiter((self._inner.get(value, 0) for value in rows), dtype=np.int64, count=len(external))
+
+    def decode(self, inner: Iterable[int] | IntArray) -> list[str | int]:
+        """Return the external ids of inner ids.
+
+        Raises:
+            DataError: an inner id outside 1 to ``len(self)`` (0 stands for no item).
+        """
+        rows = np.asarray(inner, dtype=np.int64).tolist()
+        if rows and not (min(rows) >= 1 and max(rows) <= len(self.ids)):
+            raise DataError(f"inner ids run from 1 to {len(self.ids)}, got {min(rows)} to {max(rows)}")
+        return [self.ids[row - 1] for row in rows]
+
+    def from_text(self, texts: Iterable[str]) -> list[str | int]:
+        """Return ids typed by hand as this map holds them: ``"7"`` becomes ``7`` where only the number is known."""
+        return [text if text in self._inner else _number(text) if _number(text) in self._inner else text for text in texts]
+
+
+def flat_array(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array of plain (not dictionary-encoded) values."""
+    flat = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(flat, pa.ChunkedArray):  # an empty or oversized chunked array stays chunked
+        flat = pa.concat_arrays(flat.chunks) if flat.num_chunks else pa.array([], type=flat.type)
+    return flat.dictionary_decode() if pa.types.is_dictionary(flat.type) else flat
+
+
+def _plain(value: Any) -> str | int:
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    raise DataError(f"an id must be text or a whole number, got {value!r} ({type(value).__name__})")
+
+
+def _number(text: str) -> str | int:
+    return int(text) if text.lstrip("-").isdecimal() else text
+
+
+def _uniform(values: Any) -> pa.Array | None:
+    """Return the values as an Arrow array of all text or all int64, else None."""
+    try:
+        array = pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
+        return None
+    return array if _is_text(array.type) or pa.types.is_integer(array.type) else None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _look_up(column: pa.Array, known: pa.Array) -> IntArray:
+    if _is_text(column.type) != _is_text(known.type):
+        return np.zeros(len(column), np.int64)
+    common = pa.large_string() if _is_text(known.type) else pa.int64()
+    if column.type == pa.uint64():  # values above the int64 range cannot be known
+        column = pc.if_else(pc.greater(column, pa.scalar(2**63 - 1, pa.uint64())), None, column)
+    found = pc.index_in(column.cast(common), value_set=known.cast(common), skip_nulls=True)
+    return found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1

@@ -1,0 +1,210 @@
+"""Who met which item when, as arrays with offsets."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from bertrec.core.errors import DataError
+from bertrec.core.files import sha256_text
+from bertrec.core.ragged import Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.frames import id_column, number_column, require_columns, text_column, to_arrow
+from bertrec.data.ids import IdMap
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+# Names of a `split` column's values, as the codes that `Interactions.part` holds.
+PARTS = {"train": 0, "training": 0, "valid": 1, "validation": 1, "dev": 1, "val": 1, "test": 2}
+_ALIGNED = ("timestamp", "rating", "label", "weight", "part")
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """The interactions of all users, oldest first within a user; ties in time keep the order of the file.
+
+    Attributes:
+        catalog: the items; their inner ids stand in ``sequences``.
+        users: row ``r`` of ``sequences`` is user inner id ``r + 1``; a row may be empty (as in a part of a split).
+        sequences: inner item ids.
+        timestamp: ``[total]`` float64, seconds since 1970 or positions; ``None`` where only the order is known.
+        rating, label, weight: ``[total]`` float32 or ``None``.
+        text: ``[total]`` texts of reviews or ``None``.
+        part: ``[total]`` int8, 0 train, 1 validation, 2 test, from a ``split`` column; used only when asked for.
+        timestamp_is_position: the timestamps of every user are 0, 1, 2, …: no common clock.
+        filters: what was applied, in order; part of every split's manifest.
+        notes: what was dropped and how much of it, one line each.
+    """
+
+    catalog: ItemCatalog
+    users: IdMap
+    sequences: Ragged
+    timestamp: npt.NDArray[np.float64] | None = None
+    rating: FloatArray | None = None
+    label: FloatArray | None = None
+    weight: FloatArray | None = None
+    text: list[str] | None = None
+    part: npt.NDArray[np.int8] | None = None
+    timestamp_is_position: bool = False
+    filters: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.users) != len(self.sequences):
+            raise DataError(f"{len(self.sequences)} sequences for {len(self.users)} users")
+        for name in (*_ALIGNED, "text"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self):
+                raise DataError(f"'{name}' has {len(column)} values for {len(self)} interactions")
+        values = self.sequences.values
+        if len(values) and not (values.min() >= 1 and values.max() <= len(self.catalog)):
+            raise DataError(f"sequences hold inner item ids from 1 to {len(self.catalog)}, got {values.min()} to {values.max()}")
+
+    def __len__(self) -> int:
+        """Return the number of interactions (not of users)."""
+        return len(self.sequences.values)
+
+    @cached_property
+    def item_counts(self) -> IntArray:
+        """How often each inner item id occurs, ``[n_items + 1]``; ``[0]`` is 0."""
+        return np.bincount(self.sequences.values, minlength=len(self.catalog) + 1).astype(np.int64)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over catalogue, users, sequences, times and values."""
+        digest = hashlib.sha256()
+        digest.update(self.catalog.content_hash.encode())
+        digest.update(sha256_text(*(f"{type(user).__name__}:{user}" for user in self.users.ids)).encode())
+        for array in (self.sequences.values, self.sequences.offsets, *(getattr(self, name) for name in _ALIGNED)):
+            digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes() + b"|")
+        return digest.hexdigest()
+
+    def where(self, keep: BoolArray) -> Interactions:
+        """Return the interactions where ``keep`` (``[total]``) holds; all users stay, some with an empty row."""
+        columns = {name: None if (column := getattr(self, name)) is None else column[keep] for name in _ALIGNED}
+        text = None if self.text is None else [self.text[row] for row in np.flatnonzero(keep)]
+        return replace(self, sequences=self.sequences.where(keep), text=text, **columns)
+
+    def without_empty_users(self) -> Interactions:
+        """Return the same interactions without the users who have none; the others are numbered anew."""
+        rows = np.flatnonzero(self.sequences.lengths)
+        if len(rows) == len(self.users):
+            return self
+        users = IdMap(self.users.ids[row] for row in rows)
+        return replace(self, users=users, sequences=self.sequences.take(rows))
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        catalog: ItemCatalog,
+        *,
+        user_id: str = "user_id",
+        item_id: str = "item_id",
+        timestamp: str = "timestamp",
+        rating: str = "rating",
+        label: str = "label",
+        weight: str = "weight",
+        text: str = "text",
+        split: str = "split",
+        users: IdMap | None = None,
+        source: str = "the interaction table",
+    ) -> Interactions:
+        """Build from a pandas, polars or PyArrow table with one row an interaction, in any order.
+
+        Without a timestamp column the order of the rows counts. Interactions of items that the catalogue lacks are dropped and
+        counted in ``notes``. Columns not named are ignored.
+
+        Args:
+            frame: the table; ``user_id`` and ``item_id`` are needed, the other columns are used where they are there.
+            catalog: the items.
+            user_id, item_id, timestamp, rating, label, weight, text, split: names of the columns.
+            users: number the users as this map does, instead of in order of appearance; it must know them all.
+            source: what error messages call the table.
+
+        Raises:
+            DataError: a missing column, id or time, or more than half of the interactions of unknown items.
+        """
+        optional = {"timestamp": timestamp, "rating": rating, "label": label, "weight": weight, "text": text, "split": split}
+        renamed = [column for role, column in optional.items() if column != role]
+        table = to_arrow(frame, source, needed=[user_id, item_id])
+        require_columns(table, [user_id, item_id, *renamed], source)
+        names = {role: column for role, column in optional.items() if column in table.column_names}
+        return _from_table(table, catalog, user_id, item_id, names, users, source)
+
+
+def _from_table(
+    table: pa.Table, catalog: ItemCatalog, user_id: str, item_id: str, names: dict[str, str], users: IdMap | None, source: str
+) -> Interactions:
+    items, notes = _known_items(id_column(table, item_id, source), catalog, source)
+    external = id_column(table, user_id, source)
+    if users is None:
+        users, owner = IdMap.from_column(external)
+    elif not (owner := users.encode(external)).all():
+        raise DataError(f"{source}: user {external[int(np.argmin(owner))].as_py()!r} is not among the given users")
+    columns: dict[str, Any] = {
+        role: number_column(table, names[role], source) for role in ("timestamp", "rating", "label", "weight") if role in names
+    }
+    if "split" in names:
+        part, complaint = _parts(table, names["split"], source)
+        columns |= {} if part is None else {"part": part}
+        notes = (*notes, *complaint)
+    time = columns.get("timestamp")
+    order = np.argsort(owner, kind="stable") if time is None else np.lexsort((time, owner))
+    positions = time is not None and _is_position(owner[order], time[order])
+    order = order[items[order] > 0]
+    lengths = np.bincount(owner[order] - 1, minlength=len(users)).astype(np.int64)
+    arranged = {role: _as_stored(role, column[order]) for role, column in columns.items()}
+    if "text" in names:
+        texts = text_column(table, names["text"])
+        arranged["text"] = [texts[row] for row in order]
+    sequences = Ragged.from_lengths(items[order], lengths)
+    built = Interactions(catalog, users, sequences, timestamp_is_position=positions, notes=notes, **arranged)
+    return built.without_empty_users()
+
+
+def _as_stored(role: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return column.astype({"timestamp": np.float64, "part": np.int8}.get(role, np.float32))
+
+
+def _known_items(external: pa.Array, catalog: ItemCatalog, source: str) -> tuple[IntArray, tuple[str, ...]]:
+    items = catalog.ids.encode(external)
+    unknown = int((items == 0).sum())
+    if not unknown:
+        return items, ()
+    count = f"{source}: {unknown} of {len(items)} interactions are of items absent from the item table"
+    if unknown * 2 > len(items):
+        example = external[int(np.argmin(items))].as_py()
+        mixed = len(catalog) and type(catalog.ids.ids[0]) is not type(example)
+        hint = (
+            f"its ids are {'text' if isinstance(example, int) else 'numbers'}: give both tables one type"
+            if mixed
+            else "check the id columns"
+        )
+        raise DataError(f"{count}, such as {example!r}, more than half: {hint}")
+    return items, (f"{count} (dropped)",)
+
+
+def _is_position(owner: IntArray, time: npt.NDArray[np.float64]) -> bool:
+    """Say whether the times, sorted within each user, are exactly 0, 1, 2, … for every user."""
+    starts = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
+    within = np.arange(len(owner)) - np.repeat(starts, np.diff(np.append(starts, len(owner))))
+    return bool(np.all(time == within))
+
+
+def _parts(table: pa.Table, name: str, source: str) -> tuple[npt.NDArray[np.int8] | None, tuple[str, ...]]:
+    """Read a ``split`` column; one with other values is ignored with a note, as it is used only when asked for."""
+    values = text_column(table, name)
+    codes = np.array([PARTS.get(value.strip().lower(), -1) for value in values], dtype=np.int8)
+    bad = np.flatnonzero(codes < 0)
+    if not len(bad):
+        return codes, ()
+    what = f"row {bad[0] + 1} holds {values[bad[0]]!r}, which is none of train, valid, test"
+    return None, (f"{source}: column '{name}' is ignored: {what}",)

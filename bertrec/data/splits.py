@@ -1,0 +1,278 @@
+"""Splits into training, validation and test, each with a manifest of what was done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bertrec.core.errors import DataError, unknown_name
+from bertrec.core.ragged import Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.interactions import Interactions
+
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+Targets = Literal["all", "first"]
+# A user needs one interaction each for training, validation and test.
+_SHORTEST = 3
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationSet:
+    """One row an evaluated user: what they had seen, and what they chose next.
+
+    Attributes:
+        users: external ids, ``[n]``.
+        histories: inner item ids, oldest first; these are the seen items.
+        targets: inner item ids, one or more a row.
+    """
+
+    users: list[str | int]
+    histories: Ragged
+    targets: Ragged
+
+    def __post_init__(self) -> None:
+        if not len(self.users) == len(self.histories) == len(self.targets):
+            raise DataError(f"{len(self.users)} users, {len(self.histories)} histories and {len(self.targets)} targets do not match")
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def take(self, rows: IntArray) -> EvaluationSet:
+        """Return the rows numbered ``rows``, in that order."""
+        picked = np.asarray(rows, dtype=np.int64)
+        return EvaluationSet([self.users[row] for row in picked], self.histories.take(picked), self.targets.take(picked))
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Training, validation and test over one catalogue and one id space.
+
+    Attributes:
+        catalog: all items, also those that training never sees.
+        train: training sequences; users without any keep an empty row.
+        validation, test: the evaluated users, or ``None``.
+        held_out: inner ids of the items that training never sees by design (:func:`cold_items`), else empty, ``[m]``.
+        manifest: data hash, filters, method, options, seed and counts; JSON values only.
+    """
+
+    catalog: ItemCatalog
+    train: Interactions
+    validation: EvaluationSet | None
+    test: EvaluationSet | None
+    held_out: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    manifest: dict[str, Any] = field(default_factory=dict)
+
+
+def leave_one_out(interactions: Interactions) -> Split:
+    """Test on each user's last item and validate on the one before; users with fewer than 3 interactions only train.
+
+    The history of a test item is everything before it, with the validation item.
+    """
+    from_end, long_enough = _from_end(interactions)
+    test, valid = long_enough & (from_end == 0), long_enough & (from_end == 1)
+    manifest = _manifest(interactions, "leave_one_out", {})
+    manifest["counts"]["users_with_tied_last_two"] = _tied(interactions, test, valid)
+    return _assemble(interactions, valid, test, manifest)
+
+
+def ratio_by_user(interactions: Interactions, *, validation_share: float = 0.1, test_share: float = 0.1, targets: Targets = "all") -> Split:
+    """Test on the last share of each user's interactions and validate on the share before, at least one each.
+
+    Args:
+        interactions: the data; users with fewer than 3 interactions only train.
+        validation_share, test_share: shares of a user's interactions, rounded down.
+        targets: all interactions of a part are targets, or only its first.
+
+    Raises:
+        DataError: shares outside 0 to 1, or adding up to 1 or more.
+    """
+    _check_shares(validation_share, test_share)
+    from_end, long_enough = _from_end(interactions)
+    lengths = interactions.sequences.lengths[interactions.sequences.rows]
+    tests = np.maximum(1, np.floor(lengths * test_share))
+    valids = np.minimum(np.maximum(1, np.floor(lengths * validation_share)), lengths - tests - 1)
+    test = long_enough & (from_end < tests)
+    valid = long_enough & ~test & (from_end < tests + valids)
+    options = {"validation_share": validation_share, "test_share": test_share, "targets": targets}
+    return _assemble(interactions, valid, test, _manifest(interactions, "ratio_by_user", options), targets=targets)
+
+
+def time_split(
+    interactions: Interactions,
+    *,
+    validation_share: float = 0.1,
+    test_share: float = 0.1,
+    validation_from: float | None = None,
+    test_from: float | None = None,
+    targets: Targets = "all",
+) -> Split:
+    """Train on what happened before one moment, validate up to a second one and test on the rest, for all users alike.
+
+    A history is everything of the user before the part begins; users without one are not evaluated and are counted.
+
+    Args:
+        interactions: the data, with times on a common clock.
+        validation_share, test_share: shares of all interactions, from which the two moments are found.
+        validation_from, test_from: the moments themselves, in the unit of the timestamps; both or none.
+        targets: all interactions of a user in a part are targets, or only the first.
+
+    Raises:
+        DataError: there are no timestamps, they are only positions, or a part comes out empty.
+    """
+    time = _common_clock(interactions)
+    if (validation_from is None) != (test_from is None):
+        raise DataError("time split: give both validation_from and test_from, or neither")
+    if validation_from is None or test_from is None:
+        _check_shares(validation_share, test_share)
+        validation_from, test_from = np.quantile(time, [1 - validation_share - test_share, 1 - test_share], method="lower").tolist()
+    if not validation_from < test_from:
+        raise DataError(f"time split: validation starts at {validation_from}, which is not before the test at {test_from}")
+    test = time >= test_from
+    valid = (time >= validation_from) & ~test
+    for name, part in {"training": ~(test | valid), "validation": valid, "test": test}.items():
+        if not part.any():
+            raise DataError(f"time split: no interaction falls into {name}: times run from {time.min()} to {time.max()}")
+    options = {"validation_from": validation_from, "test_from": test_from, "targets": targets}
+    return _assemble(interactions, valid, test, _manifest(interactions, "time", options), targets=targets)
+
+
+def split_by_part(interactions: Interactions) -> Split:
+    """Split as the data's own ``split`` column (train, valid, test) says.
+
+    Raises:
+        DataError: there is no such column, or nothing to train on.
+    """
+    if interactions.part is None:
+        raise DataError("the data hold no given split: add a column 'split' (train/valid/test) or choose another method")
+    valid, test = interactions.part == 1, interactions.part == 2
+    if (valid | test).all():
+        raise DataError("the data's own split holds no row for training")
+    return _assemble(interactions, valid, test, _manifest(interactions, "given", {}))
+
+
+def cold_items(interactions: Interactions, *, share: float = 0.1, seed: int = 0) -> Split:
+    """Hold out a uniform share of the catalogue: items that training never sees.
+
+    They are gone from every training sequence and validation history, and stay in test histories. Test: leave-one-out targets that are
+    held out. Validation: the interactions before last whose item is not held out.
+
+    Args:
+        interactions: the data.
+        share: share of the catalogue, above 0 and below 1.
+        seed: of the draw.
+
+    Raises:
+        DataError: a share outside its range or one that holds out no item, or nothing left to train on.
+    """
+    if not 0 < share < 1:
+        raise DataError(f"cold items: the share must be above 0 and below 1, got {share}")
+    count = round(share * len(interactions.catalog))
+    if not count:
+        raise DataError(f"cold items: a share of {share} of {len(interactions.catalog)} items holds out none: raise it")
+    held_out = np.sort(np.random.default_rng(seed).choice(len(interactions.catalog), size=count, replace=False)).astype(np.int64) + 1
+    cold = np.isin(interactions.sequences.values, held_out)
+    from_end, long_enough = _from_end(interactions)
+    last, before = long_enough & (from_end == 0), long_enough & (from_end == 1)
+    manifest = _manifest(interactions, "cold_items", {"share": share}, seed=seed)
+    whole = _assemble(interactions, before, last, manifest, test_target=last & cold, valid_target=before & ~cold, drop=cold)
+    if not len(whole.train):
+        raise DataError("cold items: nothing is left to train on: lower the share")
+    manifest["counts"] |= {"held_out_items": count, "held_out_interactions": int(cold.sum())}
+    manifest["held_out"] = interactions.catalog.ids.decode(held_out)
+    return replace(whole, held_out=held_out)
+
+
+def _assemble(
+    interactions: Interactions,
+    valid: BoolArray,
+    test: BoolArray,
+    manifest: dict[str, Any],
+    *,
+    targets: Targets = "all",
+    test_target: BoolArray | None = None,
+    valid_target: BoolArray | None = None,
+    drop: BoolArray | None = None,
+) -> Split:
+    """Build the three parts from masks over interactions, ``[total]`` each; ``drop`` leaves training and validation histories."""
+    keep = ~(valid | test) if drop is None else ~(valid | test | drop)
+    train = interactions.where(keep)
+    validation = _evaluation(interactions, keep, valid if valid_target is None else valid_target, targets)
+    tested = _evaluation(interactions, ~test, test if test_target is None else test_target, targets)
+    manifest["counts"] |= _counts(interactions, train, validation, tested)
+    return Split(interactions.catalog, train, validation, tested, manifest=manifest)
+
+
+def _evaluation(interactions: Interactions, history: BoolArray, target: BoolArray, targets: Targets) -> EvaluationSet | None:
+    if targets not in ("all", "first"):
+        raise DataError(unknown_name("choice of targets", targets, ["all", "first"]))
+    if targets == "first":
+        rows = interactions.sequences.rows[target]
+        first = np.zeros_like(target)
+        first[np.flatnonzero(target)[np.unique(rows, return_index=True)[1]]] = True
+        target = first
+    histories, chosen = interactions.sequences.where(history), interactions.sequences.where(target)
+    users = np.flatnonzero((histories.lengths > 0) & (chosen.lengths > 0))
+    if not len(users):
+        return None
+    return EvaluationSet(interactions.users.decode(users + 1), histories.take(users), chosen.take(users))
+
+
+def _counts(
+    interactions: Interactions, train: Interactions, validation: EvaluationSet | None, test: EvaluationSet | None
+) -> dict[str, int]:
+    evaluated = set(validation.users if validation else ()) | set(test.users if test else ())
+    return {
+        "users": len(interactions.users),
+        "items": len(interactions.catalog),
+        "interactions": len(interactions),
+        "train_interactions": len(train),
+        "train_users": int((train.sequences.lengths > 0).sum()),
+        "train_items": int((train.item_counts > 0).sum()),
+        "validation_users": len(validation) if validation else 0,
+        "test_users": len(test) if test else 0,
+        "users_not_evaluated": sum(user not in evaluated for user in interactions.users.ids),
+    }
+
+
+def _manifest(interactions: Interactions, method: str, options: dict[str, Any], *, seed: int | None = None) -> dict[str, Any]:
+    return {
+        "method": method,
+        "options": options,
+        "seed": seed,
+        "data_hash": interactions.content_hash,
+        "filters": list(interactions.filters),
+        "notes": [*interactions.catalog.notes, *interactions.notes],
+        "counts": {},
+    }
+
+
+def _from_end(interactions: Interactions) -> tuple[IntArray, BoolArray]:
+    """Return how far each interaction is from its user's last, and whether the user has enough for three parts, ``[total]`` each."""
+    sequences = interactions.sequences
+    rows = sequences.rows
+    return sequences.offsets[1:][rows] - 1 - np.arange(len(rows)), sequences.lengths[rows] >= _SHORTEST
+
+
+def _tied(interactions: Interactions, test: BoolArray, valid: BoolArray) -> int:
+    time = interactions.timestamp
+    return 0 if time is None else int((time[test] == time[valid]).sum())
+
+
+def _check_shares(validation_share: float, test_share: float) -> None:
+    if not (0 < validation_share < 1 and 0 < test_share < 1 and validation_share + test_share < 1):
+        raise DataError(f"the shares must be above 0 and add up to less than 1, got {validation_share} and {test_share}")
+
+
+def _common_clock(interactions: Interactions) -> npt.NDArray[np.float64]:
+    if interactions.timestamp is None:
+        raise DataError("a global time split needs timestamps, and these data have none: use leave_one_out or ratio_by_user")
+    if interactions.timestamp_is_position:
+        raise DataError(
+            "a global time split needs a common clock, but the timestamps are only positions within each user (0, 1, 2, …): "
+            "use leave_one_out or ratio_by_user"
+        )
+    return interactions.timestamp
