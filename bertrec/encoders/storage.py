@@ -1,0 +1,82 @@
+"""The folder of a saved encoder: JSON, safetensors and tokenizer files, each with its SHA-256."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from bertrec.core.errors import ModelError
+from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
+from bertrec.encoders.backbone import Backbone, load_backbone
+from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.depth import apply_depth
+from bertrec.encoders.pooling import TokenPooling
+
+MANIFEST = "encoder.json"
+FORMAT = 1
+
+
+def weights_name(config: EncoderConfig) -> str:
+    """Return the weights' file: with LoRA matrices another name, for Hugging Face's loaders would drop them without a word."""
+    return "encoder-lora.safetensors" if config.tune == "lora" else "model.safetensors"
+
+
+def save_encoder(folder: str | Path, config: EncoderConfig, backbone: Backbone, pooling: TokenPooling) -> None:
+    """Write the encoder, whole or not at all; without LoRA the folder is one that sentence-transformers loads too."""
+    with atomic_folder(folder) as place:
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.model.state_dict().items()}
+        save_file(state, place / weights_name(config), metadata={"format": "pt"})
+        backbone.model.config.save_pretrained(place)
+        backbone.tokenizer.save_pretrained(place)
+        if config.tune != "lora" and pooling.layers == 1:
+            _write_modules(place, backbone, pooling)
+        hashes = {str(path.relative_to(place)): sha256_file(path) for path in sorted(place.rglob("*")) if path.is_file()}
+        write_json(place / MANIFEST, {"format": FORMAT, "config": config.to_dict(), "sha256": hashes})
+
+
+def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone]:
+    """Read what ``save_encoder`` wrote, running no code of the folder.
+
+    Raises:
+        ModelError: a file is missing, damaged or not the one that was saved; the text names it.
+    """
+    folder = Path(folder)
+    config = _verified_config(folder)
+    backbone = load_backbone(folder, skeleton=True)
+    apply_depth(backbone.model, config)
+    weights = folder / weights_name(config)
+    try:
+        backbone.model.load_state_dict(load_file(weights))
+    except Exception as error:  # safetensors and torch raise unrelated classes; all mean that file and configuration do not fit.
+        raise ModelError(f"{weights} does not fit {folder / 'config.json'}: {' '.join(str(error).split())[:200]}") from error
+    return config, backbone
+
+
+def _verified_config(folder: Path) -> EncoderConfig:
+    manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    if manifest.get("format") != FORMAT:
+        raise ModelError(f"{folder / MANIFEST} has format {manifest.get('format')!r}; this version reads {FORMAT}")
+    config = EncoderConfig.from_dict(manifest["config"])
+    hashes = manifest["sha256"]
+    for name in {weights_name(config), "config.json", *hashes}:
+        path = folder / name
+        if not path.is_file():
+            raise ModelError(f"{path} is missing")
+        if sha256_file(path) != hashes.get(name):
+            raise ModelError(f"{path} is damaged or was changed: its SHA-256 is not the one in {MANIFEST}")
+    return config
+
+
+def _write_modules(place: Path, backbone: Backbone, pooling: TokenPooling) -> None:
+    backbone.save_config(str(place))
+    (place / "1_Pooling").mkdir()
+    pooling.over_tokens.save(str(place / "1_Pooling"))
+    modules = [(backbone, Backbone.__mro__[1], ""), (pooling, type(pooling.over_tokens), "1_Pooling")]
+    listing = [
+        {"idx": number, "name": str(number), "path": path, "type": f"{kind.__module__}.{kind.__name__}"}
+        for number, (_, kind, path) in enumerate(modules)
+    ]
+    (place / "modules.json").write_text(json.dumps(listing, indent=2), encoding="utf-8")

@@ -1,0 +1,329 @@
+"""The text encoder: texts to raw vectors, with gradients for as much of it as is tuned."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm.auto import tqdm
+
+from bertrec.core.errors import ConfigError, DataError, ModelError
+from bertrec.core.ragged import IntArray, Ragged
+from bertrec.encoders.backbone import Backbone, check_length, load_backbone
+from bertrec.encoders.batching import padded_tokens, token_budget_batches
+from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.depth import apply_depth, lower_parts, transformer_layers
+from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
+from bertrec.encoders.pooling import TokenPooling
+from bertrec.encoders.source import resolve_folder
+from bertrec.encoders.states import LowerStates, embed_tokens, gather_states, run_layers, supports_states
+from bertrec.encoders.storage import load_encoder, save_encoder
+
+if TYPE_CHECKING:
+    from bertrec.encoders.cache import EmbeddingCache
+
+_TOKENIZER_BATCH = 4096
+
+
+class TextEncoder(torch.nn.Module):
+    """A BERT-family encoder with pooling and a tuning depth.
+
+    The vectors are raw: they are **not** normalised, which is the head's business. Parts that are not tuned stay in evaluation mode while the rest
+    trains, so that dropout neither disturbs them nor makes the cached lower states differ from the plain forward pass.
+
+    Args:
+        config: the settings.
+        backbone: the loaded transformer with its tokenizer, its depth already applied.
+    """
+
+    def __init__(self, config: EncoderConfig, backbone: Backbone) -> None:
+        super().__init__()
+        check_length(backbone.model, config.max_length, config.name)
+        _check_pooled_layers(config, backbone.model)
+        self.config = config
+        self.backbone = backbone
+        self.dim: int = int(backbone.get_embedding_dimension())
+        self.pooling = TokenPooling(self.dim, config)
+        self._stamp: tuple[Any, ...] = ()
+        self._hash = ""
+        self.train(False)
+
+    @classmethod
+    def from_config(cls, config: EncoderConfig, *, device: torch.device | str | None = None) -> Self:
+        """Load the encoder that ``config`` names.
+
+        Raises:
+            ModelError: there is no such encoder, it cannot be loaded, or its weights are not safetensors.
+            ConfigError: ``last:K``, ``mean-last:K`` or ``max_length`` go beyond what the encoder has.
+        """
+        backbone = load_backbone(resolve_folder(config.name))
+        apply_depth(backbone.model, config)
+        return cls(config, backbone).to(device)
+
+    @property
+    def model(self) -> Any:
+        """The Hugging Face model."""
+        return self.backbone.model
+
+    @property
+    def tokenizer(self) -> Any:
+        """The Hugging Face tokenizer."""
+        return self.backbone.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over weights, tokenizer, pooling, ``max_length`` and the number format of inference; hashed again only after a change."""
+        stamp = weights_stamp(self.model)
+        if stamp != self._stamp:
+            number_format = "bf16" if self.config.precision == "bf16" else "fp32"
+            self._hash = hash_encoder(self.model, self.tokenizer, self.config.pooling, str(self.config.max_length), number_format)
+            self._stamp = stamp
+        return self._hash
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any weight is tuned."""
+        return self.config.tune != "frozen"
+
+    @property
+    def supports_lower_states(self) -> bool:
+        """Whether ``lower_states`` can be used: ``last:K``, an architecture whose layers can be run apart, and no pooling below them."""
+        return bool(self.config.tuned_layers) and supports_states(self.model) and self.config.pooled_layers <= self.config.tuned_layers + 1
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode for the tuned part; what is frozen stays in evaluation mode."""
+        super().train(mode and self.trainable)
+        self.training = mode
+        if mode and self.config.tuned_layers:
+            for module in lower_parts(self.model, self.config.tuned_layers):
+                module.training = False
+        return self
+
+    def tokenize(self, texts: Sequence[str], *, progress: bool = False) -> Ragged:
+        """Return token ids with special tokens, each text cut to ``max_length``; equal texts are tokenized once.
+
+        Raises:
+            DataError: an element is not a text; the message names its position.
+        """
+        distinct, place = _distinct(texts)
+        rows: list[list[int]] = []
+        with _progress_bar(progress, "tokenize", len(distinct)) as bar:
+            for start in range(0, len(distinct), _TOKENIZER_BATCH):
+                rows += self._token_ids(distinct[start : start + _TOKENIZER_BATCH])
+                bar.update(len(rows) - bar.n)
+        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+        values = np.fromiter((token for row in rows for token in row), np.int64, int(lengths.sum()))
+        return Ragged.from_lengths(values, lengths).take(place)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Encode padded token ids.
+
+        Args:
+            input_ids: ``[b, L]``.
+            attention_mask: ``[b, L]``, 1 at tokens and 0 at padding.
+
+        Returns:
+            ``[b, dim]`` float32 raw vectors, with gradients for the tuned depth only.
+        """
+        with self._autocast():
+            several = self.pooling.layers > 1
+            output = self.model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=several, return_dict=True)
+            # The last hidden state comes after a final norm, where there is one; the list's own last element need not.
+            below = output.hidden_states[-self.pooling.layers : -1] if several else ()
+            pooled: torch.Tensor = self.pooling([*below, output.last_hidden_state], attention_mask)
+        return pooled
+
+    def encode_tokens(self, tokens: Ragged, rows: IntArray | Sequence[int] | None = None) -> torch.Tensor:
+        """Encode rows of ``tokens`` in batches of similar length.
+
+        Gradients are kept in training mode where they are enabled and the encoder is tuned; a row asked for twice is encoded once.
+
+        Args:
+            tokens: from ``tokenize``.
+            rows: row numbers; None takes all.
+
+        Returns:
+            ``[n, dim]`` float32 on the encoder's device, in the order of ``rows``.
+        """
+        return self._in_batches(tokens.lengths, rows, lambda picked: self(*self._padded(tokens, picked)))
+
+    def encode(self, texts: Sequence[str], *, cache: EmbeddingCache | None = None, progress: bool = False) -> npt.NDArray[np.float32]:
+        """Encode texts for inference, equal texts once.
+
+        Args:
+            texts: ``n`` texts; an empty text is encoded as its special tokens alone.
+            cache: where vectors are looked up and kept.
+            progress: show a bar with items a second and the time left.
+
+        Returns:
+            ``[n, dim]`` float32 raw vectors.
+
+        Raises:
+            DataError: an element is not a text.
+            ModelError: the encoder gives values that are not finite.
+        """
+        if cache is not None:
+            return cache.get_or_encode(self, texts, progress=progress)
+        distinct, place = _distinct(texts)
+        vectors = np.zeros((len(distinct), self.dim), np.float32)
+        for rows, batch in self.encode_batches(distinct, progress=progress):
+            vectors[rows] = batch
+        return vectors[place]
+
+    def encode_batches(self, texts: Sequence[str], *, progress: bool = False) -> Iterator[tuple[IntArray, npt.NDArray[np.float32]]]:
+        """Yield ``(rows [b], vectors [b, dim])`` until each of ``texts`` was encoded once, longest texts first."""
+        tokens = self.tokenize(texts)
+        was_training = self.training
+        self.eval()
+        try:
+            with _progress_bar(progress, "encode", len(tokens)) as bar:
+                for rows in token_budget_batches(tokens.lengths, self._budget):
+                    with torch.no_grad():
+                        vectors = self(*self._padded(tokens, rows)).cpu().numpy()
+                    if not np.isfinite(vectors).all():
+                        raise ModelError(f"encoder {self.config.name} gives values that are not finite: set precision to fp32")
+                    yield rows, vectors
+                    bar.update(len(rows))
+        finally:
+            self.train(was_training)
+
+    def lower_states(self, tokens: Ragged, *, dtype: torch.dtype = torch.float16, progress: bool = False) -> LowerStates:
+        """Compute, once for all texts, what enters the lowest tuned layer.
+
+        Args:
+            tokens: from ``tokenize``; equal texts are computed as often as they occur.
+            dtype: float16 (11 significant bits), bfloat16 or float32.
+            progress: show a bar.
+
+        Returns:
+            States of all ``n`` rows, on the CPU: ``total tokens × hidden × 2`` bytes in half precision.
+
+        Raises:
+            ModelError: this encoder or depth does not support it, or a value does not fit into ``dtype``.
+        """
+        if not self.supports_lower_states:
+            raise ModelError(
+                f"lower states need tune=last:K, an architecture among BERT, RoBERTa, DistilBERT, ELECTRA and MPNet, and pooling within the"
+                f" top K layers; got tune={self.config.tune}, {self.model.config.model_type}, pooling={self.config.pooling}"
+            )
+        first = len(transformer_layers(self.model)) - self.config.tuned_layers
+        was_training = self.training
+        self.eval()
+        try:
+            values = gather_states(self._lower_batches(tokens, first, progress), tokens.offsets, self.model.config.hidden_size, dtype)
+        finally:
+            self.train(was_training)
+        if not torch.isfinite(values).all():
+            raise ModelError(f"hidden states of {self.config.name} do not fit into {dtype}: use dtype=torch.bfloat16")
+        return LowerStates(values, tokens.offsets, first)
+
+    def encode_states(self, states: LowerStates, rows: IntArray | Sequence[int] | None = None) -> torch.Tensor:
+        """Run the tuned layers alone on rows of ``states``: what ``encode_tokens`` gives, without the work below.
+
+        Returns:
+            ``[n, dim]`` float32 on the encoder's device, in the order of ``rows``; gradients as in ``encode_tokens``.
+        """
+        return self._in_batches(np.diff(states.offsets), rows, lambda picked: self._upper(states, picked))
+
+    def save(self, folder: str | Path) -> None:
+        """Write safetensors, JSON and tokenizer files to ``folder``, whole or not at all."""
+        save_encoder(folder, self.config, self.backbone, self.pooling)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:
+        """Read a folder of ``save``; no code of it is run and each file's SHA-256 is compared.
+
+        Raises:
+            ModelError: a file is missing, damaged or not the one that was saved; the text names it.
+        """
+        return cls(*load_encoder(folder)).to(device)
+
+    @property
+    def _budget(self) -> int:
+        return self.config.batch_tokens or (4096 if self.device.type == "cpu" else 32768)
+
+    def _padded(self, tokens: Ragged, rows: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
+        ids, mask = padded_tokens(tokens, rows, self.tokenizer.pad_token_id or 0)
+        return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
+
+    def _in_batches(self, lengths: IntArray, rows: IntArray | Sequence[int] | None, encode: Any) -> torch.Tensor:
+        picked, place = np.unique(np.arange(len(lengths)) if rows is None else np.asarray(rows, np.int64), return_inverse=True)
+        if not len(picked):
+            return torch.zeros(0, self.dim, device=self.device)
+        batches = list(token_budget_batches(lengths[picked], self._budget))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.training and self.trainable):
+            vectors = torch.cat([encode(picked[batch]) for batch in batches])
+            order = np.empty(len(picked), np.int64)
+            order[np.concatenate(batches)] = np.arange(len(picked))
+            return vectors[torch.from_numpy(order[place]).to(vectors.device)]
+
+    def _lower_batches(self, tokens: Ragged, first: int, progress: bool) -> Iterator[tuple[IntArray, torch.Tensor, torch.Tensor]]:
+        with _progress_bar(progress, "lower layers", len(tokens)) as bar, torch.no_grad():
+            for rows in token_budget_batches(tokens.lengths, self._budget):
+                ids, mask = self._padded(tokens, rows)
+                with self._autocast():
+                    hidden = run_layers(self.model, embed_tokens(self.model, ids), mask, 0, first)[-1]
+                yield rows, hidden, mask
+                bar.update(len(rows))
+
+    def _upper(self, states: LowerStates, rows: IntArray) -> torch.Tensor:
+        hidden, mask = states.padded(rows, self.device)
+        with self._autocast():
+            pooled: torch.Tensor = self.pooling(run_layers(self.model, hidden, mask, states.layer), mask)
+        return pooled
+
+    def _token_ids(self, texts: list[str]) -> list[list[int]]:
+        options = {"truncation": True, "max_length": self.config.max_length, "return_attention_mask": False, "return_token_type_ids": False}
+        try:
+            ids: list[list[int]] = self.tokenizer(texts, **options)["input_ids"]
+        except (TypeError, UnicodeEncodeError):
+            # Half of a surrogate pair, as broken JSON escapes leave it, is no Unicode text: the replacement character stands for it.
+            clean = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+            ids = self.tokenizer(clean, **options)["input_ids"]
+        return ids
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        precision, kind = self.config.precision, self.device.type
+        if precision == "fp32":
+            return torch.autocast(kind, enabled=False)
+        tuning = self.training and self.trainable and torch.is_grad_enabled()
+        if precision == "bf16" or (tuning and has_fast_bfloat16(self.device)):
+            return torch.autocast(kind, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Say whether the device multiplies bfloat16 matrices in hardware: CUDA from Ampere on, CPUs with AMX."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+
+
+def _check_pooled_layers(config: EncoderConfig, model: Any) -> None:
+    if config.pooled_layers > model.config.num_hidden_layers:
+        raise ConfigError(f"encoder.pooling {config.pooling} asks for more than the {model.config.num_hidden_layers} layers of {config.name}")
+
+
+def _distinct(texts: Sequence[str]) -> tuple[list[str], IntArray]:
+    """Return the distinct texts in order of first appearance, and for each text its place among them."""
+    number: dict[str, int] = {}
+    place = np.zeros(len(texts), np.int64)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"text {row} is {text!r}, not a string: fill missing texts with ''")
+        place[row] = number.setdefault(text, len(number))
+    return list(number), place
+
+
+def _progress_bar(show: bool, label: str, total: int) -> Any:
+    return tqdm(total=total, desc=label, unit="item", disable=not show, leave=False)

@@ -1,0 +1,98 @@
+"""Fixed whitening of text vectors: decorrelated, with variance one in every direction."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bertrec.core.errors import ConfigError, DataError
+
+# Directions with less than this share of the largest variance are noise or absent; dividing by their deviation would only blow noise up.
+_FLOOR = 1e-7
+
+
+class Whitening(torch.nn.Module):
+    """``(x - mean) @ matrix`` with both fitted once and then fixed: two buffers, so it travels in a ``state_dict``.
+
+    Su et al. 2021, "Whitening Sentence Representations for Better Semantics and Faster Retrieval" (PCA form); Kessy et al. 2018, "Optimal Whitening
+    and Decorrelation" (ZCA, which stays nearest to the original vectors).
+
+    Args:
+        in_dim: width of the vectors.
+        dim: width after whitening; None keeps ``in_dim``.
+    """
+
+    mean: torch.Tensor
+    matrix: torch.Tensor
+
+    def __init__(self, in_dim: int, dim: int | None = None) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(in_dim))
+        self.register_buffer("matrix", torch.eye(in_dim, in_dim if dim is None else dim))
+
+    @classmethod
+    def fit(
+        cls,
+        vectors: npt.NDArray[np.floating],
+        rows: npt.ArrayLike | None = None,
+        *,
+        dim: int | None = None,
+        method: Literal["pca", "zca"] = "pca",
+    ) -> Self:
+        """Fit on ``vectors[rows]``; give the rows of training items, so that neither padding nor held-out items count.
+
+        Args:
+            vectors: ``[n, in_dim]``.
+            rows: row numbers or a boolean mask; None takes all rows.
+            dim: keep this many directions of the largest variance (``pca`` only).
+            method: ``pca`` or ``zca``.
+
+        Raises:
+            ConfigError: ``dim`` is not from 1 to ``in_dim``, or is given with ``zca``, or the method is unknown.
+            DataError: fewer than two rows, or values that are not finite.
+        """
+        chosen = np.asarray(vectors, dtype=np.float64)
+        chosen = chosen if rows is None else chosen[np.asarray(rows)]
+        _check(chosen, dim, method)
+        mean = chosen.mean(axis=0)
+        module = cls(chosen.shape[1], dim)
+        module.mean.copy_(torch.from_numpy(mean))
+        module.matrix.copy_(torch.from_numpy(_whitening_matrix(chosen - mean, dim, method)))
+        return module
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Whiten ``[…, in_dim]`` to ``[…, dim]``."""
+        return (vectors - self.mean) @ self.matrix
+
+    def transform(self, vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+        """Whiten an array ``[n, in_dim]`` to float32 ``[n, dim]``."""
+        mean, matrix = self.mean.cpu().numpy(), self.matrix.cpu().numpy()
+        return np.asarray((np.asarray(vectors, np.float32) - mean) @ matrix, dtype=np.float32)
+
+
+def _check(vectors: npt.NDArray[np.float64], dim: int | None, method: str) -> None:
+    if method not in {"pca", "zca"}:
+        raise ConfigError(f"whitening method '{method}' is unknown (one of: pca, zca)")
+    if vectors.ndim != 2 or len(vectors) < 2:
+        raise DataError(f"whitening needs at least two rows of vectors, got an array of shape {vectors.shape}")
+    if dim is not None and not 1 <= dim <= vectors.shape[1]:
+        raise ConfigError(f"whitening to {dim} dimensions is impossible for vectors of {vectors.shape[1]}")
+    if dim is not None and method == "zca" and dim != vectors.shape[1]:
+        raise ConfigError("zca whitening keeps all dimensions: use method pca to reduce them")
+    if not np.isfinite(vectors).all():
+        raise DataError("whitening needs finite vectors; some values are NaN or infinite")
+
+
+def _whitening_matrix(centred: npt.NDArray[np.float64], dim: int | None, method: str) -> npt.NDArray[np.float64]:
+    variance, directions = np.linalg.eigh(centred.T @ centred / (len(centred) - 1))
+    variance, directions = variance[::-1], directions[:, ::-1]
+    # An eigenvector's sign is arbitrary; fixed, the same vectors give the same matrix on every machine.
+    top = np.abs(directions).argmax(axis=0)
+    directions = directions * np.where(directions[top, np.arange(len(top))] < 0, -1.0, 1.0)
+    usable = variance > _FLOOR * max(float(variance[0]), np.finfo(float).tiny)
+    scale = np.where(usable, 1 / np.sqrt(np.where(usable, variance, 1.0)), 0.0)
+    whitened = directions * scale
+    return whitened @ directions.T if method == "zca" else whitened[:, :dim]
