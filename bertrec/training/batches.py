@@ -1,0 +1,71 @@
+"""The order of the data: of epoch ``e`` it depends on the seed and on ``e`` alone, so that a resumed run sees the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from bertrec.core.errors import ModelError
+from bertrec.core.ragged import IntArray
+
+Indices = Sequence[int] | IntArray
+
+
+@runtime_checkable
+class Batched(Protocol):
+    """A dataset that groups its own items, e.g. by length."""
+
+    def batches(self, epoch: int, batch_size: int, seed: int) -> Iterable[Indices]:
+        """Yield the indices of each batch of one epoch; the same number of batches in each epoch."""
+
+
+class EpochBatches:
+    """Batch sampler: shuffled anew each epoch, dealt out to the processes in turn.
+
+    With several processes some first batches come twice, so that each takes the same number of steps.
+    """
+
+    def __init__(self, dataset: Any, batch_size: int, seed: int, *, rank: int = 0, world: int = 1) -> None:
+        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+        self.rank, self.world, self.epoch = rank, world, 0
+        self.count = len(self._all()) if isinstance(dataset, Batched) else -(-len(dataset) // batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, that the next iteration yields."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.count // self.world)
+
+    def __iter__(self) -> Iterator[Indices]:
+        batches = self._all()
+        if len(batches) != self.count:
+            raise ModelError(
+                f"the dataset made {len(batches)} batches in epoch {self.epoch + 1} and {self.count} in the first: it must make as many"
+            )
+        batches += batches[: len(self) * self.world - self.count]
+        return iter(batches[self.rank :: self.world])
+
+    def _all(self) -> list[Indices]:
+        if isinstance(self.dataset, Batched):
+            return list(self.dataset.batches(self.epoch, self.batch_size, self.seed))
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.dataset))
+        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+
+
+class EpochLoader(torch.utils.data.DataLoader[Any]):
+    """A loader in this process that passes the epoch on to its sampler.
+
+    Batches are made here and not in workers, as they cost far less than a step; the Trainer moves them to its device.
+    """
+
+    def __init__(self, dataset: Any, sampler: EpochBatches, collate: Callable[[Any], Any]) -> None:
+        super().__init__(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=0, pin_memory=False)
+        self.epochs = sampler
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, that the next iteration yields."""
+        self.epochs.set_epoch(epoch)

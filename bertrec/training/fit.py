@@ -1,0 +1,242 @@
+"""Train any module that returns a loss: one call, resumable after a kill at any moment with the same final weights."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import TrainingArguments
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
+
+from bertrec.core.errors import ConfigError, DataError, ModelError, unknown_name
+from bertrec.core.files import sha256_text
+from bertrec.training.batches import EpochBatches
+from bertrec.training.checkpoints import complete_checkpoints, prune, read_progress, start_afresh
+from bertrec.training.config import TrainConfig
+from bertrec.training.course import Course, Evaluate
+from bertrec.training.log import TrainLog
+from bertrec.training.parameters import encoder_parameter_ids, parameter_groups, restore, trainable_tensors
+from bertrec.training.precision import choose_precision
+from bertrec.training.progress import ProgressBar, shows_progress
+from bertrec.training.randomness import preserved_randomness
+from bertrec.training.trainer import ModuleTrainer
+
+FREE_SETTINGS = frozenset({"epochs", "patience", "device", "loggers", "save_every_epoch"})
+"""Settings that may differ between a run and its continuation."""
+
+logger = logging.getLogger(__name__)
+
+
+def fit_module(
+    module: nn.Module,
+    dataset: Any,
+    collate: Callable[[Any], dict[str, Tensor]],
+    config: TrainConfig,
+    *,
+    evaluate: Evaluate | None = None,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> TrainLog:
+    """Train ``module`` in place and leave it with the weights of its best epoch, in the mode (train, eval) it came in.
+
+    Everything is seeded with ``config.seed``; the caller's global random states are as before when it returns.
+
+    Args:
+        module: ``module(**batch)`` returns ``{"loss": scalar}``. A method ``encoder_parameters()`` names the parameters that
+            take the encoder's learning rate and decay. Buffers with ``persistent=False`` are taken for constants.
+        dataset: has ``__len__`` and ``__getitem__``; with ``batches(epoch, batch_size, seed)`` it groups its own items, and
+            with ``__getitems__(indices)`` it fetches a batch at once.
+        collate: makes of the items of a batch the keyword arguments of ``module``.
+        config: the settings.
+        evaluate: returns validation figures, higher is better; called with the module in eval mode, without gradients. Every
+            process of a distributed run calls it.
+        run_dir: checkpoints go to ``run_dir/checkpoints``, loggers' files beside them; without it nothing is written.
+        resume: continue from the newest complete checkpoint, or start where there is none.
+        progress: show a progress line, where standard error is a terminal.
+
+    Returns:
+        What happened, the parts before a resume included.
+
+    Raises:
+        DataError: the dataset is empty.
+        ConfigError: a device, precision, logger or metric that is not there; ``resume`` without ``run_dir``.
+        ModelError: the loss is not finite, nothing can be trained, or the checkpoint is of another run.
+        BertrecError: the disk is full; older checkpoints are unchanged.
+    """
+    checkpoints = _checkpoints(config, run_dir, resume)
+    if not len(dataset):
+        raise DataError("there is no training sequence: the dataset is empty")
+    parameter_groups(module, config)
+    was_training = module.training
+    course = Course(config, module, evaluate)
+    with preserved_randomness(), _quiet(), tempfile.TemporaryDirectory() as scratch:
+        arguments = _arguments(module, config, Path(run_dir) if run_dir else Path(scratch))
+        identity = _identity(module, dataset, config)
+        start = _resume(course, checkpoints, identity) if resume else None
+        if checkpoints:
+            start_afresh(checkpoints) if not resume else prune(checkpoints)
+        if not course.finished:
+            trainer = ModuleTrainer(
+                module, arguments, dataset, collate, config=config, course=course, checkpoints=checkpoints, identity=identity
+            )
+            _train(trainer, start, show=shows_progress(progress))
+    if course.best_state is not None:
+        restore(module, course.best_state)
+    module.train(was_training)
+    return _log(course, arguments, identity["steps_per_epoch"])
+
+
+def _train(trainer: ModuleTrainer, start: Path | None, *, show: bool) -> None:
+    module = trainer.model
+    own_forward = module.__dict__.get("forward")
+    bar = ProgressBar(trainer.course, trainer.meter)
+    if show and trainer.is_world_process_zero():
+        trainer.add_callback(bar)
+    if trainer.args.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(trainer.args.device)
+    transformers.set_seed(trainer.config.seed)
+    try:
+        trainer.train(resume_from_checkpoint=str(start) if start else None)
+    finally:
+        bar.close()
+        _take_back_forward(module, own_forward)
+
+
+def _take_back_forward(module: nn.Module, own_forward: Any) -> None:
+    """Undo autocast's replacement of ``module.forward``, which would outlive the run (and cannot be pickled)."""
+    module.__dict__.pop("_original_forward", None)
+    module.__dict__.pop("forward", None)
+    if own_forward is not None:
+        module.__dict__["forward"] = own_forward
+
+
+def _checkpoints(config: TrainConfig, run_dir: str | Path | None, resume: bool) -> Path | None:
+    if run_dir is None and resume:
+        raise ConfigError("resume needs the folder of the run to continue: pass run_dir")
+    if run_dir is None and config.loggers:
+        raise ConfigError("loggers need a folder to write to: pass run_dir")
+    return Path(run_dir) / "checkpoints" if run_dir is not None and config.save_every_epoch else None
+
+
+def _arguments(module: nn.Module, config: TrainConfig, folder: Path) -> TrainingArguments:
+    """Translate the settings; whatever costs time each step and is not needed is switched off."""
+    for name in config.loggers:
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise ConfigError(unknown_name("logger", name, INTEGRATION_TO_CALLBACK))
+    device = _device(config.device)
+    precision = choose_precision(config.precision, tunes_encoder=bool(encoder_parameter_ids(module)), device=device)
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant_with_warmup" if config.schedule == "constant" else config.schedule,
+        warmup_steps=config.warmup_share,
+        max_grad_norm=config.max_grad_norm,
+        seed=config.seed,
+        use_cpu=device == "cpu",
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        report_to=list(config.loggers) or "none",
+        eval_strategy="no",
+        save_strategy="no",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+        log_level="error",
+        dataloader_pin_memory=False,
+        skip_memory_metrics=True,
+        remove_unused_columns=False,
+        label_names=[],
+    )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for DDP (torchrun); DataParallel is slower than one of them
+    return arguments
+
+
+def _device(wanted: str) -> str:
+    """Return the type of the device that the Trainer will use."""
+    found = torch.accelerator.current_accelerator(check_available=True)
+    kind = found.type if found else "cpu"
+    if wanted not in ("auto", "cpu", kind):
+        raise ConfigError(f"device {wanted} is not available here: set device to auto ({kind}) or cpu")
+    return kind if wanted == "auto" else wanted
+
+
+def _identity(module: nn.Module, dataset: Any, config: TrainConfig) -> dict[str, Any]:
+    """Return what must be the same when a run goes on: settings, data and the shapes of what is trained."""
+    settings = {name: value for name, value in config.to_dict().items() if name not in FREE_SETTINGS}
+    shapes = "\0".join(f"{name} {tuple(tensor.shape)}" for name, tensor in trainable_tensors(module).items())
+    return {
+        **settings,
+        "sequences": len(dataset),
+        "steps_per_epoch": len(EpochBatches(dataset, config.batch_size, config.seed)),
+        "data": getattr(dataset, "content_hash", None),
+        "parameters": sha256_text(type(module).__name__, shapes),
+    }
+
+
+def _resume(course: Course, checkpoints: Path | None, identity: dict[str, Any]) -> Path | None:
+    """Set ``course`` to where the newest complete checkpoint left it, and return that checkpoint."""
+    found = complete_checkpoints(checkpoints) if checkpoints else []
+    if not found:
+        logger.warning("there is no complete checkpoint in %s: training starts from the beginning", checkpoints)
+        return None
+    values = read_progress(found[0])
+    for name, value in identity.items():
+        if values["identity"].get(name) != value:
+            raise ModelError(
+                f"{found[0]} is of another run: {name} was {values['identity'].get(name)} and is {value} now; "
+                "resume with the settings, data and model of that run, or train anew without resume"
+            )
+    best = found[0] / "best.safetensors"
+    weights = best if best.exists() else found[0] / "model.safetensors"
+    course.resume(values, safetensors.torch.load_file(weights))
+    return found[0]
+
+
+def _log(course: Course, arguments: TrainingArguments, steps_per_epoch: int) -> TrainLog:
+    return TrainLog(
+        epochs=tuple(course.history),
+        best_epoch=course.best_epoch,
+        stopped_early=course.stopped_early,
+        steps=course.epoch * -(-steps_per_epoch // arguments.world_size),
+        seconds=sum(entry.seconds for entry in course.history),
+        peak_mib=_peak_mib(arguments.device),
+        precision="bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32",
+        device=arguments.device.type,
+    )
+
+
+def _peak_mib(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what transformers and accelerate say about defaults that are not the user's."""
+    verbosity = transformers.logging.get_verbosity()
+    with warnings.catch_warnings():
+        for library in ("transformers", "accelerate"):
+            warnings.filterwarnings("ignore", module=library)
+        transformers.logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            transformers.logging.set_verbosity(verbosity)

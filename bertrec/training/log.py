@@ -1,0 +1,60 @@
+"""What a training run reports about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EpochLog:
+    """One epoch.
+
+    Attributes:
+        epoch: counted from 1.
+        loss: mean over the epoch's steps.
+        metrics: what ``evaluate()`` returned; empty where the epoch was not evaluated.
+        seconds: of training and evaluation together.
+        evaluation_seconds: of the evaluation alone.
+    """
+
+    epoch: int
+    loss: float
+    metrics: dict[str, float]
+    seconds: float
+    evaluation_seconds: float
+
+
+@dataclass(frozen=True)
+class TrainLog:
+    """A whole run, its resumed parts together.
+
+    Attributes:
+        epochs: one entry for each epoch that was run.
+        best_epoch: the epoch whose weights the module now holds.
+        stopped_early: whether ``patience`` ended the run before the last epoch.
+        steps: optimizer steps.
+        seconds: sum over the epochs, whichever process ran them.
+        peak_mib: peak memory of this process in MiB: allocated on the GPU where one trains, else resident.
+        precision: what was computed in.
+        device: where it was computed.
+    """
+
+    epochs: tuple[EpochLog, ...]
+    best_epoch: int
+    stopped_early: bool
+    steps: int
+    seconds: float
+    peak_mib: float
+    precision: str
+    device: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, fit for JSON."""
+        return {**asdict(self), "epochs": [asdict(epoch) for epoch in self.epochs]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TrainLog:
+        """Rebuild a log from ``to_dict``."""
+        return cls(**{**values, "epochs": tuple(EpochLog(**epoch) for epoch in values["epochs"])})

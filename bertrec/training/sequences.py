@@ -1,0 +1,116 @@
+"""User sequences as training data: every position is a target once an epoch, and no prefix is ever materialised."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.ragged import IntArray, Ragged
+
+_POOL_BATCHES = 64
+"""Batches sorted by length together: enough for little padding, few enough that batches still mix at random."""
+
+
+class SequenceDataset(torch.utils.data.Dataset[IntArray]):
+    """Each item is one training sequence of 2 to ``max_length + 1`` item ids: inputs are all but the last, targets all but the first.
+
+    A longer row is cut into consecutive chunks that overlap by one item, so that each position but the row's first is a
+    target exactly once. Chunks are counted from the row's end: its newest targets have the full context, and only the
+    first chunk, whose targets have little context anyhow, is short.
+
+    Attributes:
+        chunks: ``[len(self)]`` rows of 2 to ``max_length + 1`` ids, in the order of the given rows, oldest chunk first.
+        source_rows: ``[len(self)]`` the row of the given sequences that each chunk comes from.
+        max_length: positions of the longest input.
+        dropped: rows shorter than 2, which hold no target.
+    """
+
+    def __init__(self, sequences: Ragged, max_length: int) -> None:
+        """Cut ``sequences`` into training sequences.
+
+        Raises:
+            ConfigError: ``max_length`` is below 1.
+            DataError: no row has two items.
+        """
+        if max_length < 1:
+            raise ConfigError(f"max_length is {max_length}: it must be at least 1")
+        self.max_length = max_length
+        self.dropped = int(np.count_nonzero(sequences.lengths < 2))
+        self.chunks, self.source_rows = _cut(sequences, max_length)
+        if not len(self.chunks):
+            raise DataError(
+                f"none of the {len(sequences)} training sequences has two items: there is nothing to predict; loosen the filters"
+            )
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __getitem__(self, index: int) -> IntArray:
+        return self.chunks[int(index)]
+
+    def __getitems__(self, indices: Sequence[int] | IntArray) -> Ragged:  # torch's loader asks for a whole batch by this name
+        return self.chunks.take(indices)
+
+    @property
+    def n_targets(self) -> int:
+        """Targets in one epoch."""
+        return len(self.chunks.values) - len(self.chunks)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over the chunks, by which a resumed run knows its data again."""
+        digest = hashlib.sha256(self.chunks.offsets.tobytes())
+        digest.update(self.chunks.values.tobytes())
+        return digest.hexdigest()
+
+    def batches(self, epoch: int, batch_size: int, seed: int) -> Iterator[IntArray]:
+        """Yield the index arrays of one epoch, each chunk in exactly one batch of rows of similar length.
+
+        Args:
+            epoch: counted from 0; the order depends on it and on ``seed`` only.
+            batch_size: chunks a batch; only one batch of an epoch may be smaller.
+            seed: of the shuffle.
+        """
+        rng = np.random.default_rng([seed, epoch])
+        shuffled = rng.permutation(len(self))
+        pool = np.arange(len(self)) // (batch_size * _POOL_BATCHES)
+        ordered = shuffled[np.lexsort((self.chunks.lengths[shuffled], pool))]
+        starts = np.arange(0, len(self), batch_size)
+        for start in rng.permutation(starts):
+            yield ordered[start : start + batch_size]
+
+    @staticmethod
+    def collate(items: Ragged | Sequence[IntArray]) -> dict[str, torch.Tensor]:
+        """Pad a batch on the right.
+
+        Returns:
+            ``inputs`` and ``targets``, int64 ``[batch, longest input]``; 0 is padding, and no target.
+        """
+        rows = items if isinstance(items, Ragged) else Ragged.from_rows(items)
+        padded = rows.padded()
+        has_target = np.arange(padded.shape[1] - 1) < rows.lengths[:, None] - 1
+        return {"inputs": torch.from_numpy(padded[:, :-1] * has_target), "targets": torch.from_numpy(padded[:, 1:].copy())}
+
+
+def _cut(sequences: Ragged, max_length: int) -> tuple[Ragged, IntArray]:
+    lengths = sequences.lengths
+    pieces: IntArray = np.where(lengths >= 2, -(-(lengths - 1) // max_length), 0)
+    rows = np.repeat(np.arange(len(sequences), dtype=np.int64), pieces)
+    first = np.cumsum(pieces) - pieces
+    from_end = np.repeat(pieces, pieces) - 1 - (np.arange(len(rows)) - first[rows])
+    stops = lengths[rows] - from_end * max_length
+    starts = np.maximum(stops - max_length - 1, 0)
+    return _spans(sequences, sequences.offsets[rows] + starts, stops - starts), rows
+
+
+def _spans(sequences: Ragged, starts: IntArray, lengths: npt.NDArray[np.int64]) -> Ragged:
+    """Gather ``sequences.values[start : start + length]`` for each pair, without a loop."""
+    out = Ragged.from_lengths(np.zeros(int(lengths.sum()), np.int64), lengths)
+    within = np.arange(len(out.values)) - np.repeat(out.offsets[:-1], lengths)
+    return Ragged(sequences.values[np.repeat(starts, lengths) + within], out.offsets)

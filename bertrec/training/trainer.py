@@ -1,0 +1,193 @@
+"""The Hugging Face Trainer for a module that returns a loss, with whole checkpoints and little overhead a step."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from accelerate.utils import broadcast_object_list
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import PrinterCallback
+
+from bertrec.core.errors import BertrecError, ModelError
+from bertrec.core.files import atomic_folder, write_json
+from bertrec.training.batches import EpochBatches, EpochLoader
+from bertrec.training.checkpoints import checkpoint_folder, mark_complete, prune
+from bertrec.training.config import TrainConfig
+from bertrec.training.course import Course
+from bertrec.training.parameters import parameter_groups, restore, snapshot
+
+_STEPS_A_CHECK = 32
+"""Steps between looks at the loss on an accelerator, where each look waits for the device."""
+
+
+class LossMeter:
+    """Adds up the losses of an epoch and stops a run whose loss is no number."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.start(1)
+
+    def start(self, epoch: int) -> None:
+        """Begin ``epoch``, counted from 1."""
+        self.epoch, self.steps, self.total, self.last = epoch, 0, 0.0, math.nan
+        self._pending: list[Tensor] = []
+
+    def add(self, loss: Tensor) -> None:
+        """Take the loss of one step, a scalar on any device."""
+        self._pending.append(loss)
+        if len(self._pending) >= self.every:
+            self._look()
+
+    def mean(self) -> float:
+        """Return the mean over the steps of the epoch so far."""
+        self._look()
+        return self.total / max(self.steps, 1)
+
+    def _look(self) -> None:
+        values = [self._pending[0].item()] if len(self._pending) == 1 else torch.stack(self._pending).tolist() if self._pending else []
+        self._pending = []
+        for value in values:
+            self.steps += 1
+            if not math.isfinite(value):
+                raise ModelError(
+                    f"the loss is {value} in epoch {self.epoch}, step {self.steps}: lower the learning rate (or look for values in the "
+                    "data that are not finite)"
+                )
+            self.total += value
+            self.last = value
+
+
+class EpochEnd(TrainerCallback):
+    """Closes each epoch: loss, evaluation, the best weights, the decision to stop, and the wish for a checkpoint."""
+
+    def __init__(self, trainer: ModuleTrainer) -> None:
+        self.trainer = trainer
+        self.started = 0.0
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Start the clock and the loss."""
+        self.started = time.perf_counter()
+        self.trainer.meter.start(self.trainer.course.epoch + 1)
+
+    def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Judge the epoch."""
+        trainer, course = self.trainer, self.trainer.course
+        loss = trainer.mean_over_processes(trainer.meter.mean())
+        entry = course.finish_epoch(loss, time.perf_counter() - self.started)
+        # The prefix is the Trainer's: loggers file such figures under evaluation.
+        figures = {f"eval_{name}": value for name, value in entry.metrics.items()}
+        trainer.log({"loss": entry.loss, "learning_rate": trainer.lr_scheduler.get_last_lr()[0], **figures})
+        control.should_training_stop = course.finished
+        control.should_save = trainer.checkpoints is not None
+
+
+class ModuleTrainer(Trainer):
+    """Trains ``module(**batch)["loss"]``."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        args: TrainingArguments,
+        dataset: Any,
+        collate: Callable[[Any], dict[str, Tensor]],
+        *,
+        config: TrainConfig,
+        course: Course,
+        checkpoints: Path | None,
+        identity: dict[str, Any],
+    ) -> None:
+        super().__init__(module, args, data_collator=collate, train_dataset=dataset)
+        self.remove_callback(PrinterCallback)
+        self.add_callback(EpochEnd(self))
+        self.config, self.course, self.checkpoints, self.identity = config, course, checkpoints, identity
+        self.meter = LossMeter(1 if args.device.type == "cpu" else _STEPS_A_CHECK)
+
+    def get_train_dataloader(self) -> EpochLoader:
+        """Return the loader whose order depends on seed and epoch alone."""
+        sampler = EpochBatches(
+            self.train_dataset, self.config.batch_size, self.config.seed, rank=self.args.process_index, world=self.args.world_size
+        )
+        return EpochLoader(self.train_dataset, sampler, self.data_collator)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Return AdamW over the groups of encoder and rest, with and without decay."""
+        if self.optimizer is None:
+            groups = parameter_groups(self.model, self.config)
+            # One kernel a group instead of a loop over parameters: the larger part of a short step on a CPU otherwise.
+            fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+            self.optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate, fused=fused)
+        return self.optimizer
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
+        """Return the loss, which must be a scalar."""
+        outputs = model(**inputs)
+        loss = outputs["loss"] if isinstance(outputs, dict) else None
+        if not isinstance(loss, Tensor) or loss.ndim:
+            raise ModelError(f'{type(self.model).__name__} must return {{"loss": scalar tensor}} in training')
+        return loss
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Take one step and note its loss."""
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self.meter.add(loss)
+        return loss
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Return 0: nobody reads it, and counting parameters takes time each step."""
+        return 0
+
+    def mean_over_processes(self, value: float) -> float:
+        """Return the mean of a figure that each process has its own of."""
+        if self.args.world_size == 1:
+            return value
+        return float(self.accelerator.reduce(torch.tensor(value, device=self.args.device), "mean").item())
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Write the resume state under a temporary name and rename it; then drop older ones.
+
+        Raises:
+            BertrecError: the disk is full; older checkpoints are as they were.
+        """
+        assert self.checkpoints is not None
+        target = checkpoint_folder(self.checkpoints, self.course.epoch)
+        with ExitStack() as stack:
+            shared: list[Path | None] = [stack.enter_context(atomic_folder(target)) if self.args.should_save else None]
+            if self.args.world_size > 1:
+                broadcast_object_list(shared)
+            assert shared[0] is not None
+            try:
+                self._write_checkpoint(shared[0])
+            except (RuntimeError, SafetensorError) as error:  # what torch and safetensors make of a full disk
+                raise BertrecError(f"cannot write {target}: {_first_line(error)}; what was there before is unchanged") from error
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                mark_complete(shared[0])
+        if self.args.should_save:
+            prune(self.checkpoints)
+
+    def _write_checkpoint(self, folder: Path) -> None:
+        if self.args.should_save:
+            safetensors.torch.save_file(snapshot(self.model), folder / "model.safetensors")
+            if self.course.best_state is not None and self.course.best_epoch != self.course.epoch:
+                safetensors.torch.save_file(self.course.best_state, folder / "best.safetensors")
+            self.state.save_to_json(str(folder / "trainer_state.json"))
+            write_json(folder / "progress.json", {**self.course.to_dict(), "identity": self.identity})
+        self._save_optimizer_and_scheduler(str(folder))
+        self._save_scaler(str(folder))
+        self._save_rng_state(str(folder))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        restore(self.model, safetensors.torch.load_file(Path(resume_from_checkpoint) / "model.safetensors"))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0]
