@@ -1,0 +1,230 @@
+"""Is one model better than another, or than chance? Paired over users, with an interval, two tests, an effect size and a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bertrec.core.errors import DataError
+from bertrec.evaluation.intervals import bootstrap_intervals
+from bertrec.evaluation.metrics import Float64Array
+
+NO_DIFFERENCE = "no difference shown"
+
+
+@dataclass(frozen=True)
+class PairedResult:
+    """Two models on the same users.
+
+    Attributes:
+        names: what ``a`` and ``b`` are called in the verdict.
+        users: number of pairs.
+        mean_a: mean of the first.
+        mean_b: mean of the second.
+        difference: ``mean_a - mean_b``.
+        ci95: percentile bootstrap interval of the difference, users resampled.
+        t: statistic of the paired t test; None where all differences are equal or there is one user.
+        p_t: its two-sided p; 1 where all differences are 0.
+        p_wilcoxon: two-sided p of the signed-rank test, zeros ranked too (Pratt 1959); 1 where all differences are 0.
+        effect_size: Cohen's d of the differences, mean over standard deviation; None where ``t`` is.
+        p_holm: ``p_t`` corrected for a family of comparisons by `with_holm`; None before.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+    """
+
+    names: tuple[str, str]
+    users: int
+    mean_a: float
+    mean_b: float
+    difference: float
+    ci95: tuple[float, float]
+    t: float | None
+    p_t: float | None
+    p_wilcoxon: float
+    effect_size: float | None
+    resamples: int
+    seed: int
+    p_holm: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Say in words which is better, or ``no difference shown`` where the interval holds 0."""
+        low, high = self.ci95
+        if low <= 0.0 <= high:
+            return NO_DIFFERENCE
+        better, worse = self.names if low > 0 else self.names[::-1]
+        return f"{better} is better than {worse}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, the verdict among them."""
+        return {**asdict(self), "names": list(self.names), "ci95": list(self.ci95), "verdict": self.verdict}
+
+
+@dataclass(frozen=True)
+class ExpectationResult:
+    """One model against a known expectation, such as that of a random order.
+
+    Attributes:
+        users: number of users.
+        mean: the model's mean.
+        expected: the mean expectation.
+        ratio: ``mean / expected``; None where 0 is expected.
+        difference: ``mean - expected``.
+        ci95: percentile bootstrap interval of the difference.
+        p: one-sided p of a t test that the model is above; None where it cannot be tested (one user, or all differences equal).
+        alpha: the level of the verdict.
+    """
+
+    users: int
+    mean: float
+    expected: float
+    ratio: float | None
+    difference: float
+    ci95: tuple[float, float]
+    p: float | None
+    alpha: float
+
+    @property
+    def verdict(self) -> str:
+        """Say whether the model is shown to be above the expectation."""
+        if self.p is None:
+            return "cannot be tested: the differences do not vary"
+        return "above the expectation" if self.p < self.alpha else "not shown to be above the expectation"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, the verdict among them."""
+        return {**asdict(self), "ci95": list(self.ci95), "verdict": self.verdict}
+
+
+def paired_comparison(
+    a: npt.ArrayLike, b: npt.ArrayLike, *, names: tuple[str, str] = ("a", "b"), resamples: int = 10_000, seed: int = 0
+) -> PairedResult:
+    """Compare two models by the values of the same users.
+
+    Args:
+        a: ``[n]``, one value a user, as `Report.per_user` gives.
+        b: ``[n]``, the other model's, in the same order.
+        names: for the verdict.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: lengths differ, no user, or values that are not finite.
+
+    >>> paired_comparison([0.5, 0.25, 1.0], [0.5, 0.25, 1.0]).verdict
+    'no difference shown'
+    """
+    first, second = _values(a, "a"), _values(b, "b")
+    if len(first) != len(second):
+        raise DataError(f"a has {len(first)} users and b {len(second)}; compare the same users in the same order")
+    differences = first - second
+    t, p_t, effect = _t_test(differences)
+    return PairedResult(
+        names=names,
+        users=len(first),
+        mean_a=float(first.mean()),
+        mean_b=float(second.mean()),
+        difference=float(differences.mean()),
+        ci95=_interval(differences, resamples, seed),
+        t=t,
+        p_t=p_t,
+        p_wilcoxon=_wilcoxon(differences),
+        effect_size=effect,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def above_expectation(
+    values: npt.ArrayLike, expected: npt.ArrayLike, *, alpha: float = 0.001, resamples: int = 10_000, seed: int = 0
+) -> ExpectationResult:
+    """Test, one-sided, whether a model is above a known expectation.
+
+    Args:
+        values: ``[n]``, one value a user.
+        expected: a constant or ``[n]``, as `random_expectation` and `Report.per_user_random` give.
+        alpha: level of the verdict.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: lengths differ, no user, or values that are not finite.
+    """
+    from scipy import stats
+
+    own = _values(values, "values")
+    known = np.asarray(expected, dtype=np.float64)
+    known = np.full(len(own), known) if known.ndim == 0 else _values(known, "expected")
+    if len(known) != len(own):
+        raise DataError(f"values has {len(own)} users and expected {len(known)}")
+    differences = own - known
+    t, _, _ = _t_test(differences)
+    return ExpectationResult(
+        users=len(own),
+        mean=float(own.mean()),
+        expected=float(known.mean()),
+        ratio=float(own.mean() / known.mean()) if known.mean() else None,
+        difference=float(differences.mean()),
+        ci95=_interval(differences, resamples, seed),
+        p=None if t is None else float(stats.t.sf(t, len(own) - 1)),
+        alpha=alpha,
+    )
+
+
+def holm(p_values: npt.ArrayLike) -> Float64Array:
+    """Return p values corrected for their number, step-down (Holm 1979), ``[n]`` in the order given.
+
+    >>> holm([0.01, 0.04, 0.03])
+    array([0.03, 0.06, 0.06])
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return corrected
+
+
+def with_holm(results: Sequence[PairedResult]) -> list[PairedResult]:
+    """Return the results with ``p_holm`` set over those of them that have a ``p_t``."""
+    tested = [result.p_t for result in results if result.p_t is not None]
+    corrected = iter(holm(tested))
+    return [result if result.p_t is None else replace(result, p_holm=float(next(corrected))) for result in results]
+
+
+def _values(values: npt.ArrayLike, name: str) -> Float64Array:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or not len(array):
+        raise DataError(f"{name} must be one value a user, at least one, not of shape {list(array.shape)}")
+    if not np.all(np.isfinite(array)):
+        raise DataError(f"{name}, row {int(np.argmin(np.isfinite(array)))}: the value is not finite")
+    return array
+
+
+def _interval(differences: Float64Array, resamples: int, seed: int) -> tuple[float, float]:
+    low, high = bootstrap_intervals(differences[:, None], resamples=resamples, seed=seed)[0]
+    return float(low), float(high)
+
+
+def _t_test(differences: Float64Array) -> tuple[float | None, float | None, float | None]:
+    """Return t, two-sided p and Cohen's d."""
+    from scipy import stats
+
+    if not np.any(differences):
+        return None, 1.0, None
+    if len(differences) < 2 or np.ptp(differences) == 0:
+        return None, None, None
+    effect = float(differences.mean() / differences.std(ddof=1))
+    t = effect * float(np.sqrt(len(differences)))
+    return t, float(2.0 * stats.t.sf(abs(t), len(differences) - 1)), effect
+
+
+def _wilcoxon(differences: Float64Array) -> float:
+    from scipy import stats
+
+    if not np.any(differences):
+        return 1.0
+    return float(stats.wilcoxon(differences, zero_method="pratt").pvalue)

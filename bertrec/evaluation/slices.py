@@ -1,0 +1,66 @@
+"""Named parts of an evaluation set: item slices restrict the targets, history slices restrict the users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bertrec.core.ragged import IntArray, Ragged
+from bertrec.evaluation.ranks import BoolArray
+
+FEW_SHOT_MAX = 5
+SHORT_HISTORY_MAX = 5
+LONG_HISTORY_ABOVE = 20
+
+SLICES = {
+    "all": "every user and target",
+    "cold_items": "targets never in training",
+    "few_shot_items": f"targets 1 to {FEW_SHOT_MAX} times in training",
+    "warm_items": f"targets over {FEW_SHOT_MAX} times in training",
+    "short_histories": f"users with {SHORT_HISTORY_MAX} or fewer items before",
+    "long_histories": f"users with over {LONG_HISTORY_ABOVE} items before",
+}
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The users and ranks of one slice.
+
+    Attributes:
+        rows: ``[users]``, row numbers of the evaluation set.
+        ranks: ranks of the targets in the slice, one row a user, none empty.
+    """
+
+    rows: IntArray
+    ranks: Ragged
+
+
+def make_slices(ranks: Ragged, targets: Ragged, histories: Ragged, item_counts: IntArray) -> dict[str, Slice]:
+    """Cut ranks into the slices of `SLICES`; users without a target in a slice are left out of it.
+
+    Ranks are not computed again: a target outside an item slice that stands above one inside still does.
+
+    Args:
+        ranks: the rank of each target, ``n`` rows.
+        targets: inner item ids in the same order.
+        histories: full histories, ``n`` rows.
+        item_counts: ``[n_items + 1]``, how often training holds each item.
+    """
+    counts = item_counts[targets.values]
+    length = histories.lengths[targets.rows]
+    keep: dict[str, BoolArray] = {
+        "all": np.ones(len(counts), dtype=bool),
+        "cold_items": counts == 0,
+        "few_shot_items": (counts >= 1) & (counts <= FEW_SHOT_MAX),
+        "warm_items": counts > FEW_SHOT_MAX,
+        "short_histories": length <= SHORT_HISTORY_MAX,
+        "long_histories": length > LONG_HISTORY_ABOVE,
+    }
+    return {name: _cut(ranks, keep[name]) for name in SLICES}
+
+
+def _cut(ranks: Ragged, keep: BoolArray) -> Slice:
+    kept = ranks.where(keep)
+    rows = np.flatnonzero(kept.lengths > 0)
+    return Slice(rows.astype(np.int64), kept.take(rows))
