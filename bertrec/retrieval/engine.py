@@ -1,0 +1,201 @@
+"""The FAISS side: making, filling and searching an index of each kind, on a GPU where one is there."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from bertrec.core.errors import MissingExtraError
+from bertrec.retrieval.exact import FloatArray, IntArray
+from bertrec.retrieval.parameters import IndexConfig
+
+_ADD_AT_ONCE = 20_000
+_GPU_LIMIT = 2048  # FAISS's kernels return, and probe, no more than this
+
+
+def import_faiss() -> Any:
+    """Return the faiss module.
+
+    Raises:
+        MissingExtraError: it is not installed; the text names the extra.
+    """
+    try:
+        import faiss
+    except ImportError as error:
+        raise MissingExtraError("faiss", "cpu", "or 'bertrec[gpu]' for an NVIDIA GPU") from error
+    return faiss
+
+
+def gpu_count() -> int:
+    """Return the number of GPUs that FAISS sees; 0 with faiss-cpu."""
+    return int(getattr(import_faiss(), "get_num_gpus", lambda: 0)())
+
+
+def make_index(config: IndexConfig, dim: int) -> Any:
+    """Return an empty FAISS index for a resolved configuration."""
+    makers = {"flat": _make_flat, "ivf": _make_ivf, "hnsw": _make_hnsw, "ivfpq": _make_ivfpq}
+    return makers[config.kind](import_faiss(), config, dim)
+
+
+def _make_flat(faiss: Any, config: IndexConfig, dim: int) -> Any:
+    return faiss.IndexFlatIP(dim)
+
+
+def _make_ivf(faiss: Any, config: IndexConfig, dim: int) -> Any:
+    index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, config.nlist, faiss.METRIC_INNER_PRODUCT)
+    _seed_clustering(index.cp, config.seed)
+    return index
+
+
+def _make_hnsw(faiss: Any, config: IndexConfig, dim: int) -> Any:
+    index = faiss.IndexHNSWFlat(dim, config.hnsw_links, faiss.METRIC_INNER_PRODUCT)
+    index.hnsw.efConstruction = config.ef_construction
+    index.hnsw.rng = faiss.RandomGenerator(config.seed)
+    return index
+
+
+def _make_ivfpq(faiss: Any, config: IndexConfig, dim: int) -> Any:
+    metric = faiss.METRIC_INNER_PRODUCT
+    index = faiss.IndexIVFPQ(faiss.IndexFlatIP(dim), dim, config.nlist, config.pq_parts, config.pq_bits, metric)
+    _seed_clustering(index.cp, config.seed)
+    _seed_clustering(index.pq.cp, config.seed)
+    return faiss.IndexRefineFlat(index) if config.refine else index
+
+
+def _seed_clustering(parameters: Any, seed: int) -> None:
+    parameters.seed = seed
+    parameters.min_points_per_centroid = 1  # few points are no cause for FAISS to print: the measured recall tells
+
+
+def fill(index: Any, vectors: FloatArray, *, progress: bool = False) -> None:
+    """Train the index where it needs it, and add ``vectors`` ``[n, d]``; ``progress`` shows a bar on standard error."""
+    if not index.is_trained:
+        index.train(vectors)
+    starts: Any = range(0, len(vectors), _ADD_AT_ONCE)
+    if progress:
+        from tqdm.auto import tqdm
+
+        starts = tqdm(starts, desc="Indexing", unit_scale=_ADD_AT_ONCE, unit=" items")
+    for start in starts:
+        index.add(vectors[start : start + _ADD_AT_ONCE])
+
+
+def held_vectors(index: Any) -> FloatArray | None:
+    """Return a view ``[n, d]`` of the full vectors inside an index, or None where it keeps them in lists or as codes.
+
+    The view is good only until the index changes.
+    """
+    faiss = import_faiss()
+    inner = getattr(index, "refine_index", None) or getattr(index, "storage", None) or index
+    flat = faiss.downcast_index(inner)
+    if not hasattr(flat, "get_xb"):
+        return None
+    view: FloatArray = faiss.rev_swig_ptr(flat.get_xb(), index.ntotal * index.d).reshape(index.ntotal, index.d)
+    return view
+
+
+class Searcher:
+    """Searches a FAISS index: a GPU copy where FAISS can make one, else the index itself. Make a new one after each change."""
+
+    def __init__(self, index: Any, config: IndexConfig) -> None:
+        self._index = index
+        self._config = config
+        self._gpu_index = _gpu_copy(index, config)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether searches run on a GPU."""
+        return self._gpu_index is not None
+
+    def search(self, queries: FloatArray, count: int, *, effort: int = 1) -> tuple[FloatArray, IntArray]:
+        """Return ``(scores, positions)``, ``[b, count]``, best first, -1 where FAISS found none.
+
+        Args:
+            queries: ``[b, d]``.
+            count: how many to fetch.
+            effort: multiplies the lists probed or candidates looked at.
+        """
+        nprobe = min(self._config.nlist or 1, (self._config.nprobe or 1) * effort)
+        if self._gpu_index is not None and max(count * self._refine, nprobe) <= _GPU_LIMIT:
+            return self._search_gpu(queries, count, nprobe)
+        scores, positions = self._index.search(queries, count, params=self._parameters(count, nprobe, effort))
+        return scores, positions
+
+    @property
+    def _refine(self) -> int:
+        return self._config.refine_factor if self._config.kind == "ivfpq" and self._config.refine else 1
+
+    def _search_gpu(self, queries: FloatArray, count: int, nprobe: int) -> tuple[FloatArray, IntArray]:
+        # The codes alone are on the GPU: the caller ranks what they find by the full vectors, which is all that refinement does.
+        faiss = import_faiss()
+        parameters = None if self._config.kind == "flat" else faiss.SearchParametersIVF(nprobe=nprobe)
+        scores, positions = self._gpu_index.search(queries, count * self._refine, params=parameters)  # type: ignore[union-attr]
+        return scores, positions
+
+    def _parameters(self, count: int, nprobe: int, effort: int) -> Any:
+        faiss = import_faiss()
+        if self._config.kind == "flat":
+            return None
+        if self._config.kind == "hnsw":
+            return faiss.SearchParametersHNSW(efSearch=max(count, self._config.ef_search * effort))
+        lists = faiss.SearchParametersIVF(nprobe=nprobe)
+        if self._refine == 1:
+            return lists
+        return faiss.IndexRefineSearchParameters(k_factor=float(self._refine), base_index_params=lists)
+
+
+def _gpu_copy(index: Any, config: IndexConfig) -> Any:
+    """Return a copy on GPU 0, or None without a GPU or where FAISS has no such index there (HNSW)."""
+    if config.kind == "hnsw" or gpu_count() == 0:
+        return None
+    faiss = import_faiss()
+    base = faiss.downcast_index(index.base_index) if config.refine and config.kind == "ivfpq" else index
+    try:
+        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, base)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        warnings.warn(f"the {config.kind} index stays on the CPU, the GPU does not take it: {reason}", stacklevel=2)
+        return None
+
+
+def to_file(index: Any, path: str) -> None:
+    """Write a FAISS index through Python's own file, whose errors on a full disk are raised, also those on closing."""
+    faiss = import_faiss()
+    problems: list[OSError] = []
+    with open(path, "wb") as stream:
+
+        def write(data: bytes) -> int:
+            try:
+                return stream.write(data)
+            except OSError as error:
+                problems.append(error)
+                return 0
+
+        try:
+            faiss.write_index(index, faiss.PyCallbackIOWriter(write))
+        except RuntimeError:
+            if not problems:
+                raise
+    if problems:
+        raise problems[0]
+
+
+def from_file(path: str) -> Any:
+    """Read a FAISS index (RuntimeError where FAISS cannot)."""
+    return import_faiss().read_index(path)
+
+
+def version() -> str:
+    """Return FAISS's version."""
+    return str(import_faiss().__version__)
+
+
+def largest_norm(vectors: FloatArray) -> float:
+    """Return the largest length of a row, 0 without rows."""
+    return float(np.sqrt(max((float(np.vecdot(part, part).max()) for part in _parts(vectors)), default=0.0)))
+
+
+def _parts(vectors: FloatArray) -> list[FloatArray]:
+    return [vectors[start : start + _ADD_AT_ONCE] for start in range(0, len(vectors), _ADD_AT_ONCE)]

@@ -1,0 +1,159 @@
+"""Exact masked top-k, over score matrices and over stored vectors: the yardstick that every index is held to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.ragged import Ragged
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+_SCORES_AT_ONCE = 1 << 24  # float32 scores held at a time: 64 MiB
+_PAIRS_AT_ONCE = 1 << 16
+
+
+def check_k(k: int) -> int:
+    """Return ``k`` as an int.
+
+    Raises:
+        ConfigError: ``k`` is no whole number of at least 1.
+    """
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
+        raise ConfigError(f"k must be a whole number of at least 1, not {k!r}")
+    return int(k)
+
+
+def top_k(scores: npt.ArrayLike, k: int, *, seen: Ragged | None = None) -> tuple[IntArray, FloatArray]:
+    """Return the ``k`` best unseen items of each row of a score matrix, exactly.
+
+    Args:
+        scores: ``[b, n_items + 1]``, one column an inner item id. Column 0 is padding and never returned; ``-inf`` means that the
+            model gives the item no score, so it is not returned either. Left as it is.
+        k: how many to return; above the number of items all of them are returned.
+        seen: inner item ids to leave out, one row a row of ``scores``; 0 is ignored.
+
+    Returns:
+        ``(items, scores)``, int64 and float32 ``[b, k]``, best first, equal scores by lower inner id; 0 and ``-inf`` where there is none.
+
+    Raises:
+        ConfigError: ``k`` below 1.
+        DataError: ``scores`` is no matrix, holds NaN or ``+inf``, or ``seen`` does not fit it.
+    """
+    k = check_k(k)
+    masked = _masked_copy(scores, seen)
+    width = min(k, masked.shape[1])
+    items, best = _largest(masked, width)
+    none = np.isneginf(best)
+    items[none] = 0
+    return _widened(items, k, 0), _widened(best, k, -np.inf)
+
+
+def _masked_copy(scores: npt.ArrayLike, seen: Ragged | None) -> FloatArray:
+    masked = np.array(scores, dtype=np.float32)
+    if masked.ndim != 2 or masked.shape[1] < 1:
+        raise DataError(f"scores must have the shape [batch, items + 1], not {list(masked.shape)}")
+    if np.isnan(masked[:, 1:]).any() or np.isposinf(masked[:, 1:]).any():
+        raise DataError("scores hold NaN or +inf: only -inf, for an item without a score, may be not finite")
+    masked[:, 0] = -np.inf
+    if seen is not None:
+        if len(seen) != len(masked):
+            raise DataError(f"seen items are given for {len(seen)} rows, scores for {len(masked)}")
+        if len(seen.values) and (seen.values.min() < 0 or seen.values.max() >= masked.shape[1]):
+            raise DataError(f"seen items must be inner ids from 0 to {masked.shape[1] - 1}")
+        masked[seen.rows, seen.values] = -np.inf
+    return masked
+
+
+def _largest(scores: FloatArray, width: int) -> tuple[IntArray, FloatArray]:
+    """Return columns and values of the ``width`` largest of each row, equal values by lower column."""
+    cut = np.partition(scores, scores.shape[1] - width, axis=1)[:, -width:].min(axis=1, keepdims=True, initial=np.inf)
+    keep, ties = scores > cut, scores == cut
+    room = width - keep.sum(axis=1)
+    crowded = np.flatnonzero(ties.sum(axis=1) > room)  # more ties at the cut than room: the lowest columns win
+    ties[crowded] &= np.cumsum(ties[crowded], axis=1) <= room[crowded, None]
+    columns = np.nonzero(keep | ties)[1].reshape(len(scores), width).astype(np.int64)
+    values = np.take_along_axis(scores, columns, axis=1)
+    order = np.argsort(-values, axis=1, kind="stable")  # columns ascend, so a stable sort settles ties by column
+    return np.take_along_axis(columns, order, axis=1), np.take_along_axis(values, order, axis=1)
+
+
+def _widened(array: npt.NDArray[Any], width: int, fill: float) -> npt.NDArray[Any]:
+    if array.shape[1] == width:
+        return array
+    out = np.full((len(array), width), fill, dtype=array.dtype)
+    out[:, : array.shape[1]] = array
+    return out
+
+
+def rounding_bound(queries: FloatArray, largest_norm: float) -> FloatArray:
+    """Return ``[b, 1]``: how far two float32 inner products of the same pair may lie apart, whatever the order of summation."""
+    norms = np.linalg.norm(queries, axis=1, keepdims=True)
+    return (queries.shape[1] * np.finfo(np.float32).eps * norms * largest_norm).astype(np.float32)
+
+
+def search_vectors(
+    queries: FloatArray, vectors: FloatArray, k: int, *, alive: BoolArray, banned: Ragged, largest_norm: float
+) -> tuple[IntArray, FloatArray]:
+    """Return the ``k`` rows of ``vectors`` with the largest inner product, exactly, equal scores by lower position.
+
+    A matrix product alone would round the same pair differently in different batches; it only picks the candidates here, within its
+    rounding bound, and each candidate is then scored on its own, so that a query's result depends on nothing but the query.
+
+    Args:
+        queries: ``[b, d]``.
+        vectors: ``[n, d]``.
+        k: how many.
+        alive: ``[n]``, False for rows that must not be returned to anyone.
+        banned: positions that must not be returned, one row a query.
+        largest_norm: the largest length of a row of ``vectors``.
+
+    Returns:
+        ``(positions, scores)``, ``[b, k]``; -1 and ``-inf`` where there is none.
+    """
+    positions = np.full((len(queries), k), -1, dtype=np.int64)
+    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    step = max(1, _SCORES_AT_ONCE // max(1, len(vectors)))
+    for start in range(0, len(queries), step):
+        stop = min(start + step, len(queries))
+        part = queries[start:stop]
+        rough = part @ vectors.T
+        rough[:, ~alive] = -np.inf
+        out = banned.slice(start, stop)
+        rough[out.rows, out.values] = -np.inf
+        rows, columns = _candidates(rough, k, rounding_bound(part, largest_norm))
+        _place(rows, columns, pair_scores(part, vectors, rows, columns), positions[start:stop], scores[start:stop])
+    return positions, scores
+
+
+def _candidates(rough: FloatArray, k: int, bound: FloatArray) -> tuple[IntArray, IntArray]:
+    width = min(k, rough.shape[1])
+    cut = np.partition(rough, rough.shape[1] - width, axis=1)[:, [-width]]
+    # The k-th rough score may be a bound too high and a candidate's a bound too low.
+    rows, columns = np.nonzero((rough >= cut - 2 * bound) & ~np.isneginf(rough))
+    return rows.astype(np.int64), columns.astype(np.int64)
+
+
+def pair_scores(queries: FloatArray, vectors: FloatArray, rows: IntArray, columns: IntArray) -> FloatArray:
+    """Return the inner product of ``queries[rows[i]]`` and ``vectors[columns[i]]``, each pair summed on its own, ``[pairs]``."""
+    out = np.empty(len(rows), dtype=np.float32)
+    for start in range(0, len(rows), _PAIRS_AT_ONCE):
+        part = slice(start, start + _PAIRS_AT_ONCE)
+        out[part] = np.vecdot(queries[rows[part]], vectors[columns[part]])
+    return out
+
+
+def _place(rows: IntArray, columns: IntArray, values: FloatArray, positions: IntArray, scores: FloatArray) -> None:
+    """Sort pairs by row, falling score and position, and write the first ``k`` of each row into place."""
+    order = np.lexsort((columns, -values, rows))
+    rows, columns, values = rows[order], columns[order], values[order]
+    counts = np.bincount(rows, minlength=len(positions))
+    rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    fits = rank < positions.shape[1]
+    positions[rows[fits], rank[fits]] = columns[fits]
+    scores[rows[fits], rank[fits]] = values[fits]

@@ -1,0 +1,335 @@
+"""The item index: external ids in, external ids out, whatever FAISS index stands behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, Unpack
+
+import numpy as np
+import numpy.typing as npt
+
+from bertrec.core.errors import DataError, IndexFileError
+from bertrec.core.ragged import Ragged
+from bertrec.retrieval import engine, storage
+from bertrec.retrieval.checks import Id, check_ids, check_vectors
+from bertrec.retrieval.exact import FloatArray, IntArray, check_k, search_vectors
+from bertrec.retrieval.filtered import Stored, search_filtered
+from bertrec.retrieval.ids import IdTable
+from bertrec.retrieval.parameters import IndexConfig, IndexParameters, check_names, resolve
+from bertrec.retrieval.recall import recall_at_k
+
+_RECALL_QUERIES = 200
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found, best first, equal scores by lower position.
+
+    Attributes:
+        positions: ``[b, k]`` int64, rows of the index; -1 where there is no further item.
+        scores: ``[b, k]`` float32, inner products of query and item (of unit length for cosine), exact for every kind; ``-inf`` where
+            there is no further item.
+    """
+
+    positions: IntArray
+    scores: FloatArray
+    _row_ids: Any = field(repr=False)
+
+    @property
+    def ids(self) -> list[list[Id]]:
+        """External ids, one list a query, shorter than ``k`` where there are no more."""
+        named = self._row_ids[np.maximum(self.positions, 0)].tolist()
+        counts = (self.positions >= 0).sum(axis=1).tolist()
+        return [row[:count] for row, count in zip(named, counts, strict=True)]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+class ItemIndex:
+    """Vectors of items behind their external ids: search with exact filtering, add, remove, save, load.
+
+    Removed items stay as tombstones, filtered exactly, until :meth:`compact`. Make one with :meth:`build` or :meth:`load`.
+    """
+
+    def __init__(self, parts: storage.IndexParts) -> None:
+        """Take over the parts of an index; :meth:`build` and :meth:`load` are meant for callers."""
+        self._parts = parts
+        self._stored: Stored | None = None
+        self._recall: float | None = parts.recall
+
+    @classmethod
+    def build(
+        cls,
+        vectors: npt.ArrayLike,
+        ids: Iterable[Id],
+        *,
+        kind: str = "auto",
+        metric: str = "inner_product",
+        model_hash: str = "",
+        seed: int = 0,
+        progress: bool = False,
+        recall_queries: npt.ArrayLike | None = None,
+        **parameters: Unpack[IndexParameters],
+    ) -> Self:
+        """Build an index, and measure its recall against exact search.
+
+        Args:
+            vectors: ``[n, d]``, converted to float32.
+            ids: ``n`` distinct str or int.
+            kind: ``flat``, ``ivf``, ``hnsw``, ``ivfpq``, or ``auto`` (flat below 200,000 items, then hnsw).
+            metric: ``inner_product`` or ``cosine``.
+            model_hash: of the model that made the vectors; kept, so that another model's queries can be refused.
+            seed: see :class:`IndexConfig`, also of the sample of items that recall is measured with.
+            progress: show a progress bar.
+            recall_queries: ``[q, d]`` to measure recall with, best the vectors of users; None takes a sample of the items.
+            **parameters: further settings of :class:`IndexConfig`.
+
+        Raises:
+            ConfigError: an unknown kind, metric or setting, or a value that does not fit the vectors.
+            DataError: no items, NaN or infinite values, as many ids as no vectors, or ids that are not distinct.
+            MissingExtraError: FAISS is not installed.
+        """
+        check_names(kind, metric)
+        config = IndexConfig.from_dict({"kind": kind, "metric": metric, "seed": seed, **parameters})
+        table, checked = _checked_items(vectors, ids, metric)
+        probes = None
+        if recall_queries is not None:
+            probes = check_vectors(recall_queries, metric, dim=checked.shape[1], what="recall queries").copy()
+        index = cls(_made_parts(config, checked, table, model_hash=model_hash, probes=probes, progress=progress))
+        index._measure()
+        return index
+
+    def __len__(self) -> int:
+        return len(self._parts.table)
+
+    def __contains__(self, item: object) -> bool:
+        return isinstance(item, (str, int)) and bool(self._parts.table.rows_of([item])[0] >= 0)
+
+    @property
+    def ids(self) -> list[Id]:
+        """External ids in the order of their positions, removed ones left out."""
+        table = self._parts.table
+        kept: list[Id] = table.ids[table.alive].tolist()
+        return kept
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of the vectors."""
+        return int(self._parts.index.d)
+
+    @property
+    def kind(self) -> str:
+        """The kind that was built (never ``auto``)."""
+        return self._parts.resolved.kind
+
+    @property
+    def metric(self) -> str:
+        """``inner_product`` or ``cosine``."""
+        return self._parts.config.metric
+
+    @property
+    def model_hash(self) -> str:
+        """Hash of the model that made the vectors."""
+        return self._parts.model_hash
+
+    @property
+    def recall(self) -> float | None:
+        """Recall@``recall_k`` against exact search; measured again on the first look after a change. None while the index is empty."""
+        if self._recall is None and len(self):
+            self._measure()
+        return self._recall
+
+    def require_model(self, model_hash: str) -> None:
+        """Raise an IndexFileError unless the index was built with this model."""
+        if model_hash != self.model_hash:
+            raise IndexFileError(f"the index was built with model {self.model_hash or '(none named)'}, not {model_hash}: build it again")
+
+    def search(
+        self, queries: npt.ArrayLike, k: int, *, exclude: Sequence[Sequence[Id]] | Ragged | None = None, exact: bool = False
+    ) -> SearchResult:
+        """Return the ``k`` best items for each query, without those it excludes: always ``k`` where ``k`` exist.
+
+        Args:
+            queries: ``[b, d]``; scaled to length 1 for cosine.
+            k: results a query; above the number of items all of them are returned.
+            exclude: for each query the external ids not to return (ids that are not in the index are no error: they cannot be returned),
+                or a Ragged of inner ids, where inner id ``i + 1`` is the i-th id of :meth:`build` and 0 is padding.
+            exact: score every item instead of asking FAISS.
+
+        Raises:
+            ConfigError: ``k`` below 1.
+            DataError: queries that are no finite matrix, or ``exclude`` without a row for each query.
+            IndexFileError: queries of other dimensions than the index, or an index without items.
+        """
+        k = check_k(k)
+        checked = check_vectors(queries, self.metric, dim=self.dim, what="queries")
+        if not len(self):
+            raise IndexFileError("the index is empty: all its items were removed; add some")
+        banned = self._banned(exclude, len(checked))
+        width, stored = min(k, len(self)), self._searchable()
+        if exact:
+            found = search_vectors(checked, stored.vectors, width, alive=stored.alive, banned=banned, largest_norm=stored.largest_norm)
+        else:
+            found = search_filtered(checked, width, banned, stored)
+        padding = ((0, 0), (0, k - width))
+        positions = np.pad(found[0], padding, constant_values=-1)
+        return SearchResult(positions, np.pad(found[1], padding, constant_values=-np.inf), self._parts.table.ids)
+
+    def add(self, vectors: npt.ArrayLike, ids: Iterable[Id]) -> None:
+        """Add items; inverted lists and codes keep the centroids they were trained with until :meth:`compact`.
+
+        Args:
+            vectors: ``[m, d]``.
+            ids: ``m`` ids that are not in the index; removed ones may come back.
+
+        Raises:
+            DataError: an id that is there already or given twice, or unusable vectors; the index is then as it was.
+            IndexFileError: vectors of other dimensions than the index.
+        """
+        names = check_ids(ids)
+        checked = check_vectors(vectors, self.metric, dim=self.dim)
+        _check_lengths(checked, names)
+        self._parts.table.check_new(names)
+        if not names:
+            return
+        self._forget()
+        engine.fill(self._parts.index, checked)
+        if self._parts.vectors is not None:
+            self._parts.vectors = np.concatenate([self._parts.vectors, checked])
+        self._parts.table.extend(names)
+
+    def remove(self, ids: Iterable[Id]) -> None:
+        """Remove items, all or none of them. Their rows stay as tombstones until :meth:`compact`.
+
+        Raises:
+            DataError: an id that is not in the index, or given twice; it is named.
+        """
+        self._parts.table.remove(check_ids(ids))
+        self._forget()
+
+    def compact(self, *, progress: bool = False) -> None:
+        """Build the index anew from the items that are left: tombstones go, lists and codes are trained again, ``auto`` chooses again.
+
+        Positions change; ids, and the inner ids of a Ragged ``exclude``, do not.
+
+        Raises:
+            DataError: no item is left.
+            ConfigError: too few items are left for the settings; the index is then as it was.
+        """
+        table = self._parts.table
+        if not len(table):
+            raise DataError("no items to index: all were removed")
+        fresh = IdTable(self.ids, built=table.built)
+        vectors = self._searchable().vectors[table.alive]
+        self._parts = _made_parts(
+            self._parts.config, vectors, fresh, model_hash=self.model_hash, probes=self._parts.probes, progress=progress
+        )
+        self._forget()
+        self._measure()
+
+    def save(self, folder: str | Path) -> None:
+        """Write the index as a folder, whole or not at all; an index that is there is replaced.
+
+        Raises:
+            IndexFileError: something that is no index stands in the way.
+            BertrecError: the disk is full or the place cannot be written; what was there before is unchanged.
+        """
+        self._parts.recall = self.recall
+        storage.save(self._parts, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, *, model_hash: str | None = None, verify: bool = True) -> Self:
+        """Read an index; full vectors outside FAISS's own file are memory-mapped.
+
+        Args:
+            folder: what :meth:`save` wrote.
+            model_hash: refuse an index that was built with another model.
+            verify: check every file's SHA-256, which reads all of them once.
+
+        Raises:
+            IndexFileError: a file is missing, damaged or does not fit the others (it is named), or the model is another.
+            MissingExtraError: FAISS is not installed.
+        """
+        index = cls(storage.load(Path(folder), verify=verify))
+        if model_hash is not None:
+            index.require_model(model_hash)
+        return index
+
+    def info(self) -> dict[str, Any]:
+        """Return what the index is, in JSON values: kind, metric, counts, dimensions, model hash, settings, recall and versions."""
+        parts, recall = self._parts, self.recall
+        return {
+            "format_version": storage.FORMAT_VERSION,
+            "kind": self.kind,
+            "requested_kind": parts.config.kind,
+            "metric": self.metric,
+            "items": len(self),
+            "tombstones": int((~parts.table.alive).sum()),
+            "dim": self.dim,
+            "model_hash": self.model_hash,
+            "settings": storage.settings(parts.resolved),
+            "recall": {"k": min(parts.config.recall_k, max(1, len(self))), "value": recall, "queries": self._probe_count()},
+            "faiss": engine.version(),
+            "gpu": self._searchable().searcher.on_gpu,
+        }
+
+    def _banned(self, exclude: Sequence[Sequence[Id]] | Ragged | None, count: int) -> Ragged:
+        if exclude is None:
+            return Ragged(np.zeros(0, np.int64), np.zeros(count + 1, np.int64))
+        if len(exclude) != count:
+            raise DataError(f"exclude has {len(exclude)} rows for {count} queries")
+        return self._parts.table.banned(exclude)
+
+    def _searchable(self) -> Stored:
+        if self._stored is None:
+            parts = self._parts
+            # A plain array: every slice of a memmap object costs more.
+            vectors = np.asarray(engine.held_vectors(parts.index) if parts.vectors is None else parts.vectors)
+            ordering = "exact" if self.kind == "flat" else "codes" if self.kind == "ivfpq" else "full"
+            searcher = engine.Searcher(parts.index, parts.resolved)
+            self._stored = Stored(searcher, vectors, parts.table.alive, engine.largest_norm(vectors), ordering)
+        return self._stored
+
+    def _forget(self) -> None:
+        """Drop what a change makes wrong: the view of the vectors, a GPU copy, the recall."""
+        self._stored = None
+        self._recall = None
+
+    def _probe_count(self) -> int:
+        return min(_RECALL_QUERIES, len(self)) if self._parts.probes is None else len(self._parts.probes)
+
+    def _measure(self) -> None:
+        probes = self._parts.probes
+        if probes is None:
+            rng = np.random.default_rng(self._parts.config.seed)
+            rows = rng.choice(np.flatnonzero(self._parts.table.alive), size=self._probe_count(), replace=False)
+            probes = self._searchable().vectors[np.sort(rows)]
+        self._recall = recall_at_k(self, probes, self._parts.config.recall_k)
+
+
+def _checked_items(vectors: npt.ArrayLike, ids: Iterable[Id], metric: str) -> tuple[IdTable, FloatArray]:
+    names = check_ids(ids)
+    if not names and not np.size(vectors):
+        raise DataError("no items to index")
+    checked = check_vectors(vectors, metric)
+    _check_lengths(checked, names)
+    return IdTable(names), checked
+
+
+def _check_lengths(vectors: FloatArray, ids: Sequence[Id]) -> None:
+    if len(vectors) != len(ids):
+        raise DataError(f"{len(vectors)} vectors but {len(ids)} ids")
+
+
+def _made_parts(
+    config: IndexConfig, vectors: FloatArray, table: IdTable, *, model_hash: str, probes: FloatArray | None, progress: bool
+) -> storage.IndexParts:
+    resolved = resolve(config, *vectors.shape)
+    index = engine.make_index(resolved, vectors.shape[1])
+    engine.fill(index, vectors, progress=progress)
+    # A copy: the caller's array may change later. An index that holds full vectors has copied them already.
+    kept = vectors.copy() if engine.held_vectors(index) is None else None
+    return storage.IndexParts(config, resolved, index, table, kept, probes, model_hash, None)

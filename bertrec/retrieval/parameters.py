@@ -1,0 +1,106 @@
+"""Settings of an index, and what ``auto`` and unset values become for a given number of items."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypedDict
+
+from pydantic import Field
+
+from bertrec.core.config import Config
+from bertrec.core.errors import ConfigError, unknown_name
+
+KINDS = ("auto", "flat", "ivf", "hnsw", "ivfpq")
+METRICS = ("inner_product", "cosine")
+FLAT_BELOW = 200_000
+"""``auto`` is an exact flat index below this number of items, HNSW from there on."""
+
+
+class IndexConfig(Config):
+    """Settings of an index; a value left at None is chosen from the number of items.
+
+    Attributes:
+        kind: ``flat`` (exact), ``ivf`` (inverted lists), ``hnsw`` (graph), ``ivfpq`` (inverted lists of product codes) or ``auto``.
+        metric: ``inner_product``, or ``cosine``: items and queries are scaled to length 1, a zero vector stays zero.
+        seed: of k-means and of the graph's levels. A graph is repeatable only when it is built by one thread.
+        nlist: inverted lists; None is about four times the root of the number of items.
+        nprobe: lists visited a query; None is a sixteenth of them, at least 16.
+        hnsw_links: links a node.
+        ef_construction: candidates looked at when a node is linked.
+        ef_search: candidates looked at in a search.
+        pq_parts: bytes (of ``pq_bits`` bits) a product code; must divide the dimension. None is about a quarter of the dimension.
+        pq_bits: bits a part; None is 8, or less where there are too few items to train 256 centroids.
+        refine: keep the full vectors in the ``ivfpq`` index (``IndexRefineFlat``) and rank ``refine_factor`` times as many by them.
+        refine_factor: see ``refine``.
+        recall_k: the k of the recall that is measured against exact search.
+    """
+
+    kind: Literal["auto", "flat", "ivf", "hnsw", "ivfpq"] = "auto"
+    metric: Literal["inner_product", "cosine"] = "inner_product"
+    seed: int = Field(0, ge=0, lt=2**31)
+    nlist: int | None = Field(None, ge=1)
+    nprobe: int | None = Field(None, ge=1)
+    hnsw_links: int = Field(32, ge=2, le=512)
+    ef_construction: int = Field(100, ge=1)
+    ef_search: int = Field(128, ge=1)
+    pq_parts: int | None = Field(None, ge=1)
+    pq_bits: int | None = Field(None, ge=1, le=12)
+    refine: bool = False
+    refine_factor: int = Field(4, ge=1)
+    recall_k: int = Field(10, ge=1)
+
+
+class IndexParameters(TypedDict, total=False):
+    """The keyword arguments of :meth:`bertrec.retrieval.index.ItemIndex.build` that go into :class:`IndexConfig`."""
+
+    nlist: int | None
+    nprobe: int | None
+    hnsw_links: int
+    ef_construction: int
+    ef_search: int
+    pq_parts: int | None
+    pq_bits: int | None
+    refine: bool
+    refine_factor: int
+    recall_k: int
+
+
+def check_names(kind: str, metric: str) -> None:
+    """Raise a ConfigError with the nearest right name where ``kind`` or ``metric`` is unknown."""
+    if kind not in KINDS:
+        raise ConfigError(unknown_name("index kind", kind, KINDS))
+    if metric not in METRICS:
+        raise ConfigError(unknown_name("metric", metric, METRICS))
+
+
+def resolve(config: IndexConfig, count: int, dim: int) -> IndexConfig:
+    """Return ``config`` with ``auto`` and None replaced for ``count`` vectors of ``dim`` dimensions.
+
+    Raises:
+        ConfigError: more lists or centroids than vectors, or code parts that do not divide the dimension.
+    """
+    kind = ("flat" if count < FLAT_BELOW else "hnsw") if config.kind == "auto" else config.kind
+    resolved = config.model_copy(update={"kind": kind})
+    if kind in ("ivf", "ivfpq"):
+        resolved = _with_lists(resolved, count)
+    return _with_codes(resolved, count, dim) if kind == "ivfpq" else resolved
+
+
+def _with_lists(config: IndexConfig, count: int) -> IndexConfig:
+    # 39 vectors a list is what FAISS's k-means asks for.
+    nlist = config.nlist or max(1, min(round(4 * math.sqrt(count)), count // 39))
+    if nlist > count:
+        raise ConfigError(f"setting 'nlist': {nlist} lists cannot be trained on {count} items; choose at most {count}")
+    nprobe = min(nlist, config.nprobe or max(16, nlist // 16))
+    return config.model_copy(update={"nlist": nlist, "nprobe": nprobe})
+
+
+def _with_codes(config: IndexConfig, count: int, dim: int) -> IndexConfig:
+    parts = config.pq_parts or max(part for part in range(1, max(1, dim // 4) + 1) if dim % part == 0)
+    if dim % parts:
+        fitting = [part for part in range(1, dim + 1) if dim % part == 0]
+        raise ConfigError(f"setting 'pq_parts': {parts} does not divide the dimension {dim}; choose one of {fitting}")
+    bits = config.pq_bits or max(1, min(8, int(math.log2(max(2, count)))))
+    if 2**bits > count:
+        raise ConfigError(f"setting 'pq_bits': {bits} bits need at least {2**bits} items, there are {count}")
+    return config.model_copy(update={"pq_parts": parts, "pq_bits": bits})

@@ -1,0 +1,35 @@
+"""Recall of an index against exact search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from bertrec.retrieval.index import ItemIndex
+
+
+def recall_at_k(index: ItemIndex, queries: npt.ArrayLike, k: int = 10) -> float:
+    """Return the share of the true ``k`` nearest items that the index returns, over all queries.
+
+    An item that scores as high as the true k-th counts as one of them: which of several equals comes last is no matter of recall.
+
+    Args:
+        index: any :class:`~bertrec.retrieval.index.ItemIndex`.
+        queries: ``[b, d]``, at least one.
+        k: above the number of items, all of them count.
+
+    Raises:
+        ConfigError: ``k`` below 1.
+        DataError: no queries, or unusable ones.
+    """
+    from bertrec.core.errors import DataError
+
+    found, true = index.search(queries, k), index.search(queries, k, exact=True)
+    if not len(true.scores):
+        raise DataError("recall needs at least one query")
+    existing = true.positions >= 0
+    last = true.scores.min(axis=1, where=existing, initial=float("inf"))[:, None]
+    hits = (found.positions >= 0) & (found.scores >= last)
+    return float(hits.sum() / existing.sum())
