@@ -1,0 +1,115 @@
+"""``bertrec demo``: the whole way on ml-100k, from raw files to recommendations with titles."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertrec.cli.output import SHOWN_METRICS, note, print_comparison, print_figures, protocol_line
+from bertrec.cli.runs import Run, item_vectors, load_data, split_data
+
+if TYPE_CHECKING:
+    from bertrec.data.load import Dataset
+    from bertrec.data.splits import Split
+    from bertrec.models.base import Recommender
+
+EXAMPLES = "Example: bertrec demo --out my-demo"
+
+DATA = "ml-100k"
+MODEL, BASELINE = "UniSRec text+id", "IDRec"
+PLANS = {MODEL: ("unisrec", "text+id"), BASELINE: ("idrec", "id")}
+TITLES = ("Toy Story", "Aladdin", "Babe")
+
+
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the runs, the figures and the index go.")] = Path("bertrec-demo"),
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs, to be done sooner.")] = None,
+) -> None:
+    """Train, measure, index and recommend on MovieLens 100k, which the installed RecBole wheel carries."""
+    started = time.perf_counter()
+    plans = {name: plan(model, item_input, epochs) for name, (model, item_input) in PLANS.items()}
+    note(f"1/4  reading {DATA}")
+    dataset = load_data(plans[MODEL])
+    split = split_data(dataset, plans[MODEL])
+    models = train_all(out, plans, dataset, split)
+    note("3/4  measuring on each user's last film, all films ranked, those already seen left out")
+    figures = measure_all(models, split)
+    save_figures(out, figures)
+    print_comparison(f"{DATA}, test", figures, SHOWN_METRICS)
+    print_figures(f"{MODEL} by slice", figures[MODEL], SHOWN_METRICS)
+    print(protocol_line(figures[MODEL]["protocol"]))
+    note("4/4  building the index and recommending from it")
+    show_lists(models[MODEL], dataset, build_index(models[MODEL], out / "items.index"))
+    print(f"done in {time.perf_counter() - started:.0f} s; everything is in {out}")
+    print(f'go on with: bertrec recommend {out / "unisrec"} --history "{TITLES[0]}" --why')
+
+
+def plan(model: str, item_input: str, epochs: int | None) -> dict[str, Any]:
+    """Return the training plan of one of the demo's models: the defaults, as ``bertrec train`` would make it."""
+    from bertrec.cli.runs import data_record
+
+    settings = {} if epochs is None else {"train.epochs": epochs}
+    chosen = {"model": model, "item_input": item_input, "tune": "frozen", "settings": settings, "init": None}
+    return {**data_record(DATA), "load": {}, "split": {"method": "leave-one-out", "options": {}}, **chosen}
+
+
+def train_all(out: Path, plans: dict[str, dict[str, Any]], dataset: Dataset, split: Split) -> dict[str, Recommender]:
+    """Train the demo's models into ``out``, with popularity beside them."""
+    from bertrec.cli.train import announce, fit
+    from bertrec.models.popularity import Popularity
+    from bertrec.models.registry import create
+
+    announce(dataset, split)
+    models: dict[str, Recommender] = {"Popularity": Popularity().fit(split.train)}
+    for name, wanted in plans.items():
+        note(f"2/4  training {name}")
+        model = create(wanted["model"], item_input=wanted["item_input"], tune=wanted["tune"], settings=wanted["settings"])
+        wanted["data_hash"] = dataset.content_hash
+        _, seconds = fit(Run(out / wanted["model"]), wanted, model, split, overwrite=True)
+        note(f"     {seconds:.0f} s")
+        models[name] = model
+    return models
+
+
+def measure_all(models: dict[str, Recommender], split: Split) -> dict[str, dict[str, Any]]:
+    """Measure every model on the same test users under the same protocol."""
+    from bertrec.cli.evaluate import part_of
+    from bertrec.evaluation.protocol import Protocol
+    from bertrec.models.measure import measure
+
+    rows, counts = part_of(split, "test"), split.train.item_counts
+    return {
+        name: measure(model, rows, protocol=Protocol(), item_counts=counts, manifest=split.manifest).to_json()
+        for name, model in models.items()
+    }
+
+
+def save_figures(out: Path, figures: dict[str, dict[str, Any]]) -> None:
+    """Write one file a model, each in the shape that ``bertrec evaluate --json`` writes."""
+    from bertrec.core.files import write_json
+
+    for name, measured in figures.items():
+        write_json(out / f"test-{name.split()[0].lower()}.json", measured)
+
+
+def build_index(model: Recommender, path: Path) -> Path:
+    """Build the FAISS index of a model's items and save it."""
+    from bertrec.retrieval.index import ItemIndex
+
+    ids, vectors = item_vectors(model)
+    index = ItemIndex.build(vectors, ids, model_hash=model.model_hash)
+    index.save(path)
+    return path
+
+
+def show_lists(model: Recommender, dataset: Dataset, index: Path) -> None:
+    """Print lists for two users of the data and for a history typed as titles."""
+    from bertrec.cli.recommend import Case, fill, print_tables, title_history, user_cases
+
+    users = [str(user) for user in dataset.interactions.users.ids[:2]]
+    cases = [*user_cases(dataset.interactions, users), Case(None, title_history(model.catalog, TITLES))]
+    fill(model, cases, k=5, index=index)
+    print_tables(model.catalog, cases)

@@ -1,0 +1,87 @@
+"""``bertrec embed``: item or user vectors into a Parquet file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertrec.cli import options as o
+from bertrec.cli.runs import Run, fit_catalog, item_vectors, load_data
+from bertrec.core.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+EXAMPLES = """
+Examples:
+
+bertrec embed runs/ml --what items --out items.parquet
+
+bertrec embed runs/ml --what users --out users.parquet
+"""
+
+
+def embed(
+    run: o.RunArgument,
+    out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="The file to write: columns id and vector.")],
+    what: Annotated[str, typer.Option(help="items or users; a user's vector is that of the whole history.")] = "items",
+    data: Annotated[str | None, typer.Option(help="Other data than the run's own.")] = None,
+) -> None:
+    """Write the vectors of RUN's items or users; the inner product of a user's and an item's is the score."""
+    o.choice("kind of vector", what, ("items", "users"))
+    place = Run(run)
+    record, model = place.record(), place.load_model()
+    dataset = None if what == "items" and data is None else load_data(record if data is None else {"data": data})
+    model = model if dataset is None else fit_catalog(model, dataset)
+    if what == "items" or dataset is None:
+        ids, vectors = item_vectors(model)
+    else:
+        ids, vectors = dataset.interactions.users.ids, model.user_embeddings(dataset.interactions.sequences)
+    write_vectors(out, ids, vectors, model_hash=model.model_hash)
+    print(f"wrote {len(ids)} {what} x {vectors.shape[1]} to {out}")
+
+
+def write_vectors(target: Path, ids: list[str | int], vectors: npt.NDArray[np.float32], *, model_hash: str) -> None:
+    """Write ``ids`` and ``vectors`` ``[n, d]`` as Parquet, atomically; the model's hash goes into the file's metadata."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from bertrec.core.files import atomic_file
+
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    table = pa.table({"id": _id_column(ids), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
+    with atomic_file(target) as temporary:
+        pq.write_table(table.replace_schema_metadata({"bertrec.model_hash": model_hash}), temporary)
+
+
+def read_vectors(path: Path) -> tuple[list[str | int], npt.NDArray[np.float32], str]:
+    """Return ids, vectors ``[n, d]`` and the model's hash of a file that ``bertrec embed`` wrote.
+
+    Raises:
+        DataError: the file is absent, damaged, or has no ``id`` and ``vector`` columns of one width.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    from bertrec.data.readers.delimited import read_parquet
+
+    table = read_parquet(path)
+    if not {"id", "vector"} <= set(table.column_names):
+        raise DataError(f"{path} has the columns {', '.join(table.column_names)}; wanted are id and vector, as bertrec embed writes them")
+    rows = table["vector"].combine_chunks()
+    if rows.null_count or not pa.types.is_fixed_size_list(rows.type) or not pa.types.is_floating(rows.type.value_type):
+        raise DataError(f"{path}: the column vector must be a list of floats of one fixed length, as bertrec embed writes it")
+    vectors = rows.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1).astype(np.float32)
+    metadata = table.schema.metadata or {}
+    return table["id"].to_pylist(), vectors, metadata.get(b"bertrec.model_hash", b"").decode()
+
+
+def _id_column(ids: list[str | int]) -> Any:
+    import pyarrow as pa
+
+    whole = all(isinstance(value, int) for value in ids)
+    return pa.array(ids, pa.int64()) if whole else pa.array([str(value) for value in ids], pa.string())

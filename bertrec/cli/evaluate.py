@@ -1,0 +1,90 @@
+"""``bertrec evaluate``: measure a run under one protocol, on its own data or on other data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertrec.cli import options as o
+from bertrec.cli.output import chosen_metrics, note, print_figures, protocol_line
+from bertrec.cli.runs import Run, fit_catalog, load_data, split_data
+from bertrec.core.errors import BertrecError, DataError
+
+if TYPE_CHECKING:
+    from bertrec.data.splits import EvaluationSet, Split
+
+EXAMPLES = """
+Examples:
+
+bertrec evaluate runs/ml
+
+bertrec evaluate runs/ml --no-mask-seen --metrics HR@10,Recall@50,Coverage@10 --json figures.json
+
+bertrec evaluate runs/text --data data/scientific
+"""
+
+
+def evaluate(
+    run: o.RunArgument,
+    data: Annotated[str | None, typer.Option(help="Other data than the run's own; a text-only run needs no training for it.")] = None,
+    split: Annotated[str, typer.Option(help="Which held-out part: test or valid.")] = "test",
+    mask_seen: o.MaskSeen = True,
+    candidates: Annotated[str, typer.Option(help="What is ranked: all items, or only those held_out of training (cold-items).")] = "all",
+    metrics: Annotated[str | None, typer.Option(help="Metrics to show, comma-separated, or all.")] = None,
+    bootstrap: Annotated[int | None, typer.Option(min=0, help="Bootstrap samples behind each interval.")] = None,
+    json_out: o.Json = None,
+    text_fields: o.TextFields = None,
+    template: o.Template = None,
+    max_words: o.MaxWords = None,
+    on_empty: o.OnEmpty = None,
+    min_rating: o.MinRating = None,
+    k_core: o.KCore = None,
+) -> None:
+    """Measure RUN on its held-out interactions, every figure with its protocol."""
+    o.choice("split", split, ("test", "valid"))
+    given = o.load_options(
+        text_fields=text_fields, template=template, max_words=max_words, on_empty=on_empty, min_rating=min_rating, k_core=k_core
+    )
+    if given and data is None:
+        raise BertrecError("reading options go with --data: a run's own data is read as it was for training")
+    protocol = {"mask_seen": mask_seen, "candidates": candidates} | ({} if bootstrap is None else {"bootstrap": bootstrap})
+    figures = evaluate_run(Run(run), data=data, load=given, part=split, protocol=protocol)
+    print_figures(f"{run}: {split}", figures, chosen_metrics(figures, metrics))
+    print(protocol_line(figures["protocol"]))
+    if json_out is not None:
+        from bertrec.core.files import write_json
+
+        write_json(json_out, figures)
+        note(f"wrote {json_out}")
+
+
+def evaluate_run(run: Run, *, data: str | None, load: dict[str, Any], part: str, protocol: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a run in the one JSON shape."""
+    from bertrec.evaluation.protocol import Protocol
+
+    rules, record = Protocol.from_dict(protocol), run.record()
+    from bertrec.models.measure import measure
+
+    model = run.load_model()
+    source = record if data is None else {"data": data, "load": load}
+    dataset = load_data(source)
+    split = split_data(dataset, source)
+    for line in dataset.notes:
+        note(f"note: {line}")
+    rows = part_of(split, part)
+    model = fit_catalog(model, dataset)
+    held_out = split.held_out if len(split.held_out) else None
+    return measure(model, rows, protocol=rules, item_counts=split.train.item_counts, held_out=held_out, manifest=split.manifest).to_json()
+
+
+def part_of(split: Split, part: str) -> EvaluationSet:
+    """Return the test or validation rows.
+
+    Raises:
+        DataError: the split has none.
+    """
+    rows = split.test if part == "test" else split.validation
+    if rows is None or not len(rows.users):
+        raise DataError(f"the split has no {part} users to measure on")
+    return rows

@@ -1,0 +1,178 @@
+"""``bertrec index``: build a FAISS index of a run's items and change it afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertrec.cli import options as o
+from bertrec.cli.output import note, print_table
+from bertrec.cli.runs import Run, item_vectors
+from bertrec.core.errors import BertrecError, DataError, IndexFileError
+
+if TYPE_CHECKING:
+    from bertrec.models.base import Recommender
+    from bertrec.retrieval.index import ItemIndex
+
+KINDS = ("auto", "flat", "ivf", "hnsw", "ivfpq")
+METRICS = ("inner_product", "cosine")
+IndexArgument = Annotated[Path, typer.Argument(metavar="INDEX", help="An index made by bertrec index build.")]
+IdsFile = Annotated[Path | None, typer.Option(metavar="F", help="A file with one id a line.")]
+
+app = typer.Typer(
+    help="Build a FAISS index of a run's items, look into it, change it.",
+    no_args_is_help=True,
+    epilog="""
+Examples:
+
+bertrec index build runs/ml --out runs/ml.index
+
+bertrec index info runs/ml.index
+
+bertrec index add runs/ml.index --run runs/text --items new-items.csv
+
+bertrec index remove runs/ml.index --id 42 --id 43
+
+bertrec index compact runs/ml.index
+""",
+)
+
+
+@app.command(epilog="Example: bertrec index build runs/ml --out runs/ml.index --kind hnsw")
+def build(
+    run: o.RunArgument,
+    out: Annotated[Path, typer.Option(metavar="INDEX", help="Where to save the index.")],
+    kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}; auto is flat below 200,000 items.")] = "auto",
+    metric: Annotated[str, typer.Option(help="inner_product (the model's own score) or cosine.")] = "inner_product",
+) -> None:
+    """Build an index of RUN's items and measure its recall against exact search."""
+    from bertrec.retrieval.index import ItemIndex
+
+    o.choice("index kind", kind, KINDS)
+    o.choice("metric", metric, METRICS)
+    model = Run(run).load_model()
+    ids, vectors = item_vectors(model)
+    index = ItemIndex.build(vectors, ids, kind=kind, metric=metric, model_hash=model.model_hash)
+    index.save(out)
+    _print_info(index, out)
+
+
+@app.command(epilog="Example: bertrec index info runs/ml.index")
+def info(index: IndexArgument) -> None:
+    """Show what an index holds."""
+    _print_info(open_index(index), index)
+
+
+@app.command(epilog="Example: bertrec index add runs/ml.index --vectors new-items.parquet")
+def add(
+    index: IndexArgument,
+    run: Annotated[Path | None, typer.Option(metavar="RUN", help="The run that embeds --items: the one the index was built from.")] = None,
+    items: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table of new items: item_id and the text columns.")] = None,
+    vectors: Annotated[Path | None, typer.Option(metavar="FILE.parquet", help="Or vectors written by bertrec embed.")] = None,
+) -> None:
+    """Add items, without building the index anew."""
+    if (vectors is None) == (items is None) or (items is not None) != (run is not None):
+        raise BertrecError("give --run RUN with --items TABLE, or --vectors FILE.parquet")
+    opened = open_index(index)
+    new_ids, rows, model_hash = _embedded(Run(run), items) if run and items else _stored(vectors)
+    if opened.model_hash and model_hash and opened.model_hash != model_hash:
+        raise IndexFileError(f"{index} was built from another model: its vectors and the new ones cannot be compared")
+    opened.add(rows, _as_in(opened, new_ids))
+    opened.save(index)
+    print(f"added {len(new_ids)} items")
+    _print_info(opened, index)
+
+
+@app.command(epilog="Example: bertrec index remove runs/ml.index --id 42 --id 43")
+def remove(
+    index: IndexArgument,
+    ids: Annotated[list[str] | None, typer.Option("--id", metavar="ID", help="An item's id; repeat for more.")] = None,
+    ids_file: IdsFile = None,
+) -> None:
+    """Remove items, without building the index anew."""
+    opened = open_index(index)
+    wanted = [*(ids or []), *(o.read_lines(ids_file) if ids_file else [])]
+    if not wanted:
+        raise BertrecError("name the items to remove with --id ID or --ids-file F")
+    opened.remove(_typed(opened, wanted))
+    opened.save(index)
+    print(f"removed {len(wanted)} items")
+    _print_info(opened, index)
+
+
+@app.command(epilog="Example: bertrec index compact runs/ml.index")
+def compact(index: IndexArgument) -> None:
+    """Build the index anew without the items that were only marked as removed."""
+    opened = open_index(index)
+    opened.compact()
+    opened.save(index)
+    _print_info(opened, index)
+
+
+def open_index(path: Path) -> ItemIndex:
+    """Load an index.
+
+    Raises:
+        IndexFileError: it is absent or damaged.
+    """
+    from bertrec.retrieval.index import ItemIndex
+
+    if not path.exists():
+        raise IndexFileError(f"{path}: no such index; make one with  bertrec index build RUN --out {path}")
+    return ItemIndex.load(path)
+
+
+def check_fits(index: ItemIndex, path: Path, model: Recommender) -> None:
+    """See that an index was built from this model.
+
+    Raises:
+        IndexFileError: it was built from another one, so that its scores would mean nothing.
+    """
+    if index.model_hash and index.model_hash != model.model_hash:
+        raise IndexFileError(f"{path} was built from another model: build it anew with  bertrec index build RUN --out {path}")
+
+
+def _stored(path: Path | None) -> tuple[list[str | int], Any, str]:
+    from bertrec.cli.embed import read_vectors
+
+    if path is None:
+        raise BertrecError("give --vectors FILE.parquet")
+    return read_vectors(path)
+
+
+def _embedded(run: Run, table: Path) -> tuple[list[str | int], Any, str]:
+    from bertrec.data.catalog import ItemCatalog
+    from bertrec.data.readers.delimited import read_table
+
+    model = run.load_model()
+    frame = read_table(table)
+    fields = [name for name in model.catalog.fields if name in frame.column_names]
+    if not fields:
+        raise DataError(f"{table} has none of the text columns that the run was trained with: {', '.join(model.catalog.fields)}")
+    catalog = ItemCatalog.from_frame(frame, text_fields=fields, template=model.catalog.template, source=str(table))
+    note(f"embedding {len(catalog)} items from {', '.join(fields)}")
+    return *item_vectors(model.with_catalog(catalog)), model.model_hash
+
+
+def _typed(index: ItemIndex, wanted: list[str]) -> list[str | int]:
+    known = set(index.ids)
+    return [o.known_id(value, known) for value in wanted]
+
+
+def _as_in(index: ItemIndex, ids: list[str | int]) -> list[str | int]:
+    """A CSV file holds numbers as text: where the index knows its items by whole numbers, so do the new ones."""
+    numbers = [int(value) for value in ids if str(value).isdecimal()]
+    whole = all(isinstance(value, int) for value in index.ids)
+    return list(numbers) if whole and len(numbers) == len(ids) else ids
+
+
+def _print_info(index: ItemIndex, path: Path) -> None:
+    print_table(str(path), ["property", "value"], [[name, _shown(value)] for name, value in index.info().items()])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items())
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

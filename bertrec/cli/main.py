@@ -1,0 +1,117 @@
+"""The program ``bertrec``: its commands, and how it ends when something goes wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from bertrec import __version__
+from bertrec.cli import data, demo, doctor, embed, evaluate, index, recommend, train
+from bertrec.core.errors import BertrecError
+
+USAGE, INTERRUPTED, INTERNAL = 2, 130, 1
+
+EXAMPLES = """
+Examples:
+
+bertrec demo
+
+bertrec data describe ml-100k
+
+bertrec train ml-100k --model unisrec --out runs/ml
+
+bertrec evaluate runs/ml
+
+bertrec index build runs/ml --out runs/ml.index
+
+bertrec recommend runs/ml --history "Toy Story" --history "Aladdin" -k 5
+
+Bad input is one line on standard error and exit code 2; BERTREC_DEBUG=1 shows the whole trace.
+"""
+
+app = typer.Typer(
+    name="bertrec",
+    help="Recommend from what items say.",
+    epilog=EXAMPLES,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data.app, name="data")
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("embed", epilog=embed.EXAMPLES)(embed.embed)
+app.add_typer(index.app, name="index")
+app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bertrec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and stop.")] = False,
+) -> None:
+    """Hold the options that stand before any command."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args:
+        arguments: the words after ``bertrec``; the process's own where None.
+
+    Returns:
+        0 when all went well, 2 for input that the user can mend, 130 after Ctrl-C, 1 for a fault of bertrec itself. Nothing but
+        ``BERTREC_DEBUG=1`` lets an exception through.
+    """
+    if os.environ.get("BERTREC_DEBUG", "") not in ("", "0"):
+        return _run(arguments)
+    return _guarded(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    code = get_command(app)(args=words, prog_name="bertrec", standalone_mode=False)
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _guarded(run: Callable[[], int]) -> int:
+    try:
+        return run()
+    except typer.TyperException as error:
+        return _end(error.format_message(), USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        return _end("interrupted", INTERRUPTED)
+    except BertrecError as error:
+        return _end(str(error), USAGE)
+    except BrokenPipeError:
+        # The reader (head, less) has gone; pointing stdout elsewhere keeps the interpreter from complaining at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _end(f"{where}{error.strerror or error}", USAGE)
+    except Exception as error:
+        return _end(f"fault inside bertrec: {type(error).__name__}: {error} (BERTREC_DEBUG=1 shows where)", INTERNAL)
+
+
+def _end(message: str, code: int) -> int:
+    if message:  # empty where the help was already printed for want of a command
+        print("bertrec: " + " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

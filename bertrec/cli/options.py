@@ -1,0 +1,133 @@
+"""Options that several commands share, and how settings are read from ``--set`` and YAML files."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bertrec.core.errors import ConfigError, DataError, unknown_name
+
+DataArgument = Annotated[
+    str, typer.Argument(metavar="DATA", help="ml-100k, a folder whose format is recognised, or a YAML that says where things are.")
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by bertrec train.")]
+TextFields = Annotated[str | None, typer.Option(help="Item columns to read as text, comma-separated, in this order.")]
+Template = Annotated[str | None, typer.Option(help='How the text fields are joined, such as "{title}. {genres}".')]
+MaxWords = Annotated[int | None, typer.Option(min=1, help="Each text field is cut to this many words (default 64).")]
+OnEmpty = Annotated[str | None, typer.Option(help="Items without text: keep, drop or error (default keep).")]
+MinRating = Annotated[float | None, typer.Option(help="Drop interactions rated below this.")]
+KCore = Annotated[int | None, typer.Option(min=0, help="Keep users and items with at least this many interactions each.")]
+Json = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the figures to this JSON file too.")]
+MaskSeen = Annotated[bool, typer.Option("--mask-seen/--no-mask-seen", help="Leave a user's earlier items out of the ranking, or not.")]
+
+# PyYAML reads 1e-3 as text (YAML 1.1 wants 1.0e-3); a user means the number.
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
+
+
+def choice(kind: str, value: str, options: tuple[str, ...]) -> str:
+    """Return ``value`` if it is one of ``options``.
+
+    Raises:
+        ConfigError: it is not; the text names the nearest right one.
+    """
+    if value not in options:
+        raise ConfigError(unknown_name(kind, value, options))
+    return value
+
+
+def read_settings(config: Path | None, assignments: list[str]) -> dict[str, Any]:
+    """Return flat dotted settings: those of the YAML file, then those of ``--set key=value``, which win.
+
+    Raises:
+        ConfigError: the file is absent or no mapping, or an assignment has no ``=`` or no scalar value.
+    """
+    settings = _flat(_read_yaml(config)) if config else {}
+    return settings | dict(_assignment(text) for text in assignments)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"--config {path}: no such file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--config {path} is not readable YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"--config {path} must hold settings, one 'name: value' a line")
+    return values
+
+
+def _flat(values: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = _number(value)
+    return flat
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set {text}: write it as name=value, such as --set head.layers=2")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {text}: the value is not readable YAML") from error
+    if isinstance(parsed, dict):
+        raise ConfigError(f"--set {text}: give one value; nested settings have dotted names, such as head.layers=2")
+    return name.strip(), _number(parsed)
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
+
+
+def load_options(*, text_fields: str | None = None, **given: Any) -> dict[str, Any]:
+    """Return the reading options that were given, as plain values; what was not given is the library's to decide."""
+    if text_fields is not None:
+        given["text_fields"] = [name.strip() for name in text_fields.split(",") if name.strip()]
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a UTF-8 file that are not blank.
+
+    Raises:
+        DataError: the file is absent, not UTF-8, or has no such line.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (byte {error.start})") from error
+    if not lines:
+        raise DataError(f"{path} is empty: it should hold one id a line")
+    return lines
+
+
+def known_id(text: str, known: Collection[str | int]) -> str | int:
+    """Return the id that ``text`` names among ``known``; ids may be whole numbers there, while a command line holds words.
+
+    Raises:
+        DataError: no such id; the text names near ones.
+    """
+    candidates: list[str | int] = [text]
+    if re.fullmatch(r"-?\d{1,18}", text):
+        candidates.append(int(text))
+    for candidate in candidates:
+        if candidate in known:
+            return candidate
+    near = difflib.get_close_matches(text, [str(value) for value in known], n=3, cutoff=0.6)
+    raise DataError(f"unknown id '{text}'" + (f": near it are {', '.join(near)}" if near else ""))

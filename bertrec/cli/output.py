@@ -1,0 +1,85 @@
+"""What the commands print: tables on standard output, notes and progress on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SHOWN_METRICS = ("HR@10", "NDCG@10", "MRR@10")
+_WIDTH_OF_A_FILE = 140  # a pipe or file has no width of its own; rich would cut tables to 80
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console on standard output (or error) that does not cut tables where no terminal reads them."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, width=None if stream.isatty() else _WIDTH_OF_A_FILE, highlight=False, markup=False, emoji=False)
+
+
+def note(text: str) -> None:
+    """Print one line on standard error, so that standard output stays fit for a pipe."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
+    """Print a table; the columns named in ``right`` are flush right. Cells are printed as they are, never read as markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title) if title else None, title_justify="left")
+    for column in columns:
+        table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console().print(table)
+
+
+def figure(metric: Mapping[str, Any] | None) -> str:
+    """Return ``mean`` over its confidence interval, or a dash where the slice has no such figure."""
+    if metric is None or metric.get("mean") is None:
+        return "-"
+    interval = metric.get("ci95")
+    below = f"\n[{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
+    return f"{metric['mean']:.4f}{below}"
+
+
+def chosen_metrics(figures: Mapping[str, Any], wanted: str | None) -> list[str]:
+    """Return the metrics to show: those asked for (comma-separated, or ``all``), else HR, NDCG and MRR at 10.
+
+    Raises:
+        ConfigError: a metric that was not measured; the text names the nearest.
+    """
+    from bertrec.core.errors import ConfigError, unknown_name
+
+    known = list(dict.fromkeys(name for part in figures["slices"].values() for name in part["metrics"]))
+    if wanted == "all":
+        return known
+    if wanted is None:
+        return [name for name in SHOWN_METRICS if name in known] or known[:3]
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    for name in names:
+        if name not in known:
+            raise ConfigError(unknown_name("metric", name, known))
+    return names
+
+
+def print_figures(title: str, figures: Mapping[str, Any], metrics: Sequence[str]) -> None:
+    """Print the one JSON shape of every measurement as a table: a slice a row, a metric a column, its 95 % interval below it."""
+    rows = [[name, part["users"], *(figure(part["metrics"].get(m)) for m in metrics)] for name, part in figures["slices"].items()]
+    print_table(title, ["slice", "users", *metrics], rows, right=["users", *metrics])
+
+
+def print_comparison(title: str, models: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], *, part: str = "all") -> None:
+    """Print one slice of several models' figures below one another."""
+    rows = [[name, *(figure(f["slices"][part]["metrics"].get(m)) for m in metrics)] for name, f in models.items()]
+    print_table(title, ["model", *metrics], rows, right=metrics)
+
+
+def protocol_line(protocol: Mapping[str, Any]) -> str:
+    """Return the protocol that a figure was measured under as one line."""
+    return "protocol: " + ", ".join(f"{name}={value}" for name, value in protocol.items() if not isinstance(value, dict))

@@ -1,0 +1,212 @@
+"""``bertrec recommend``: items for known users, or for a history given as titles or ids."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertrec.cli import options as o
+from bertrec.cli.output import note, print_table
+from bertrec.cli.runs import Run, fit_catalog, load_data
+from bertrec.core.errors import BertrecError, DataError
+
+if TYPE_CHECKING:
+    from bertrec.data.catalog import ItemCatalog
+    from bertrec.data.interactions import Interactions
+    from bertrec.models.base import Recommender
+
+EXAMPLES = """
+Examples:
+
+bertrec recommend runs/ml --user 1 --user 42 -k 5
+
+bertrec recommend runs/ml --history "Toy Story" --history "Aladdin" --why
+
+bertrec recommend runs/ml --index runs/ml.index --users-file users.txt --format csv > lists.csv
+"""
+
+FORMATS = ("table", "json", "csv")
+_REASONS = 3
+
+Id = str | int
+
+
+@dataclass
+class Case:
+    """One list to make: for a user of the data, or for a history that was given."""
+
+    user: Id | None
+    history: list[Id]
+    items: list[Id] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    why: list[list[Any]] = field(default_factory=list)
+
+
+def recommend(
+    run: o.RunArgument,
+    more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    index: Annotated[Path | None, typer.Option(metavar="INDEX", help="Search this index instead of scoring every item.")] = None,
+    user: Annotated[list[str] | None, typer.Option(metavar="ID", help="A user of the data; more may follow.")] = None,
+    users_file: Annotated[Path | None, typer.Option(metavar="F", help="A file with one user id a line.")] = None,
+    history: Annotated[list[str] | None, typer.Option(metavar="TITLE", help="Titles, oldest first; more may follow.")] = None,
+    history_ids: Annotated[list[str] | None, typer.Option(metavar="ID", help="Item ids, oldest first; more may follow.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many items for each.")] = 10,
+    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Recommend items of the history too.")] = False,
+    form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")] = "table",
+    why: Annotated[bool, typer.Option("--why", help="Name what in the history and in the item's text raised the score most.")] = False,
+    data: Annotated[str | None, typer.Option(help="Other data than the run's own.")] = None,
+) -> None:
+    """Recommend items from RUN for users, or for a history of titles or ids."""
+    o.choice("format", form, FORMATS)
+    lists = {"--user": user, "--history": history, "--history-ids": history_ids}
+    given = _with_more(lists, more or [])
+    if sum([bool(user) or users_file is not None, bool(history), bool(history_ids)]) != 1:
+        raise BertrecError("say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID")
+    place = Run(run)
+    record, model = place.record(), place.load_model()
+    if given["--history"]:
+        cases = [Case(None, title_history(model.catalog, given["--history"]))]
+    elif given["--history-ids"]:
+        cases = [Case(None, id_history(model.catalog, given["--history-ids"]))]
+    else:
+        dataset = load_data(record if data is None else {"data": data})
+        model = fit_catalog(model, dataset)
+        names = given["--user"] + (o.read_lines(users_file) if users_file else [])
+        cases = user_cases(dataset.interactions, names)
+    fill(model, cases, k=k, keep_seen=keep_seen, index=index)
+    if why:
+        explain_cases(model, cases)
+    _PRINTERS[form](model.catalog, cases)
+
+
+def _with_more(lists: dict[str, list[str] | None], more: list[str]) -> dict[str, list[str]]:
+    """Let ``--history A B C`` mean what it looks like: words that follow belong to the one list option that was used, once."""
+    given = {name: list(values or []) for name, values in lists.items()}
+    if more:
+        used = [name for name, values in given.items() if values]
+        if len(used) != 1 or len(given[used[0]]) != 1:
+            raise BertrecError(f"unexpected words: {' '.join(more)} (repeat the option before each value)")
+        given[used[0]] += more
+    return given
+
+
+def title_history(catalog: ItemCatalog, typed: Sequence[str]) -> list[Id]:
+    """Return the ids of the items whose titles were typed."""
+    from bertrec.cli.titles import find_title
+
+    return [catalog.ids.ids[find_title(title, catalog.titles)] for title in typed]
+
+
+def id_history(catalog: ItemCatalog, typed: Sequence[str]) -> list[Id]:
+    """Return the item ids that were typed, in the type that they have in the data; an unknown one is named and left out.
+
+    Raises:
+        DataError: none of them is known.
+    """
+    known = set(catalog.ids.ids)
+    found: list[Id] = []
+    for text in typed:
+        try:
+            found.append(o.known_id(text, known))
+        except DataError as error:
+            note(f"note: left out of the history: {error}")
+    if not found:
+        raise DataError(f"none of the {len(typed)} items of the history is in the catalogue")
+    return found
+
+
+def user_cases(interactions: Interactions, names: Sequence[str]) -> list[Case]:
+    """Return one case a user, each with everything that the data knows of that user."""
+    import numpy as np
+
+    known = set(interactions.users.ids)
+    users = [o.known_id(name, known) for name in names]
+    rows = interactions.sequences.take(np.asarray(interactions.users.encode(users), dtype=np.int64) - 1)
+    return [Case(user, interactions.catalog.ids.decode(row)) for user, row in zip(users, rows, strict=True)]
+
+
+def fill(model: Recommender, cases: list[Case], *, k: int, keep_seen: bool = False, index: Path | None = None) -> None:
+    """Put the recommended items and their scores into the cases."""
+    searched = None
+    if index is not None:
+        from bertrec.cli.index import check_fits, open_index
+
+        searched = open_index(index)
+        check_fits(searched, index, model)
+    found = model.recommend([case.history for case in cases], k, exclude_seen=not keep_seen, index=searched)
+    for case, items, scores in zip(cases, found.items, found.scores, strict=True):
+        case.items = list(items)
+        case.scores = [float(score) for score in scores[: len(items)]]
+    if cases and (fewest := min(len(case.items) for case in cases)) < k:
+        note(f"note: only {fewest} items could be recommended where {k} were asked for")
+
+
+def explain_cases(model: Recommender, cases: list[Case]) -> None:
+    """Put into the cases what raised the score of each item most."""
+    from bertrec.models.explain import explain
+
+    for case in cases:
+        case.why = [explain(model, case.history, item)[:_REASONS] for item in case.items]
+
+
+def _titles(catalog: ItemCatalog, ids: Sequence[Id]) -> list[str]:
+    return [catalog.titles[row - 1] if row else "" for row in catalog.ids.encode(list(ids))]
+
+
+def print_tables(catalog: ItemCatalog, cases: list[Case]) -> None:
+    """Print one table a case, with the latest items of its history above it."""
+    for case in cases:
+        whose = f"user {case.user}" if case.user is not None else "history"
+        recent = "; ".join(_titles(catalog, case.history[-5:]))
+        print(f"{whose} ({len(case.history)} items, the latest: {recent})")
+        columns = ["rank", "id", "title", "score", *(["why"] if case.why else [])]
+        rows = [
+            [rank, item, title, _score(score), *([_reasons(case.why[rank - 1])] if case.why else [])]
+            for rank, (item, title, score) in enumerate(zip(case.items, _titles(catalog, case.items), case.scores, strict=True), start=1)
+        ]
+        print_table("", columns, rows, right=["rank", "score"])
+
+
+def _reasons(reasons: Sequence[Any]) -> str:
+    return "\n".join(f"{reason.kind}: {reason.text} ({reason.contribution:+.3f})" for reason in reasons)
+
+
+def _score(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "-"
+
+
+def _rows(catalog: ItemCatalog, case: Case) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [
+        {"rank": rank, "id": item, "title": title, "score": score if math.isfinite(score) else None}
+        for rank, (item, title, score) in enumerate(zip(case.items, _titles(catalog, case.items), case.scores, strict=True), start=1)
+    ]
+    for row, reasons in zip(rows, case.why, strict=False):
+        row["why"] = [{"kind": str(r.kind), "text": r.text, "contribution": float(r.contribution)} for r in reasons]
+    return rows
+
+
+def _print_json(catalog: ItemCatalog, cases: list[Case]) -> None:
+    lists = [{"user": case.user, "history": case.history, "items": _rows(catalog, case)} for case in cases]
+    print(json.dumps({"recommendations": lists}, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _print_csv(catalog: ItemCatalog, cases: list[Case]) -> None:
+    explained = any(case.why for case in cases)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["user", "rank", "id", "title", "score", *(["why"] if explained else [])])
+    for case in cases:
+        for row, reasons in zip(_rows(catalog, case), case.why or [[]] * len(case.items), strict=True):
+            user = "" if case.user is None else case.user
+            why = [_reasons(reasons).replace("\n", "; ")] if explained else []
+            writer.writerow([user, row["rank"], row["id"], row["title"], row["score"], *why])
+
+
+_PRINTERS = {"table": print_tables, "json": _print_json, "csv": _print_csv}

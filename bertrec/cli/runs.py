@@ -1,0 +1,232 @@
+"""The folder that ``bertrec train`` makes, and how the other commands come back to its model and its data.
+
+``RUN/model/`` is the saved model, ``RUN/run.json`` says how it came about; both exist only once training has ended.
+``RUN/training.json`` and ``RUN/checkpoints/`` exist while it has not: what is being trained, and where to go on from.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertrec.cli.output import note
+from bertrec.core.errors import BertrecError, DataError, ModelError
+from bertrec.core.files import read_json, write_json
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from bertrec.data.load import Dataset
+    from bertrec.data.splits import Split
+    from bertrec.models.base import Recommender
+
+_PACKAGES = ("bertrec", "torch", "transformers", "sentence-transformers", "numpy", "faiss-cpu", "faiss-gpu")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The places inside a run folder."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """The saved model."""
+        return self.folder / "model"
+
+    @property
+    def record_file(self) -> Path:
+        """How the model came about."""
+        return self.folder / "run.json"
+
+    @property
+    def pending_file(self) -> Path:
+        """What is being trained, while it is."""
+        return self.folder / "training.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where an interrupted training goes on from."""
+        return self.folder / "checkpoints"
+
+    @property
+    def finished(self) -> bool:
+        """Whether a training has ended here."""
+        return self.record_file.exists()
+
+    @property
+    def pending(self) -> bool:
+        """Whether a training has begun here and not ended."""
+        return self.pending_file.exists()
+
+    def record(self) -> dict[str, Any]:
+        """Return ``run.json``.
+
+        Raises:
+            ModelError: the folder is absent, holds no run, or one whose training has not ended.
+        """
+        if not self.folder.is_dir():
+            raise ModelError(f"{self.folder}: no such run; make one with  bertrec train DATA --out {self.folder}")
+        if not self.finished:
+            hint = "its training has not ended; go on with --resume" if self.pending else "it has no run.json"
+            raise ModelError(f"{self.folder} is not a finished run: {hint}")
+        record = read_json(self.record_file)
+        if not isinstance(record, dict) or "data" not in record:
+            raise ModelError(f"{self.record_file} is damaged: it does not say which data the run was trained on")
+        return record
+
+    def load_model(self) -> Recommender:
+        """Load the trained model."""
+        from bertrec.models.base import Recommender
+
+        self.record()
+        return Recommender.from_pretrained(self.model)
+
+
+@contextmanager
+def only_one(run: Run) -> Iterator[None]:
+    """Hold the run folder for this process.
+
+    Raises:
+        BertrecError: another process is training into it.
+    """
+    from filelock import FileLock, Timeout
+
+    run.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise BertrecError(f"{run.folder} is in use: another bertrec process is training into it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def check_free(run: Run, *, overwrite: bool, resume: bool) -> None:
+    """See that a training may write into the folder.
+
+    Raises:
+        BertrecError: it holds a finished run, an unfinished one, or files that are no run, and no option says what to do.
+    """
+    if overwrite and resume:
+        raise BertrecError("--overwrite starts afresh and --resume goes on: give one of them")
+    if run.folder.exists() and not run.folder.is_dir():
+        raise BertrecError(f"--out {run.folder} is a file, not a folder")
+    if resume and not run.pending:
+        raise BertrecError(f"{run.folder} holds no unfinished training to resume" + (": it has ended" if run.finished else ""))
+    if run.folder.is_dir() and not (run.finished or run.pending) and any(path.name != ".lock" for path in run.folder.iterdir()):
+        raise BertrecError(f"{run.folder} is not empty and holds no run: choose another --out")
+    if overwrite or resume:
+        return
+    if run.pending:
+        raise BertrecError(f"{run.folder} holds an unfinished training: --resume goes on with it, --overwrite starts afresh")
+    if run.finished:
+        raise BertrecError(f"{run.folder} holds a finished run: choose another --out, or --overwrite it")
+
+
+def begin(run: Run, plan: Mapping[str, Any], *, resume: bool) -> None:
+    """Note what is being trained, or see that a resumed training is the same one.
+
+    Raises:
+        BertrecError: a resumed training was started with other options or other data; the text names the first difference.
+    """
+    if not resume:
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
+        write_json(run.pending_file, dict(plan))
+        return
+    former = read_json(run.pending_file)
+    for name in sorted({*former, *plan}):
+        if former.get(name) != plan.get(name):
+            raise BertrecError(
+                f"--resume: {run.folder} was started with {name} = {former.get(name)}, now it is {plan.get(name)}; "
+                "give the same options, or --overwrite"
+            )
+
+
+@contextmanager
+def abandon_on_error(run: Run) -> Iterator[None]:
+    """Where training ends before it reached a checkpoint, leave nothing behind that would ask to be resumed."""
+    try:
+        yield
+    except BaseException:
+        if not run.checkpoints.is_dir() or not any(run.checkpoints.iterdir()):
+            shutil.rmtree(run.checkpoints, ignore_errors=True)
+            run.pending_file.unlink(missing_ok=True)
+        raise
+
+
+def end(run: Run, model: Recommender, record: Mapping[str, Any]) -> None:
+    """Save the model and how it came about, then drop what only an unfinished training needs.
+
+    The order matters: at every moment the folder holds a whole run or one that can be resumed.
+    """
+    model.save_pretrained(run.model)
+    write_json(run.record_file, dict(record))
+    run.pending_file.unlink(missing_ok=True)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that a figure depends on, those that are installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def data_record(data: str) -> dict[str, str]:
+    """Return how a run names its data: as given, and as a full path where it is one."""
+    path = Path(data)
+    return {"data": data} | ({"data_path": str(path.resolve())} if path.exists() else {})
+
+
+def load_data(record: Mapping[str, Any]) -> Dataset:
+    """Load a run's data again, with the options that it was trained with.
+
+    Raises:
+        DataError: it is no longer where it was.
+    """
+    from bertrec.data.load import LoadOptions, load
+
+    places = [record[name] for name in ("data_path", "data") if name in record]
+    place = next((p for p in places if Path(p).exists()), record["data"])
+    if "data_path" in record and not Path(place).exists():
+        raise DataError(f"the run's data is no longer at {record['data_path']}: name it with --data")
+    dataset = load(place, LoadOptions.from_dict(record.get("load", {})))
+    if "data_hash" in record and dataset.content_hash != record["data_hash"]:
+        note(f"note: {place} has changed since the run was trained on it")
+    return dataset
+
+
+def split_data(dataset: Dataset, record: Mapping[str, Any]) -> Split:
+    """Split as the run did."""
+    from bertrec.data.load import make_split
+
+    wanted = record.get("split", {})
+    return make_split(dataset, wanted.get("method", "auto"), **wanted.get("options", {}))
+
+
+def fit_catalog(model: Recommender, dataset: Dataset) -> Recommender:
+    """Return the model over the data's items: itself where they are the ones it was trained with, else the same weights over them."""
+    catalog = dataset.interactions.catalog
+    return model if catalog.content_hash == model.catalog.content_hash else model.with_catalog(catalog)
+
+
+def item_vectors(model: Recommender) -> tuple[list[str | int], npt.NDArray[np.float32]]:
+    """Return ids and vectors ``[m, d]`` of the items that the model knows; how many it does not know is printed."""
+    known = model.known_items()
+    if len(known) < len(model.catalog):
+        note(f"note: the model knows nothing of {len(model.catalog) - len(known)} of {len(model.catalog)} items: they are left out")
+    return model.catalog.ids.decode(known), model.item_embeddings()[known]

@@ -1,0 +1,176 @@
+"""``bertrec train``: load, split, fit, measure on validation, save."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertrec.cli import options as o
+from bertrec.cli.output import chosen_metrics, figure, note
+from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, data_record, end, only_one, versions
+
+if TYPE_CHECKING:
+    from bertrec.data.load import Dataset
+    from bertrec.data.splits import Split
+    from bertrec.models.base import Recommender
+
+EXAMPLES = """
+Examples:
+
+bertrec train ml-100k --out runs/ml
+
+bertrec train data/scientific --model unisrec --item-input text --tune last:2 --out runs/text
+
+bertrec train data/beauty --out runs/warm --init runs/text --item-input text --set head.layers=2 --epochs 20
+
+bertrec train ml-100k --out runs/ml --resume
+"""
+
+SPLITS = ("auto", "leave-one-out", "time", "ratio", "given", "cold-items")
+ITEM_INPUTS = ("id", "text", "text+id")
+DEFAULTS = {"model": "unisrec", "item_input": "text+id", "tune": "frozen"}
+
+
+def train(
+    data: o.DataArgument,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The folder to make.")],
+    model: Annotated[str | None, typer.Option(help="unisrec, morec, idrec or text-similarity (default unisrec).")] = None,
+    item_input: Annotated[str | None, typer.Option(help="What an item is made of: id, text or text+id (default text+id).")] = None,
+    tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full (default frozen).")] = None,
+    init: Annotated[Path | None, typer.Option(metavar="RUN", help="Start from this run's weights; it may be on other data.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Settings, nested or with dotted names.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting; wins over --config.")] = None,
+    split: Annotated[str, typer.Option(help=f"How to split: {', '.join(SPLITS)}.")] = "auto",
+    seed: Annotated[int | None, typer.Option(help="Seed of the weights, the batches and a random split.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs.")] = None,
+    text_fields: o.TextFields = None,
+    template: o.Template = None,
+    max_words: o.MaxWords = None,
+    on_empty: o.OnEmpty = None,
+    min_rating: o.MinRating = None,
+    k_core: o.KCore = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds once the new run is whole.")] = False,
+) -> None:
+    """Train a model on DATA into the folder RUN."""
+    run = Run(out)
+    check_free(run, overwrite=overwrite, resume=resume)
+    o.choice("split", split, SPLITS)
+    settings = o.read_settings(config, set_ or [])
+    settings |= {name: value for name, value in (("train.seed", seed), ("train.epochs", epochs)) if value is not None}
+    chosen = choose(settings, model=model, item_input=item_input, tune=tune)
+    load_options = o.load_options(
+        text_fields=text_fields, template=template, max_words=max_words, on_empty=on_empty, min_rating=min_rating, k_core=k_core
+    )
+    plan = {
+        **data_record(data),
+        "load": load_options,
+        "split": {"method": split, "options": {"seed": seed} if split == "cold-items" and seed is not None else {}},
+        **chosen,
+        "settings": settings,
+        "init": str(init) if init else None,
+    }
+    execute(run, plan, resume=resume, overwrite=overwrite)
+
+
+def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str]:
+    """Take model, item input and tuning depth from the options, else out of the settings, else the defaults."""
+    aliases = {"model": ("model",), "item_input": ("item_input", "item-input"), "tune": ("tune", "encoder.tune")}
+    chosen: dict[str, str] = {}
+    for name, value in given.items():
+        configured = [str(settings.pop(alias)) for alias in aliases[name] if alias in settings]
+        chosen[name] = value or (configured[0] if configured else DEFAULTS[name])
+    o.choice("item input", chosen["item_input"], ITEM_INPUTS)
+    return chosen
+
+
+def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
+    """Carry out a training plan in its run folder and say how it went."""
+    from bertrec.cli.runs import load_data, split_data
+    from bertrec.models.registry import create
+
+    model = create(plan["model"], item_input=plan["item_input"], tune=plan["tune"], settings=plan["settings"])
+    initial = Run(Path(plan["init"])).load_model() if plan["init"] else None
+    dataset = load_data(plan)
+    split = split_data(dataset, plan)
+    announce(dataset, split)
+    plan["data_hash"] = dataset.content_hash
+    figures, seconds = fit(run, plan, model, split, initial=initial, resume=resume, overwrite=overwrite)
+    report(run, seconds, figures)
+
+
+def fit(
+    run: Run,
+    plan: dict[str, Any],
+    model: Recommender,
+    split: Split,
+    *,
+    initial: Recommender | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> tuple[dict[str, Any] | None, float]:
+    """Train a model into a run folder that no other process may use meanwhile.
+
+    Returns:
+        The validation figures (None where the split has no validation users) and the seconds that training took.
+    """
+    with only_one(run), abandon_on_error(run):
+        check_free(run, overwrite=overwrite, resume=resume)
+        begin(run, plan, resume=resume)
+        started = time.perf_counter()
+        model.fit(split.train, validation=split.validation, run_dir=run.folder, resume=resume, init=initial)
+        seconds = time.perf_counter() - started
+        figures = validate(model, split)
+        end(run, model, plan | outcome(model, split, seconds, figures))
+    return figures, seconds
+
+
+def announce(dataset: Dataset, split: Split) -> None:
+    """Say what is trained on, and everything that was dropped on the way."""
+    data, parts = dataset.interactions, {"validation": split.validation, "test": split.test}
+    note(f"{dataset.name} ({dataset.format}): {len(data.users)} users, {len(data.catalog)} items, {len(data)} interactions")
+    for line in dataset.notes:
+        note(f"note: {line}")
+    held = "".join(f", {name} {len(rows)} users" for name, rows in parts.items() if rows is not None)
+    note(f"split {split.manifest.get('method', '')}: training {len(split.train)} interactions{held}")
+
+
+def validate(model: Recommender, split: Split) -> dict[str, Any] | None:
+    """Measure on the validation users, where the split has any."""
+    if split.validation is None or not len(split.validation.users):
+        return None
+    from bertrec.evaluation.protocol import Protocol
+    from bertrec.models.measure import measure
+
+    counts = split.train.item_counts
+    return measure(model, split.validation, protocol=Protocol(), item_counts=counts, manifest=split.manifest).to_json()
+
+
+def outcome(model: Recommender, split: Split, seconds: float, figures: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what ``run.json`` says beyond the plan."""
+    log = getattr(model, "train_log", None)
+    return {
+        "command": "bertrec " + shlex.join(sys.argv[1:]),
+        "manifest": split.manifest,
+        "versions": versions(),
+        "seconds": round(seconds, 1),
+        "train_log": log.to_dict() if hasattr(log, "to_dict") else None,
+        "model_hash": model.model_hash,
+        "validation": figures,
+    }
+
+
+def report(run: Run, seconds: float, figures: Mapping[str, Any] | None) -> None:
+    """Say how the validation went and where the run is."""
+    print(f"trained in {seconds:.0f} s")
+    if figures is not None:
+        part = figures["slices"]["all"]
+        shown = ", ".join(f"{name} {figure(part['metrics'][name])}".replace("\n", " ") for name in chosen_metrics(figures, None))
+        print(f"validation, {part['users']} users: {shown}")
+    print(f"run: {run.folder}")

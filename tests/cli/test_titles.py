@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertrec.cli.titles import find_title
+from bertrec.core.errors import DataError
+
+TITLES = ["Aladdin", "Aladdin and the King of Thieves", "Toy Story", "toy story", "기생충", "The Matrix", "Heat", "Heat", "Dead Heat"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "position"),
+    [
+        ("Aladdin", 0),
+        ("ALADDIN", 0),
+        ("aladdin and", 1),
+        ("Toy Story", 2),
+        ("toy story", 3),
+        ("기생", 4),
+        ("matrix", 5),
+        (" the matrix ", 5),
+    ],
+)
+def test_the_strictest_test_that_fits_one_title_wins(typed, position):
+    assert find_title(typed, TITLES) == position
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("TOY STORY", "fits 2 items: Toy Story; toy story"),
+        ("Heat", "2 items have the title 'Heat'.*--history-ids"),
+        ("t", "fits 3 items"),
+        ("The Matrxi", "nearest are The Matrix"),
+        ("zzzzzz", "no item has the title 'zzzzzz'$"),
+        ("  ", "empty title"),
+    ],
+)
+def test_a_title_that_names_no_item_or_several_is_an_error(typed, said):
+    with pytest.raises(DataError, match=said):
+        find_title(typed, TITLES)
+
+
+def test_a_long_list_of_fitting_titles_is_cut():
+    with pytest.raises(DataError, match="fits 9 items: .* and 4 more"):
+        find_title("part", [f"Part {i}" for i in range(9)])
+
+
+@given(st.lists(st.text(min_size=1), unique=True, min_size=1), st.data())
+def test_every_distinct_title_finds_its_own_item(titles, data):
+    position = data.draw(st.integers(0, len(titles) - 1))
+    if titles[position].strip():
+        assert find_title(titles[position], titles) == position
