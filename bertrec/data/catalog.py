@@ -211,7 +211,11 @@ def _chosen_fields(table: pa.Table, id_name: str, text_fields: Sequence[str] | N
             if name not in others:
                 raise DataError(f"{source}: {unknown_name('text field', name, others)}")
         return list(dict.fromkeys(text_fields))
-    names = [name for name in others if is_text_like(table[name].type)]
+    return text_first([name for name in others if is_text_like(table[name].type)])
+
+
+def text_first(names: Sequence[str]) -> list[str]:
+    """Return text columns in their default order: titles first, then as they stand."""
     return [name for name in _TITLES if name in names] + [name for name in names if name not in _TITLES]
 
 

@@ -182,13 +182,9 @@ def _known_items(external: pa.Array, catalog: ItemCatalog, source: str) -> tuple
     count = f"{source}: {unknown} of {len(items)} interactions are of items absent from the item table"
     if unknown * 2 > len(items):
         example = external[int(np.argmin(items))].as_py()
-        mixed = len(catalog) and type(catalog.ids.ids[0]) is not type(example)
-        hint = (
-            f"its ids are {'text' if isinstance(example, int) else 'numbers'}: give both tables one type"
-            if mixed
-            else "check the id columns"
-        )
-        raise DataError(f"{count}, such as {example!r}, more than half: {hint}")
+        mixed = len(catalog) > 0 and type(catalog.ids.ids[0]) is not type(example)
+        hint = "one table has its item ids as text and the other as numbers" if mixed else "check both tables' id columns"
+        raise DataError(f"{count}, such as {example!r}, more than half of them: {hint}")
     return items, (f"{count} (dropped)",)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from bertrec.core.errors import DataError, unknown_name
+from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
@@ -41,6 +43,12 @@ class EvaluationSet:
     def __len__(self) -> int:
         return len(self.users)
 
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over users, histories and targets."""
+        arrays = (self.histories.values, self.histories.offsets, self.targets.values, self.targets.offsets)
+        return sha256_text(*map(str, self.users), *(array.tobytes().hex() for array in arrays))
+
     def take(self, rows: IntArray) -> EvaluationSet:
         """Return the rows numbered ``rows``, in that order."""
         picked = np.asarray(rows, dtype=np.int64)
@@ -65,6 +73,15 @@ class Split:
     test: EvaluationSet | None
     held_out: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     manifest: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over training sequences, histories, targets and held-out items."""
+        return sha256_text(
+            self.train.content_hash,
+            *("-" if part is None else part.content_hash for part in (self.validation, self.test)),
+            self.held_out.tobytes().hex(),
+        )
 
 
 def leave_one_out(interactions: Interactions) -> Split:
@@ -219,6 +236,15 @@ def _evaluation(interactions: Interactions, history: BoolArray, target: BoolArra
     if not len(users):
         return None
     return EvaluationSet(interactions.users.decode(users + 1), histories.take(users), chosen.take(users))
+
+
+def given_manifest(
+    interactions: Interactions, train: Interactions, validation: EvaluationSet | None, test: EvaluationSet | None
+) -> dict[str, Any]:
+    """Return the manifest of a split that came with the data."""
+    manifest = _manifest(interactions, "given", {})
+    manifest["counts"] |= _counts(interactions, train, validation, test)
+    return manifest
 
 
 def _counts(

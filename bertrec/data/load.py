@@ -1,0 +1,296 @@
+"""One call from a name, a folder or a YAML description to a data set."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+
+from bertrec.core.config import Config
+from bertrec.core.errors import ConfigError, DataError, MissingExtraError, unknown_name
+from bertrec.core.files import sha256_text
+from bertrec.data import filters, splits
+from bertrec.data.catalog import ItemCatalog, UserCatalog
+from bertrec.data.given import benchmark_split, impression_split
+from bertrec.data.impressions import Impressions
+from bertrec.data.interactions import Interactions
+from bertrec.data.readers import amazon, atomic, mind, movielens, tables
+from bertrec.data.readers.raw import RawData
+from bertrec.data.splits import Split
+
+Format = Literal["tables", "atomic", "movielens", "amazon", "mind"]
+# Each format knows its own folders; amazon comes last, as it opens files to look at their keys.
+_FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], RawData]]] = {
+    "tables": (tables.is_tables, tables.read_folder),
+    "atomic": (atomic.is_atomic, atomic.read_folder),
+    "movielens": (movielens.is_movielens, movielens.read_folder),
+    "mind": (mind.is_mind, mind.read_folder),
+    "amazon": (amazon.is_amazon, amazon.read_folder),
+}
+_HINT = (
+    "tables (interactions.* and items.*), RecBole atomic files (*.inter), MovieLens (u.data, ratings.dat, ratings.csv), "
+    "Amazon reviews (JSON lines) or MIND (behaviors.tsv)"
+)
+
+
+class LoadOptions(Config):
+    """How data are read.
+
+    Attributes:
+        format: of the folder; by default recognised from its files.
+        text_fields: item columns that are text; by default all text columns.
+        max_words: each text field is cut to so many words; ``None``: no cut.
+        template: how text fields are joined, such as ``"{title}. {genres}"``.
+        on_empty: items without any text are kept, dropped, or an error.
+        min_rating: keep interactions rated so or better.
+        duplicates: of several interactions of a user with an item keep all, the first or the last.
+        k_core: keep users and items with at least so many interactions; 0: all.
+        given: use a split that comes with the data; with False its files count as interactions only.
+    """
+
+    format: Format | None = None
+    text_fields: tuple[str, ...] | None = None
+    max_words: int | None = pydantic.Field(default=64, ge=1)
+    template: str | None = None
+    on_empty: Literal["keep", "drop", "error"] = "keep"
+    min_rating: float | None = None
+    duplicates: Literal["keep", "first", "last"] = "keep"
+    k_core: int = pydantic.Field(default=0, ge=0)
+    given: bool = True
+
+
+class DataDescription(LoadOptions):
+    """What a YAML description may hold: where things are, and any of the options.
+
+    Attributes:
+        name: of the data set; by default the name of the YAML file.
+        folder: a folder of a known format; or else
+        interactions, items, users: paths of tables. All paths are relative to the YAML file.
+        columns: the tables' names of our columns, such as ``{user_id: uid}``.
+    """
+
+    name: str | None = None
+    folder: str | None = None
+    interactions: str | None = None
+    items: str | None = None
+    users: str | None = None
+    columns: dict[str, str] = pydantic.Field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """All that was loaded.
+
+    Attributes:
+        name, format: of the data.
+        interactions: of all users; for impressions their training histories and clicks.
+        given: the split that came with the data, or ``None``.
+        impressions: by part (``train``, ``valid``, ``test``), else empty.
+        users: profile texts, or ``None``.
+        notes: what was dropped, merged or kept without text, one line each.
+    """
+
+    name: str
+    format: str
+    interactions: Interactions
+    given: Split | None = None
+    impressions: dict[str, Impressions] = field(default_factory=dict)
+    users: UserCatalog | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def catalog(self) -> ItemCatalog:
+        """The items."""
+        return self.interactions.catalog
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over items, interactions, given split and impressions."""
+        parts = [self.interactions.content_hash, *(part.content_hash for part in self.impressions.values())]
+        return sha256_text(*parts, *([] if self.given is None else [self.given.content_hash]))
+
+
+def load(data: str | Path, options: LoadOptions | None = None) -> Dataset:
+    """Load a data set.
+
+    Args:
+        data: the name ``ml-100k``, a folder whose format is recognised from its files, or a YAML description.
+        options: how to read; what is set here goes before what a YAML says.
+
+    Raises:
+        DataError: the data are missing, of no known format, or cannot be used as they are.
+        ConfigError: the YAML has an unknown key or a value outside its range.
+        MissingExtraError: ``ml-100k`` is wanted, but RecBole's wheel, which carries it, is not installed.
+    """
+    options = options or LoadOptions()
+    path = ml_100k_folder() if data == "ml-100k" else Path(data)
+    if path.suffix in (".yaml", ".yml"):
+        raw, options = _read_description(path, options)
+    elif path.is_dir():
+        raw = _read_folder(path, options.format)
+    elif path.exists():
+        raise DataError(f"{path}: a file is no data set: name its folder, or a YAML description")
+    else:
+        raise DataError(f"{path}: no such folder or YAML file (and the only data set known by name is ml-100k)")
+    return _build(raw, options)
+
+
+def make_split(dataset: Dataset, method: str = "auto", **options: Any) -> Split:
+    """Split a data set.
+
+    Args:
+        dataset: what :func:`load` returned.
+        method: ``auto`` (the given split, else leave-one-out), ``given``, ``leave_one_out``, ``time``, ``ratio`` or ``cold_items``.
+        **options: of that method, see :mod:`bertrec.data.splits`.
+
+    Raises:
+        DataError: an unknown method or option, or data that the method does not fit.
+    """
+    if method == "auto":
+        method = "given" if dataset.given is not None else "leave_one_out"
+    methods: dict[str, Callable[..., Split]] = {
+        "given": splits.split_by_part,
+        "leave_one_out": splits.leave_one_out,
+        "time": splits.time_split,
+        "ratio": splits.ratio_by_user,
+        "cold_items": splits.cold_items,
+    }
+    name = {"time_split": "time", "ratio_by_user": "ratio"}.get(method.replace("-", "_"), method.replace("-", "_"))
+    if name not in methods:
+        raise DataError(unknown_name("split", method, ["auto", *methods]))
+    _check_options(name, methods[name], options)
+    split = dataset.given if name == "given" and dataset.given is not None else methods[name](dataset.interactions, **options)
+    about = {"data": dataset.name, "format": dataset.format, "data_hash": dataset.content_hash, "notes": list(dataset.notes)}
+    return replace(split, manifest={**split.manifest, **about})
+
+
+def ml_100k_folder() -> Path:
+    """Return the ml-100k folder inside the installed RecBole wheel, without importing RecBole.
+
+    Raises:
+        MissingExtraError: RecBole is not installed.
+        DataError: its wheel carries no such folder.
+    """
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or not spec.submodule_search_locations:
+        old = sys.version_info < (3, 12)
+        raise MissingExtraError(
+            "recbole", "recbole", "ml-100k is read from its wheel" + ("" if old else "; here:  pip install --no-deps recbole")
+        )
+    folder = Path(spec.submodule_search_locations[0]) / "dataset_example" / "ml-100k"
+    if not folder.is_dir():
+        raise DataError(f"{folder}: the installed RecBole carries no ml-100k: reinstall  recbole==1.2.1")
+    return folder
+
+
+def _check_options(name: str, method: Callable[..., Split], options: dict[str, Any]) -> None:
+    known = method.__kwdefaults__ or {}
+    for option in options:
+        if option not in known:
+            raise DataError(unknown_name(f"option of the split '{name}'", option, known))
+
+
+def _read_folder(folder: Path, wanted: str | None) -> RawData:
+    if wanted is not None:
+        return _FORMATS[wanted][1](folder)
+    found = [name for name, (recognises, _) in _FORMATS.items() if recognises(folder)]
+    if not found:
+        raise DataError(f"{folder}: no known format: expected {_HINT}")
+    if len(found) > 1:
+        raise DataError(f"{folder}: files of several formats ({', '.join(found)}): say which with the option format")
+    return _FORMATS[found[0]][1](folder)
+
+
+def _read_description(path: Path, options: LoadOptions) -> tuple[RawData, LoadOptions]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: a description is a mapping such as  folder: my-data")
+    try:
+        described = DataDescription.from_dict(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    said = {name: getattr(options, name) for name in options.model_fields_set}
+    merged = LoadOptions(**{name: getattr(described, name) for name in LoadOptions.model_fields} | said)
+    return _read_described(path, described, merged), merged
+
+
+def _read_described(path: Path, described: DataDescription, options: LoadOptions) -> RawData:
+    files = {role: value for role in ("interactions", "items", "users") if (value := getattr(described, role)) is not None}
+    if (described.folder is None) == (not files):
+        raise DataError(f"{path}: give either 'folder' or 'interactions' and 'items'")
+    name = described.name or path.stem
+    if described.folder is not None:
+        folder = path.parent / described.folder
+        if described.columns:
+            raise DataError(f"{path}: 'columns' goes with 'interactions' and 'items', not with 'folder'")
+        if not folder.is_dir():
+            raise DataError(f"{path}: folder {folder} does not exist")
+        raw = _read_folder(folder, options.format)
+        raw.name = name
+        return raw
+    for role in ("interactions", "items"):
+        if role not in files:
+            raise DataError(f"{path}: '{role}' is missing")
+    return tables.read_files(name, {role: path.parent / value for role, value in files.items()}, columns=described.columns)
+
+
+def _build(raw: RawData, options: LoadOptions) -> Dataset:
+    catalog = ItemCatalog.from_frame(
+        raw.items,
+        text_fields=raw.text_fields if options.text_fields is None else options.text_fields,
+        max_words=options.max_words,
+        template=options.template,
+        on_empty=options.on_empty,
+        source=raw.sources.get("items", "the item table"),
+    )
+    impressions = {part: Impressions.from_raw(shown, catalog) for part, shown in raw.impressions.items()}
+    interactions, given = _interactions(raw, catalog, impressions)
+    filtered = _filtered(interactions, options)
+    if not options.given:
+        given = None
+    elif given is not None or impressions:
+        if filtered is not interactions:
+            raise DataError(f"{raw.name}: filters do not apply to the given split: leave them out, or set given to false")
+    profiles = None
+    if raw.users is not None:
+        profiles = UserCatalog.from_frame(raw.users, max_words=options.max_words, source=raw.sources.get("users", "the user table"))
+    shown_notes = [note for part in impressions.values() for note in part.notes]
+    others = [*catalog.notes, *filtered.notes, *([] if given is None else given.train.notes), *shown_notes]
+    notes = list(dict.fromkeys([*raw.notes, *others]))
+    kept = impressions if filtered.catalog is catalog else {}
+    return Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes)
+
+
+def _interactions(raw: RawData, catalog: ItemCatalog, impressions: dict[str, Impressions]) -> tuple[Interactions, Split | None]:
+    """Return all interactions and the split that the files give, if they do."""
+    flat = None
+    if raw.interactions is not None:
+        flat = Interactions.from_frame(raw.interactions, catalog, source=raw.sources.get("interactions", "the interaction table"))
+    if raw.sequences:
+        given, rebuilt = benchmark_split(raw.sequences, catalog)
+        return flat or rebuilt, given
+    if impressions:
+        split, clicks = impression_split(impressions, catalog)
+        return clicks, split if split.validation or split.test else None
+    if flat is None:
+        raise DataError(f"{raw.name}: no interactions")
+    return flat, splits.split_by_part(flat) if raw.parts else None
+
+
+def _filtered(interactions: Interactions, options: LoadOptions) -> Interactions:
+    if options.min_rating is not None:
+        interactions = filters.min_rating(interactions, options.min_rating)
+    interactions = filters.drop_duplicates(interactions, options.duplicates)
+    return filters.k_core(interactions, options.k_core) if options.k_core else interactions

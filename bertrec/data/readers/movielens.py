@@ -1,0 +1,98 @@
+"""MovieLens as published: 100k (``u.data``), 1M and 10M (``ratings.dat``), latest, 20M and 25M (``ratings.csv``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bertrec.core.errors import DataError
+from bertrec.data.readers.delimited import read_delimited
+from bertrec.data.readers.raw import RawData
+
+# 100k and 1M were published in Latin-1.
+_OLD = "latin-1"
+_RATING = ("user_id", "item_id", "rating", "timestamp")
+# The order of the 19 flags in u.item, as its README gives it.
+_GENRES = (
+    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror Musical Mystery Romance "
+    "Sci-Fi Thriller War Western"
+).split()
+_OCCUPATIONS = (
+    "other or not specified;academic/educator;artist;clerical/admin;college/grad student;customer service;doctor/health care;"
+    "executive/managerial;farmer;homemaker;K-12 student;lawyer;programmer;retired;sales/marketing;scientist;self-employed;"
+    "technician/engineer;tradesman/craftsman;unemployed;writer"
+).split(";")
+_AGES = {"1": "under 18", "18": "18-24", "25": "25-34", "35": "35-44", "45": "45-49", "50": "50-55", "56": "56 or over"}
+
+
+def is_movielens(folder: Path) -> bool:
+    """Say whether a folder holds MovieLens files."""
+    return any((folder / name).is_file() for name in ("u.data", "ratings.dat", "ratings.csv"))
+
+
+def read_folder(folder: Path) -> RawData:
+    """Read whichever of the three layouts the folder holds; ``genres`` become ``"Comedy, Drama"``."""
+    if (folder / "u.data").is_file():
+        return _read_100k(folder)
+    return _read_dat(folder) if (folder / "ratings.dat").is_file() else _read_csv(folder)
+
+
+def _raw(folder: Path, ratings: str, movies: str, interactions: pa.Table, items: pa.Table, users: pa.Table | None = None) -> RawData:
+    sources = {"interactions": str(folder / ratings), "items": str(folder / movies)}
+    if users is not None:
+        sources["users"] = str(folder / ("u.user" if ratings == "u.data" else "users.dat"))
+    return RawData(folder.name, "movielens", items, interactions, users, sources, ("title", "genres"))
+
+
+def _read_100k(folder: Path) -> RawData:
+    ratings = read_delimited(folder / "u.data", delimiter="\t", names=_RATING)
+    names = ["item_id", "title", "released", "video", "url", *_GENRES]
+    movies = read_delimited(folder / "u.item", delimiter="|", names=names, fallback=_OLD)
+    flags = [movies[genre].to_pylist() for genre in _GENRES]
+    genres = [", ".join(genre for genre, flag in zip(_GENRES, row, strict=True) if flag == "1") for row in zip(*flags, strict=True)]
+    items = movies.select(["item_id", "title"]).append_column("genres", pa.array(genres, pa.string()))
+    users = None
+    if (folder / "u.user").is_file():
+        users = read_delimited(folder / "u.user", delimiter="|", names=["user_id", "age", "gender", "occupation", "zip"], fallback=_OLD)
+        users = users.select(["user_id", "age", "gender", "occupation"])
+    return _raw(folder, "u.data", "u.item", ratings, items, users)
+
+
+def _read_dat(folder: Path) -> RawData:
+    ratings = read_delimited(folder / "ratings.dat", delimiter="::", names=_RATING)
+    movies = read_delimited(folder / "movies.dat", delimiter="::", names=["item_id", "title", "genres"], fallback=_OLD)
+    users = None
+    if (folder / "users.dat").is_file():
+        table = read_delimited(folder / "users.dat", delimiter="::", names=["user_id", "gender", "age", "occupation", "zip"])
+        columns = {
+            "age": [_AGES.get(code, code) for code in table["age"].to_pylist()],
+            "gender": table["gender"].to_pylist(),
+            "occupation": [_occupation(code) for code in table["occupation"].to_pylist()],
+        }
+        users = pa.table({"user_id": table["user_id"], **{name: pa.array(values, pa.string()) for name, values in columns.items()}})
+    return _raw(folder, "ratings.dat", "movies.dat", ratings, _genres_listed(movies), users)
+
+
+def _read_csv(folder: Path) -> RawData:
+    ratings = _renamed(folder / "ratings.csv", {"userId": "user_id", "movieId": "item_id"})
+    movies = _renamed(folder / "movies.csv", {"movieId": "item_id"})
+    return _raw(folder, "ratings.csv", "movies.csv", ratings, _genres_listed(movies))
+
+
+def _renamed(path: Path, names: dict[str, str]) -> pa.Table:
+    table = read_delimited(path, delimiter=",", quoted=True)
+    for name in names:
+        if name not in table.column_names:
+            raise DataError(f"{path}: no column '{name}' (columns: {', '.join(table.column_names)}): is this MovieLens?")
+    return table.rename_columns([names.get(name, name) for name in table.column_names])
+
+
+def _genres_listed(movies: pa.Table) -> pa.Table:
+    genres = pc.replace_substring(pc.replace_substring(movies["genres"], "(no genres listed)", ""), "|", ", ")
+    return movies.set_column(movies.column_names.index("genres"), "genres", genres)
+
+
+def _occupation(code: str) -> str:
+    return _OCCUPATIONS[int(code)] if code.isdecimal() and int(code) < len(_OCCUPATIONS) else code
