@@ -13,7 +13,8 @@ def random_expectation(metric: str, k: int, n_candidates: npt.ArrayLike, n_targe
     r"""Return the expected value of a metric under a uniformly random order of the candidates.
 
     With :math:`N` candidates, :math:`m` targets and :math:`K = \min(k, N)`: every position holds a target with probability :math:`m / N`,
-    two positions both with :math:`m (m - 1) / (N (N - 1))`, and the first :math:`r` positions hold none with :math:`\prod_{j<r} (N-m-j)/(N-j)`.
+    two positions both with :math:`m (m - 1) / (N (N - 1))`, and the first :math:`r` positions hold none with
+    :math:`\prod_{j<r} (N-m-j)/(N-j)`.
 
     Args:
         metric: ``HR``, ``Recall``, ``Precision``, ``NDCG``, ``MRR`` or ``MAP``.

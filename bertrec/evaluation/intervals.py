@@ -8,23 +8,29 @@ from bertrec.core.ragged import IntArray
 from bertrec.evaluation.metrics import Float64Array
 
 _CHUNK_CELLS = 1 << 20  # resampled users held at once
+_DRAW_GROUPS_BELOW = 1 / 8  # share of distinct rows under which one draw a group is cheaper than one a user
 
 
 def resampled_means(values: Float64Array, *, resamples: int = 1000, seed: int = 0) -> Float64Array:
     """Return the means of ``resamples`` samples of the users with replacement.
 
-    A resample is kept as how often it holds each user (a multinomial draw), so that all metrics are one matrix product.
+    A resample is kept as how often it holds each user, so that all metrics are one matrix product. Users with the same values are one group
+    (with one target a user there are only as many as the largest k, and one for those below it), and how often a resample holds each group
+    is a multinomial draw: the same distribution at a fraction of the cost.
 
     Args:
         values: ``[n, metrics]``, without NaN, n at least 1.
         resamples: how many samples.
-        seed: of the generator; the same seed and n give the same samples, so differences between two calls are paired.
+        seed: of the generator.
 
     Returns:
         ``[resamples, metrics]`` float64.
     """
     generator = np.random.default_rng(seed)
     n = len(values)
+    groups, sizes = _groups(values)
+    if len(groups) <= max(1.0, n * _DRAW_GROUPS_BELOW):
+        return np.asarray(generator.multinomial(n, sizes / n, size=resamples) @ groups / n)
     step = max(1, _CHUNK_CELLS // n)
     means = np.empty((resamples, values.shape[1]))
     for start in range(0, resamples, step):
@@ -33,7 +39,18 @@ def resampled_means(values: Float64Array, *, resamples: int = 1000, seed: int = 
     return means
 
 
+def _groups(values: Float64Array) -> tuple[Float64Array, IntArray]:
+    """Return the distinct rows and how often each stands there, or every row once where two keys collide."""
+    weights = np.random.default_rng(1).random(values.shape[1])
+    keys = (values * weights).sum(axis=1)  # sorting one number a row is ten times faster than sorting rows
+    _, first, group, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    if np.array_equal(values[first][group], values):
+        return values[first], sizes
+    return values, np.ones(len(values), dtype=np.int64)
+
+
 def _counts(generator: np.random.Generator, size: int, n: int) -> Float64Array:
+    """Return how often each of ``size`` resamples holds each of ``n`` users."""
     drawn: IntArray = generator.integers(0, n, size=(size, n))
     drawn += np.arange(size)[:, None] * n
     return np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.evaluation.metrics import Float64Array
-from bertrec.evaluation.ranks import BoolArray, FloatArray, as_scores, masked_scores
+from bertrec.evaluation.ranks import BoolArray, FloatArray, as_scores, blocks, masked_scores
 
 
 def top_k_items(scores: FloatArray, k: int, *, seen: Ragged | None = None, candidates: BoolArray | None = None) -> IntArray:
@@ -29,18 +29,26 @@ def top_k_items(scores: FloatArray, k: int, *, seen: Ragged | None = None, candi
     >>> top_k_items(np.array([[9.0, 0.5, 0.7, 0.5]]), 2, seen=Ragged.from_rows([[2]]))
     array([[1, 3]])
     """
-    masked = masked_scores(as_scores(scores), seen=seen, candidates=candidates)
+    scores = as_scores(scores)
+    lists = np.zeros((len(scores), k), dtype=np.int64)
+    for start, stop in blocks(scores):
+        part = None if seen is None else seen.slice(start, stop)
+        _fill_best(lists[start:stop], masked_scores(scores[start:stop], seen=part, candidates=candidates))
+    return lists
+
+
+def _fill_best(lists: IntArray, masked: FloatArray) -> None:
     np.copyto(masked, -np.inf, where=np.isnan(masked))
-    width = min(k, masked.shape[1] - 1)
-    least = -np.partition(-masked, width - 1, axis=1)[:, width - 1 : width]
-    rows, items = np.nonzero((masked >= least) & (masked > -np.inf))  # equals of the last place make some rows longer
+    width = min(lists.shape[1], masked.shape[1] - 1)
+    last = masked.shape[1] - width
+    least = np.partition(masked, last, axis=1)[:, last : last + 1]
+    chosen = np.flatnonzero((masked >= least) & (masked > -np.inf))  # equals of the last place make some rows longer
+    rows, items = np.divmod(chosen, masked.shape[1])
     order = np.lexsort((items, -masked[rows, items], rows))
     lengths = np.bincount(rows, minlength=len(masked))
     place = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     inside = place < width
-    lists = np.zeros((len(masked), k), dtype=np.int64)
     lists[rows[order][inside], place[inside]] = items[order][inside]
-    return lists
 
 
 def _frequencies(lists: IntArray, n_items: int) -> IntArray:

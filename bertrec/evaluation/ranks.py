@@ -7,7 +7,7 @@ do stand above it, and no two targets share a position.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,14 +59,18 @@ def rank_targets(
     if seen is not None:
         _check_range(seen, scores, "seen items")
     ranks = np.empty(len(targets.values), dtype=np.int64)
-    step = max(1, _BLOCK_BYTES // max(1, scores.shape[1] * scores.itemsize))
-    for start in range(0, len(scores), step):
-        stop = min(start + step, len(scores))
+    for start, stop in blocks(scores):
         block = scores[start:stop]
         _check_finite(block, first_row + start, users[start:stop] if users is not None else None)
         part = None if seen is None else seen.slice(start, stop)
         ranks[targets.offsets[start] : targets.offsets[stop]] = _rank_block(block, targets.slice(start, stop), part, candidates)
     return ranks
+
+
+def blocks(scores: FloatArray) -> Iterator[tuple[int, int]]:
+    """Yield the borders of row blocks that fit the second-level cache."""
+    step = max(1, _BLOCK_BYTES // (scores.shape[1] * scores.itemsize))
+    return ((start, min(start + step, len(scores))) for start in range(0, len(scores), step))
 
 
 def _rank_block(scores: FloatArray, targets: Ragged, seen: Ragged | None, candidates: BoolArray | None) -> IntArray:
