@@ -98,7 +98,7 @@ def fit_module(
 
 
 def _train(trainer: ModuleTrainer, start: Path | None, *, show: bool) -> None:
-    module = trainer.model
+    module = trainer.module
     own_forward = module.__dict__.get("forward")
     bar = ProgressBar(trainer.course, trainer.meter)
     if show and trainer.is_world_process_zero():
