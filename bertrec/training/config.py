@@ -21,7 +21,7 @@ class TrainConfig(Config):
         encoder_learning_rate: of the parameters that ``module.encoder_parameters()`` yields.
         weight_decay: AdamW's decoupled decay; biases, norms and embedding tables never decay.
         encoder_weight_decay: the same for the encoder's parameters.
-        batch_size: sequences a step, in each process.
+        batch_size: sequences a step, in each process; 0 leaves the choice to the model.
         epochs: passes over the data at most.
         patience: epochs without a better ``metric`` before training stops; 0 never stops early.
         warmup_share: share of all steps over which the learning rate rises from 0.
@@ -40,7 +40,7 @@ class TrainConfig(Config):
     encoder_learning_rate: float = Field(5e-5, gt=0)
     weight_decay: float = Field(0.01, ge=0)
     encoder_weight_decay: float = Field(0.01, ge=0)
-    batch_size: int = Field(256, ge=1)
+    batch_size: int = Field(0, ge=0)
     epochs: int = Field(30, ge=1)
     patience: int = Field(5, ge=0)
     warmup_share: float = Field(0.05, ge=0, lt=1)

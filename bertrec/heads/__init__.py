@@ -1,0 +1,1 @@
+"""What sits on the encoder: adaptors, item inputs, user heads and losses."""

@@ -1,0 +1,47 @@
+"""Settings of the parts between the encoder and the score."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from bertrec.core.config import Config
+
+ItemInput = Literal["id", "text", "text+id"]
+
+
+class ItemConfig(Config):
+    """How an item becomes a vector."""
+
+    input: ItemInput = "text+id"
+    width: int = Field(128, ge=1, description="width of item and user vectors")
+    whitening: Literal["none", "pca", "zca"] = Field("pca", description="fixed whitening of frozen text vectors, fitted on training items")
+    adaptor: Literal["linear", "gelu", "mlp", "moe"] = "linear"
+    hidden: int = Field(512, ge=1, description="hidden width of the mlp adaptor")
+    experts: int = Field(8, ge=1, description="experts of the moe adaptor (UniSRec)")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the text vector, before the adaptor")
+    id_dropout: float = Field(0.0, ge=0, lt=1, description="share of items whose ID vector is dropped in a step, so that text alone must serve too")
+
+
+class HeadConfig(Config):
+    """How a history becomes a user vector."""
+
+    kind: Literal["self-attention", "gru", "mean", "dssm"] = "self-attention"
+    layers: int = Field(2, ge=1)
+    heads: int = Field(2, ge=1)
+    inner: int = Field(0, ge=0, description="width of the feed-forward layer; 0 is four times the item width")
+    dropout: float = Field(0.3, ge=0, lt=1)
+    max_history: int = Field(50, ge=1, description="newest items of a history that are read")
+    repeat_bias: bool = Field(True, description="learn one number that is added to the score of items in the history: data with repeats raise it")
+
+
+class LossConfig(Config):
+    """What is minimised."""
+
+    kind: Literal["full", "in-batch", "sampled", "gbce", "bpr"] = "full"
+    similarity: Literal["cosine", "dot"] = "cosine"
+    temperature: float = Field(0.07, gt=0, description="the cosine is divided by it; unused with dot")
+    negatives: int = Field(256, ge=1, description="sampled items a step (sampled) or a position (gbce, bpr)")
+    calibration: float = Field(0.75, ge=0, le=1, description="t of gBCE: 0 is BCE, 1 full calibration")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)

@@ -1,0 +1,55 @@
+"""The item tower: text vectors, ID vectors or both become item vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bertrec.heads.adaptors import make_adaptor
+from bertrec.heads.config import ItemConfig
+
+_ID_STD = 0.02
+
+
+class ItemTower(nn.Module):
+    """``vector = adaptor(text) + id``, with either part left out by ``config.input``.
+
+    Attributes:
+        trained: ``[n_items + 1]`` bool, the items that training has seen; the others have no ID vector (zero), since theirs would be noise.
+    """
+
+    trained: Tensor
+
+    def __init__(self, config: ItemConfig, *, n_items: int, text_dim: int | None) -> None:
+        super().__init__()
+        self.config = config
+        self.adaptor = make_adaptor(text_dim, config) if text_dim is not None else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.id = nn.Embedding(n_items + 1, config.width, padding_idx=0) if "id" in config.input else None
+        if self.id is not None:
+            nn.init.normal_(self.id.weight, std=_ID_STD)
+            with torch.no_grad():
+                self.id.weight[0] = 0
+        self.register_buffer("trained", torch.zeros(n_items + 1, dtype=torch.bool))
+
+    def forward(self, text: Tensor | None, rows: Tensor | None) -> Tensor:
+        """Return item vectors ``[m, width]``.
+
+        Args:
+            text: ``[m, text_dim]`` whitened text vectors of these items; None for an ID-only tower.
+            rows: ``[m]`` inner ids; None for all items in order, from 0.
+        """
+        parts = []
+        if self.adaptor is not None and text is not None:
+            parts.append(self.adaptor(self.dropout(text)))
+        if self.id is not None:
+            parts.append(self._id_vectors(self.id, rows))
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+    def _id_vectors(self, table: nn.Embedding, rows: Tensor | None) -> Tensor:
+        vectors = table.weight if rows is None else functional.embedding(rows, table.weight)
+        keep = self.trained if rows is None else self.trained[rows]
+        if self.training and self.config.id_dropout:
+            keep = keep & (torch.rand(len(keep), device=keep.device) >= self.config.id_dropout)
+        return vectors * keep[:, None]

@@ -1,0 +1,85 @@
+"""User heads: from the item vectors of a history to a user vector at every position, in one causal pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bertrec.core.errors import ConfigError
+from bertrec.heads.config import HeadConfig
+
+
+class SelfAttentionHead(nn.Module):
+    """SASRec's head: learned positions and causal self-attention (Kang and McAuley, ICDM 2018).
+
+    Rows are padded on the right, so that the causal mask alone keeps padding from every real position and no row of the mask is empty.
+    """
+
+    def __init__(self, width: int, config: HeadConfig) -> None:
+        super().__init__()
+        if width % config.heads:
+            raise ConfigError(f"setting 'head.heads': {config.heads} does not divide item.width {width}")
+        self.positions = nn.Parameter(torch.empty(config.max_history, width).normal_(0.0, 0.02))
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(config.dropout)
+        layer = nn.TransformerEncoderLayer(
+            width, config.heads, config.inner or 4 * width, config.dropout, activation="gelu", batch_first=True, norm_first=False
+        )
+        self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Map item vectors ``[batch, length, width]``, oldest first, to user vectors of the same shape; row t has read items 0…t."""
+        length = items.shape[1]
+        mask = torch.ones(length, length, dtype=torch.bool, device=items.device).triu(1)
+        # is_causal lets attention take its fused path; the mask is still what defines the result.
+        out: Tensor = self.layers(self.dropout(self.norm(items + self.positions[:length])), mask=mask, is_causal=True)
+        return out
+
+
+class GRUHead(nn.Module):
+    """A gated recurrent unit over the history (GRU4Rec form: Hidasi et al., ICLR 2016)."""
+
+    def __init__(self, width: int, config: HeadConfig) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(config.dropout)
+        self.gru = nn.GRU(width, width, config.layers, batch_first=True, dropout=config.dropout if config.layers > 1 else 0.0)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Map ``[batch, length, width]`` to user vectors of the same shape."""
+        out: Tensor = self.gru(self.dropout(items))[0]
+        return out
+
+
+class MeanHead(nn.Module):
+    """The mean of the items read so far; nothing to train."""
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Map ``[batch, length, width]`` to running means of the same shape."""
+        count = torch.arange(1, items.shape[1] + 1, device=items.device, dtype=items.dtype)
+        return items.cumsum(dim=1) / count[:, None]
+
+
+class DSSMHead(nn.Module):
+    """The user tower of a two-tower model: a small network over the mean of the history (DSSM form: Huang et al., CIKM 2013)."""
+
+    def __init__(self, width: int, config: HeadConfig) -> None:
+        super().__init__()
+        inner = config.inner or 4 * width
+        blocks: list[nn.Module] = []
+        for _ in range(config.layers):
+            blocks += [nn.LayerNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(inner, width)]
+        self.mean, self.tower = MeanHead(), nn.Sequential(*blocks)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Map ``[batch, length, width]`` to user vectors of the same shape."""
+        mean = self.mean(items)
+        out: Tensor = mean + self.tower(mean)
+        return out
+
+
+def make_head(width: int, config: HeadConfig) -> nn.Module:
+    """Build the user head that ``config.kind`` names."""
+    if config.kind == "mean":
+        return MeanHead()
+    heads = {"self-attention": SelfAttentionHead, "gru": GRUHead, "dssm": DSSMHead}
+    return heads[config.kind](width, config)

@@ -1,0 +1,229 @@
+"""The contract that every recommender keeps."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bertrec.core.errors import DataError, IndexFileError, ModelError
+from bertrec.core.ragged import IntArray, Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.interactions import Interactions
+from bertrec.data.splits import EvaluationSet
+from bertrec.retrieval.exact import top_k
+from bertrec.retrieval.index import ItemIndex
+
+Id = str | int
+Histories = Ragged | Sequence[Sequence[Id]]
+FloatArray = npt.NDArray[np.float32]
+_USERS_AT_ONCE = 512
+_VECTORS_AT_ONCE = 1 << 15
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """The best items of each user.
+
+    Attributes:
+        items: external ids, best first; shorter than k only where the catalogue has fewer.
+        scores: the same shape.
+    """
+
+    items: list[list[Id]]
+    scores: list[list[float]]
+
+
+class Recommender(ABC):
+    """A user is a function of a history, an item a function of what is known of it; the score is their inner product.
+
+    Attributes:
+        catalog: the items that can be recommended.
+        name: the class's name in the registry and in saved folders.
+    """
+
+    name: ClassVar[str]
+    _catalog: ItemCatalog | None = None
+
+    @property
+    def catalog(self) -> ItemCatalog:
+        """The items that can be recommended.
+
+        Raises:
+            ModelError: the model was not fitted.
+        """
+        if self._catalog is None:
+            raise ModelError(f"this {type(self).__name__} is not fitted: call fit(…) or from_pretrained(…) first")
+        return self._catalog
+
+    @abstractmethod
+    def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
+        """Learn from ``train``; fitting again starts anew."""
+
+    @abstractmethod
+    def item_embeddings(self) -> FloatArray:
+        """Return ``[n_items + 1, dim]``; row 0 is padding, a row of NaN is an item that the model does not know."""
+
+    @abstractmethod
+    def _user_vectors(self, histories: Ragged) -> FloatArray:
+        """Return ``[n, dim]`` for histories of inner ids, of any length from 0."""
+
+    @abstractmethod
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the model as safetensors and JSON, whole or not at all."""
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Recommender:
+        """Read any model that ``save_pretrained`` wrote; no code from the folder is run.
+
+        Raises:
+            ModelError: a file is missing or damaged; the text names it.
+        """
+        from bertrec.models.saving import load_model
+
+        return load_model(Path(folder))
+
+    @property
+    def repeat_bias(self) -> float:
+        """What is added to the score of an item of the history; 0 for a model that has no such term."""
+        return 0.0
+
+    def histories(self, histories: Histories) -> Ragged:
+        """Turn external ids into inner ones; unknown items are left out.
+
+        Raises:
+            DataError: a history has items and all of them are unknown; the text names the row.
+        """
+        if isinstance(histories, Ragged):
+            return histories
+        given = np.array([len(row) for row in histories], dtype=np.int64)
+        flat = [item for row in histories for item in row]
+        all_rows = Ragged.from_lengths(self.catalog.ids.encode(flat) if flat else np.zeros(0, np.int64), given)
+        known = all_rows.where(all_rows.values > 0)
+        lost = np.flatnonzero((given > 0) & (known.lengths == 0))
+        if len(lost):
+            raise DataError(f"history {lost[0] + 1}: none of its {given[lost[0]]} items is in the catalogue, such as {histories[lost[0]][0]!r}")
+        return known
+
+    def user_embeddings(self, histories: Histories) -> FloatArray:
+        """Return ``[n, dim]`` user vectors; histories are oldest first."""
+        return self._user_vectors(self.histories(histories))
+
+    def score(self, histories: Histories, candidates: Sequence[Sequence[Id]] | Ragged) -> list[FloatArray]:
+        """Score given candidates.
+
+        Args:
+            histories: ``n`` histories, oldest first.
+            candidates: ``n`` rows of items, of any length.
+
+        Returns:
+            ``n`` float32 rows, as long as the rows of ``candidates``; NaN for an item that the model does not know.
+        """
+        known = self.histories(histories)
+        if isinstance(candidates, Ragged):
+            wanted = candidates
+        else:
+            flat = [item for row in candidates for item in row]
+            lengths = np.array([len(row) for row in candidates], dtype=np.int64)
+            wanted = Ragged.from_lengths(self.catalog.ids.encode(flat) if flat else np.zeros(0, np.int64), lengths)
+        if len(wanted) != len(known):
+            raise DataError(f"{len(known)} histories but {len(wanted)} rows of candidates")
+        vectors = self.item_embeddings()
+        scores = np.einsum("ij,ij->i", self._user_vectors(known)[wanted.rows], vectors[wanted.values]).astype(np.float32)
+        scores += np.float32(self.repeat_bias) * _stands_in(wanted, self._read(known), len(vectors))
+        scores[wanted.values == 0] = np.nan
+        return [scores[wanted.offsets[row] : wanted.offsets[row + 1]] for row in range(len(wanted))]
+
+    def score_all(self, histories: Ragged, *, batch_size: int = _USERS_AT_ONCE) -> Iterator[FloatArray]:
+        """Yield scores of all items for batches of histories, in order.
+
+        Returns:
+            float32 ``[b, n_items + 1]`` by inner id; −inf in column 0 and for items that the model does not know.
+        """
+        vectors = self.item_embeddings()
+        unknown = ~np.isfinite(vectors).all(axis=1)
+        unknown[0] = True
+        items = torch.from_numpy(np.where(unknown[:, None], np.float32(0), vectors)).T
+        for first in range(0, len(histories), _VECTORS_AT_ONCE):
+            # Many histories at once, so that those of one length can be read together.
+            part = histories.slice(first, min(first + _VECTORS_AT_ONCE, len(histories)))
+            users = torch.from_numpy(self._user_vectors(part))
+            for start in range(0, len(part), batch_size):
+                stop = min(start + batch_size, len(part))
+                scores = (users[start:stop] @ items).numpy()
+                self._add_repeat_bias(scores, part.slice(start, stop))
+                scores[:, unknown] = -np.inf
+                yield scores
+
+    def _add_repeat_bias(self, scores: FloatArray, histories: Ragged) -> None:
+        if self.repeat_bias:
+            read = self._read(histories)
+            pairs = np.unique(read.rows * scores.shape[1] + read.values)
+            scores.reshape(-1)[pairs] += np.float32(self.repeat_bias)
+
+    def _read(self, histories: Ragged) -> Ragged:
+        """Return the part of each history that the model reads."""
+        return histories
+
+    def recommend(
+        self, histories: Histories, k: int = 10, *, exclude_seen: bool = True, index: ItemIndex | None = None
+    ) -> Recommendations:
+        """Return the ``k`` best items for each history.
+
+        Args:
+            histories: lists of external ids, or a ``Ragged`` of inner ids; oldest first.
+            k: more than the catalogue holds means all of it.
+            exclude_seen: leave out items of the history.
+            index: search this index instead of scoring the whole catalogue.
+
+        Raises:
+            DataError: ``k`` is below 1, or a history holds unknown items only.
+            IndexFileError: the index was built from another model.
+        """
+        if k < 1:
+            raise DataError(f"k is {k}: ask for at least one item")
+        known = self.histories(histories)
+        if index is not None:
+            return self._recommend_from(index, known, k, exclude_seen)
+        items: list[list[Id]] = []
+        scores: list[list[float]] = []
+        start = 0
+        for batch in self.score_all(known):
+            seen = known.slice(start, start + len(batch)) if exclude_seen else None
+            best, values = top_k(batch, k, seen=seen)
+            start += len(batch)
+            for row, row_values in zip(best, values, strict=True):
+                there = (row > 0) & np.isfinite(row_values)
+                items.append(self.catalog.ids.decode(row[there]))
+                scores.append(row_values[there].tolist())
+        return Recommendations(items, scores)
+
+    def _recommend_from(self, index: ItemIndex, known: Ragged, k: int, exclude_seen: bool) -> Recommendations:
+        if index.model_hash and index.model_hash != self.model_hash:
+            raise IndexFileError("the index was built from another model: build it again with  bertrec index build")
+        if not exclude_seen and self.repeat_bias:
+            raise DataError("an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false")
+        exclude = [self.catalog.ids.decode(np.unique(row)) for row in known] if exclude_seen else None
+        found = index.search(self._user_vectors(known), k, exclude=exclude)
+        lengths = [len(row) for row in found.ids]
+        return Recommendations(found.ids, [row[:n].tolist() for row, n in zip(found.scores, lengths, strict=True)])
+
+    @property
+    @abstractmethod
+    def model_hash(self) -> str:
+        """SHA-256 over what the scores depend on."""
+
+    def known_items(self) -> IntArray:
+        """Return the inner ids of the items that the model can score."""
+        known = np.flatnonzero(np.isfinite(self.item_embeddings()).all(axis=1))
+        return known[known > 0]
+
+
+def _stands_in(wanted: Ragged, histories: Ragged, n_items: int) -> npt.NDArray[np.bool_]:
+    return np.isin(wanted.rows * n_items + wanted.values, histories.rows * n_items + histories.values)

@@ -1,0 +1,19 @@
+"""How the defaults change with the item input and the tuning depth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bertrec.heads.config import ItemInput
+from bertrec.models.config import ModelConfig
+
+
+def tuned_defaults(config: ModelConfig, *, item_input: ItemInput, tune: str) -> ModelConfig:
+    """Set the item input and the depth, and what must change with an encoder in the loop.
+
+    With a tuned encoder the catalogue cannot be encoded at every step, so that the softmax runs over the batch's own items.
+    """
+    changes: dict[str, Any] = {"item.input": item_input, "encoder.tune": tune}
+    if tune != "frozen":
+        changes |= {"loss.kind": "in-batch", "train.batch_size": 64, "train.epochs": 20}
+    return config.updated(changes)

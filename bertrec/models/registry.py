@@ -1,0 +1,49 @@
+"""The models by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bertrec.core.errors import ConfigError, unknown_name
+from bertrec.heads.config import ItemInput
+from bertrec.models.base import Recommender
+from bertrec.models.idrec import IDRec
+from bertrec.models.morec import MoRec
+from bertrec.models.neural import NeuralRecommender
+from bertrec.models.popularity import Popularity
+from bertrec.models.text_similarity import TextSimilarity, TextSimilarityConfig
+from bertrec.models.unisrec import UniSRec
+
+MODELS: dict[str, type[Recommender]] = {kind.name: kind for kind in (UniSRec, MoRec, IDRec, TextSimilarity, Popularity)}
+
+
+def create(
+    model: str, *, item_input: ItemInput | None = None, tune: str | None = None, settings: Mapping[str, Any] | None = None
+) -> Recommender:
+    """Make an untrained model by name.
+
+    Args:
+        model: a name in `MODELS`.
+        item_input: ``id``, ``text`` or ``text+id``; None takes the model's default.
+        tune: ``frozen``, ``last:K``, ``lora`` or ``full``; None takes the model's default.
+        settings: flat dotted names and values that replace defaults, such as ``{"head.layers": 1}``.
+
+    Raises:
+        ConfigError: an unknown model or setting (with the nearest right one), or a combination that a model does not have.
+    """
+    kind = MODELS.get(model)
+    if kind is None:
+        raise ConfigError(unknown_name("model", model, MODELS))
+    settings = dict(settings or {})
+    item_input = item_input or settings.get("item.input")
+    tune = tune or settings.get("encoder.tune")
+    if issubclass(kind, NeuralRecommender):
+        return kind(kind.default_config(item_input=item_input, tune=tune or "frozen").updated(settings))
+    if item_input is not None and model != "text-similarity" or item_input not in (None, "text"):
+        raise ConfigError(f"{model} has no --item-input {item_input}: leave the option out")
+    if kind is TextSimilarity:
+        return TextSimilarity(TextSimilarityConfig().updated({**settings, **({"encoder.tune": tune} if tune else {})}))
+    if tune not in (None, "frozen") or settings:
+        raise ConfigError(f"{model} has no settings: leave out --tune, --set and --config")
+    return kind()
