@@ -53,8 +53,9 @@ def _check_range(array: FloatArray, metric: str, what: str) -> None:
 def _unit_length(array: FloatArray) -> FloatArray:
     # By the largest value first, so that neither tiny nor huge rows lose their direction.
     peak = np.maximum(array.max(axis=1, keepdims=True), -array.min(axis=1, keepdims=True))
-    scaled = array / np.where(peak > 0, peak, np.float32(1))
-    norms = np.sqrt(np.vecdot(scaled, scaled))[:, None]
+    scaled = array.copy()
+    scaled /= np.where(peak > 0, peak, np.float32(1))
+    norms = np.linalg.norm(scaled, axis=1, keepdims=True)
     scaled /= np.where(norms > 0, norms, np.float32(1))
     return scaled
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bertrec.core.ragged import Ragged
 from bertrec.retrieval.engine import Searcher
 from bertrec.retrieval.exact import BoolArray, FloatArray, IntArray, rounding_bound, search_vectors
 
-_MARGIN = 16  # fetched beyond k, so that ties at the k-th place are seen and removed items seldom cost a second round
+# Fetched beyond k, so that ties at the k-th place are seen and removed items seldom cost a second round; more where codes rank roughly,
+# since scoring a few more by their full vectors costs little and raises recall.
+_MARGIN = 16
+_CODES_MARGIN = 100
 _EFFORTS = (1, 4)
 _EXACT_SHARE = 4  # fetching more than a 4th of all items costs more than scoring all of them
 _FLOATS_AT_ONCE = 1 << 24
@@ -67,7 +71,8 @@ def search_filtered(queries: FloatArray, k: int, banned: Ragged, stored: Stored)
     batch = _new_batch(queries, k, banned, stored)
     pending = np.flatnonzero(batch.wanted > 0)
     removed = len(stored.alive) / max(1, int(stored.alive.sum()))
-    fetch = _power_of_two((k + _MARGIN + banned.lengths) * removed)
+    margin = _CODES_MARGIN if stored.ordering == "codes" else _MARGIN
+    fetch = _power_of_two((k + margin + banned.lengths) * removed)
     for effort in _EFFORTS:
         pending = _round(batch, stored, pending, fetch * effort, effort)
     if len(pending):
@@ -85,7 +90,7 @@ def _new_batch(queries: FloatArray, k: int, banned: Ragged, stored: Stored) -> _
     return _Batch(queries, k, banned, keys, wanted, positions, scores)
 
 
-def _power_of_two(counts: FloatArray) -> IntArray:
+def _power_of_two(counts: npt.NDArray[np.floating]) -> IntArray:
     return (2 ** np.ceil(np.log2(np.maximum(counts, 1)))).astype(np.int64)
 
 
@@ -109,7 +114,7 @@ def _ask(batch: _Batch, stored: Stored, rows: IntArray, count: int, effort: int)
     # Codes rank roughly, so all that was fetched is scored again; full vectors rank truly but for rounding, so the first few are enough.
     width = found.shape[1] if stored.ordering == "codes" else min(found.shape[1], batch.k + _MARGIN)
     first = np.argsort(~allowed, axis=1, kind="stable")[:, :width]
-    positions, kept, rough_kept = (np.take_along_axis(array, first, axis=1) for array in (found, allowed, rough))
+    positions, kept = np.take_along_axis(found, first, axis=1), np.take_along_axis(allowed, first, axis=1)
     scores = np.vecdot(queries[:, None], stored.vectors[np.maximum(positions, 0)])
     scores[~kept] = -np.inf
     positions = np.where(kept, positions, -1)
@@ -118,7 +123,9 @@ def _ask(batch: _Batch, stored: Stored, rows: IntArray, count: int, effort: int)
     wanted, has = batch.wanted[rows], kept.sum(axis=1)
     settled = has >= wanted
     if stored.ordering == "exact":
-        unseen = np.where(kept[:, -1], rough_kept[:, -1], rough[:, -1])  # nothing that was not scored again is rated above this
+        # Nothing that was not scored again is rated above the last that was, or, where fewer were allowed, above the last fetched.
+        scored_last = np.take_along_axis(rough, first[:, -1:], axis=1)[:, 0]
+        unseen = np.where(kept[:, -1], scored_last, rough[:, -1])
         clear = scores[:, -1] > unseen + rounding_bound(queries, stored.largest_norm)[:, 0]
         settled &= clear | (wanted < batch.k)
     batch.positions[rows[settled], : positions.shape[1]] = positions[settled]
