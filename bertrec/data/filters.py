@@ -37,10 +37,10 @@ def drop_duplicates(interactions: Interactions, keep: Duplicates) -> Interaction
     if keep == "keep":
         return interactions
     pairs = interactions.sequences.rows * (len(interactions.catalog) + 1) + interactions.sequences.values
-    if keep == "first":
-        chosen = np.unique(pairs, return_index=True)[1]
-    else:
-        chosen = len(pairs) - 1 - np.unique(pairs[::-1], return_index=True)[1]
+    if keep == "last":
+        pairs = pairs[::-1]
+    first = np.unique(pairs, return_index=True)[1]
+    chosen = first if keep == "first" else len(pairs) - 1 - first
     mask = np.zeros(len(pairs), dtype=bool)
     mask[chosen] = True
     return _kept(interactions, mask, f"duplicates={keep}")

@@ -125,7 +125,14 @@ class Interactions:
         Args:
             frame: the table; ``user_id`` and ``item_id`` are needed, the other columns are used where they are there.
             catalog: the items.
-            user_id, item_id, timestamp, rating, label, weight, text, split: names of the columns.
+            user_id: name of the column of user ids.
+            item_id: name of the column of item ids.
+            timestamp: name of the column of times: numbers, dates or ISO text.
+            rating: name of the column of ratings.
+            label: name of the column of labels (clicked or not).
+            weight: name of the column of weights.
+            text: name of the column of reviews.
+            split: name of the column that says train, valid or test.
             users: number the users as this map does, instead of in order of appearance; it must know them all.
             source: what error messages call the table.
 

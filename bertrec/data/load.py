@@ -258,11 +258,10 @@ def _build(raw: RawData, options: LoadOptions) -> Dataset:
     impressions = {part: Impressions.from_raw(shown, catalog) for part, shown in raw.impressions.items()}
     interactions, given = _interactions(raw, catalog, impressions)
     filtered = _filtered(interactions, options)
+    if options.given and (given is not None or impressions) and filtered is not interactions:
+        raise DataError(f"{raw.name}: filters do not apply to the given split: leave them out, or set given to false")
     if not options.given:
         given = None
-    elif given is not None or impressions:
-        if filtered is not interactions:
-            raise DataError(f"{raw.name}: filters do not apply to the given split: leave them out, or set given to false")
     profiles = None
     if raw.users is not None:
         profiles = UserCatalog.from_frame(raw.users, max_words=options.max_words, source=raw.sources.get("users", "the user table"))

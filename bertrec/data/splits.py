@@ -101,7 +101,8 @@ def ratio_by_user(interactions: Interactions, *, validation_share: float = 0.1, 
 
     Args:
         interactions: the data; users with fewer than 3 interactions only train.
-        validation_share, test_share: shares of a user's interactions, rounded down.
+        validation_share: share of a user's interactions, rounded down.
+        test_share: share of a user's interactions, rounded down.
         targets: all interactions of a part are targets, or only its first.
 
     Raises:
@@ -133,8 +134,10 @@ def time_split(
 
     Args:
         interactions: the data, with times on a common clock.
-        validation_share, test_share: shares of all interactions, from which the two moments are found.
-        validation_from, test_from: the moments themselves, in the unit of the timestamps; both or none.
+        validation_share: share of all interactions, from which the first moment is found.
+        test_share: share of all interactions, from which the second moment is found.
+        validation_from: the first moment itself, in the unit of the timestamps; give both or none.
+        test_from: the second moment itself.
         targets: all interactions of a user in a part are targets, or only the first.
 
     Raises:
