@@ -17,6 +17,10 @@ from bertrec.models.config import ModelConfig
 from bertrec.models.text_source import TextSource
 
 
+# Adam moves a parameter about one learning rate a step; a useful bias is some units of a logit away, which this brings within reach.
+_REPEAT_SCALE = 100.0
+
+
 class Network(nn.Module):
     """Training and inference of a sequence recommender over text, ID or both.
 
@@ -35,9 +39,14 @@ class Network(nn.Module):
         self.text = text
         self.tower = ItemTower(config.item, n_items=n_items, text_dim=text.dim if text is not None else None)
         self.head = make_head(config.item.width, config.head)
-        self.repeat_bias = nn.Parameter(torch.zeros(())) if config.head.repeat_bias else None
+        self.repeat = nn.Parameter(torch.zeros(())) if config.head.repeat_bias else None
         self.register_buffer("counts", counts, persistent=False)
         self.tower.trained.copy_(counts > 0)
+
+    @property
+    def repeat_bias(self) -> Tensor | None:
+        """What is added to the score of an item of the history, a scalar; None where the model has no such term."""
+        return self.repeat * _REPEAT_SCALE if self.repeat is not None else None
 
     @property
     def encoder(self) -> TextEncoder | None:
@@ -83,7 +92,8 @@ class Network(nn.Module):
     def _full(self, inputs: Tensor, targets: Tensor) -> Tensor:
         items, used = self.item_vectors(), targets > 0
         user = self.scaled_users(self.user_states(items, inputs)[used])
-        repeats = losses.Repeats.of_sequences(inputs, used, self.repeat_bias) if self.repeat_bias is not None else None
+        bias = self.repeat_bias
+        repeats = losses.Repeats.of_sequences(inputs, used, bias) if bias is not None else None
         return losses.full_softmax(
             user,
             self.scaled_items(items),

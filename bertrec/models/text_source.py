@@ -22,10 +22,11 @@ class TextSource(nn.Module):
         encoder: the encoder that is being tuned, else None.
     """
 
-    encoder: TextEncoder | None = None
+    encoder: TextEncoder | None
 
     def __init__(self, dim: int, whitening: Whitening | None) -> None:
         super().__init__()
+        self.encoder = None
         self.dim = dim
         self.whitening = whitening
 
