@@ -63,7 +63,8 @@ class EpochLoader(torch.utils.data.DataLoader[Any]):
     """
 
     def __init__(self, dataset: Any, sampler: EpochBatches, collate: Callable[[Any], Any]) -> None:
-        super().__init__(dataset, batch_sampler=sampler, collate_fn=collate, num_workers=0, pin_memory=False)
+        indices: Any = sampler  # torch asks for lists here and takes any sequence of indices
+        super().__init__(dataset, batch_sampler=indices, collate_fn=collate, num_workers=0, pin_memory=False)
         self.epochs = sampler
 
     def set_epoch(self, epoch: int) -> None:

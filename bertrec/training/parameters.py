@@ -43,8 +43,8 @@ def trainable_tensors(module: nn.Module) -> dict[str, Tensor]:
     A buffer registered with ``persistent=False`` is taken for a constant, e.g. a table of frozen text vectors.
     """
     kept = module.state_dict(keep_vars=True)
-    changing = {name: p for name, p in module.named_parameters() if p.requires_grad}
-    changing |= {name: b for name, b in module.named_buffers() if name in kept}
+    changing: dict[str, Tensor] = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    changing.update((name, b) for name, b in module.named_buffers() if name in kept)
     return changing
 
 

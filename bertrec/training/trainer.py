@@ -11,7 +11,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from accelerate.utils import broadcast_object_list
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -97,7 +96,7 @@ class EpochEnd(TrainerCallback):
         entry = course.finish_epoch(loss, time.perf_counter() - self.started)
         # The prefix is the Trainer's: loggers file such figures under evaluation.
         figures = {f"eval_{name}": value for name, value in entry.metrics.items()}
-        trainer.log({"loss": entry.loss, "learning_rate": trainer.optimizer.param_groups[0]["lr"], **figures})
+        trainer.log({"loss": entry.loss, "learning_rate": trainer.rate, **figures})
         control.should_training_stop = course.finished
         control.should_save = trainer.checkpoints is not None
 
@@ -172,8 +171,17 @@ class ModuleTrainer(Trainer):
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
         if self.args.fp16 or self.is_fsdp_enabled or self.is_deepspeed_enabled:
             return super()._clip_grad_norm(model)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        return nn.utils.clip_grad_norm_(parameters, self.args.max_grad_norm)
+        return nn.utils.clip_grad_norm_(self._optimised(), self.args.max_grad_norm)
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the parameters that are not the encoder's (of the encoder's, where there are no others)."""
+        assert self.optimizer is not None
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def _optimised(self) -> list[Tensor]:
+        assert self.optimizer is not None
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Tensor | None = None) -> Tensor | None:
         return grad_norm  # a norm that is not clipped to is not worth computing
@@ -189,7 +197,7 @@ class ModuleTrainer(Trainer):
         with ExitStack() as stack:
             shared: list[Path | None] = [stack.enter_context(atomic_folder(target)) if self.args.should_save else None]
             if self.args.world_size > 1:
-                broadcast_object_list(shared)
+                torch.distributed.broadcast_object_list(shared, src=0)
             assert shared[0] is not None
             try:
                 self._write_checkpoint(shared[0])
