@@ -2,16 +2,129 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
-app = typer.Typer(help="Look at data, and write them in other formats.", no_args_is_help=True)
+from bertrec.cli import options as o
+from bertrec.cli.output import note, print_table
+
+if TYPE_CHECKING:
+    from bertrec.data.load import Dataset
+
+app = typer.Typer(
+    help="Look at data, and write them in other formats.",
+    no_args_is_help=True,
+    epilog="""
+Examples:
+
+bertrec data describe ml-100k
+
+bertrec data describe my-folder --text-fields title,brand --json counts.json
+
+bertrec data convert my-folder --out my-parquet
+
+bertrec data convert my-folder --to atomic --out for-recbole
+""",
+)
+FORMATS = ("parquet", "atomic")
 
 
-@app.command()
-def describe() -> None:
-    """Describe."""
+@app.command(epilog="Example: bertrec data describe ml-100k")
+def describe(
+    data: o.DataArgument,
+    encoder: Annotated[str, typer.Option(help="Whose word pieces to count: a name or folder, or none.")] = "minilm",
+    text_fields: o.TextFields = None,
+    template: o.Template = None,
+    max_words: o.MaxWords = None,
+    on_empty: o.OnEmpty = None,
+    min_rating: o.MinRating = None,
+    k_core: o.KCore = None,
+    duplicates: o.Duplicates = None,
+    json_out: o.Json = None,
+) -> None:
+    """Print counts, density, text lengths and what is worth knowing before training."""
+    from bertrec.data.describe import describe as count
+
+    given = dict(text_fields=text_fields, template=template, max_words=max_words, on_empty=on_empty)
+    dataset = _load(data, o.load_options(**given, min_rating=min_rating, k_core=k_core, duplicates=duplicates))
+    found = count(dataset, **({} if encoder == "none" else _pieces_of(encoder)))
+    print_table(f"{found['name']} ({found['format']})", ["what", "value"], list(_rows(found)))
+    for line in found["notes"]:
+        print(f"note: {line}")
+    for line in found["warnings"]:
+        print(f"warning: {line}")
+    if json_out is not None:
+        from bertrec.core.files import write_json
+
+        write_json(json_out, found)
+        note(f"wrote {json_out}")
 
 
-@app.command()
-def convert() -> None:
-    """Convert."""
+@app.command(epilog="Example: bertrec data convert my-folder --to atomic --out for-recbole")
+def convert(
+    data: o.DataArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")],
+    to: Annotated[str, typer.Option(help="parquet (tables) or atomic (RecBole).")] = "parquet",
+    split: Annotated[str | None, typer.Option(help="Write this split too, such as leave-one-out; else the one that came along.")] = None,
+    text_fields: o.TextFields = None,
+    on_empty: o.OnEmpty = None,
+    min_rating: o.MinRating = None,
+    k_core: o.KCore = None,
+    duplicates: o.Duplicates = None,
+) -> None:
+    """Write DATA as Parquet tables or RecBole atomic files; texts are written whole."""
+    from bertrec.data.convert import convert as write
+    from bertrec.data.load import make_split
+
+    o.choice("format", to, FORMATS)
+    given = o.load_options(text_fields=text_fields, on_empty=on_empty, min_rating=min_rating, k_core=k_core, duplicates=duplicates)
+    dataset = _load(data, {**given, "max_words": None})
+    for line in dataset.notes:
+        note(f"note: {line}")
+    written = write(dataset, out, format=to, split=None if split is None else make_split(dataset, split))
+    for line in written.notes:
+        note(f"note: {line}")
+    for path in written.paths:
+        print(path)
+
+
+def _load(data: str, given: Mapping[str, Any]) -> Dataset:
+    from bertrec.data.load import LoadOptions, load
+
+    return load(data, LoadOptions.from_dict(given))
+
+
+def _pieces_of(name: str) -> dict[str, Any]:
+    """Return how an encoder cuts texts into word pieces, whole texts and without its own marks."""
+    from transformers import AutoTokenizer
+
+    from bertrec.encoders.source import resolve_folder
+
+    tokenizer = AutoTokenizer.from_pretrained(resolve_folder(name))
+
+    def pieces(texts: list[str]) -> Sequence[Sequence[int]]:
+        return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+
+    cut: Callable[[list[str]], Sequence[Sequence[int]]] = pieces
+    return {"tokenize": cut, "unknown_id": tokenizer.unk_token_id}
+
+
+def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in found.items():
+        if name in ("name", "format", "notes", "warnings") or value is None or value == {} or value == []:
+            continue
+        if isinstance(value, dict) and "median" not in value:
+            yield from ((f"{name}: {inner}", shown) for inner, shown in _rows(value))
+        else:
+            yield name.replace("_", " "), _shown(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(inner)}" for name, inner in value.items())
+    if isinstance(value, float):
+        return f"{value:.0f}" if value == int(value) else f"{value:.4g}"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -40,11 +40,18 @@ def evaluate(
     on_empty: o.OnEmpty = None,
     min_rating: o.MinRating = None,
     k_core: o.KCore = None,
+    duplicates: o.Duplicates = None,
 ) -> None:
     """Measure RUN on its held-out interactions, every figure with its protocol."""
     o.choice("split", split, ("test", "valid"))
     given = o.load_options(
-        text_fields=text_fields, template=template, max_words=max_words, on_empty=on_empty, min_rating=min_rating, k_core=k_core
+        text_fields=text_fields,
+        template=template,
+        max_words=max_words,
+        on_empty=on_empty,
+        min_rating=min_rating,
+        k_core=k_core,
+        duplicates=duplicates,
     )
     if given and data is None:
         raise BertrecError("reading options go with --data: a run's own data is read as it was for training")

@@ -14,7 +14,7 @@ from bertrec import __version__
 from bertrec.cli import data, demo, doctor, embed, evaluate, index, recommend, train
 from bertrec.core.errors import BertrecError
 
-USAGE, INTERRUPTED, INTERNAL = 2, 130, 1
+USAGE, INTERRUPTED, INTERNAL, UNREAD = 2, 130, 1, 1
 
 EXAMPLES = """
 Examples:
@@ -99,7 +99,7 @@ def _guarded(run: Callable[[], int]) -> int:
     except BrokenPipeError:
         # The reader (head, less) has gone; pointing stdout elsewhere keeps the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        return UNREAD
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _end(f"{where}{error.strerror or error}", USAGE)

@@ -22,6 +22,7 @@ MaxWords = Annotated[int | None, typer.Option(min=1, help="Each text field is cu
 OnEmpty = Annotated[str | None, typer.Option(help="Items without text: keep, drop or error (default keep).")]
 MinRating = Annotated[float | None, typer.Option(help="Drop interactions rated below this.")]
 KCore = Annotated[int | None, typer.Option(min=0, help="Keep users and items with at least this many interactions each.")]
+Duplicates = Annotated[str | None, typer.Option(help="Of several interactions of a user with an item: keep all, first or last.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the figures to this JSON file too.")]
 MaskSeen = Annotated[bool, typer.Option("--mask-seen/--no-mask-seen", help="Leave a user's earlier items out of the ranking, or not.")]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertrec import __version__
 from bertrec.cli.output import note
 from bertrec.core.errors import BertrecError, DataError, ModelError
 from bertrec.core.files import read_json, write_json
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from bertrec.data.catalog import ItemCatalog
     from bertrec.data.load import Dataset
     from bertrec.data.splits import Split
     from bertrec.models.base import Recommender
 
-_PACKAGES = ("bertrec", "torch", "transformers", "sentence-transformers", "numpy", "faiss-cpu", "faiss-gpu")
+_PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy", "faiss-cpu", "faiss-gpu")
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,7 @@ def versions() -> dict[str, str]:
     """Return the versions of the packages that a figure depends on, those that are installed."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found: dict[str, str] = {}
+    found = {"bertrec": __version__}
     for name in _PACKAGES:
         try:
             found[name] = version(name)
@@ -189,7 +191,7 @@ def versions() -> dict[str, str]:
 def data_record(data: str) -> dict[str, str]:
     """Return how a run names its data: as given, and as a full path where it is one."""
     path = Path(data)
-    return {"data": data} | ({"data_path": str(path.resolve())} if path.exists() else {})
+    return {"data": data} | ({"data_path": str(path.resolve())} if data != "ml-100k" and path.exists() else {})
 
 
 def load_data(record: Mapping[str, Any]) -> Dataset:
@@ -221,7 +223,19 @@ def split_data(dataset: Dataset, record: Mapping[str, Any]) -> Split:
 def fit_catalog(model: Recommender, dataset: Dataset) -> Recommender:
     """Return the model over the data's items: itself where they are the ones it was trained with, else the same weights over them."""
     catalog = dataset.interactions.catalog
-    return model if catalog.content_hash == model.catalog.content_hash else model.with_catalog(catalog)
+    return model if catalog.content_hash == model.catalog.content_hash else over(model, catalog)
+
+
+def over(model: Recommender, catalog: ItemCatalog) -> Recommender:
+    """Return the same weights over other items.
+
+    Raises:
+        ModelError: the model knows items by their ids alone.
+    """
+    move = getattr(model, "with_catalog", None)
+    if move is None:
+        raise ModelError(f"a {model.name} model cannot move to other items than it was trained with: train one that reads text")
+    return move(catalog)
 
 
 def item_vectors(model: Recommender) -> tuple[list[str | int], npt.NDArray[np.float32]]:

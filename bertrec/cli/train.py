@@ -34,7 +34,7 @@ bertrec train ml-100k --out runs/ml --resume
 
 SPLITS = ("auto", "leave-one-out", "time", "ratio", "given", "cold-items")
 ITEM_INPUTS = ("id", "text", "text+id")
-DEFAULTS = {"model": "unisrec", "item_input": "text+id", "tune": "frozen"}
+DEFAULT_MODEL = "unisrec"
 
 
 def train(
@@ -55,6 +55,7 @@ def train(
     on_empty: o.OnEmpty = None,
     min_rating: o.MinRating = None,
     k_core: o.KCore = None,
+    duplicates: o.Duplicates = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds once the new run is whole.")] = False,
 ) -> None:
@@ -66,7 +67,13 @@ def train(
     settings |= {name: value for name, value in (("train.seed", seed), ("train.epochs", epochs)) if value is not None}
     chosen = choose(settings, model=model, item_input=item_input, tune=tune)
     load_options = o.load_options(
-        text_fields=text_fields, template=template, max_words=max_words, on_empty=on_empty, min_rating=min_rating, k_core=k_core
+        text_fields=text_fields,
+        template=template,
+        max_words=max_words,
+        on_empty=on_empty,
+        min_rating=min_rating,
+        k_core=k_core,
+        duplicates=duplicates,
     )
     plan = {
         **data_record(data),
@@ -79,15 +86,16 @@ def train(
     execute(run, plan, resume=resume, overwrite=overwrite)
 
 
-def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str]:
-    """Take model, item input and tuning depth from the options, else out of the settings, else the defaults."""
-    aliases = {"model": ("model",), "item_input": ("item_input", "item-input"), "tune": ("tune", "encoder.tune")}
-    chosen: dict[str, str] = {}
+def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | None]:
+    """Take model, item input and tuning depth from the options, else out of the settings; None leaves the choice to the model."""
+    aliases = {"model": ("model",), "item_input": ("item.input", "item_input", "item-input"), "tune": ("encoder.tune", "tune")}
+    chosen: dict[str, str | None] = {}
     for name, value in given.items():
         configured = [str(settings.pop(alias)) for alias in aliases[name] if alias in settings]
-        chosen[name] = value or (configured[0] if configured else DEFAULTS[name])
-    o.choice("item input", chosen["item_input"], ITEM_INPUTS)
-    return chosen
+        chosen[name] = value or next(iter(configured), None)
+    if chosen["item_input"] is not None:
+        o.choice("item input", chosen["item_input"], ITEM_INPUTS)
+    return chosen | {"model": chosen["model"] or DEFAULT_MODEL}
 
 
 def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
@@ -157,10 +165,11 @@ def outcome(model: Recommender, split: Split, seconds: float, figures: Mapping[s
     log = getattr(model, "train_log", None)
     return {
         "command": "bertrec " + shlex.join(sys.argv[1:]),
+        "config": model.config.to_dict(),
         "manifest": split.manifest,
         "versions": versions(),
         "seconds": round(seconds, 1),
-        "train_log": log.to_dict() if hasattr(log, "to_dict") else None,
+        "train_log": None if log is None else log.to_dict(),
         "model_hash": model.model_hash,
         "validation": figures,
     }
