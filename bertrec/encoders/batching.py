@@ -1,12 +1,13 @@
-"""Ragged token rows to tightly padded batches of a fixed budget, longest first."""
+"""Ragged token rows to tightly padded batches of a fixed budget, longest first; equal texts once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.errors import DataError
 from bertrec.core.ragged import IntArray, Ragged
 
 
@@ -39,3 +40,18 @@ def padded_tokens(tokens: Ragged, rows: IntArray, pad: int) -> tuple[IntArray, I
     positions, mask = padded_positions(tokens.offsets, rows)
     values = tokens.values if len(tokens.values) else np.zeros(1, np.int64)
     return np.where(mask, values[positions], pad), mask.astype(np.int64)
+
+
+def distinct_texts(texts: Sequence[str]) -> tuple[list[str], IntArray]:
+    """Return the distinct texts in order of first appearance, and for each text its place among them, ``[n]``.
+
+    Raises:
+        DataError: an element is not a text; the message names its position.
+    """
+    number: dict[str, int] = {}
+    place = np.zeros(len(texts), np.int64)
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(f"text {row} is {text!r}, not a string: fill missing texts with ''")
+        place[row] = number.setdefault(text, len(number))
+    return list(number), place

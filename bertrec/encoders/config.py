@@ -23,6 +23,8 @@ class EncoderConfig(Config):
         precision: ``auto`` computes in bfloat16 while training where the device has units for it, and in float32 for inference;
             ``bf16`` and ``fp32`` hold for both.
         batch_tokens: padded word pieces in one forward pass; None takes 4,096 on a CPU and 32,768 elsewhere.
+        dropout: use the encoder's own dropout while it is tuned. Off by default: whitening and a short fine-tuning magnify its noise, and the head
+            has dropout of its own.
         lora_rank: rank of the LoRA matrices.
         lora_alpha: LoRA's scale is ``lora_alpha / lora_rank``.
         lora_dropout: dropout before the LoRA matrices.
@@ -34,8 +36,9 @@ class EncoderConfig(Config):
     tune: str = "frozen"
     precision: Precision = "auto"
     batch_tokens: int | None = pydantic.Field(None, ge=1)
+    dropout: bool = False
     lora_rank: int = pydantic.Field(8, ge=1)
-    lora_alpha: float = pydantic.Field(16.0, gt=0)
+    lora_alpha: int = pydantic.Field(16, ge=1)
     lora_dropout: float = pydantic.Field(0.0, ge=0, lt=1)
 
     @pydantic.field_validator("pooling")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from operator import attrgetter
+from typing import Any
 
-import torch
 from torch import nn
 
 from bertrec.core.errors import ConfigError, ModelError
@@ -16,7 +16,7 @@ _FINAL_NORM_PATHS = ("final_norm", "norm", "encoder.final_layer_norm")
 _PROJECTIONS = ({"query", "value"}, {"query_proj", "value_proj"}, {"q_lin", "v_lin"}, {"q", "v"}, {"q_proj", "v_proj"}, {"Wqkv"})
 
 
-def transformer_layers(model: nn.Module) -> nn.ModuleList:
+def transformer_layers(model: Any) -> nn.ModuleList:
     """Return the list of transformer layers, lowest first.
 
     Raises:
@@ -26,17 +26,17 @@ def transformer_layers(model: nn.Module) -> nn.ModuleList:
         layers = _find(model, path)
         if isinstance(layers, nn.ModuleList) and len(layers) == model.config.num_hidden_layers:
             return layers
-    raise ModelError(f"architecture '{model.config.model_type}' has no list of separate layers: only tune=frozen and tune=full work with it")
+    raise ModelError(f"architecture '{model.config.model_type}' has no list of separate layers: use tune=frozen or tune=full")
 
 
-def lower_parts(model: nn.Module, tuned_layers: int) -> list[nn.Module]:
+def lower_parts(model: Any, tuned_layers: int) -> list[nn.Module]:
     """Return the modules that ``last:K`` leaves frozen and that hold state: embeddings and all layers but the top K."""
     layers = transformer_layers(model)
     trained = {id(module) for top in _top_parts(model, tuned_layers) for module in top.modules()}
     return [module for module in model.modules() if id(module) not in trained and module is not model and module is not layers]
 
 
-def apply_depth(model: nn.Module, config: EncoderConfig) -> None:
+def apply_depth(model: Any, config: EncoderConfig) -> None:
     """Set ``requires_grad`` of every parameter for ``config.tune``, adding LoRA matrices where it asks for them.
 
     LoRA: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", on the query and value projections as in its section 4.2.
@@ -57,7 +57,7 @@ def is_lora(name: str) -> bool:
     return ".lora_" in name
 
 
-def _top_parts(model: nn.Module, count: int) -> list[nn.Module]:
+def _top_parts(model: Any, count: int) -> list[nn.Module]:
     layers = transformer_layers(model)
     if count > len(layers):
         raise ConfigError(f"encoder.tune last:{count} asks for more than the {len(layers)} layers of this encoder")
@@ -65,7 +65,7 @@ def _top_parts(model: nn.Module, count: int) -> list[nn.Module]:
     return [*list(layers)[len(layers) - count :], *norms]
 
 
-def _add_lora(model: nn.Module, config: EncoderConfig) -> None:
+def _add_lora(model: Any, config: EncoderConfig) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     settings = LoraConfig(
@@ -76,7 +76,7 @@ def _add_lora(model: nn.Module, config: EncoderConfig) -> None:
         parameter.requires_grad_(is_lora(name))
 
 
-def _attention_projections(model: nn.Module) -> list[str]:
+def _attention_projections(model: Any) -> list[str]:
     inside = {id(module) for layer in transformer_layers(model) for module in layer.modules()}
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and id(module) in inside]
     for wanted in _PROJECTIONS:
@@ -86,7 +86,7 @@ def _attention_projections(model: nn.Module) -> list[str]:
     raise ModelError(f"no query and value projections found in architecture '{model.config.model_type}': use tune=last:K or full")
 
 
-def _find(model: nn.Module, path: str) -> torch.nn.Module | None:
+def _find(model: Any, path: str) -> nn.Module | None:
     try:
         found: nn.Module | None = attrgetter(path)(model)
     except AttributeError:

@@ -15,8 +15,8 @@ _VOLATILE = {"_name_or_path", "name_or_path", "transformers_version", "dtype", "
 def weights_stamp(model: torch.nn.Module) -> tuple[Any, ...]:
     """Return a cheap value that changes whenever a weight does.
 
-    The version counters catch every in-place change that goes through autograd's dispatcher (optimizers, ``copy_``, ``load_state_dict``); writes
-    through ``.data`` go around them, so the trained parameters are summed as well.
+    The version counters catch every in-place change that goes through autograd's dispatcher (optimizers, ``copy_``, ``load_state_dict``);
+    writes through ``.data`` go around them, so the trained parameters are summed as well.
     """
     tensors = [*model.parameters(), *model.buffers()]
     sums = [parameter.detach().double().sum() for parameter in model.parameters() if parameter.requires_grad]
@@ -24,7 +24,7 @@ def weights_stamp(model: torch.nn.Module) -> tuple[Any, ...]:
     return tuple((tensor.data_ptr(), tensor._version) for tensor in tensors), totals
 
 
-def hash_encoder(model: torch.nn.Module, tokenizer: Any, *parts: str) -> str:
+def hash_encoder(model: Any, tokenizer: Any, *parts: str) -> str:
     """Return the SHA-256 over architecture, weights, tokenizer and ``parts`` (pooling, length, number format)."""
     digest = hashlib.sha256()
     settings = {key: value for key, value in model.config.to_diff_dict().items() if key not in _VOLATILE}

@@ -35,9 +35,8 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    options = {"allow_patterns": _WANTED, "ignore_patterns": _UNWANTED}
     try:
-        cached = Path(snapshot_download(name, local_files_only=True, **options))
+        cached = Path(snapshot_download(name, local_files_only=True, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
         if any(cached.rglob("*.safetensors")):
             return cached
     except HFValidationError as error:
@@ -45,7 +44,7 @@ def _from_hub(name: str) -> Path:
     except OSError:
         pass  # Not in the local cache: ask the hub below.
     try:
-        return Path(snapshot_download(name, **options))
+        return Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
     except Exception as error:  # The hub's client raises a dozen unrelated classes, one for each way of not reaching it.
         raise ModelError(_not_found(name, error)) from error
 

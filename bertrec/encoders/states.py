@@ -70,8 +70,10 @@ def run_layers(model: Any, hidden: torch.Tensor, attention_mask: torch.Tensor, s
     return states
 
 
-def gather_states(parts: Iterable[tuple[IntArray, torch.Tensor, torch.Tensor]], offsets: IntArray, width: int, dtype: torch.dtype) -> torch.Tensor:
-    """Write padded batches ``(rows, hidden [b, L, width], mask [b, L])`` to their places in one ``[total tokens, width]`` tensor on the CPU."""
+def gather_states(
+    parts: Iterable[tuple[IntArray, torch.Tensor, torch.Tensor]], offsets: IntArray, width: int, dtype: torch.dtype
+) -> torch.Tensor:
+    """Write padded batches ``(rows, hidden [b, L, width], mask [b, L])`` to their places in one ``[total tokens, width]`` CPU tensor."""
     values = torch.empty(int(offsets[-1]), width, dtype=dtype)
     for rows, hidden, mask in parts:
         positions, inside = padded_positions(offsets, rows)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from bertrec.core.errors import ModelError
@@ -30,7 +31,7 @@ def save_encoder(folder: str | Path, config: EncoderConfig, backbone: Backbone, 
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.model.state_dict().items()}
         save_file(state, place / weights_name(config), metadata={"format": "pt"})
         backbone.model.config.save_pretrained(place)
-        backbone.tokenizer.save_pretrained(place)
+        backbone.processor.save_pretrained(place)
         if config.tune != "lora" and pooling.layers == 1:
             _write_modules(place, backbone, pooling)
         hashes = {str(path.relative_to(place)): sha256_file(path) for path in sorted(place.rglob("*")) if path.is_file()}
@@ -46,7 +47,8 @@ def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone]:
     folder = Path(folder)
     config = _verified_config(folder)
     backbone = load_backbone(folder, skeleton=True)
-    apply_depth(backbone.model, config)
+    with torch.random.fork_rng(devices=[]):  # The first LoRA matrices are overwritten below.
+        apply_depth(backbone.model, config)
     weights = folder / weights_name(config)
     try:
         backbone.model.load_state_dict(load_file(weights))

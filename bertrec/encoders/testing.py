@@ -7,11 +7,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+ARCHITECTURES = ("bert", "roberta", "distilbert", "electra", "deberta-v2", "mpnet", "modernbert")
+_PECULIAR: dict[str, dict[str, Any]] = {
+    "distilbert": {"hidden_dim": 64},
+    "roberta": {"type_vocab_size": 1},
+    # Narrower than the hidden states, as in ELECTRA's small models, so that the projection between them is there.
+    "electra": {"embedding_size": 16},
+    "deberta-v2": {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"], "position_biased_input": False},
+    "modernbert": {"local_attention": 8},
+}
 _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def tiny_tokenizer(texts: Iterable[str], *, max_length: int = 64) -> Any:
-    """Return a lower-casing word-level tokenizer whose words are those of ``texts``; ``[PAD]`` is 0, ``[UNK]`` 1, ``[CLS]`` 2, ``[SEP]`` 3."""
+    """Return a lower-casing word-level tokenizer of the words of ``texts``; ``[PAD]`` is 0, ``[UNK]`` 1, ``[CLS]`` 2, ``[SEP]`` 3."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -46,24 +55,35 @@ def tiny_bert(folder: str | Path, texts: Iterable[str], hidden: int = 32, layers
     Returns:
         The folder, to be used as ``EncoderConfig.name``.
     """
+    return tiny_encoder(folder, "bert", texts, hidden=hidden, layers=layers)
+
+
+def tiny_encoder(folder: str | Path, architecture: str, texts: Iterable[str], *, hidden: int = 32, layers: int = 2) -> str:
+    """Do as ``tiny_bert``, for any of ``ARCHITECTURES``; all take 64 tokens, RoBERTa 63."""
     import torch
-    from transformers import BertConfig, BertModel
+    from transformers import AutoConfig, AutoModel
 
     tokenizer = tiny_tokenizer(texts)
-    config = BertConfig(
+    config = AutoConfig.for_model(
+        architecture,
         vocab_size=len(tokenizer),
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=2 * hidden,
         max_position_embeddings=64,
-        # Larger than BERT's 0.02: texts must differ clearly after two random layers.
+        # Larger than the usual 0.02: texts must differ clearly after two random layers.
         initializer_range=0.3,
+        pad_token_id=0,
+        cls_token_id=2,
+        sep_token_id=3,
+        bos_token_id=2,
+        eos_token_id=3,
+        **_PECULIAR.get(architecture, {}),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = BertModel(config)
-    folder = Path(folder)
+        model = AutoModel.from_config(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)

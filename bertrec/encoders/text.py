@@ -12,10 +12,10 @@ import numpy.typing as npt
 import torch
 from tqdm.auto import tqdm
 
-from bertrec.core.errors import ConfigError, DataError, ModelError
+from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.encoders.backbone import Backbone, check_length, load_backbone
-from bertrec.encoders.batching import padded_tokens, token_budget_batches
+from bertrec.encoders.batching import distinct_texts, padded_tokens, token_budget_batches
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.depth import apply_depth, lower_parts, transformer_layers
 from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
@@ -33,8 +33,8 @@ _TOKENIZER_BATCH = 4096
 class TextEncoder(torch.nn.Module):
     """A BERT-family encoder with pooling and a tuning depth.
 
-    The vectors are raw: they are **not** normalised, which is the head's business. Parts that are not tuned stay in evaluation mode while the rest
-    trains, so that dropout neither disturbs them nor makes the cached lower states differ from the plain forward pass.
+    The vectors are raw: they are **not** normalised, which is the head's business. Parts that are not tuned stay in evaluation mode while
+    the rest trains, so that dropout neither disturbs them nor makes the cached lower states differ from the plain forward pass.
 
     Args:
         config: the settings.
@@ -101,8 +101,8 @@ class TextEncoder(torch.nn.Module):
         return bool(self.config.tuned_layers) and supports_states(self.model) and self.config.pooled_layers <= self.config.tuned_layers + 1
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode for the tuned part; what is frozen stays in evaluation mode."""
-        super().train(mode and self.trainable)
+        """Set training mode: gradients for the tuned part, and its dropout where ``config.dropout`` asks for it; what is frozen has none."""
+        super().train(mode and self.trainable and self.config.dropout)
         self.training = mode
         if mode and self.config.tuned_layers:
             for module in lower_parts(self.model, self.config.tuned_layers):
@@ -115,7 +115,7 @@ class TextEncoder(torch.nn.Module):
         Raises:
             DataError: an element is not a text; the message names its position.
         """
-        distinct, place = _distinct(texts)
+        distinct, place = distinct_texts(texts)
         rows: list[list[int]] = []
         with _progress_bar(progress, "tokenize", len(distinct)) as bar:
             for start in range(0, len(distinct), _TOKENIZER_BATCH):
@@ -174,7 +174,7 @@ class TextEncoder(torch.nn.Module):
         """
         if cache is not None:
             return cache.get_or_encode(self, texts, progress=progress)
-        distinct, place = _distinct(texts)
+        distinct, place = distinct_texts(texts)
         vectors = np.zeros((len(distinct), self.dim), np.float32)
         for rows, batch in self.encode_batches(distinct, progress=progress):
             vectors[rows] = batch
@@ -311,18 +311,9 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 def _check_pooled_layers(config: EncoderConfig, model: Any) -> None:
     if config.pooled_layers > model.config.num_hidden_layers:
-        raise ConfigError(f"encoder.pooling {config.pooling} asks for more than the {model.config.num_hidden_layers} layers of {config.name}")
-
-
-def _distinct(texts: Sequence[str]) -> tuple[list[str], IntArray]:
-    """Return the distinct texts in order of first appearance, and for each text its place among them."""
-    number: dict[str, int] = {}
-    place = np.zeros(len(texts), np.int64)
-    for row, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"text {row} is {text!r}, not a string: fill missing texts with ''")
-        place[row] = number.setdefault(text, len(number))
-    return list(number), place
+        raise ConfigError(
+            f"encoder.pooling {config.pooling} asks for more than the {model.config.num_hidden_layers} layers of {config.name}"
+        )
 
 
 def _progress_bar(show: bool, label: str, total: int) -> Any:

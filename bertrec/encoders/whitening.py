@@ -17,8 +17,8 @@ _FLOOR = 1e-7
 class Whitening(torch.nn.Module):
     """``(x - mean) @ matrix`` with both fitted once and then fixed: two buffers, so it travels in a ``state_dict``.
 
-    Su et al. 2021, "Whitening Sentence Representations for Better Semantics and Faster Retrieval" (PCA form); Kessy et al. 2018, "Optimal Whitening
-    and Decorrelation" (ZCA, which stays nearest to the original vectors).
+    Su et al. 2021, "Whitening Sentence Representations for Better Semantics and Faster Retrieval" (PCA form); Kessy et al. 2018, "Optimal
+    Whitening and Decorrelation" (ZCA, which stays nearest to the original vectors).
 
     Args:
         in_dim: width of the vectors.

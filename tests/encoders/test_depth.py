@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.testing import ARCHITECTURES
+from bertrec.encoders.text import TextEncoder
+
+
+def build(folder, **options) -> TextEncoder:
+    return TextEncoder.from_config(EncoderConfig(name=folder, **{"precision": "fp32", "max_length": 20, **options}))
+
+
+def gradients(encoder) -> set[str]:
+    return {name for name, parameter in encoder.model.named_parameters() if parameter.grad is not None and parameter.grad.abs().sum() > 0}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_frozen_gets_no_gradients(folders, architecture, texts):
+    encoder = build(folders[architecture]).train()
+    vectors = encoder.encode_tokens(encoder.tokenize(texts))
+    assert not vectors.requires_grad
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_last_one_trains_the_top_layer_and_the_final_norm_alone(folders, architecture, texts):
+    encoder = build(folders[architecture], tune="last:1").train()
+    encoder.encode_tokens(encoder.tokenize(texts)).square().sum().backward()
+    top = {f"{name}" for name, _ in encoder.model.named_parameters() if name.split("layer.")[-1].startswith("2.") or "layers.2." in name}
+    allowed = top | {name for name, _ in encoder.model.named_parameters() if name.startswith("final_norm")}
+    changed = gradients(encoder)
+    assert changed
+    assert changed <= allowed
+    assert len(changed & top) >= len(top) - 2  # A key's bias shifts all scores of a query alike: its gradient is zero.
+    assert (architecture == "modernbert") == any(name.startswith("final_norm") for name in changed)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_lora_trains_its_matrices_alone_and_starts_as_the_plain_encoder(folders, architecture, texts):
+    plain = build(folders[architecture]).encode(texts)
+    encoder = build(folders[architecture], tune="lora", lora_rank=2)
+    np.testing.assert_allclose(encoder.encode(texts), plain, atol=1e-6)
+    encoder.train().encode_tokens(encoder.tokenize(texts)).square().sum().backward()
+    changed = gradients(encoder)
+    assert changed
+    assert all(".lora_B." in name for name in changed)  # B is zero at the start, so A's gradient is, too.
+    trainable = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
+    matrices = 1 if architecture == "modernbert" else 2
+    assert len(trainable) == 3 * matrices * 2
+    assert all(".lora_" in name for name in trainable)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_full_trains_all_and_has_no_pooler(folders, architecture, texts):
+    encoder = build(folders[architecture], tune="full").train()
+    encoder.encode_tokens(encoder.tokenize(texts)).square().sum().backward()
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
+    assert encoder.model.get_input_embeddings().weight.grad.abs().sum() > 0
+    assert not any("pooler" in name for name, _ in encoder.named_parameters())

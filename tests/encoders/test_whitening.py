@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bertrec.core.errors import ConfigError, DataError
+from bertrec.encoders.whitening import Whitening
+
+
+@pytest.fixture(scope="module")
+def vectors() -> np.ndarray:
+    random = np.random.default_rng(0)
+    return (random.normal(size=(400, 5)) @ random.normal(size=(5, 5)) + 3).astype(np.float32)
+
+
+@pytest.mark.parametrize("method", ["pca", "zca"])
+def test_whitened_vectors_have_mean_zero_and_unit_covariance(vectors, method):
+    white = Whitening.fit(vectors, method=method).transform(vectors)
+    np.testing.assert_allclose(white.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(np.cov(white.T), np.eye(5), atol=1e-4)
+
+
+def test_pca_equals_scikit_learn_up_to_signs(vectors):
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    theirs = decomposition.PCA(3, whiten=True).fit_transform(vectors.astype(np.float64))
+    ours = Whitening.fit(vectors, dim=3).transform(vectors)
+    np.testing.assert_allclose(np.abs(ours), np.abs(theirs), atol=1e-3)
+
+
+def test_two_independent_directions_by_hand():
+    # Variances 4 / 3 * 4 and 4 / 3 * 1 along the axes.
+    points = np.array([[7.0, 8.0], [7.0, 6.0], [3.0, 8.0], [3.0, 6.0]])
+    expected = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * np.sqrt(3 / 4)
+    np.testing.assert_allclose(Whitening.fit(points, method="zca").transform(points), expected, atol=1e-6)
+    np.testing.assert_allclose(Whitening.fit(points, method="pca", dim=1).transform(points), expected[:, :1], atol=1e-6)
+
+
+def test_only_the_given_rows_count(vectors):
+    spoiled = np.concatenate([np.full((1, 5), 1e6, np.float32), vectors])
+    for rows in (np.arange(1, 401), np.arange(401) > 0):
+        torch.testing.assert_close(Whitening.fit(spoiled, rows).matrix, Whitening.fit(vectors).matrix)
+
+
+def test_a_direction_without_variance_gives_zeros_and_no_huge_values(vectors):
+    flat = np.concatenate([vectors, vectors[:, :1]], axis=1)
+    white = Whitening.fit(flat).transform(flat)
+    np.testing.assert_allclose(np.cov(white.T), np.diag([1, 1, 1, 1, 1, 0]), atol=1e-3)
+
+
+def test_module_and_array_form_agree_and_travel_in_a_state_dict(vectors):
+    fitted = Whitening.fit(vectors, dim=2)
+    loaded = Whitening(5, 2)
+    loaded.load_state_dict(fitted.state_dict())
+    assert not list(fitted.parameters())
+    np.testing.assert_allclose(loaded(torch.from_numpy(vectors)).numpy(), fitted.transform(vectors), atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"dim": 0}, {"dim": 6}, {"dim": 2, "method": "zca"}, {"method": "cca"}])
+def test_settings_out_of_range(vectors, options):
+    with pytest.raises(ConfigError):
+        Whitening.fit(vectors, **options)
+
+
+@pytest.mark.parametrize("bad", [np.zeros((1, 3)), np.zeros(3), np.array([[0.0, np.nan], [1.0, 2.0]])])
+def test_vectors_that_cannot_be_whitened(bad):
+    with pytest.raises(DataError, match="whitening needs"):
+        Whitening.fit(bad)
