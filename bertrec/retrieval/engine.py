@@ -141,7 +141,8 @@ class Searcher:
         if self._config.kind == "flat":
             return None
         if self._config.kind == "hnsw":
-            return faiss.SearchParametersHNSW(efSearch=max(count, self._config.ef_search * effort))
+            # Beyond what is fetched: the last of a list as long as the candidates looked at are found badly.
+            return faiss.SearchParametersHNSW(efSearch=count + self._config.ef_search * effort)
         lists = faiss.SearchParametersIVF(nprobe=nprobe)
         if self._refine == 1:
             return lists

@@ -27,7 +27,7 @@ class IndexConfig(Config):
         nprobe: lists visited a query; None is a sixteenth of them, at least 16.
         hnsw_links: links a node.
         ef_construction: candidates looked at when a node is linked.
-        ef_search: candidates looked at in a search.
+        ef_search: candidates looked at in a search, beyond as many as are fetched.
         pq_parts: bytes (of ``pq_bits`` bits) a product code; must divide the dimension. None is about a quarter of the dimension.
         pq_bits: bits a part; None is 8, or less where there are too few items to train 256 centroids.
         refine: keep the full vectors in the ``ivfpq`` index (``IndexRefineFlat``) and rank ``refine_factor`` times as many by them.
@@ -77,7 +77,7 @@ def resolve(config: IndexConfig, count: int, dim: int) -> IndexConfig:
     """Return ``config`` with ``auto`` and None replaced for ``count`` vectors of ``dim`` dimensions.
 
     Raises:
-        ConfigError: more lists or centroids than vectors, or code parts that do not divide the dimension.
+        ConfigError: more lists or centroids than vectors, product codes for a single item, or code parts that do not divide the dimension.
     """
     kind = ("flat" if count < FLAT_BELOW else "hnsw") if config.kind == "auto" else config.kind
     resolved = config.model_copy(update={"kind": kind})
@@ -100,7 +100,9 @@ def _with_codes(config: IndexConfig, count: int, dim: int) -> IndexConfig:
     if dim % parts:
         fitting = [part for part in range(1, dim + 1) if dim % part == 0]
         raise ConfigError(f"setting 'pq_parts': {parts} does not divide the dimension {dim}; choose one of {fitting}")
-    bits = config.pq_bits or max(1, min(8, int(math.log2(max(2, count)))))
+    if count < 2:
+        raise ConfigError("setting 'kind': ivfpq cannot be trained on a single item; choose flat")
+    bits = config.pq_bits or min(8, int(math.log2(count)))
     if 2**bits > count:
         raise ConfigError(f"setting 'pq_bits': {bits} bits need at least {2**bits} items, there are {count}")
     return config.model_copy(update={"pq_parts": parts, "pq_bits": bits})
