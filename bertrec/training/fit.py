@@ -84,7 +84,7 @@ def fit_module(
         arguments = _arguments(module, config, Path(run_dir) if run_dir else Path(scratch))
         identity = _identity(module, dataset, config)
         start = _resume(course, checkpoints, identity) if resume else None
-        if checkpoints:
+        if checkpoints and arguments.should_save:  # the first process alone
             start_afresh(checkpoints) if not resume else prune(checkpoints)
         if not course.finished:
             trainer = ModuleTrainer(

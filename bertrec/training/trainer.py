@@ -143,7 +143,7 @@ class ModuleTrainer(Trainer):
     def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *_: Any, **__: Any) -> Tensor:
         """Return the loss, which must be a scalar."""
         outputs = model(**inputs)
-        loss = outputs["loss"] if isinstance(outputs, dict) else None
+        loss = outputs.get("loss") if isinstance(outputs, dict) else None
         if not isinstance(loss, Tensor) or loss.ndim:
             raise ModelError(f'{type(self.module).__name__} must return {{"loss": scalar tensor}} in training')
         return loss

@@ -6,6 +6,7 @@ threads do not survive a fork.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -77,6 +78,7 @@ def from_outside(folder, seconds):
 
 def main(root):
     torch.set_num_threads(1)
+    gc.freeze()  # each run collects garbage, and need not look through the imports for it
     report = []
 
     def case(name, action, *, times=1):
@@ -89,11 +91,11 @@ def main(root):
 
     (root / "whole").mkdir()
     in_child(lambda: run(root / "whole"))
-    for step in (3, 9, 37):
+    for step in (9, 37):
         case(f"step-{step}", lambda folder, _, step=step: run(folder, hook=lambda now: now == step and die()))
-    for event in (3, 8, 13, 26, 31, 45):
+    for event in (3, 13, 26, 45):
         case(f"event-{event}", lambda folder, _, event=event: (after_events(event, folder), run(folder)))
-    case("thrice", lambda folder, number: run(folder, hook=lambda now: now == 11 and die(), resume=number > 0), times=3)
+    case("thrice", lambda folder, number: run(folder, hook=lambda now: now == 11 and die(), resume=number > 0), times=2)
     outside = root / "outside"
     outside.mkdir()
     ended = from_outside(outside, 0.5)
