@@ -48,8 +48,16 @@ def describe(
     """Print counts, density, text lengths and what is worth knowing before training."""
     from bertrec.data.describe import describe as count
 
-    given = dict(text_fields=text_fields, template=template, max_words=max_words, on_empty=on_empty)
-    dataset = _load(data, o.load_options(**given, min_rating=min_rating, k_core=k_core, duplicates=duplicates))
+    given = o.load_options(
+        text_fields=text_fields,
+        template=template,
+        max_words=max_words,
+        on_empty=on_empty,
+        min_rating=min_rating,
+        k_core=k_core,
+        duplicates=duplicates,
+    )
+    dataset = _load(data, given)
     found = count(dataset, **({} if encoder == "none" else _pieces_of(encoder)))
     print_table(f"{found['name']} ({found['format']})", ["what", "value"], list(_rows(found)))
     for line in found["notes"]:

@@ -84,6 +84,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     code = get_command(app)(args=words, prog_name="bertrec", standalone_mode=False)
     sys.stdout.flush()
+    if code == INTERRUPTED:  # typer turns Ctrl-C inside a command into this code
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
 
 

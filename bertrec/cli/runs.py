@@ -119,7 +119,10 @@ def check_free(run: Run, *, overwrite: bool, resume: bool) -> None:
     """
     if overwrite and resume:
         raise BertrecError("--overwrite starts afresh and --resume goes on: give one of them")
-    if run.folder.exists() and not run.folder.is_dir():
+    if run.folder.is_dir():
+        with only_one(run):
+            pass
+    elif run.folder.exists():
         raise BertrecError(f"--out {run.folder} is a file, not a folder")
     if resume and not run.pending:
         raise BertrecError(f"{run.folder} holds no unfinished training to resume" + (": it has ended" if run.finished else ""))
@@ -154,11 +157,13 @@ def begin(run: Run, plan: Mapping[str, Any], *, resume: bool) -> None:
 
 @contextmanager
 def abandon_on_error(run: Run) -> Iterator[None]:
-    """Where training ends before it reached a checkpoint, leave nothing behind that would ask to be resumed."""
+    """Where training ends before it reached a checkpoint, leave nothing behind that would ask to be resumed; else say how to go on."""
     try:
         yield
     except BaseException:
-        if not run.checkpoints.is_dir() or not any(run.checkpoints.iterdir()):
+        if run.checkpoints.is_dir() and any(run.checkpoints.iterdir()):
+            note("training was cut short: the same command with --resume goes on from the last whole epoch")
+        else:
             shutil.rmtree(run.checkpoints, ignore_errors=True)
             run.pending_file.unlink(missing_ok=True)
         raise

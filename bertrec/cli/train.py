@@ -128,8 +128,8 @@ def fit(
     Returns:
         The validation figures (None where the split has no validation users) and the seconds that training took.
     """
+    check_free(run, overwrite=overwrite, resume=resume)
     with only_one(run), abandon_on_error(run):
-        check_free(run, overwrite=overwrite, resume=resume)
         begin(run, plan, resume=resume)
         started = time.perf_counter()
         model.fit(split.train, validation=split.validation, run_dir=run.folder, resume=resume, init=initial)

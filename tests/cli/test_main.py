@@ -117,9 +117,9 @@ def test_the_program_ends_with_the_code_and_without_a_trace():
     assert not done.stdout
 
 
-def test_a_reader_that_goes_away_is_no_error():
+def test_a_reader_that_goes_away_gets_no_trace():
     code = "from bertrec.cli.main import main; import sys; sys.exit(main(['--help']))"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=60) == 1

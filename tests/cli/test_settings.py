@@ -80,7 +80,7 @@ def test_an_id_is_found_in_the_type_that_the_data_have():
     assert known_id("7", {"7", "8"}) == "7"
     assert known_id("7", {7, "7"}) == "7"
     assert known_id("-3", {-3}) == -3
-    with pytest.raises(DataError, match="unknown id 'user_12'.*user_1"):
+    with pytest.raises(DataError, match=r"unknown id 'user_12'.*user_1"):
         known_id("user_12", {"user_1", "someone"})
     with pytest.raises(DataError, match="unknown id '²'"):
         known_id("²", {2})

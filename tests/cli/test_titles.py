@@ -44,7 +44,7 @@ def test_a_title_that_names_no_item_or_several_is_an_error(typed, said):
 
 
 def test_a_long_list_of_fitting_titles_is_cut():
-    with pytest.raises(DataError, match="fits 9 items: .* and 4 more"):
+    with pytest.raises(DataError, match=r"fits 9 items: .* and 4 more"):
         find_title("part", [f"Part {i}" for i in range(9)])
 
 

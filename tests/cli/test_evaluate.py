@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bertrec.cli.output import figure
+
+
+def measured(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_walk_is_learned_and_every_figure_is_a_fraction_with_its_protocol(cli, trained, tmp_path):
+    out = tmp_path / "figures.json"
+    code, printed, _ = cli("evaluate", trained, "--json", out)
+    assert code == 0
+    found = measured(out)
+    assert set(found) == {"protocol", "slices", "seconds"}
+    assert found["protocol"]["mask_seen"] is True
+    assert found["protocol"]["split"]["method"] == "leave_one_out"
+    everyone = found["slices"]["all"]
+    assert everyone["users"] == 40
+    assert everyone["metrics"]["HR@1"] == {"mean": 1.0, "ci95": [1.0, 1.0]}  # the next item of the walk is known to nobody else
+    assert {"users", "metrics"} == set(everyone)
+    assert "1.0000" in printed
+    assert "protocol: mask_seen=True" in printed
+
+
+def test_unmasked_and_validation_are_what_they_say(cli, trained, tmp_path):
+    out = tmp_path / "figures.json"
+    assert cli("evaluate", trained, "--no-mask-seen", "--split", "valid", "--bootstrap", "0", "--json", out)[0] == 0
+    found = measured(out)
+    assert found["protocol"]["mask_seen"] is False
+    assert found["slices"]["all"]["metrics"]["HR@10"] == {"mean": 1.0, "ci95": None}  # ten items: each is among the first ten
+
+
+def test_metrics_are_chosen_by_name(cli, trained):
+    printed = cli("evaluate", trained, "--metrics", "HR@1, Coverage@10")[1]
+    assert "Coverage@10" in printed
+    assert "NDCG@10" not in printed
+    assert "MAP@50" in cli("evaluate", trained, "--metrics", "all")[1]
+    code, out, err = cli("evaluate", trained, "--metrics", "HR@11")
+    assert (code, out) == (2, "")
+    assert "did you mean 'HR@1" in err
+
+
+def test_an_id_model_does_not_move_to_other_items(cli, trained, tmp_path):
+    data = tmp_path / "other"
+    data.mkdir()
+    (data / "interactions.csv").write_text("user_id,item_id\n" + "".join(f"{u},{i}\n" for u in "ab" for i in "xyz"))
+    (data / "items.csv").write_text("item_id,title\n" + "".join(f"{i},Thing {i}\n" for i in "xyz"))
+    code, out, err = cli("evaluate", trained, "--data", data)
+    assert (code, out) == (2, "")
+    assert "ids alone" in err
+
+
+def test_data_that_moved_can_be_named(cli, run, shop, tmp_path):
+    record = measured(run / "run.json")
+    record["data_path"] = record["data"] = str(tmp_path / "moved-away")
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    code, _, err = cli("evaluate", run)
+    assert code == 2
+    assert "--data" in err
+    assert cli("evaluate", run, "--data", shop)[0] == 0
+
+
+def test_changed_data_are_noticed(cli, run, shop, tmp_path):
+    data = tmp_path / "shop"
+    data.mkdir()
+    for name in ("items.csv", "interactions.csv"):
+        (data / name).write_text((shop / name).read_text(encoding="utf-8"), encoding="utf-8")
+    with (data / "interactions.csv").open("a") as stream:
+        stream.write("1,109,77\n")
+    record = measured(run / "run.json")
+    record["data_path"] = str(data)
+    (run / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    code, _, err = cli("evaluate", run)
+    assert code == 0
+    assert "has changed since the run was trained" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--split", "tst"], "did you mean 'test'"),
+        (["--candidates", "cold"], "candidates"),
+        (["--candidates", "held_out"], "held"),
+        (["--text-fields", "title"], "go with --data"),
+        (["--json", "/proc/no/figures.json"], "/proc/no/figures.json"),
+    ],
+)
+def test_bad_options_are_one_line(cli, trained, words, said):
+    code, _, err = cli("evaluate", trained, *words)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["model/model.safetensors", "model/config.json", "run.json"])
+@pytest.mark.parametrize("damage", ["absent", "cut"])
+def test_a_damaged_run_is_named(cli, run, name, damage):
+    path = run / name
+    if damage == "absent":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    code, out, err = cli("evaluate", run)
+    assert (code, out) == (2, "")
+    assert path.name in err
+    assert err.count("\n") == 1
+
+
+def test_a_figure_shows_its_interval_or_a_dash():
+    assert figure({"mean": 0.1236, "ci95": [0.1, 0.2]}) == "0.1236\n[0.1000, 0.2000]"
+    assert figure({"mean": 0.5, "ci95": None}) == "0.5000"
+    assert figure(None) == "-"

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from bertrec.cli.recommend import _with_more
+from bertrec.core.errors import BertrecError
+
+
+def items(printed):
+    return [[row["id"] for row in case["items"]] for case in json.loads(printed)["recommendations"]]
+
+
+def test_the_next_item_of_the_walk_comes_first(cli, trained):
+    code, out, _ = cli("recommend", trained, "--history-ids", "100", "--history-ids", "101", "-k", "3", "--format", "json")
+    assert code == 0
+    case = json.loads(out)["recommendations"][0]
+    assert case["user"] is None
+    assert case["history"] == [100, 101]
+    assert case["items"][0]["id"] == 102
+    assert case["items"][0]["title"] == "Green Teapot"
+    assert [row["rank"] for row in case["items"]] == [1, 2, 3]
+    scores = [row["score"] for row in case["items"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("words", [["--history", "red kettle", "--history", "blue k"], ["--history", "red kettle", "blue k"]])
+def test_titles_mean_the_same_as_ids(cli, trained, words):
+    by_title = cli("recommend", trained, *words, "-k", "5", "--format", "json")[1]
+    by_id = cli("recommend", trained, "--history-ids", "100", "101", "-k", "5", "--format", "json")[1]
+    assert json.loads(by_title) == json.loads(by_id)
+
+
+def test_users_are_known_from_the_runs_data_and_their_items_left_out(cli, trained, tmp_path):
+    users = tmp_path / "users.txt"
+    users.write_text("2\n")
+    code, out, err = cli("recommend", trained, "--user", "1", "--users-file", users, "-k", "20", "--format", "json")
+    assert code == 0
+    assert items(out)[0][0] == 106  # user 1 walked 101 … 105
+    assert items(out)[1][0] == 107
+    assert sorted(items(out)[0]) == [100, 106, 107, 108, 109]
+    assert "only 5 items could be recommended where 20 were asked for" in err
+    whole = cli("recommend", trained, "--user", "1", "-k", "20", "--keep-seen", "--format", "json")[1]
+    assert sorted(items(whole)[0]) == list(range(100, 110))
+
+
+def test_csv_is_fit_for_a_program(cli, trained):
+    out = cli("recommend", trained, "--history-ids", "102", "-k", "2", "--format", "csv")[1]
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [row["rank"] for row in rows] == ["1", "2"]
+    assert rows[0] | {"user": "", "id": "103", "title": "기생충 포스터"} == rows[0]
+    assert float(rows[0]["score"]) > float(rows[1]["score"])
+
+
+def test_a_table_shows_the_history_and_non_latin_titles(cli, trained):
+    out = cli("recommend", trained, "--history", "Green Teapot", "-k", "2")[1]
+    assert "history (1 items, the latest: Green Teapot)" in out
+    assert "기생충 포스터" in out
+
+
+def test_why_names_the_history_title_that_raised_the_score(cli, trained):
+    case = json.loads(cli("recommend", trained, "--history-ids", "108", "102", "-k", "1", "--why", "--format", "json")[1])[
+        "recommendations"
+    ][0]
+    assert case["items"][0]["id"] == 103
+    best = case["items"][0]["why"][0]
+    assert best["kind"] == "history"
+    assert best["text"] == "Green Teapot"
+    assert best["contribution"] > 0
+    assert "history: Green Teapot" in cli("recommend", trained, "--history-ids", "102", "-k", "1", "--why")[1]
+
+
+def test_an_index_gives_the_same_items(cli, trained, tmp_path):
+    index = tmp_path / "index"
+    assert cli("index", "build", trained, "--out", index)[0] == 0
+    words = ["recommend", trained, "--user", "3", "-k", "4", "--format", "json"]
+    assert items(cli(*words, "--index", index)[1]) == items(cli(*words)[1])
+
+
+def test_an_unknown_item_of_a_history_is_named_and_left_out(cli, trained):
+    code, out, err = cli("recommend", trained, "--history-ids", "102", "999", "-k", "1", "--format", "json")
+    assert (code, items(out)) == (0, [[103]])
+    assert "left out of the history: unknown id '999'" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "say for whom"),
+        (["--user", "1", "--history", "Red Kettle"], "say for whom"),
+        (["--user", "4000"], "unknown id '4000'"),
+        (["--history-ids", "999"], "none of the 1 items"),
+        (["--history", "Kettle"], "Red Kettle; Blue Kettle"),
+        (["--history", "Red Kettel"], "nearest are Red Kettle"),
+        (["--users-file", "no-such-file"], "no such file"),
+        (["--user", "1", "--index", "no-such-index"], "no such index"),
+        (["--user", "1", "--format", "jsn"], "did you mean 'json'"),
+        (["--user", "1", "--user", "2", "3"], "unexpected words: 3"),
+        (["3"], "unexpected words: 3"),
+    ],
+)
+def test_bad_input_ends_with_one_line(cli, trained, words, said):
+    code, out, err = cli("recommend", trained, *words)
+    assert (code, out) == (2, "")
+    assert said in err.splitlines()[-1]
+
+
+def test_words_that_follow_belong_to_the_one_option():
+    assert _with_more({"--user": ["a"], "--history": None}, ["b"]) == {"--user": ["a", "b"], "--history": []}
+    with pytest.raises(BertrecError, match="unexpected words"):
+        _with_more({"--user": ["a"], "--history": ["t"]}, ["b"])
