@@ -46,25 +46,24 @@ def benchmark_split(raw: Mapping[str, RawSequences], catalog: ItemCatalog) -> tu
     """Rebuild training sequences and evaluation sets from the rows of a sequential benchmark.
 
     A training sequence is the history and target of the user's longest training row; of several (histories may be cut) the one that ends
-    where the validation history ends. A user without a training row trains on their validation (else test) history.
+    where the validation history ends. A user without a training row is evaluated but not trained on, and is counted.
 
     Returns:
-        The split, and all interactions: the training sequence followed by the validation and test target.
+        The split, and all interactions: the training sequence (else the validation or test history) followed by the targets.
     """
     users, _ = IdMap.from_column(pa.concat_arrays([part.users.cast(pa.large_string()) for part in raw.values()]))
     parts = {name: _Rows(part, catalog, users) for name, part in raw.items()}
-    sequences = _training(parts, len(users))
+    sequences, whole = _training(parts, len(users))
     notes = tuple(note for part in parts.values() for note in part.notes)
     train = Interactions(catalog, users, sequences, notes=notes)
     sets = {name: _evaluation(parts[name], users) if name in parts else None for name in ("valid", "test")}
-    whole = sequences
     for name in ("valid", "test"):
         if name in parts:
             whole = appended(whole, _one_target(parts[name], len(users), raw[name].source))
     interactions = replace(train, sequences=whole)
     counts = {f"{name}_rows_without_history_or_target": len(parts[name].owner) - len(part) for name, part in sets.items() if part}
     manifest = given_manifest(interactions, train, sets["valid"], sets["test"])
-    manifest["counts"] |= counts
+    manifest["counts"] |= counts | {"users_without_training_row": int((sequences.lengths == 0).sum())}
     return Split(catalog, train, sets["valid"], sets["test"], manifest=manifest), interactions
 
 
@@ -106,7 +105,8 @@ def appended(rows: Ragged, last: IntArray) -> Ragged:
     return out
 
 
-def _training(parts: dict[str, _Rows], n_users: int) -> Ragged:
+def _training(parts: dict[str, _Rows], n_users: int) -> tuple[Ragged, Ragged]:
+    """Return each user's training sequence, and the same with the first known history in place of an empty one."""
     train, valid = parts["train"], parts.get("valid")
     ends = np.full(n_users, -1, np.int64)
     if valid is not None:
@@ -114,21 +114,28 @@ def _training(parts: dict[str, _Rows], n_users: int) -> Ragged:
         ends[valid.owner[some]] = valid.histories.values[valid.histories.offsets[1:][some] - 1]
     fits = train.targets == ends[train.owner]
     best = _last_of_each(train.owner, n_users, train.full_lengths, fits)
-    has_row = best >= 0
-    sequences = train.sequences(best[has_row])
-    source, count = [sequences], len(sequences)
-    place = np.full(n_users, -1, np.int64)
-    place[has_row] = np.arange(count)
+    sequences = _placed(train.sequences(best[best >= 0]), best >= 0)
+    begun = sequences
     for name in ("valid", "test"):
         if name in parts:
             row_of = _last_of_each(parts[name].owner, n_users, parts[name].full_lengths)
-            wanted = (place < 0) & (row_of >= 0)
-            source.append(parts[name].histories.take(row_of[wanted]))
-            place[wanted] = count + np.arange(wanted.sum())
-            count += int(wanted.sum())
-    values = np.concatenate([part.values for part in source])
-    lengths = np.concatenate([part.lengths for part in source])
-    return Ragged.from_lengths(values, lengths).take(place)
+            wanted = (begun.lengths == 0) & (row_of >= 0)
+            extra = _placed(parts[name].histories.take(row_of[wanted]), wanted)
+            begun = _either(begun, extra)
+    return sequences, begun
+
+
+def _placed(rows: Ragged, where: npt.NDArray[np.bool_]) -> Ragged:
+    """Return ``rows`` at the places where ``where`` (``[n]``) holds, and empty rows elsewhere."""
+    lengths = np.zeros(len(where), np.int64)
+    lengths[where] = rows.lengths
+    return Ragged.from_lengths(rows.values, lengths)
+
+
+def _either(first: Ragged, second: Ragged) -> Ragged:
+    """Return the rows of two raggeds of which at most one has a row that is not empty."""
+    order = np.argsort(np.concatenate([first.rows, second.rows]), kind="stable")
+    return Ragged.from_lengths(np.concatenate([first.values, second.values])[order], first.lengths + second.lengths)
 
 
 def _last_of_each(owner: IntArray, n_users: int, *keys: npt.NDArray[Any]) -> IntArray:

@@ -107,7 +107,7 @@ def _plain(value: Any) -> str | int:
 
 
 def _number(text: str) -> str | int:
-    return int(text) if text.lstrip("-").isdecimal() else text
+    return int(text) if text.removeprefix("-").isdecimal() else text
 
 
 def _uniform(values: Any) -> pa.Array | None:

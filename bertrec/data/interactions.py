@@ -88,7 +88,7 @@ class Interactions:
 
     def where(self, keep: BoolArray) -> Interactions:
         """Return the interactions where ``keep`` (``[total]``) holds; all users stay, some with an empty row."""
-        columns = {name: None if (column := getattr(self, name)) is None else column[keep] for name in _ALIGNED}
+        columns: dict[str, Any] = {name: None if (column := getattr(self, name)) is None else column[keep] for name in _ALIGNED}
         text = None if self.text is None else [self.text[row] for row in np.flatnonzero(keep)]
         return replace(self, sequences=self.sequences.where(keep), text=text, **columns)
 
@@ -168,7 +168,7 @@ def _from_table(
     positions = time is not None and _is_position(owner[order], time[order])
     order = order[items[order] > 0]
     lengths = np.bincount(owner[order] - 1, minlength=len(users)).astype(np.int64)
-    arranged = {role: _as_stored(role, column[order]) for role, column in columns.items()}
+    arranged: dict[str, Any] = {role: _as_stored(role, column[order]) for role, column in columns.items()}
     if "text" in names:
         texts = text_column(table, names["text"])
         arranged["text"] = [texts[row] for row in order]

@@ -129,7 +129,7 @@ def _parse(content: bytes, delimiter: str, names: Sequence[str], skip: int, quot
         return _read(content, delimiter, names, skip, quoted, threads=True)
     except pa.ArrowInvalid as error:
         problem = _with_row(content, delimiter, names, skip, quoted) or str(error)
-        if not content.split(b"\n", 1)[-1].strip() or "Empty CSV" in problem:
+        if skip and not content.partition(b"\n")[2].strip():  # a header alone
             return pa.table({name: pa.array([], pa.string()) for name in names})
         raise DataError(f"{path}: {problem}") from error
 
