@@ -134,7 +134,7 @@ def test_the_split_column_counts_only_when_asked_for(tmp_path):
 
 # --- atomic files -----------------------------------------------------------------------------------------------------------------------
 
-ITEM = "item_id:token\tmovie_title:token_seq\tyear:token\tscore:float\ngenre:x".replace("\ngenre:x", "") + "\n"
+ITEM = "item_id:token\tmovie_title:token_seq\tyear:token\tscore:float\n"
 ITEMS = ITEM + "".join(f"i{n}\tFilm {n} 영화\t19{n}0\t0.5\n" for n in range(1, 7))
 HEAD = "user_id:token\titem_id_list:token_seq\titem_id:token\n"
 
