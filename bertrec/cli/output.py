@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+_METRICS_ACROSS = 5
 SHOWN_METRICS = ("HR@10", "NDCG@10", "MRR@10")
 _WIDTH_OF_A_FILE = 140  # a pipe or file has no width of its own; rich would cut tables to 80
 
@@ -69,9 +70,18 @@ def chosen_metrics(figures: Mapping[str, Any], wanted: str | None) -> list[str]:
 
 
 def print_figures(title: str, figures: Mapping[str, Any], metrics: Sequence[str]) -> None:
-    """Print the one JSON shape of every measurement as a table: a slice a row, a metric a column, its 95 % interval below it."""
-    rows = [[name, part["users"], *(figure(part["metrics"].get(m)) for m in metrics)] for name, part in figures["slices"].items()]
-    print_table(title, ["slice", "users", *metrics], rows, right=["users", *metrics])
+    """Print the one JSON shape of every measurement: a slice a row, a metric a column, its 95 % interval below it.
+
+    With more metrics than a line holds the table is turned: a metric a row, a slice a column.
+    """
+    slices = figures["slices"]
+    if len(metrics) <= _METRICS_ACROSS:
+        rows = [[name, part["users"], *(figure(part["metrics"].get(m)) for m in metrics)] for name, part in slices.items()]
+        print_table(title, ["slice", "users", *metrics], rows, right=["users", *metrics])
+        return
+    turned = [["users", *(part["users"] for part in slices.values())]]
+    turned += [[m, *(figure(part["metrics"].get(m)) for part in slices.values())] for m in metrics]
+    print_table(title, ["metric", *slices], turned, right=list(slices))
 
 
 def print_comparison(title: str, models: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], *, part: str = "all") -> None:

@@ -137,20 +137,25 @@ def check_free(run: Run, *, overwrite: bool, resume: bool) -> None:
 
 
 def begin(run: Run, plan: Mapping[str, Any], *, resume: bool) -> None:
-    """Note what is being trained, or see that a resumed training is the same one.
+    """Note what is being trained; a resumed training must be the same one."""
+    if resume:
+        check_same(run, plan)
+        return
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    write_json(run.pending_file, dict(plan))
+
+
+def check_same(run: Run, plan: Mapping[str, Any]) -> None:
+    """See that the training to resume was started with the same options and the same data.
 
     Raises:
-        BertrecError: a resumed training was started with other options or other data; the text names the first difference.
+        BertrecError: it was not; the text names the first difference.
     """
-    if not resume:
-        shutil.rmtree(run.checkpoints, ignore_errors=True)
-        write_json(run.pending_file, dict(plan))
-        return
     former = read_json(run.pending_file)
-    for name in sorted({*former, *plan}):
-        if former.get(name) != plan.get(name):
+    for name in plan:
+        if former.get(name) != plan[name]:
             raise BertrecError(
-                f"--resume: {run.folder} was started with {name} = {former.get(name)}, now it is {plan.get(name)}; "
+                f"--resume: {run.folder} was started with {name} = {former.get(name)}, now it is {plan[name]}; "
                 "give the same options, or --overwrite"
             )
 

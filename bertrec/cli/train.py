@@ -13,7 +13,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, figure, note
-from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, data_record, end, only_one, versions
+from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset
@@ -103,6 +103,8 @@ def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: 
     from bertrec.cli.runs import load_data, split_data
     from bertrec.models.registry import create
 
+    if resume:
+        check_same(run, plan)
     model = create(plan["model"], item_input=plan["item_input"], tune=plan["tune"], settings=plan["settings"])
     initial = Run(Path(plan["init"])).load_model() if plan["init"] else None
     dataset = load_data(plan)
@@ -162,10 +164,10 @@ def validate(model: Recommender, split: Split) -> dict[str, Any] | None:
 
 def outcome(model: Recommender, split: Split, seconds: float, figures: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what ``run.json`` says beyond the plan."""
-    log = getattr(model, "train_log", None)
+    log, config = getattr(model, "train_log", None), getattr(model, "config", None)
     return {
         "command": "bertrec " + shlex.join(sys.argv[1:]),
-        "config": model.config.to_dict(),
+        "config": None if config is None else config.to_dict(),
         "manifest": split.manifest,
         "versions": versions(),
         "seconds": round(seconds, 1),

@@ -87,7 +87,7 @@ def test_changed_data_are_noticed(cli, run, shop, tmp_path):
         (["--candidates", "cold"], "candidates"),
         (["--candidates", "held_out"], "held"),
         (["--text-fields", "title"], "go with --data"),
-        (["--json", "/proc/no/figures.json"], "/proc/no/figures.json"),
+        (["--json", "/proc/no/figures.json"], "/proc/no"),
     ],
 )
 def test_bad_options_are_one_line(cli, trained, words, said):

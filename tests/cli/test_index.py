@@ -33,9 +33,9 @@ def test_items_are_removed_and_stay_removed(cli, index, trained, tmp_path):
     ids = tmp_path / "ids.txt"
     ids.write_text("105\n106\n")
     assert cli("index", "remove", index, "--id", "104", "--ids-file", ids)[0] == 0
-    assert sorted(ItemIndex.load(index).ids) == [100, 101, 102, 103, 107, 108, 109]
+    assert sorted(ItemIndex.load(index).ids) == ["100", "101", "102", "103", "107", "108", "109"]
     out = cli("recommend", trained, "--index", index, "--user", "3", "--format", "json")[1]  # user 3 walked 103 … 107
-    assert {row["id"] for row in json.loads(out)["recommendations"][0]["items"]} == {100, 101, 102, 108, 109}
+    assert {row["id"] for row in json.loads(out)["recommendations"][0]["items"]} == {"100", "101", "102", "108", "109"}
     assert cli("index", "compact", index)[0] == 0
     assert len(ItemIndex.load(index)) == 7
 
@@ -44,10 +44,10 @@ def test_removed_items_come_back_from_their_vectors(cli, index, trained, tmp_pat
     vectors = tmp_path / "items.parquet"
     assert cli("embed", trained, "--what", "items", "--out", vectors)[0] == 0
     table = pq.read_table(vectors)
-    pq.write_table(table.filter(pa.compute.equal(table["id"], 104)), vectors)
+    pq.write_table(table.filter(pa.compute.equal(table["id"], "104")), vectors)
     assert cli("index", "remove", index, "--id", "104")[0] == 0
     assert cli("index", "add", index, "--vectors", vectors)[0] == 0
-    assert sorted(ItemIndex.load(index).ids) == list(range(100, 110))
+    assert sorted(ItemIndex.load(index).ids) == [str(item) for item in range(100, 110)]
 
 
 def test_embed_writes_ids_vectors_and_the_models_hash(cli, trained, tmp_path):
@@ -56,12 +56,12 @@ def test_embed_writes_ids_vectors_and_the_models_hash(cli, trained, tmp_path):
     assert cli("embed", trained, "--out", items)[0] == 0
     assert cli("embed", trained, "--what", "users", "--out", users)[0] == 0
     ids, vectors, model_hash = read_vectors(items)
-    assert ids == list(range(100, 110))
+    assert ids == [str(item) for item in range(100, 110)]
     assert model_hash == model.model_hash
     np.testing.assert_array_equal(vectors, model.item_embeddings()[1:])
     names, states, _ = read_vectors(users)
-    assert names == list(range(1, 41))
-    np.testing.assert_allclose(states[:1], model.user_embeddings([[101, 102, 103, 104, 105]]), rtol=1e-5, atol=1e-6)
+    assert names == [str(user) for user in range(1, 41)]
+    np.testing.assert_allclose(states[:1], model.user_embeddings([["101", "102", "103", "104", "105"]]), rtol=1e-5, atol=1e-6)
 
 
 def test_vectors_of_another_model_are_refused(cli, index, trained, tmp_path):

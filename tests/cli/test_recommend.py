@@ -19,8 +19,8 @@ def test_the_next_item_of_the_walk_comes_first(cli, trained):
     assert code == 0
     case = json.loads(out)["recommendations"][0]
     assert case["user"] is None
-    assert case["history"] == [100, 101]
-    assert case["items"][0]["id"] == 102
+    assert case["history"] == ["100", "101"]
+    assert case["items"][0]["id"] == "102"
     assert case["items"][0]["title"] == "Green Teapot"
     assert [row["rank"] for row in case["items"]] == [1, 2, 3]
     scores = [row["score"] for row in case["items"]]
@@ -39,12 +39,12 @@ def test_users_are_known_from_the_runs_data_and_their_items_left_out(cli, traine
     users.write_text("2\n")
     code, out, err = cli("recommend", trained, "--user", "1", "--users-file", users, "-k", "20", "--format", "json")
     assert code == 0
-    assert items(out)[0][0] == 106  # user 1 walked 101 … 105
-    assert items(out)[1][0] == 107
-    assert sorted(items(out)[0]) == [100, 106, 107, 108, 109]
+    assert items(out)[0][0] == "106"  # user 1 walked 101 … 105
+    assert items(out)[1][0] == "107"
+    assert sorted(items(out)[0]) == ["100", "106", "107", "108", "109"]
     assert "only 5 items could be recommended where 20 were asked for" in err
     whole = cli("recommend", trained, "--user", "1", "-k", "20", "--keep-seen", "--format", "json")[1]
-    assert sorted(items(whole)[0]) == list(range(100, 110))
+    assert sorted(items(whole)[0]) == [str(item) for item in range(100, 110)]
 
 
 def test_csv_is_fit_for_a_program(cli, trained):
@@ -65,7 +65,7 @@ def test_why_names_the_history_title_that_raised_the_score(cli, trained):
     case = json.loads(cli("recommend", trained, "--history-ids", "108", "102", "-k", "1", "--why", "--format", "json")[1])[
         "recommendations"
     ][0]
-    assert case["items"][0]["id"] == 103
+    assert case["items"][0]["id"] == "103"
     best = case["items"][0]["why"][0]
     assert best["kind"] == "history"
     assert best["text"] == "Green Teapot"
@@ -82,7 +82,7 @@ def test_an_index_gives_the_same_items(cli, trained, tmp_path):
 
 def test_an_unknown_item_of_a_history_is_named_and_left_out(cli, trained):
     code, out, err = cli("recommend", trained, "--history-ids", "102", "999", "-k", "1", "--format", "json")
-    assert (code, items(out)) == (0, [[103]])
+    assert (code, items(out)) == (0, [["103"]])
     assert "left out of the history: unknown id '999'" in err
 
 
