@@ -23,7 +23,7 @@ class SelfAttentionHead(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
         layer = nn.TransformerEncoderLayer(
-            width, config.heads, config.inner or 4 * width, config.dropout, activation="gelu", batch_first=True, norm_first=False
+            width, config.heads, config.inner or width, config.dropout, activation="gelu", batch_first=True, norm_first=False
         )
         self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
 
@@ -64,7 +64,7 @@ class DSSMHead(nn.Module):
 
     def __init__(self, width: int, config: HeadConfig) -> None:
         super().__init__()
-        inner = config.inner or 4 * width
+        inner = config.inner or width
         blocks: list[nn.Module] = []
         for _ in range(config.layers):
             blocks += [nn.LayerNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(inner, width)]

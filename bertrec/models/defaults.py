@@ -9,11 +9,15 @@ from bertrec.models.config import ModelConfig
 
 
 def tuned_defaults(config: ModelConfig, *, item_input: ItemInput, tune: str) -> ModelConfig:
-    """Set the item input and the depth, and what must change with an encoder in the loop.
+    """Set the item input and the depth, and what must change with them.
+
+    Without text nothing could stand in for a dropped ID vector.
 
     With a tuned encoder the catalogue cannot be encoded at every step, so that the softmax runs over the batch's own items.
     """
     changes: dict[str, Any] = {"item.input": item_input, "encoder.tune": tune}
+    if item_input == "id":
+        changes |= {"item.id_dropout": 0.0}
     if tune != "frozen":
         changes |= {"loss.kind": "in-batch", "train.batch_size": 64, "train.epochs": 20}
     return config.updated(changes)

@@ -24,4 +24,4 @@ class IDRec(NeuralRecommender):
         """
         if item_input not in (None, "id") or tune != "frozen":
             raise ConfigError("idrec reads item ids alone: leave out --tune and use --item-input id, or take --model unisrec")
-        return ModelConfig().updated({"item.input": "id"})
+        return ModelConfig().updated({"item.input": "id", "item.id_dropout": 0.0})
