@@ -1,0 +1,178 @@
+"""Train and measure the rows of the quality table: one JSON a row and seed, resumable, with log, protocol and times.
+
+    python benchmarks/quality.py --data DATA_FOLDER --rows scientific beauty --seeds 0 1 2
+    python benchmarks/quality_table.py
+
+Every model is what ``bertrec train DATA --model … --item-input … --tune … --seed …`` makes: no setting beyond these. DATA_FOLDER holds ``amazon-scientific``,
+``amazon-beauty`` and ``ml-latest-small``; ml-100k comes with RecBole. Per-user values, which the paired intervals need, are kept under ``runs/benchmarks``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bertrec.core.files import write_json
+from bertrec.data.load import load, make_split
+from bertrec.data.splits import Split
+from bertrec.evaluation.protocol import Protocol
+from bertrec.evaluation.report import Report
+from bertrec.evaluation.significance import above_expectation
+from bertrec.models.base import Recommender
+from bertrec.models.measure import measure
+from bertrec.models.registry import create
+
+RESULTS = Path(__file__).parent / "results"
+PER_USER = Path("runs") / "benchmarks"
+KS = (5, 10, 20, 50)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: a model on a split."""
+
+    group: str
+    name: str
+    data: str
+    model: str
+    item_input: str | None = None
+    tune: str | None = None
+    cold: bool = False
+    init: str | None = None
+    zero_shot: bool = False
+
+    @property
+    def command(self) -> str:
+        """The command that makes the same model."""
+        parts = [f"bertrec train {self.data} --model {self.model}"]
+        parts += [f"--item-input {self.item_input}"] if self.item_input else []
+        parts += [f"--tune {self.tune}"] if self.tune else []
+        parts += ["--split cold-items"] if self.cold else []
+        parts += [f"--init {self.init}"] if self.init else []
+        return " ".join(parts)
+
+
+def _pair(group: str, data: str, **more: Any) -> list[Row]:
+    return [
+        Row(group, f"{group}-text-id", data, "unisrec", "text+id", **more),
+        Row(group, f"{group}-text", data, "unisrec", "text", **more),
+        Row(group, f"{group}-id", data, "idrec", **more),
+    ]
+
+
+ROWS = [
+    *_pair("scientific", "amazon-scientific"),
+    *_pair("beauty", "amazon-beauty"),
+    *_pair("ml100k", "ml-100k"),
+    *[Row(group, f"{group}-popularity", data, "popularity") for group, data in (("scientific", "amazon-scientific"), ("ml100k", "ml-100k"))],
+    *[Row("similarity", f"{group}-similarity", data, "text-similarity") for group, data in (("scientific", "amazon-scientific"), ("ml100k", "ml-100k"))],
+    *_pair("cold-scientific", "amazon-scientific", cold=True),
+    *_pair("cold-ml100k", "ml-100k", cold=True),
+    *_pair("cold-mls", "ml-latest-small", cold=True),
+    *[Row("depth", f"depth-{tune.replace(':', '')}", "ml-100k", "morec", "text", tune) for tune in ("frozen", "last:2", "lora", "full")],
+    Row("transfer", "transfer-zero-shot", "amazon-scientific", "unisrec", "text", init="beauty-text", zero_shot=True),
+    Row("transfer", "transfer-fine-tuned", "amazon-scientific", "unisrec", "text", init="beauty-text"),
+]
+
+
+def main() -> None:
+    """Run what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
+    parser.add_argument("--rows", nargs="+", required=True, help="groups or single rows")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    options = parser.parse_args()
+    wanted = [row for row in ROWS if {row.group, row.name} & set(options.rows)]
+    if not wanted:
+        parser.error(f"no such row; groups: {', '.join(sorted({row.group for row in ROWS}))}")
+    for seed in options.seeds:
+        for row in wanted:
+            if (RESULTS / f"{row.name}-{seed}.json").exists():
+                print(f"{row.name} seed {seed}: there already", flush=True)
+                continue
+            run(row, seed, options.data)
+
+
+def run(row: Row, seed: int, folder: Path) -> None:
+    """Train, measure and write one row."""
+    dataset = load(row.data if row.data == "ml-100k" else folder / row.data)
+    split = make_split(dataset, "cold_items", seed=seed) if row.cold else make_split(dataset)
+    started = time.perf_counter()
+    model = _fitted(row, seed, split)
+    seconds = time.perf_counter() - started
+    reports = {name: _measure(model, split, protocol) for name, protocol in _protocols(row).items()}
+    record = {
+        "row": row.name,
+        "command": f"{row.command} --seed {seed}",
+        "seed": seed,
+        "fit_seconds": seconds,
+        "machine": _machine(),
+        "repeat_bias": model.repeat_bias,
+        "config": getattr(model.config, "to_dict", dict)(),  # type: ignore[attr-defined]
+        "train_log": model.train_log.to_dict() if model.train_log else None,  # type: ignore[attr-defined]
+        "split": _without_lists(split.manifest),
+        "reports": {name: _record(report, row) for name, report in reports.items()},
+    }
+    PER_USER.mkdir(parents=True, exist_ok=True)
+    values = {f"{name}|{metric}": report.per_user(metric) for name, report in reports.items() for metric in ("NDCG@10", "HR@10")}
+    np.savez_compressed(PER_USER / f"{row.name}-{seed}.npz", **values)
+    model.save_pretrained(PER_USER / f"{row.name}-{seed}")
+    write_json(RESULTS / f"{row.name}-{seed}.json", record)
+    print(f"{row.name} seed {seed}: {seconds:.0f} s, " + _line(reports), flush=True)
+
+
+def _fitted(row: Row, seed: int, split: Split) -> Recommender:
+    settings = {} if row.model in ("popularity", "text-similarity") else {"train.seed": seed}
+    model = create(row.model, item_input=row.item_input, tune=row.tune, settings=settings)  # type: ignore[arg-type]
+    init = Recommender.from_pretrained(PER_USER / f"{row.init}-0") if row.init else None
+    if row.zero_shot and init is not None:
+        return init.with_catalog(split.catalog)  # type: ignore[attr-defined, no-any-return]
+    return model.fit(split.train, validation=split.validation, **({"init": init} if init is not None else {}))
+
+
+def _protocols(row: Row) -> dict[str, Protocol]:
+    if row.cold:
+        return {"full": Protocol(ks=KS), "among": Protocol(ks=KS, candidates="held_out")}
+    return {"masked": Protocol(ks=KS), "unmasked": Protocol(ks=KS, mask_seen=False)}
+
+
+def _measure(model: Recommender, split: Split, protocol: Protocol) -> Report:
+    assert split.test is not None
+    held_out = split.held_out if len(split.held_out) else None
+    manifest = _without_lists(split.manifest)
+    return measure(model, split.test, protocol=protocol, item_counts=split.train.item_counts, held_out=held_out, manifest=manifest)
+
+
+def _record(report: Report, row: Row) -> dict[str, Any]:
+    record = report.to_json()
+    if row.cold:
+        chance = above_expectation(report.per_user("NDCG@10"), report.per_user_random("NDCG@10"))
+        record["against_random"] = chance.to_json()
+    return record
+
+
+def _without_lists(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Leave out lists of ids: no row of the data is published."""
+    return {key: value for key, value in manifest.items() if key != "held_out"}
+
+
+def _line(reports: dict[str, Report]) -> str:
+    return ", ".join(f"{name} NDCG@10 {report.mean('NDCG@10'):.4f} HR@10 {report.mean('HR@10'):.4f}" for name, report in reports.items())
+
+
+def _machine() -> dict[str, Any]:
+    return {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "python": platform.python_version(), "torch": torch.__version__}
+
+
+
+
+if __name__ == "__main__":
+    main()

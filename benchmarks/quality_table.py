@@ -1,0 +1,161 @@
+"""Write ``docs/results.md`` from the JSON files that ``quality.py`` left, with paired intervals from the per-user values of the same runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertrec.core.files import atomic_file
+from bertrec.evaluation.significance import paired_comparison
+
+RESULTS = Path(__file__).parent / "results"
+PER_USER = Path("runs") / "benchmarks"
+OUT = Path(__file__).parent.parent / "docs" / "results.md"
+PAIRS_FILE = RESULTS / "pairs.json"
+NOTES = Path(__file__).parent / "results_notes.md"
+
+
+def runs(row: str) -> list[dict[str, Any]]:
+    """Return the records of a row, one a seed."""
+    files = sorted(RESULTS.glob(f"{row}-[0-9].json"))
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
+
+
+def value(record: dict[str, Any], report: str, metric: str, part: str = "all") -> float:
+    """Return one mean."""
+    found: float = record["reports"][report]["slices"][part]["metrics"][metric]["mean"]
+    return found
+
+
+def spread(values: list[float]) -> str:
+    """Return ``mean ± sd`` over seeds."""
+    if not values:
+        return "–"
+    sd = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.4f}{sd}"
+
+
+def minutes(records: list[dict[str, Any]]) -> str:
+    """Return the mean minutes of a fit."""
+    return f"{np.mean([record['fit_seconds'] for record in records]) / 60:.1f}" if records else "–"
+
+
+def epochs(records: list[dict[str, Any]]) -> str:
+    """Return the best epochs and how many were run."""
+    logs = [record["train_log"] for record in records if record["train_log"]]
+    return ", ".join(f"{log['best_epoch']}/{len(log['epochs'])}" for log in logs) or "–"
+
+
+def table(title: str, rows: dict[str, str], reports: tuple[str, str]) -> list[str]:
+    """Return one table: a model a line, both protocols beside each other."""
+    first, second = reports
+    lines = [
+        f"### {title}",
+        "",
+        f"| model | seeds | NDCG@10 {first} | HR@10 {first} | NDCG@10 {second} | HR@10 {second} | best epoch | minutes a fit |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for label, row in rows.items():
+        found = runs(row)
+        if not found:
+            lines.append(f"| {label} | not run | – | – | – | – | – | – |")
+            continue
+        cells = [spread([value(record, report, metric) for record in found]) for report in reports for metric in ("NDCG@10", "HR@10")]
+        lines.append(f"| {label} | {len(found)} | {' | '.join(cells)} | {epochs(found)} | {minutes(found)} |")
+    return [*lines, ""]
+
+
+def compared(title: str, a: str, b: str, report: str, names: tuple[str, str]) -> dict[str, Any] | None:
+    """Compare two rows over users, values averaged over the seeds that both have."""
+    per_user = [[PER_USER / f"{row}-{seed}.npz" for row in (a, b)] for seed in range(10)]
+    both = [pair for pair in per_user if all(file.exists() for file in pair)]
+    if not both:
+        return None
+    means = [np.mean([np.load(pair[side])[f"{report}|NDCG@10"] for pair in both], axis=0) for side in (0, 1)]
+    result = paired_comparison(means[0], means[1], names=names).to_json()
+    return {"title": title, "report": report, "seeds": len(both), **result}
+
+
+COMPARISONS: list[tuple[str, str, str, str, tuple[str, str]]] = [
+    *[
+        (data, f"{key}-text-id", f"{key}-id", "masked", ("text + ID", "ID"))
+        for data, key in (("amazon-scientific", "scientific"), ("amazon-beauty", "beauty"), ("ml-100k", "ml100k"))
+    ],
+    ("amazon-scientific", "scientific-text", "scientific-id", "masked", ("text", "ID")),
+    *[("ml-100k, text only", f"depth-{tune}", "depth-frozen", "masked", (label, "frozen")) for tune, label in (("last2", "last:2"), ("lora", "lora"), ("full", "full"))],
+    ("amazon-scientific, text only, one seed", "transfer-fine-tuned", "scientific-text", "masked", ("fine-tuned from amazon-beauty", "from scratch")),
+]
+
+
+def comparisons() -> list[str]:
+    """Return the paired comparisons, from the per-user values where they are there, else as they were stored."""
+    fresh = [found for one in COMPARISONS if (found := compared(*one)) is not None]
+    if fresh:
+        with atomic_file(PAIRS_FILE) as temporary:
+            temporary.write_text(json.dumps(fresh, indent=2) + "\n", encoding="utf-8")
+    stored = json.loads(PAIRS_FILE.read_text(encoding="utf-8")) if PAIRS_FILE.exists() else []
+    lines = ["| data | a | b | seeds | NDCG@10 a − b | 95 % interval | Wilcoxon p | verdict |", "|---|---|---|---|---|---|---|---|"]
+    for one in stored:
+        low, high = one["ci95"]
+        cells = [one["title"], *one["names"], str(one["seeds"]), f"{one['difference']:+.4f}", f"[{low:+.4f}, {high:+.4f}]"]
+        lines.append(f"| {' | '.join(cells)} | {one['p_wilcoxon']:.2g} | {one['verdict']} |")
+    return [*lines, ""]
+
+
+def cold_table() -> list[str]:
+    """Return the table of items that training never saw."""
+    lines = [
+        "| data | model | seeds | NDCG@10 full ranking | NDCG@10 among held-out | random among | × random | largest p |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for data, key in (("amazon-scientific", "cold-scientific"), ("ml-100k", "cold-ml100k"), ("ml-latest-small", "cold-mls")):
+        for label, row in (("text", "text"), ("text + ID", "text-id"), ("ID", "id")):
+            found = runs(f"{key}-{row}")
+            if not found:
+                continue
+            chance = [record["reports"]["among"]["against_random"] for record in found]
+            full, among = ([value(record, report, "NDCG@10") for record in found] for report in ("full", "among"))
+            random = float(np.mean([one["expected"] for one in chance]))
+            known = [one["p"] for one in chance if one["p"] is not None]
+            worst = f"{max(known):.1g}" if known else "–"
+            cells = [data, label, str(len(found)), spread(full), spread(among), f"{random:.4f}", f"{np.mean(among) / random:.1f}", worst]
+            lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def page() -> list[str]:
+    """Return the whole page."""
+    both = ("masked", "unmasked")
+    trio: Callable[[str], dict[str, str]] = lambda key: {  # noqa: E731  # a table of names, not a function of its own
+        "UniSRec, text + ID (default)": f"{key}-text-id",
+        "UniSRec, text": f"{key}-text",
+        "IDRec (ours)": f"{key}-id",
+    }
+    depth = {f"MoRec, text, {tune}": f"depth-{tune.replace(':', '')}" for tune in ("frozen", "last:2", "lora", "full")}
+    transfer = {"zero-shot": "transfer-zero-shot", "fine-tuned (--init)": "transfer-fine-tuned", "from scratch": "scientific-text"}
+    none = {"Popularity": "{}-popularity", "TextSimilarity": "{}-similarity"}
+    return [
+        *NOTES.read_text(encoding="utf-8").splitlines(),
+        "",
+        *table("amazon-scientific", trio("scientific") | {k: v.format("scientific") for k, v in none.items()}, both),
+        *table("amazon-beauty", trio("beauty"), both),
+        *table("ml-100k", trio("ml100k") | {k: v.format("ml100k") for k, v in none.items()}, both),
+        *table("Tuning depth, ml-100k, text only", depth, both),
+        *table("Transfer: amazon-beauty to amazon-scientific, text only", transfer, both),
+        "### Items that training never saw (10 % of the catalogue, seen items masked)",
+        "",
+        *cold_table(),
+        "### Paired comparisons (NDCG@10, seen items masked, users resampled, values averaged over seeds)",
+        "",
+        *comparisons(),
+    ]
+
+
+if __name__ == "__main__":
+    with atomic_file(OUT) as temporary:
+        temporary.write_text("\n".join(page()).rstrip() + "\n", encoding="utf-8")
+    print(f"wrote {OUT}")
