@@ -23,8 +23,8 @@ class EncoderConfig(Config):
         precision: ``auto`` computes in bfloat16 while training where the device has units for it, and in float32 for inference;
             ``bf16`` and ``fp32`` hold for both.
         batch_tokens: padded word pieces in one forward pass; None takes 4,096 on a CPU and 32,768 elsewhere.
-        dropout: use the encoder's own dropout while it is tuned. Off by default: whitening and a short fine-tuning magnify its noise, and the head
-            has dropout of its own.
+        dropout: use the encoder's own dropout while it is tuned. Off by default: whitening and a short fine-tuning magnify its noise, and
+            the head has dropout of its own. ``lora_dropout`` holds either way.
         lora_rank: rank of the LoRA matrices.
         lora_alpha: LoRA's scale is ``lora_alpha / lora_rank``.
         lora_dropout: dropout before the LoRA matrices.

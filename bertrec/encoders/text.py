@@ -101,12 +101,15 @@ class TextEncoder(torch.nn.Module):
         return bool(self.config.tuned_layers) and supports_states(self.model) and self.config.pooled_layers <= self.config.tuned_layers + 1
 
     def train(self, mode: bool = True) -> Self:
-        """Set training mode: gradients for the tuned part, and its dropout where ``config.dropout`` asks for it; what is frozen has none."""
+        """Set training mode: gradients for the tuned part, with dropout where the settings ask for it; what is frozen has none."""
         super().train(mode and self.trainable and self.config.dropout)
         self.training = mode
         if mode and self.config.tuned_layers:
             for module in lower_parts(self.model, self.config.tuned_layers):
                 module.training = False
+        for name, module in self.model.named_modules():
+            if ".lora_dropout" in name:
+                module.training = mode
         return self
 
     def tokenize(self, texts: Sequence[str], *, progress: bool = False) -> Ragged:
@@ -317,4 +320,4 @@ def _check_pooled_layers(config: EncoderConfig, model: Any) -> None:
 
 
 def _progress_bar(show: bool, label: str, total: int) -> Any:
-    return tqdm(total=total, desc=label, unit="item", disable=not show, leave=False)
+    return tqdm(total=total, desc=label, unit="item", disable=not show)

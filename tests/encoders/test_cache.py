@@ -12,7 +12,6 @@ import pytest
 from bertrec.encoders import cache as module
 from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.text import TextEncoder
 
 DIM = 3
 
@@ -215,6 +214,8 @@ def test_the_default_folder_follows_the_environment(monkeypatch, tmp_path):
 
 
 def test_a_real_encoder_with_and_without_cache(tiny, folder, texts):
+    from bertrec.encoders.text import TextEncoder  # Here, so that the killed process above starts without it.
+
     encoder = TextEncoder.from_config(EncoderConfig(name=tiny))
     cache = EmbeddingCache(folder)
     plain = encoder.encode(texts)

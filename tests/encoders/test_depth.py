@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.testing import ARCHITECTURES
@@ -59,3 +60,16 @@ def test_full_trains_all_and_has_no_pooler(folders, architecture, texts):
     assert all(parameter.requires_grad for parameter in encoder.parameters())
     assert encoder.model.get_input_embeddings().weight.grad.abs().sum() > 0
     assert not any("pooler" in name for name, _ in encoder.named_parameters())
+
+
+@pytest.mark.parametrize(("options", "noisy"), [({}, False), ({"dropout": True}, True), ({"tune": "lora", "lora_dropout": 0.5}, True)])
+def test_dropout_acts_in_training_where_it_is_asked_for(tiny, options, noisy, texts):
+    encoder = build(tiny, **{"tune": "full", **options})
+    for name, parameter in encoder.named_parameters():
+        if ".lora_B." in name:
+            torch.nn.init.ones_(parameter)  # Zero at the start, which would hide the dropout before it.
+    tokens = encoder.tokenize(texts)
+    encoder.train()
+    assert torch.equal(encoder.encode_tokens(tokens), encoder.encode_tokens(tokens)) != noisy
+    encoder.eval()
+    assert torch.equal(encoder.encode_tokens(tokens), encoder.encode_tokens(tokens))

@@ -31,10 +31,9 @@ def test_lower_states_and_top_layers_equal_the_plain_forward_pass(folders, archi
 
 @pytest.mark.parametrize("architecture", SPLITTABLE)
 def test_gradients_through_states_equal_those_of_the_plain_pass(folders, architecture, texts):
-    encoder = build(folders[architecture], tune="last:1")
-    encoder.training = True  # Gradients are on, and all modules below stay in evaluation mode: dropout would tell the two passes apart.
+    encoder = build(folders[architecture], tune="last:1").train()
     tokens, found = encoder.tokenize(texts), []
-    states = build(folders[architecture], tune="last:1").lower_states(tokens, dtype=torch.float32)
+    states = encoder.lower_states(tokens, dtype=torch.float32)
     for vectors in (encoder.encode_tokens(tokens), encoder.encode_states(states)):
         encoder.zero_grad()
         vectors.square().sum().backward()
@@ -44,7 +43,7 @@ def test_gradients_through_states_equal_those_of_the_plain_pass(folders, archite
 
 
 def test_lower_layers_stay_without_dropout_while_the_top_trains(folders, texts):
-    encoder = build(folders["bert"], tune="last:1").train()
+    encoder = build(folders["bert"], tune="last:1", dropout=True).train()
     layers = transformer_layers(encoder.model)
     assert layers[2].training
     assert layers[2].attention.output.dropout.training

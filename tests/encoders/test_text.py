@@ -107,7 +107,7 @@ def test_a_missing_text_is_named_by_its_place(tiny, value):
 
 
 def test_encode_leaves_training_mode_as_it_was(tiny, texts):
-    encoder = build(tiny, tune="full").train()
+    encoder = build(tiny, tune="full", dropout=True).train()
     first, second = encoder.encode(texts), encoder.encode(texts)
     np.testing.assert_array_equal(first, second)
     assert encoder.training
