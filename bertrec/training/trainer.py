@@ -104,6 +104,8 @@ class EpochEnd(TrainerCallback):
 class ModuleTrainer(Trainer):
     """Trains ``module(**batch)["loss"]``."""
 
+    optimizer: torch.optim.Optimizer | None
+
     def __init__(
         self,
         module: nn.Module,
