@@ -15,7 +15,7 @@ class ItemConfig(Config):
     """How an item becomes a vector."""
 
     input: ItemInput = "text+id"
-    width: int = Field(128, ge=1, description="width of item and user vectors")
+    width: int = Field(256, ge=1, description="width of item and user vectors")
     whitening: Literal["none", "pca", "zca"] = Field("pca", description="fixed whitening of frozen text vectors, fitted on training items")
     adaptor: Literal["linear", "gelu", "mlp", "moe"] = "linear"
     hidden: int = Field(512, ge=1, description="hidden width of the mlp adaptor")
