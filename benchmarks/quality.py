@@ -3,8 +3,10 @@
     python benchmarks/quality.py --data DATA_FOLDER --rows scientific beauty --seeds 0 1 2
     python benchmarks/quality_table.py
 
-Every model is what ``bertrec train DATA --model … --item-input … --tune … --seed …`` makes: no setting beyond these. DATA_FOLDER holds ``amazon-scientific``,
-``amazon-beauty`` and ``ml-latest-small``; ml-100k comes with RecBole. Per-user values, which the paired intervals need, are kept under ``runs/benchmarks``.
+Every model is what ``bertrec train DATA --model … --item-input … --tune … --seed …`` makes: no setting beyond these. DATA_FOLDER holds
+``amazon-scientific``,
+``amazon-beauty`` and ``ml-latest-small``; ml-100k comes with RecBole. Per-user values, which the paired intervals need, are kept under
+``runs/benchmarks``.
 """
 
 from __future__ import annotations
@@ -72,8 +74,14 @@ ROWS = [
     *_pair("scientific", "amazon-scientific"),
     *_pair("beauty", "amazon-beauty"),
     *_pair("ml100k", "ml-100k"),
-    *[Row(group, f"{group}-popularity", data, "popularity") for group, data in (("scientific", "amazon-scientific"), ("ml100k", "ml-100k"))],
-    *[Row("similarity", f"{group}-similarity", data, "text-similarity") for group, data in (("scientific", "amazon-scientific"), ("ml100k", "ml-100k"))],
+    *[
+        Row(group, f"{group}-popularity", data, "popularity")
+        for group, data in (("scientific", "amazon-scientific"), ("ml100k", "ml-100k"))
+    ],
+    *[
+        Row("similarity", f"{group}-similarity", data, "text-similarity")
+        for group, data in (("scientific", "amazon-scientific"), ("ml100k", "ml-100k"))
+    ],
     *_pair("cold-scientific", "amazon-scientific", cold=True),
     *_pair("cold-ml100k", "ml-100k", cold=True),
     *_pair("cold-mls", "ml-latest-small", cold=True),
@@ -170,8 +178,6 @@ def _line(reports: dict[str, Report]) -> str:
 
 def _machine() -> dict[str, Any]:
     return {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "python": platform.python_version(), "torch": torch.__version__}
-
-
 
 
 if __name__ == "__main__":

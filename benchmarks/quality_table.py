@@ -1,4 +1,4 @@
-"""Write ``docs/results.md`` from the JSON files that ``quality.py`` left, with paired intervals from the per-user values of the same runs."""
+"""Write ``docs/results.md`` from the JSON files that ``quality.py`` left, with paired intervals from the same runs."""
 
 from __future__ import annotations
 
@@ -86,8 +86,17 @@ COMPARISONS: list[tuple[str, str, str, str, tuple[str, str]]] = [
         for data, key in (("amazon-scientific", "scientific"), ("amazon-beauty", "beauty"), ("ml-100k", "ml100k"))
     ],
     ("amazon-scientific", "scientific-text", "scientific-id", "masked", ("text", "ID")),
-    *[("ml-100k, text only", f"depth-{tune}", "depth-frozen", "masked", (label, "frozen")) for tune, label in (("last2", "last:2"), ("lora", "lora"), ("full", "full"))],
-    ("amazon-scientific, text only, one seed", "transfer-fine-tuned", "scientific-text", "masked", ("fine-tuned from amazon-beauty", "from scratch")),
+    *[
+        ("ml-100k, text only", f"depth-{tune}", "depth-frozen", "masked", (label, "frozen"))
+        for tune, label in (("last2", "last:2"), ("lora", "lora"), ("full", "full"))
+    ],
+    (
+        "amazon-scientific, text only, one seed",
+        "transfer-fine-tuned",
+        "scientific-text",
+        "masked",
+        ("fine-tuned from amazon-beauty", "from scratch"),
+    ),
 ]
 
 

@@ -29,8 +29,8 @@ class MLPAdaptor(nn.Module):
 class MoEAdaptor(nn.Module):
     """UniSRec's adaptor: a dense, noisily gated sum of parametric whitenings (Hou et al., KDD 2022).
 
-    ``v = sum_k g_k · W_k(x − b_k)`` with ``g = softmax(x·W_g + ε · (softplus(x·W_n) + 0.01))``; ε is standard normal in training and 0 otherwise, and
-    W_g, W_n start at zero, so that all experts count alike at first.
+    ``v = sum_k g_k · W_k(x − b_k)`` with ``g = softmax(x·W_g + ε · (softplus(x·W_n) + 0.01))``; ε is standard normal in training and 0
+    otherwise, and W_g, W_n start at zero, so that all experts count alike at first.
     """
 
     def __init__(self, dim_in: int, dim_out: int, *, experts: int) -> None:

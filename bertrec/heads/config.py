@@ -21,7 +21,9 @@ class ItemConfig(Config):
     hidden: int = Field(512, ge=1, description="hidden width of the mlp adaptor")
     experts: int = Field(8, ge=1, description="experts of the moe adaptor (UniSRec)")
     dropout: float = Field(0.0, ge=0, lt=1, description="dropout on the text vector, before the adaptor")
-    id_dropout: float = Field(0.2, ge=0, lt=1, description="share of items whose ID vector is dropped in a step, so that text alone must serve too")
+    id_dropout: float = Field(
+        0.2, ge=0, lt=1, description="share of items whose ID vector is dropped in a step, so that text alone must serve too"
+    )
 
 
 class HeadConfig(Config):
@@ -33,7 +35,9 @@ class HeadConfig(Config):
     inner: int = Field(0, ge=0, description="width of the feed-forward layer; 0 is the item width, as in SASRec")
     dropout: float = Field(0.3, ge=0, lt=1)
     max_history: int = Field(50, ge=1, description="newest items of a history that are read")
-    repeat_bias: bool = Field(True, description="learn one number that is added to the score of items in the history: data with repeats raise it")
+    repeat_bias: bool = Field(
+        True, description="learn one number that is added to the score of items in the history: data with repeats raise it"
+    )
 
 
 class LossConfig(Config):

@@ -1,6 +1,7 @@
 """Losses over user and item vectors. Every masked logit is −inf, so that it adds exactly nothing to a denominator.
 
-All of them take user vectors at the positions that have a target, ``user [positions, width]``, already scaled (see `similarity`), and return the mean over positions.
+All of them take user vectors at the positions that have a target, ``user [positions, width]``, already scaled (see `similarity`), and
+return the mean over positions.
 """
 
 from __future__ import annotations
@@ -24,7 +25,13 @@ def scaled(vectors: Tensor, similarity: str, temperature: float = 1.0) -> Tensor
 
 
 def full_softmax(
-    user: Tensor, items: Tensor, targets: Tensor, *, candidates: Tensor | None = None, repeats: Repeats | None = None, smoothing: float = 0.0
+    user: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    *,
+    candidates: Tensor | None = None,
+    repeats: Repeats | None = None,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """Cross-entropy over the whole catalogue.
 
@@ -114,8 +121,10 @@ def in_batch_softmax(
 ) -> Tensor:
     """Softmax over the items of the batch, debiased by how likely an item is to be there (Yi et al., RecSys 2019; the loss of MoRec).
 
-    Every slot of the batch that holds an item is a candidate. Slots that hold the same item have the same logit, so each distinct item stands once with the
-    logarithm of its number of slots added, which is the same sum. The target stands once, and every other item of the user's own sequence is masked.
+    Every slot of the batch that holds an item is a candidate. Slots that hold the same item have the same logit, so each distinct item
+    stands once with the
+    logarithm of its number of slots added, which is the same sum. The target stands once, and every other item of the user's own sequence
+    is masked.
 
     Args:
         user: ``[positions, width]``.
@@ -137,7 +146,14 @@ def in_batch_softmax(
 
 
 def sampled_softmax(
-    user: Tensor, positive: Tensor, negative: Tensor, *, target_ids: Tensor, negative_ids: Tensor, log_q_positive: Tensor, log_q_negative: Tensor
+    user: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    *,
+    target_ids: Tensor,
+    negative_ids: Tensor,
+    log_q_positive: Tensor,
+    log_q_negative: Tensor,
 ) -> Tensor:
     """Softmax over the target and shared sampled items with the log-Q correction (Bengio and Senécal, 2008).
 

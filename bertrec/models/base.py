@@ -108,7 +108,9 @@ class Recommender(ABC):
         known = all_rows.where(all_rows.values > 0)
         lost = np.flatnonzero((given > 0) & (known.lengths == 0))
         if len(lost):
-            raise DataError(f"history {lost[0] + 1}: none of its {given[lost[0]]} items is in the catalogue, such as {histories[lost[0]][0]!r}")
+            raise DataError(
+                f"history {lost[0] + 1}: none of its {given[lost[0]]} items is in the catalogue, such as {histories[lost[0]][0]!r}"
+            )
         return known
 
     def user_embeddings(self, histories: Histories) -> FloatArray:
@@ -171,9 +173,7 @@ class Recommender(ABC):
         """Return the part of each history that the model reads."""
         return histories
 
-    def recommend(
-        self, histories: Histories, k: int = 10, *, exclude_seen: bool = True, index: ItemIndex | None = None
-    ) -> Recommendations:
+    def recommend(self, histories: Histories, k: int = 10, *, exclude_seen: bool = True, index: ItemIndex | None = None) -> Recommendations:
         """Return the ``k`` best items for each history.
 
         Args:
@@ -208,7 +208,9 @@ class Recommender(ABC):
         if index.model_hash and index.model_hash != self.model_hash:
             raise IndexFileError("the index was built from another model: build it again with  bertrec index build")
         if not exclude_seen and self.repeat_bias:
-            raise DataError("an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false")
+            raise DataError(
+                "an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false"
+            )
         exclude = [self.catalog.ids.decode(np.unique(row)) for row in known] if exclude_seen else None
         found = index.search(self._user_vectors(known), k, exclude=exclude)
         lengths = [len(row) for row in found.ids]

@@ -1,4 +1,4 @@
-"""MoRec (Yuan et al., SIGIR 2023, https://arxiv.org/abs/2303.13835): the text encoder is trained with the recommender, at its own learning rate."""
+"""MoRec (Yuan et al., SIGIR 2023, https://arxiv.org/abs/2303.13835): the text encoder is trained with the recommender."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bertrec.training.config import TrainConfig
 
 
 class MoRec(NeuralRecommender):
-    """End to end with ``encoder.tune`` of ``last:K``, ``lora`` or ``full``; two-stage with ``frozen``. Heads: self-attention (SASRec) or dssm."""
+    """End to end with ``last:K``, ``lora`` or ``full``; two-stage with ``frozen``. Heads: self-attention (SASRec) or dssm."""
 
     name: ClassVar[str] = "morec"
 
@@ -24,7 +24,7 @@ class MoRec(NeuralRecommender):
 
     @classmethod
     def paper_config(cls, *, encoder: str = "bert-base-uncased") -> ModelConfig:
-        """Return the settings of the authors' repository with its in-batch debiased loss: titles of 30 tokens, width 512, 20 items of history."""
+        """Return the settings of the authors' repository, with its in-batch debiased loss."""
         return ModelConfig(
             encoder=EncoderConfig(name=encoder, pooling="cls", max_length=30, tune="full"),
             item=ItemConfig(input="text", width=512, whitening="none", adaptor="gelu"),

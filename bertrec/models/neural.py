@@ -91,11 +91,12 @@ class NeuralRecommender(Recommender):
 
         Args:
             train: sequences over one catalogue; items without any interaction never enter the loss.
-            validation: chooses the epoch by ``train.metric`` with seen items masked; without it all epochs are run and the last one is kept.
+            validation: chooses the epoch by ``train.metric`` with seen items masked; without it the last epoch is kept.
             run_dir: where checkpoints go; needed to resume.
             resume: continue from the newest complete checkpoint.
             init: start from this fitted model's adaptor, head, whitening, encoder and, for items of the same id, ID vectors.
             progress: show progress bars.
+            **options: none; a name given here is an error.
 
         Raises:
             ConfigError: a setting does not fit the data or the model given as ``init``.
@@ -193,7 +194,9 @@ class NeuralRecommender(Recommender):
         if self._encoder is None:
             encoder = TextEncoder.from_config(self.config.encoder)
             if encoder.fingerprint != self.encoder_fingerprint:
-                raise ModelError(f"encoder '{self.config.encoder.name}' is not the one that this model was trained with: its weights differ")
+                raise ModelError(
+                    f"encoder '{self.config.encoder.name}' is not the one that this model was trained with: its weights differ"
+                )
             self._encoder = encoder
         return self._encoder
 

@@ -40,7 +40,7 @@ def create(
     tune = tune or settings.get("encoder.tune")
     if issubclass(kind, NeuralRecommender):
         return kind(kind.default_config(item_input=item_input, tune=tune or "frozen").updated(settings))
-    if item_input is not None and model != "text-similarity" or item_input not in (None, "text"):
+    if (item_input is not None and model != "text-similarity") or item_input not in (None, "text"):
         raise ConfigError(f"{model} has no --item-input {item_input}: leave the option out")
     if kind is TextSimilarity:
         return TextSimilarity(TextSimilarityConfig().updated({**settings, **({"encoder.tune": tune} if tune else {})}))

@@ -1,9 +1,9 @@
 """Model folders: safetensors and JSON, each file with its hash; reading one runs no code from it.
 
-    config.json        class, settings, versions, hashes of the files below
-    model.safetensors  weights (and text vectors of the catalogue)
-    items.parquet, items.json
-    encoder/           the encoder, where it was tuned
+config.json        class, settings, versions, hashes of the files below
+model.safetensors  weights (and text vectors of the catalogue)
+items.parquet, items.json
+encoder/           the encoder, where it was tuned
 """
 
 from __future__ import annotations

@@ -64,7 +64,8 @@ class TextTable(TextSource):
 class TunedText(TextSource):
     """Vectors of an encoder that is being tuned, computed when asked for and with gradients.
 
-    With ``last:K`` the layers below are run once for the whole catalogue and only the top K are run again, where the encoder's architecture allows it.
+    With ``last:K`` the layers below are run once for the whole catalogue and only the top K are run again, where the encoder's
+    architecture allows it.
 
     Args:
         encoder: in its tuning depth.

@@ -1,4 +1,4 @@
-"""UniSRec (Hou et al., KDD 2022, https://arxiv.org/abs/2206.05941): whitened text vectors, an adaptor, a self-attentive user head, softmax over the catalogue."""
+"""UniSRec (Hou et al., KDD 2022, https://arxiv.org/abs/2206.05941): whitened text, an adaptor, self-attention, a softmax."""
 
 from __future__ import annotations
 

@@ -45,7 +45,9 @@ def test_items_that_training_never_sees_get_no_gradient(batch: tuple[Tensor, Ten
     assert items.grad[2].abs().sum() > 0
 
 
-def test_chunked_softmax_equals_the_plain_one_in_value_and_gradient(batch: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunked_softmax_equals_the_plain_one_in_value_and_gradient(
+    batch: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     user, items, targets = batch
     bias = torch.tensor(-0.7, dtype=torch.float64, requires_grad=True)
     row, item = torch.tensor([0, 1, 4]), torch.tensor([2, 3, 6])
@@ -82,7 +84,7 @@ def test_repeat_bias_is_added_before_the_softmax(batch: tuple[Tensor, Tensor, Te
 
 
 def test_in_batch_softmax_equals_the_sum_over_slots() -> None:
-    """Two users, [1, 2, 3] and [4, 3, 5]: candidates are the six slots; the user's own items but the target, and the target's other slots, are masked."""
+    """Users [1, 2, 3] and [4, 3, 5]: six slots; the user's own items but the target, and the target's other slots, are masked."""
     generator = torch.Generator().manual_seed(2)
     table = torch.randn(6, 3, generator=generator)
     user = torch.randn(4, 3, generator=generator)
@@ -92,7 +94,9 @@ def test_in_batch_softmax_equals_the_sum_over_slots() -> None:
     expected = 0.0
     for position, target in enumerate(wanted):
         own = set(sequences[owner[position]]) - {target}
-        terms = [float(user[position] @ table[item]) - math.log(share[item]) for item in slots_in_order if item not in own and item != target]
+        terms = [
+            float(user[position] @ table[item]) - math.log(share[item]) for item in slots_in_order if item not in own and item != target
+        ]
         right = float(user[position] @ table[target]) - math.log(share[target])
         expected -= right - math.log(math.exp(right) + sum(math.exp(term) for term in terms))
     own_mask = torch.zeros(2, 6, dtype=torch.bool)

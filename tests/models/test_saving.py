@@ -27,7 +27,9 @@ def fitted(split: Split, small: dict[str, Any], name: str = "unisrec", item_inpu
 
 
 @pytest.mark.parametrize(("name", "item_input", "tune"), KINDS)
-def test_save_and_load_leave_scores_unchanged(split: Split, small: dict[str, Any], folder: Path, name: str, item_input: Any, tune: Any) -> None:
+def test_save_and_load_leave_scores_unchanged(
+    split: Split, small: dict[str, Any], folder: Path, name: str, item_input: Any, tune: Any
+) -> None:
     model = fitted(split, small, name, item_input, tune)
     model.save_pretrained(folder)
     loaded = Recommender.from_pretrained(folder)
