@@ -40,6 +40,11 @@ def shop(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def small_shop(tmp_path_factory):
+    return write_shop(tmp_path_factory.mktemp("data") / "small", users=12)
+
+
+@pytest.fixture(scope="session")
 def trained(shop, tmp_path_factory):
     """An ID model that has learned the walk; treat it as read-only."""
     run = tmp_path_factory.mktemp("runs") / "id"

@@ -67,10 +67,9 @@ def test_why_names_text_fields_too(cli, text_run):
     assert {reason["text"] for reason in reasons if reason["kind"] == "history"} <= {"Red Kettle", "Oak Shelf"}
 
 
-def test_a_run_starts_from_another(cli, text_run, encoder, tmp_path):
+def test_a_run_starts_from_another(cli, text_run, small_shop, encoder, tmp_path):
     settings = ["--set", f"encoder.name={encoder}", "--set", "item.width=16", "--set", "head.layers=1"]
-    other = write_other(tmp_path / "other")
-    words = ["train", other, "--item-input", "text", "--epochs", "1", *settings, "--out"]
+    words = ["train", small_shop, "--item-input", "text", "--epochs", "1", *settings, "--out"]
     assert cli(*words, tmp_path / "cold")[0] == 0
     assert cli(*words, tmp_path / "warm", "--init", text_run)[0] == 0
     records = [json.loads((tmp_path / name / "run.json").read_text(encoding="utf-8")) for name in ("cold", "warm")]
