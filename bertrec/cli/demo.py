@@ -21,6 +21,7 @@ EXAMPLES = "Example: bertrec demo --out my-demo"
 DATA = "ml-100k"
 MODEL, BASELINE = "UniSRec text+id", "IDRec"
 PLANS = {MODEL: ("unisrec", "text+id"), BASELINE: ("idrec", "id")}
+SETTINGS: dict[str, Any] = {"item.width": 64}
 TITLES = ("Toy Story", "Aladdin", "Babe")
 
 
@@ -48,10 +49,10 @@ def demo(
 
 
 def plan(model: str, item_input: str, epochs: int | None) -> dict[str, Any]:
-    """Return the training plan of one of the demo's models: the defaults, as ``bertrec train`` would make it."""
+    """Return the training plan of one of the demo's models: the defaults, but for a width that keeps the demo short."""
     from bertrec.cli.runs import data_record
 
-    settings = {} if epochs is None else {"train.epochs": epochs}
+    settings = dict(SETTINGS) if epochs is None else {**SETTINGS, "train.epochs": epochs}
     chosen = {"model": model, "item_input": item_input, "tune": "frozen", "settings": settings, "init": None}
     return {**data_record(DATA), "load": {}, "split": {"method": "leave-one-out", "options": {}}, **chosen}
 
@@ -65,7 +66,8 @@ def train_all(out: Path, plans: dict[str, dict[str, Any]], dataset: Dataset, spl
     announce(dataset, split)
     models: dict[str, Recommender] = {"Popularity": Popularity().fit(split.train)}
     for name, wanted in plans.items():
-        note(f"2/4  training {name}")
+        shown = " ".join(f"--set {key}={value}" for key, value in wanted["settings"].items())
+        note(f"2/4  training {name} (defaults, but {shown})")
         model = create(wanted["model"], item_input=wanted["item_input"], tune=wanted["tune"], settings=wanted["settings"])
         wanted["data_hash"] = dataset.content_hash
         _, seconds = fit(Run(out / wanted["model"]), wanted, model, split, overwrite=True)

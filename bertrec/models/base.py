@@ -149,7 +149,7 @@ class Recommender(ABC):
             float32 ``[b, n_items + 1]`` by inner id; −inf in column 0 and for items that the model does not know.
         """
         vectors = self.item_embeddings()
-        unknown = ~np.isfinite(vectors).all(axis=1)
+        unknown = np.asarray(np.isnan(vectors).any(axis=1))
         unknown[0] = True
         items = torch.from_numpy(np.where(unknown[:, None], np.float32(0), vectors)).T
         for first in range(0, len(histories), _VECTORS_AT_ONCE):

@@ -81,7 +81,8 @@ class TextSimilarity(Recommender):
         items = self.item_embeddings()
         sums = np.zeros((len(read), items.shape[1]), np.float32)
         np.add.at(sums, read.rows, items[read.values])
-        return sums / np.maximum(read.lengths, 1)[:, None].astype(np.float32)
+        counts = np.maximum(read.lengths, 1).astype(np.float32)
+        return np.asarray(sums / counts[:, None], dtype=np.float32)
 
     @property
     def model_hash(self) -> str:
