@@ -50,6 +50,7 @@ class Row:
     cold: bool = False
     init: str | None = None
     zero_shot: bool = False
+    settings: tuple[tuple[str, Any], ...] = ()
 
     @property
     def command(self) -> str:
@@ -59,6 +60,7 @@ class Row:
         parts += [f"--tune {self.tune}"] if self.tune else []
         parts += ["--split cold-items"] if self.cold else []
         parts += [f"--init {self.init}"] if self.init else []
+        parts += [f"--set {name}={value}" for name, value in self.settings]
         return " ".join(parts)
 
 
@@ -69,6 +71,8 @@ def _pair(group: str, data: str, **more: Any) -> list[Row]:
         Row(group, f"{group}-id", data, "idrec", **more),
     ]
 
+
+_TUNED = (("loss.kind", "in-batch"), ("train.batch_size", 64), ("train.epochs", 8))
 
 ROWS = [
     *_pair("scientific", "amazon-scientific"),
@@ -86,6 +90,8 @@ ROWS = [
     *_pair("cold-ml100k", "ml-100k", cold=True),
     *_pair("cold-mls", "ml-latest-small", cold=True),
     *[Row("depth", f"depth-{tune.replace(':', '')}", "ml-100k", "morec", "text", tune) for tune in ("frozen", "last:2", "lora", "full")],
+    # What tuning alone adds: the frozen encoder under the tuned ones' loss, batch and epochs.
+    Row("depth", "depth-frozen-same", "ml-100k", "morec", "text", "frozen", settings=_TUNED),
     Row("transfer", "transfer-zero-shot", "amazon-scientific", "unisrec", "text", init="beauty-text", zero_shot=True),
     Row("transfer", "transfer-fine-tuned", "amazon-scientific", "unisrec", "text", init="beauty-text"),
 ]
@@ -138,7 +144,7 @@ def run(row: Row, seed: int, folder: Path) -> None:
 
 
 def _fitted(row: Row, seed: int, split: Split) -> Recommender:
-    settings = {} if row.model in ("popularity", "text-similarity") else {"train.seed": seed}
+    settings = {} if row.model in ("popularity", "text-similarity") else {"train.seed": seed, **dict(row.settings)}
     model = create(row.model, item_input=row.item_input, tune=row.tune, settings=settings)  # type: ignore[arg-type]
     init = Recommender.from_pretrained(PER_USER / f"{row.init}-0") if row.init else None
     if row.zero_shot and init is not None:

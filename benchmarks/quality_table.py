@@ -145,6 +145,7 @@ def page() -> list[str]:
         "IDRec (ours)": f"{key}-id",
     }
     depth = {f"MoRec, text, {tune}": f"depth-{tune.replace(':', '')}" for tune in ("frozen", "last:2", "lora", "full")}
+    depth |= {"MoRec, text, frozen, the tuned ones' loss and epochs": "depth-frozen-same"}
     transfer = {"zero-shot": "transfer-zero-shot", "fine-tuned (--init)": "transfer-fine-tuned", "from scratch": "scientific-text"}
     none = {"Popularity": "{}-popularity", "TextSimilarity": "{}-similarity"}
     return [

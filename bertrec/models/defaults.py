@@ -19,5 +19,5 @@ def tuned_defaults(config: ModelConfig, *, item_input: ItemInput, tune: str) -> 
     if item_input == "id":
         changes |= {"item.id_dropout": 0.0}
     if tune != "frozen":
-        changes |= {"loss.kind": "in-batch", "train.batch_size": 64, "train.epochs": 20}
+        changes |= {"loss.kind": "in-batch", "train.batch_size": 64, "train.epochs": 8}
     return config.updated(changes)
