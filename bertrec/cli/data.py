@@ -92,7 +92,9 @@ def convert(
     dataset = _load(data, {**given, "max_words": None})
     for line in dataset.notes:
         note(f"note: {line}")
-    written = write(dataset, out, format=to, split=None if split is None else make_split(dataset, split))
+    written = write(
+        dataset, out, format="atomic" if to == "atomic" else "parquet", split=None if split is None else make_split(dataset, split)
+    )
     for line in written.notes:
         note(f"note: {line}")
     for path in written.paths:
