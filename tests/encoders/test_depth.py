@@ -73,3 +73,13 @@ def test_dropout_acts_in_training_where_it_is_asked_for(tiny, options, noisy, te
     assert torch.equal(encoder.encode_tokens(tokens), encoder.encode_tokens(tokens)) != noisy
     encoder.eval()
     assert torch.equal(encoder.encode_tokens(tokens), encoder.encode_tokens(tokens))
+
+
+def test_gradients_in_bfloat16_point_where_those_in_float32_do(tiny, texts):
+    found = []
+    for precision in ("fp32", "bf16"):
+        encoder = build(tiny, tune="full", precision=precision).train()
+        encoder.encode_tokens(encoder.tokenize(texts)).square().sum().backward()
+        found.append(torch.cat([parameter.grad.flatten() for parameter in encoder.parameters()]))
+    assert found[1].dtype == torch.float32
+    assert torch.cosine_similarity(*found, dim=0) > 0.99
