@@ -84,7 +84,7 @@ def _texts(catalog: TextCatalog) -> dict[str, Any]:
     words = np.array([len(text.split()) for text in catalog.texts], dtype=np.int64)
     empty = sum(not text for text in catalog.texts)
     return {
-        "fields": {name: sum(not text for text in column) for name, column in catalog.fields.items()},
+        "empty_by_field": {name: sum(not text for text in column) for name, column in catalog.fields.items()},
         "template": catalog.template,
         "without_text": empty,
         "share_without_text": empty / len(catalog) if len(catalog) else 0.0,

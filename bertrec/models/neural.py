@@ -26,6 +26,7 @@ from bertrec.models.transplant import transplant
 from bertrec.training.config import TrainConfig
 from bertrec.training.fit import fit_module
 from bertrec.training.log import TrainLog
+from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
 
 _HISTORIES_AT_ONCE = 1024
@@ -53,7 +54,12 @@ class NeuralRecommender(Recommender):
         self._network: Network | None = None
         self._encoder: TextEncoder | None = None
         self._text_vectors: torch.Tensor | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was derived from the weights; to be called whenever these change."""
         self._hash = ""
+        self._items: torch.Tensor | None = None
 
     @classmethod
     def default_config(cls, *, item_input: ItemInput | None = None, tune: str = "frozen") -> ModelConfig:
@@ -106,9 +112,11 @@ class NeuralRecommender(Recommender):
             raise ConfigError(f"{type(self).__name__}.fit has no option '{next(iter(options))}'")
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
-        self._catalog = train.catalog
-        torch.manual_seed(self.config.train.seed)
-        self._network = self._new_network(train, init, progress)
+        self._catalog, self._encoder, self._text_vectors = train.catalog, None, None
+        with preserved_randomness():
+            torch.manual_seed(self.config.train.seed)
+            self._network = self._new_network(train, init, progress)
+        self._forget()
         dataset = SequenceDataset(train.sequences, self.config.head.max_history)
         self.train_log = fit_module(
             self._network,
@@ -150,7 +158,7 @@ class NeuralRecommender(Recommender):
         return TunedText(encoder, encoder.tokenize(train.catalog.texts), whitening)
 
     def _start_encoder(self, init: NeuralRecommender | None) -> TextEncoder:
-        if init is None or init._encoder is None:
+        if init is None or init._encoder is None or not init._encoder.trainable:
             return TextEncoder.from_config(self.config.encoder)
         if self.config.encoder.tune != init.config.encoder.tune:
             raise ConfigError(f"the model given as init tuned its encoder by '{init.config.encoder.tune}': set encoder.tune to the same")
@@ -169,14 +177,14 @@ class NeuralRecommender(Recommender):
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
         from bertrec.models.measure import measure
 
-        self._hash = ""
+        self._forget()
         report = measure(self, validation, protocol=Protocol(ks=(10,), bootstrap=0), item_counts=counts, lists=False)
         return {name: value.mean for name, value in report.slices["all"].metrics.items()}
 
     def _finish(self, catalog: ItemCatalog) -> None:
         """Leave a network that serves from a table, whether or not the encoder was tuned."""
         network = self.network.eval().cpu()
-        self._hash = ""
+        self._forget()
         if self._encoder is not None and network.text is not None:
             self._encoder = self._encoder.cpu().eval()
             self.encoder_fingerprint = self._encoder.fingerprint
@@ -222,14 +230,20 @@ class NeuralRecommender(Recommender):
         return other
 
     @torch.no_grad()
+    def _item_vectors(self) -> torch.Tensor:
+        """Return unscaled item vectors ``[n_items + 1, width]``, computed once for given weights."""
+        if self._items is None:
+            network = self.network
+            was_training = network.training
+            self._items = network.eval().item_vectors().float()
+            network.train(was_training)
+        return self._items
+
     def item_embeddings(self) -> FloatArray:
         """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on."""
-        network = self.network
-        was_training = network.training
-        vectors = network.eval().scaled_items(network.item_vectors()).float().cpu()
-        network.train(was_training)
+        vectors = self.network.scaled_items(self._item_vectors()).cpu().clone()
         if not self.uses_text:
-            vectors[~network.tower.trained.cpu()] = torch.nan
+            vectors[~self.network.tower.trained.cpu()] = torch.nan
         vectors[0] = 0
         return np.asarray(vectors.numpy(), dtype=np.float32)
 
@@ -238,7 +252,7 @@ class NeuralRecommender(Recommender):
         network = self.network
         was_training = network.training
         network.eval()
-        items = network.item_vectors()
+        items = self._item_vectors()
         read = self._read(histories)
         users = torch.zeros(len(read), self.config.item.width)
         order = np.argsort(read.lengths, kind="stable")
