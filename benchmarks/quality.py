@@ -3,7 +3,8 @@
     python benchmarks/quality.py --data DATA_FOLDER --rows scientific beauty --seeds 0 1 2
     python benchmarks/quality_table.py
 
-Every model is what ``bertrec train DATA --model … --item-input … --tune … --seed …`` makes: no setting beyond these. DATA_FOLDER holds
+Every model is what ``bertrec train DATA --model … --item-input … --tune … --seed …`` makes: no setting beyond these
+(but for the row that says so, which sets the frozen encoder beside the tuned ones under their loss). DATA_FOLDER holds
 ``amazon-scientific``,
 ``amazon-beauty`` and ``ml-latest-small``; ml-100k comes with RecBole. Per-user values, which the paired intervals need, are kept under
 ``runs/benchmarks``.
@@ -54,7 +55,9 @@ class Row:
 
     @property
     def command(self) -> str:
-        """The command that makes the same model."""
+        """The command that makes or measures the same model."""
+        if self.zero_shot:
+            return f"bertrec evaluate RUN_OF_{self.init} --data {self.data}"
         parts = [f"bertrec train {self.data} --model {self.model}"]
         parts += [f"--item-input {self.item_input}"] if self.item_input else []
         parts += [f"--tune {self.tune}"] if self.tune else []
@@ -125,13 +128,13 @@ def run(row: Row, seed: int, folder: Path) -> None:
     reports = {name: _measure(model, split, protocol) for name, protocol in _protocols(row).items()}
     record = {
         "row": row.name,
-        "command": f"{row.command} --seed {seed}",
+        "command": row.command if row.zero_shot else f"{row.command} --seed {seed}",
         "seed": seed,
         "fit_seconds": seconds,
         "machine": _machine(),
         "repeat_bias": model.repeat_bias,
         "config": getattr(model.config, "to_dict", dict)(),  # type: ignore[attr-defined]
-        "train_log": model.train_log.to_dict() if model.train_log else None,  # type: ignore[attr-defined]
+        "train_log": model.train_log.to_dict() if model.train_log and not row.zero_shot else None,  # type: ignore[attr-defined]
         "split": _without_lists(split.manifest),
         "reports": {name: _record(report, row) for name, report in reports.items()},
     }
@@ -146,7 +149,7 @@ def run(row: Row, seed: int, folder: Path) -> None:
 def _fitted(row: Row, seed: int, split: Split) -> Recommender:
     settings = {} if row.model in ("popularity", "text-similarity") else {"train.seed": seed, **dict(row.settings)}
     model = create(row.model, item_input=row.item_input, tune=row.tune, settings=settings)  # type: ignore[arg-type]
-    init = Recommender.from_pretrained(PER_USER / f"{row.init}-0") if row.init else None
+    init = Recommender.from_pretrained(PER_USER / f"{row.init}-{seed}") if row.init else None
     if row.zero_shot and init is not None:
         return init.with_catalog(split.catalog)  # type: ignore[attr-defined, no-any-return]
     return model.fit(split.train, validation=split.validation, **({"init": init} if init is not None else {}))

@@ -72,7 +72,7 @@ def table(title: str, rows: dict[str, str], reports: tuple[str, str]) -> list[st
 def compared(title: str, a: str, b: str, report: str, names: tuple[str, str]) -> dict[str, Any] | None:
     """Compare two rows over users, values averaged over the seeds that both have."""
     per_user = [[PER_USER / f"{row}-{seed}.npz" for row in (a, b)] for seed in range(10)]
-    both = [pair for pair in per_user if all(file.exists() for file in pair)]
+    both = [pair for pair in per_user if all(file.exists() and (RESULTS / f"{file.stem}.json").exists() for file in pair)]
     if not both:
         return None
     means = [np.mean([np.load(pair[side])[f"{report}|NDCG@10"] for pair in both], axis=0) for side in (0, 1)]
@@ -91,7 +91,7 @@ COMPARISONS: list[tuple[str, str, str, str, tuple[str, str]]] = [
         for tune, label in (("last2", "last:2"), ("lora", "lora"), ("full", "full"))
     ],
     (
-        "amazon-scientific, text only, one seed",
+        "amazon-scientific, text only",
         "transfer-fine-tuned",
         "scientific-text",
         "masked",

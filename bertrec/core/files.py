@@ -50,9 +50,21 @@ def atomic_file(target: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(target: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``target`` that replaces it, whole, when the block ends without an error."""
-    target = Path(target)
+def atomic_folder(target: str | Path, *, marker: str | None = None) -> Iterator[Path]:
+    """Yield a temporary folder beside ``target`` that replaces it, whole, when the block ends without an error.
+
+    Args:
+        target: the folder.
+        marker: a file that every folder of this kind holds; a folder with other content is then never replaced.
+
+    Raises:
+        BertrecError: ``target`` is a file or holds something else, the disk is full, or the folder cannot be written.
+    """
+    target = Path(target).absolute()
+    if target.exists() and not target.is_dir():
+        raise BertrecError(f"{target} is a file; choose the name of a folder")
+    if marker and target.is_dir() and any(target.iterdir()) and not (target / marker).exists():
+        raise BertrecError(f"{target} holds something else and is not replaced; choose another folder")
     temporary, former = _temporary_beside(target), _temporary_beside(target)
     with _disk_errors_named(target):
         temporary.mkdir(parents=True)

@@ -27,7 +27,7 @@ def weights_name(config: EncoderConfig) -> str:
 
 def save_encoder(folder: str | Path, config: EncoderConfig, backbone: Backbone, pooling: TokenPooling) -> None:
     """Write the encoder, whole or not at all; without LoRA the folder is one that sentence-transformers loads too."""
-    with atomic_folder(folder) as place:
+    with atomic_folder(folder, marker=MANIFEST) as place:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.model.state_dict().items()}
         save_file(state, place / weights_name(config), metadata={"format": "pt"})
         backbone.model.config.save_pretrained(place)

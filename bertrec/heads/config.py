@@ -35,9 +35,7 @@ class HeadConfig(Config):
     inner: int = Field(0, ge=0, description="width of the feed-forward layer; 0 is the item width, as in SASRec")
     dropout: float = Field(0.3, ge=0, lt=1)
     max_history: int = Field(50, ge=1, description="newest items of a history that are read")
-    repeat_bias: bool = Field(
-        True, description="learn one number that is added to the score of items in the history: data with repeats raise it"
-    )
+    repeat_bias: bool = Field(True, description="learn one number that is added to the score of items of the history (with loss.kind=full)")
 
 
 class LossConfig(Config):
@@ -48,4 +46,4 @@ class LossConfig(Config):
     temperature: float = Field(0.07, gt=0, description="the cosine is divided by it; unused with dot")
     negatives: int = Field(256, ge=1, description="sampled items a step (sampled) or a position (gbce, bpr)")
     calibration: float = Field(0.75, ge=0, le=1, description="t of gBCE: 0 is BCE, 1 full calibration")
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="over the candidates (kind=full)")

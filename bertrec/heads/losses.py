@@ -24,6 +24,22 @@ def scaled(vectors: Tensor, similarity: str, temperature: float = 1.0) -> Tensor
     return functional.normalize(vectors, dim=-1) / temperature
 
 
+def scores(user: Tensor, items: Tensor) -> Tensor:
+    """Return ``[positions, items]`` inner products, never in half precision: at cosine / 0.07 a logit of 14 would lose its second digit."""
+    with torch.autocast(user.device.type, enabled=False):
+        return _at_least_single(user) @ _at_least_single(items).T
+
+
+def paired_scores(user: Tensor, items: Tensor) -> Tensor:
+    """Return ``[positions, k]`` inner products of ``user [positions, width]`` with ``items [positions, k, width]``, as `scores` does."""
+    with torch.autocast(user.device.type, enabled=False):
+        return torch.einsum("pw,pkw->pk", _at_least_single(user), _at_least_single(items))
+
+
+def _at_least_single(vectors: Tensor) -> Tensor:
+    return vectors.float() if vectors.dtype in (torch.float16, torch.bfloat16) else vectors
+
+
 def full_softmax(
     user: Tensor,
     items: Tensor,
@@ -43,7 +59,7 @@ def full_softmax(
         repeats: which (position, item) pairs repeat an item of the history, with the bias to add there.
         smoothing: label smoothing over the candidates.
     """
-    floor = torch.zeros(items.shape[0], dtype=user.dtype, device=user.device)
+    floor = torch.zeros(items.shape[0], device=user.device)
     floor[0] = -math.inf
     if candidates is not None:
         floor = floor.masked_fill(~candidates, -math.inf)
@@ -102,7 +118,7 @@ def _first_time(inputs: Tensor) -> Tensor:
 
 
 def _softmax_sum(user: Tensor, items: Tensor, targets: Tensor, floor: Tensor, repeats: Repeats | None, smoothing: float) -> Tensor:
-    logits = (user @ items.T).float() + floor
+    logits = scores(user, items) + floor
     if repeats is not None:
         logits = repeats.added_to(logits)
     log_sum = logits.logsumexp(dim=-1)
@@ -122,9 +138,8 @@ def in_batch_softmax(
     """Softmax over the items of the batch, debiased by how likely an item is to be there (Yi et al., RecSys 2019; the loss of MoRec).
 
     Every slot of the batch that holds an item is a candidate. Slots that hold the same item have the same logit, so each distinct item
-    stands once with the
-    logarithm of its number of slots added, which is the same sum. The target stands once, and every other item of the user's own sequence
-    is masked.
+    stands once with the logarithm of its number of slots added, which is the same sum. The target stands once, and every other item of
+    the user's own row of the batch is masked.
 
     Args:
         user: ``[positions, width]``.
@@ -136,7 +151,7 @@ def in_batch_softmax(
         own: ``[sequences, distinct]`` bool, the items of each sequence.
         debias: subtract ``log_q``.
     """
-    logits = (user @ items.T).float()
+    logits = scores(user, items)
     if debias:
         logits = logits - log_q
     is_target = functional.one_hot(targets, items.shape[0]).bool()
@@ -166,8 +181,8 @@ def sampled_softmax(
         log_q_positive: ``[positions]``, log of the expected count of the target among the samples.
         log_q_negative: ``[negatives]``.
     """
-    right = (user * positive).sum(dim=-1, keepdim=True).float() - log_q_positive[:, None]
-    wrong = (user @ negative.T).float() - log_q_negative
+    right = paired_scores(user, positive[:, None]) - log_q_positive[:, None]
+    wrong = scores(user, negative) - log_q_negative
     wrong = wrong.masked_fill(target_ids[:, None] == negative_ids[None, :], -math.inf)
     logits = torch.cat([right, wrong], dim=1)
     return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))

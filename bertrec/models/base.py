@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bertrec.core.errors import DataError, IndexFileError, ModelError
+from bertrec.core.errors import ConfigError, DataError, IndexFileError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
@@ -95,13 +95,15 @@ class Recommender(ABC):
         return 0.0
 
     def histories(self, histories: Histories) -> Ragged:
-        """Turn external ids into inner ones; unknown items are left out.
+        """Turn external ids into inner ones; unknown items are left out. An empty history is allowed: all items then score alike.
 
         Raises:
             DataError: a history has items and all of them are unknown; the text names the row.
         """
         if isinstance(histories, Ragged):
-            return histories
+            return histories if (histories.values > 0).all() else histories.where(histories.values > 0)
+        if any(isinstance(row, str) or not hasattr(row, "__len__") for row in histories):
+            raise DataError("histories are lists of item ids, one list a user: give a single history as [history]")
         given = np.array([len(row) for row in histories], dtype=np.int64)
         flat = [item for row in histories for item in row]
         all_rows = Ragged.from_lengths(self.catalog.ids.encode(flat) if flat else np.zeros(0, np.int64), given)
@@ -211,7 +213,7 @@ class Recommender(ABC):
             raise DataError(
                 "an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false"
             )
-        exclude = [self.catalog.ids.decode(np.unique(row)) for row in known] if exclude_seen else None
+        exclude = [self.catalog.ids.decode(row) for row in known] if exclude_seen else None
         found = index.search(self._user_vectors(known), k, exclude=exclude)
         lengths = [len(row) for row in found.ids]
         return Recommendations(found.ids, [row[:n].tolist() for row, n in zip(found.scores, lengths, strict=True)])
@@ -220,6 +222,13 @@ class Recommender(ABC):
     @abstractmethod
     def model_hash(self) -> str:
         """SHA-256 over what the scores depend on."""
+
+    def _check_untrained(self, options: Mapping[str, Any]) -> None:
+        """Refuse options of ``fit`` that a model without training would ignore in silence."""
+        if options.get("init") is not None:
+            raise ConfigError(f"{self.name} trains nothing: leave out --init")
+        if unknown := options.keys() - {"run_dir", "resume", "init", "progress"}:
+            raise ConfigError(f"{type(self).__name__}.fit has no option '{min(unknown)}'")
 
     def known_items(self) -> IntArray:
         """Return the inner ids of the items that the model can score."""

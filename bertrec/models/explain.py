@@ -50,13 +50,13 @@ def explain(model: Recommender, history: Sequence[Id], item: Id) -> list[Reason]
     target = model.item_embeddings()[inner]
     if not np.isfinite(target).all():
         raise DataError(f"item {item!r} gets no score from this model, which has never met it")
-    reasons = _history_reasons(model, known, target) + _field_reasons(model, known, inner, target)
+    reasons = _history_reasons(model, known, inner) + _field_reasons(model, known, inner, target)
     return sorted(reasons, key=lambda reason: -reason.contribution)
 
 
-def _history_reasons(model: Recommender, history: np.ndarray, target: np.ndarray) -> list[Reason]:
+def _history_reasons(model: Recommender, history: np.ndarray, inner: int) -> list[Reason]:
     rows = [history, *(np.delete(history, place) for place in range(len(history)))]
-    scores = model.user_embeddings(Ragged.from_rows(rows)) @ target
+    scores = np.concatenate(model.score(Ragged.from_rows(rows), Ragged.from_rows([[inner]] * len(rows))))
     titles = model.catalog.titles
     return [Reason("history", titles[item - 1], float(scores[0] - score)) for item, score in zip(history, scores[1:], strict=True)]
 

@@ -26,9 +26,9 @@ class MoRec(NeuralRecommender):
     def paper_config(cls, *, encoder: str = "bert-base-uncased") -> ModelConfig:
         """Return the settings of the authors' repository, with its in-batch debiased loss."""
         return ModelConfig(
-            encoder=EncoderConfig(name=encoder, pooling="cls", max_length=30, tune="full"),
+            encoder=EncoderConfig(name=encoder, pooling="cls", max_length=30, tune="full", dropout=True),
             item=ItemConfig(input="text", width=512, whitening="none", adaptor="gelu"),
-            head=HeadConfig(layers=2, heads=2, dropout=0.1, max_history=20, repeat_bias=False),
+            head=HeadConfig(layers=2, heads=2, inner=2048, dropout=0.1, max_history=20, repeat_bias=False),
             loss=LossConfig(kind="in-batch", similarity="dot"),
             train=TrainConfig(
                 learning_rate=1e-4,

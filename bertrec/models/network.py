@@ -31,6 +31,7 @@ class Network(nn.Module):
     """
 
     counts: Tensor
+    identity = ""  # of settings and catalogue, by which a resumed training knows its model again
 
     def __init__(self, config: ModelConfig, *, n_items: int, text: TextSource | None, counts: Tensor) -> None:
         super().__init__()
@@ -38,7 +39,8 @@ class Network(nn.Module):
         self.text = text
         self.tower = ItemTower(config.item, n_items=n_items, text_dim=text.dim if text is not None else None)
         self.head = make_head(config.item.width, config.head)
-        self.repeat = nn.Parameter(torch.zeros(())) if config.head.repeat_bias else None
+        learns_repeats = config.head.repeat_bias and config.loss.kind == "full"
+        self.repeat = nn.Parameter(torch.zeros(())) if learns_repeats else None
         self.register_buffer("counts", counts, persistent=False)
         self.tower.trained.copy_(counts > 0)
 
@@ -97,7 +99,7 @@ class Network(nn.Module):
             user,
             self.scaled_items(items),
             targets[used],
-            candidates=self.tower.trained,
+            candidates=self.counts > 0,
             repeats=repeats,
             smoothing=self.settings.loss.label_smoothing,
         )
@@ -153,14 +155,14 @@ class Network(nn.Module):
     def _pairs(self, inputs: Tensor, targets: Tensor) -> Tensor:
         used = targets > 0
         wanted = targets[used]
-        pool = self.tower.trained.nonzero(as_tuple=True)[0]
+        pool = (self.counts > 0).nonzero(as_tuple=True)[0]
         drawn = pool[torch.randint(len(pool), (len(wanted), self.settings.loss.negatives), device=pool.device)]
         distinct, _, (rows, wanted_rows, drawn_rows) = self._distinct(inputs, wanted, drawn)
         items = self.item_vectors(distinct)
         scaled = self.scaled_items(items)
         user = self.scaled_users(self.user_states(items, rows)[used])
-        right = (user * scaled[wanted_rows]).sum(-1).float()
-        wrong = torch.einsum("pw,pkw->pk", user, scaled[drawn_rows]).float()
+        right = losses.paired_scores(user, scaled[wanted_rows][:, None]).squeeze(1)
+        wrong = losses.paired_scores(user, scaled[drawn_rows])
         wrong = wrong.masked_fill(drawn == wanted[:, None], -math.inf)
         if self.settings.loss.kind == "bpr":
             return losses.bpr(right, wrong)

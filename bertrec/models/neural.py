@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -9,6 +11,7 @@ import numpy as np
 import torch
 
 from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
@@ -24,7 +27,7 @@ from bertrec.models.network import Network
 from bertrec.models.text_source import TextSource, TextTable, TunedText
 from bertrec.models.transplant import transplant
 from bertrec.training.config import TrainConfig
-from bertrec.training.fit import fit_module
+from bertrec.training.fit import fit_module, training_device
 from bertrec.training.log import TrainLog
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
@@ -113,13 +116,31 @@ class NeuralRecommender(Recommender):
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
         self._catalog, self._encoder, self._text_vectors = train.catalog, None, None
-        with preserved_randomness():
-            torch.manual_seed(self.config.train.seed)
-            self._network = self._new_network(train, init, progress)
-        self._forget()
         dataset = SequenceDataset(train.sequences, self.config.head.max_history)
+        try:
+            with preserved_randomness():
+                torch.manual_seed(self.config.train.seed)
+                self._network = self._new_network(train, init, progress)
+            self._forget()
+            self._train(dataset, train, validation, run_dir=run_dir, resume=resume, progress=progress)
+        except BaseException:
+            # Half-trained weights must not pass for a fitted model.
+            self._network = self._catalog = None
+            raise
+        return self
+
+    def _train(
+        self,
+        dataset: SequenceDataset,
+        train: Interactions,
+        validation: EvaluationSet | None,
+        *,
+        run_dir: str | Path | None,
+        resume: bool,
+        progress: bool,
+    ) -> None:
         self.train_log = fit_module(
-            self._network,
+            self.network,
             dataset,
             dataset.collate,
             self._train_config(dataset),
@@ -129,7 +150,6 @@ class NeuralRecommender(Recommender):
             progress=progress,
         )
         self._finish(train.catalog)
-        return self
 
     def _train_config(self, dataset: SequenceDataset) -> TrainConfig:
         """Fill in a batch size that gives a step about as many targets on long sequences as on short ones."""
@@ -142,11 +162,13 @@ class NeuralRecommender(Recommender):
         counts = torch.from_numpy(train.item_counts)
         text = self._text_source(train, init, progress) if self.uses_text else None
         network = Network(self.config, n_items=len(train.catalog), text=text, counts=counts)
+        network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, init.model_hash if init is not None else "")
         if init is not None:
             transplant(init.network, network, init.catalog.ids, train.catalog.ids)
         return network
 
     def _text_source(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> TextSource:
+        self._check_same_texts(init)
         encoder = self._start_encoder(init)
         self.encoder_fingerprint = encoder.fingerprint
         vectors = _encode(encoder, train.catalog.texts, progress)
@@ -157,13 +179,24 @@ class NeuralRecommender(Recommender):
         self._encoder = encoder
         return TunedText(encoder, encoder.tokenize(train.catalog.texts), whitening)
 
+    def _check_same_texts(self, init: NeuralRecommender | None) -> None:
+        if init is None or not init.uses_text:
+            return
+        theirs, mine = init.config.to_flat(), self.config.to_flat()
+        for name in ("encoder.name", "encoder.pooling", "item.whitening"):
+            if theirs[name] != mine[name]:
+                raise ConfigError(f"the model given as init has {name} {theirs[name]!r}, not {mine[name]!r}: set it to the same")
+
     def _start_encoder(self, init: NeuralRecommender | None) -> TextEncoder:
         if init is None or init._encoder is None or not init._encoder.trainable:
-            return TextEncoder.from_config(self.config.encoder)
+            return TextEncoder.from_config(self.config.encoder, device=training_device(self.config.train.device))
         if self.config.encoder.tune != init.config.encoder.tune:
             raise ConfigError(f"the model given as init tuned its encoder by '{init.config.encoder.tune}': set encoder.tune to the same")
-        encoder = TextEncoder.from_config(self.config.encoder)
-        encoder.load_state_dict(init._encoder.state_dict())
+        encoder = TextEncoder.from_config(self.config.encoder, device=training_device(self.config.train.device))
+        try:
+            encoder.load_state_dict(init._encoder.state_dict())
+        except RuntimeError as error:
+            raise ConfigError("the model given as init has other LoRA settings: set encoder.lora_rank to the same") from error
         return encoder
 
     def _whitening(self, vectors: FloatArray, counts: IntArray, init: NeuralRecommender | None) -> Whitening | None:
@@ -171,7 +204,7 @@ class NeuralRecommender(Recommender):
         if method == "none":
             return None
         if init is not None and init.network.text is not None and init.network.text.whitening is not None:
-            return init.network.text.whitening
+            return copy.deepcopy(init.network.text.whitening)
         return Whitening.fit(vectors, np.flatnonzero(counts[1:]), method=method)
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
@@ -183,12 +216,13 @@ class NeuralRecommender(Recommender):
 
     def _finish(self, catalog: ItemCatalog) -> None:
         """Leave a network that serves from a table, whether or not the encoder was tuned."""
+        if self._encoder is not None:
+            self._text_vectors = torch.from_numpy(self._encoder.eval().encode(catalog.texts))
+            self._encoder = self._encoder.cpu()
+            self.encoder_fingerprint = self._encoder.fingerprint
         network = self.network.eval().cpu()
         self._forget()
-        if self._encoder is not None and network.text is not None:
-            self._encoder = self._encoder.cpu().eval()
-            self.encoder_fingerprint = self._encoder.fingerprint
-            self._text_vectors = torch.from_numpy(self._encoder.encode(catalog.texts))
+        if self._encoder is not None and self._text_vectors is not None and network.text is not None:
             network.text = TextTable(self._text_vectors, network.text.whitening)
 
     def encoder(self) -> TextEncoder:
@@ -232,7 +266,7 @@ class NeuralRecommender(Recommender):
     @torch.no_grad()
     def _item_vectors(self) -> torch.Tensor:
         """Return unscaled item vectors ``[n_items + 1, width]``, computed once for given weights."""
-        if self._items is None:
+        if self._items is None or self._items.device != self.network.counts.device:
             network = self.network
             was_training = network.training
             self._items = network.eval().item_vectors().float()
@@ -278,9 +312,13 @@ class NeuralRecommender(Recommender):
         bias = self.network.repeat_bias
         return 0.0 if bias is None else float(bias.detach())
 
+    def settings_hash(self) -> str:
+        """Return the SHA-256 of every setting but those of the training loop."""
+        return sha256_text(json.dumps({**self.config.to_dict(), "train": None}, sort_keys=True))
+
     @property
     def model_hash(self) -> str:
-        """SHA-256 over weights and text vectors."""
+        """SHA-256 over settings, catalogue, weights and text vectors."""
         if not self._hash:
             from bertrec.models.saving import weights_hash
 

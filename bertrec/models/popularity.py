@@ -16,7 +16,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.saving import hash_tensors, save_tensors
+from bertrec.models.saving import WEIGHTS, hash_tensors, save_tensors
 
 
 class PopularityConfig(Config):
@@ -34,7 +34,8 @@ class Popularity(Recommender):
         self._counts: torch.Tensor | None = None
 
     def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
-        """Count the interactions of each item."""
+        """Count the interactions of each item; ``validation`` and ``run_dir`` are not used."""
+        self._check_untrained(options)
         self._catalog = train.catalog
         self._counts = torch.from_numpy(train.item_counts.astype(np.float32))
         return self
@@ -63,7 +64,7 @@ class Popularity(Recommender):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write catalogue and counts."""
-        with atomic_folder(folder) as partial:
+        with atomic_folder(folder, marker=WEIGHTS) as partial:
             save_tensors(partial, name=self.name, config=self.config.to_dict(), catalog=self.catalog, tensors={"counts": self.counts})
 
     @classmethod

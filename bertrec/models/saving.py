@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 
 from bertrec.core.errors import ModelError, unknown_name
-from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
+from bertrec.core.files import atomic_folder, read_json, sha256_file, sha256_text, write_json
 from bertrec.data.catalog import ItemCatalog
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bertrec.models.neural import NeuralRecommender
 
 FORMAT = 1
-_WEIGHTS = "model.safetensors"
+WEIGHTS = "model.safetensors"
 _TEXT = "catalog.text_vectors"
 
 
@@ -48,7 +48,7 @@ def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
 
 def weights_hash(model: NeuralRecommender) -> str:
     """Return the SHA-256 over everything that the model's scores depend on."""
-    return hash_tensors(_tensors(model))
+    return sha256_text(hash_tensors(_tensors(model)), model.settings_hash(), model.catalog.content_hash)
 
 
 def _tensors(model: NeuralRecommender) -> dict[str, torch.Tensor]:
@@ -70,9 +70,9 @@ def save_tensors(
         **more: further JSON values.
     """
     catalog.save(folder)
-    safetensors.torch.save_file({key: value.contiguous() for key, value in tensors.items()}, folder / _WEIGHTS)
+    safetensors.torch.save_file({key: value.contiguous() for key, value in tensors.items()}, folder / WEIGHTS)
     hashes = {file.name: sha256_file(file) for file in sorted(folder.iterdir()) if file.is_file()}
-    about = {"format": FORMAT, "class": name, "config": dict(config), "versions": versions(), "model_hash": hash_tensors(tensors)}
+    about = {"format": FORMAT, "class": name, "config": dict(config), "versions": versions()}
     write_json(folder / "config.json", {**about, **more, "sha256": hashes})
 
 
@@ -80,7 +80,7 @@ def save_neural(model: NeuralRecommender, folder: Path) -> None:
     """Write a trained model's folder, whole or not at all."""
     log = model.train_log.to_dict() if model.train_log is not None else None
     tuned = model.config.encoder.tune != "frozen" and model.uses_text
-    with atomic_folder(folder) as partial:
+    with atomic_folder(folder, marker=WEIGHTS) as partial:
         if tuned:
             model.encoder().save(partial / "encoder")
         save_tensors(
@@ -107,12 +107,12 @@ def read_tensors(folder: Path) -> tuple[dict[str, Any], ItemCatalog, dict[str, t
         raise ModelError(f"{folder / 'config.json'} is not the file of a bertrec model")
     if about["format"] > FORMAT:
         raise ModelError(f"{folder} was written by a newer bertrec (format {about['format']}, this one reads {FORMAT}): upgrade bertrec")
-    for name in {_WEIGHTS, *about["sha256"]}:
+    for name in {WEIGHTS, *about["sha256"]}:
         _check_file(folder / name, about["sha256"].get(name))
     try:
-        tensors = safetensors.torch.load_file(folder / _WEIGHTS)
+        tensors = safetensors.torch.load_file(folder / WEIGHTS)
     except safetensors.SafetensorError as error:
-        raise ModelError(f"{folder / _WEIGHTS} is damaged: {error}") from error
+        raise ModelError(f"{folder / WEIGHTS} is damaged: {error}") from error
     return about, ItemCatalog.load(folder), tensors
 
 
@@ -136,9 +136,12 @@ def load_model(folder: Path) -> Recommender:
     kind = MODELS.get(about["class"])
     if kind is None:
         raise ModelError(f"{folder}: {unknown_name('model', about['class'], MODELS)}")
-    if issubclass(kind, NeuralRecommender):
-        return _load_neural(kind, folder, about, catalog, tensors)
-    loaded: Recommender = kind.from_parts(about["config"], catalog, tensors)  # type: ignore[attr-defined]
+    try:
+        if issubclass(kind, NeuralRecommender):
+            return _load_neural(kind, folder, about, catalog, tensors)
+        loaded: Recommender = kind.from_parts(about["config"], catalog, tensors)  # type: ignore[attr-defined]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder / 'config.json'} does not fit the files beside it: {error!r}") from error
     return loaded
 
 
@@ -162,10 +165,12 @@ def _load_neural(
         text = TextTable(model._text_vectors, whitening)
         if (folder / "encoder").is_dir():
             model._encoder = TextEncoder.load(folder / "encoder")
+        elif model.config.encoder.tune != "frozen":
+            raise ModelError(f"{folder / 'encoder'} is missing: the model folder is not whole")
     network = Network(model.config, n_items=len(catalog), text=text, counts=torch.zeros(len(catalog) + 1, dtype=torch.long))
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise ModelError(f"{folder / _WEIGHTS} does not fit its config.json: {str(error).splitlines()[-1].strip()}") from error
+        raise ModelError(f"{folder / WEIGHTS} does not fit its config.json: {str(error).splitlines()[-1].strip()}") from error
     model._network = network.eval()
     return model

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError
@@ -21,7 +22,7 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.saving import hash_tensors, save_tensors
+from bertrec.models.saving import WEIGHTS, hash_tensors, save_tensors
 
 
 class TextSimilarityConfig(Config):
@@ -29,11 +30,11 @@ class TextSimilarityConfig(Config):
 
     encoder: EncoderConfig = EncoderConfig()
     whitening: Literal["none", "pca", "zca"] = "none"
-    max_history: int = 50
+    max_history: int = Field(50, ge=1)
 
 
 class TextSimilarity(Recommender):
-    """Cosine between the mean of the history's unit text vectors and the item's unit text vector.
+    """Inner product of the mean of the history's unit text vectors with the item's unit text vector: the mean of the cosines.
 
     Args:
         config: all settings; None takes the defaults.
@@ -49,7 +50,8 @@ class TextSimilarity(Recommender):
         self._vectors: torch.Tensor | None = None
 
     def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, progress: bool = True, **options: Any) -> Self:
-        """Encode the catalogue of ``train``; ``validation`` and options of training are not used."""
+        """Encode the catalogue of ``train``; ``validation`` and ``run_dir`` are not used."""
+        self._check_untrained(options)
         return self._over(train.catalog, progress=progress)
 
     def _over(self, catalog: ItemCatalog, *, progress: bool) -> Self:
@@ -91,7 +93,7 @@ class TextSimilarity(Recommender):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write settings, catalogue and vectors."""
-        with atomic_folder(folder) as partial:
+        with atomic_folder(folder, marker=WEIGHTS) as partial:
             save_tensors(partial, name=self.name, config=self.config.to_dict(), catalog=self.catalog, tensors={"vectors": self.vectors})
 
     @classmethod

@@ -31,7 +31,12 @@ class TextSource(nn.Module):
         self.whitening = whitening
 
     def _whitened(self, vectors: Tensor) -> Tensor:
-        return self.whitening(vectors) if self.whitening is not None else vectors
+        if self.whitening is None:
+            return vectors
+        # Not in half precision: whitening magnifies just those directions in which vectors differ least.
+        with torch.autocast(vectors.device.type, enabled=False):
+            whitened: Tensor = self.whitening(vectors.float())
+        return whitened
 
 
 class TextTable(TextSource):

@@ -27,7 +27,7 @@ class UniSRec(NeuralRecommender):
         """Return the settings of the paper's fine-tuning from scratch: [CLS] of BERT, MoE adaptor, width 300, two layers, cosine / 0.07."""
         return ModelConfig(
             encoder=EncoderConfig(name=encoder, pooling="cls", max_length=512),
-            item=ItemConfig(input=item_input, width=300, whitening="none", adaptor="moe", experts=8, dropout=0.2),
+            item=ItemConfig(input=item_input, width=300, whitening="none", adaptor="moe", experts=8, dropout=0.2, id_dropout=0.0),
             head=HeadConfig(layers=2, heads=2, inner=256, dropout=0.5, max_history=50, repeat_bias=False),
             loss=LossConfig(kind="full", similarity="cosine", temperature=0.07),
             train=TrainConfig(

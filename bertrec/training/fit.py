@@ -134,7 +134,7 @@ def _arguments(module: nn.Module, config: TrainConfig, folder: Path) -> Training
     for name in config.loggers:
         if name not in INTEGRATION_TO_CALLBACK:
             raise ConfigError(unknown_name("logger", name, INTEGRATION_TO_CALLBACK))
-    device = _device(config.device)
+    device = training_device(config.device)
     precision = choose_precision(config.precision, tunes_encoder=bool(encoder_parameter_ids(module)), device=device)
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -164,7 +164,7 @@ def _arguments(module: nn.Module, config: TrainConfig, folder: Path) -> Training
     return arguments
 
 
-def _device(wanted: str) -> str:
+def training_device(wanted: str) -> str:
     """Return the type of the device that the Trainer will use."""
     found = torch.accelerator.current_accelerator(check_available=True)
     kind = found.type if found else "cpu"
@@ -182,6 +182,7 @@ def _identity(module: nn.Module, dataset: Any, config: TrainConfig) -> dict[str,
         "sequences": len(dataset),
         "steps_per_epoch": len(EpochBatches(dataset, config.batch_size, config.seed)),
         "data": getattr(dataset, "content_hash", None),
+        "model": getattr(module, "identity", None),
         "parameters": sha256_text(type(module).__name__, shapes),
     }
 

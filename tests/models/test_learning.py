@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
 from bertrec.data.splits import Split
 from bertrec.encoders.config import EncoderConfig
@@ -55,10 +55,13 @@ def test_a_tuned_encoder_changes_and_learns(split: Split, small: dict[str, Any],
     fingerprint = create("morec", item_input="text", settings=settings).fit(split.train, progress=False).encoder_fingerprint  # type: ignore[attr-defined]
     model.fit(split.train, validation=split.validation, progress=False)
     assert model.encoder_fingerprint != fingerprint  # type: ignore[attr-defined]
+    if tune == "lora":  # another fingerprint alone would only say that the matrices are there
+        matrices = [value for name, value in model.encoder().named_parameters() if "lora_B" in name]  # type: ignore[attr-defined]
+        assert any(value.abs().sum() > 0 for value in matrices)
     assert hit_rate(model, split) > 0.8
 
 
-def test_text_similarity_is_the_cosine_to_the_mean_of_the_history(split: Split, encoder_name: str) -> None:
+def test_text_similarity_is_the_mean_cosine_to_the_history(split: Split, encoder_name: str) -> None:
     model = create("text-similarity", settings={"encoder.name": encoder_name}).fit(split.train)
     vectors = TextEncoder.from_config(EncoderConfig(name=encoder_name)).encode(split.catalog.texts).astype(np.float64)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -124,6 +127,33 @@ def test_k_above_the_catalogue_gives_all_unseen_items(split: Split, small: dict[
     items = model.recommend([["red-0", "red-1"]], 1000).items[0]
     assert len(items) == 18
     assert len(set(items)) == 18
+
+
+@pytest.mark.parametrize("kind", ["full", "gbce", "bpr", "sampled"])
+def test_a_warm_start_does_not_bring_held_out_items_into_the_loss(split: Split, small: dict[str, Any], kind: str) -> None:
+    settings = {**small, "train.epochs": 1, "loss.kind": kind, "loss.negatives": 8, "train.weight_decay": 0.0}
+    teacher = create("unisrec", settings=settings).fit(split.train, progress=False)
+    held = split.train.where(split.train.sequences.values != 7)
+    pupil = create("unisrec", settings=settings).fit(held, init=teacher, progress=False)
+    before, after = (model.network.tower.id.weight for model in (teacher, pupil))  # type: ignore[attr-defined]
+    assert torch.equal(before[7], after[7])
+    assert not torch.equal(before[6], after[6])
+
+
+def test_a_failed_fit_leaves_no_half_trained_model(split: Split, small: dict[str, Any]) -> None:
+    model = create("unisrec", settings=small)
+    with pytest.raises(DataError, match="nothing to predict"):
+        model.fit(split.train.where(np.zeros(len(split.train), bool)), progress=False)
+    with pytest.raises(ModelError, match="not fitted"):
+        model.recommend([["red-0"]], 1)
+
+
+def test_histories_given_in_the_wrong_shape_are_an_error(split: Split) -> None:
+    model = create("popularity").fit(split.train)
+    with pytest.raises(DataError, match=r"give a single history as \[history\]"):
+        model.recommend(["red-0", "red-1"], 2)
+    with pytest.raises(ConfigError, match="trains nothing"):
+        create("popularity").fit(split.train, init=model)
 
 
 def test_unknown_names_suggest_the_nearest() -> None:

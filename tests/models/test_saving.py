@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bertrec.core.errors import BertrecError, IndexFileError, ModelError
+from bertrec.core.errors import BertrecError, ConfigError, IndexFileError, ModelError
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.splits import Split
 from bertrec.models.base import Recommender
@@ -76,6 +76,40 @@ def test_damage_is_named(split: Split, small: dict[str, Any], folder: Path) -> N
         Recommender.from_pretrained(folder)
     with pytest.raises(ModelError, match="does not exist"):
         Recommender.from_pretrained(folder / "absent")
+
+
+def test_a_folder_with_something_else_is_never_replaced(split: Split, small: dict[str, Any], folder: Path) -> None:
+    model = fitted(split, small, **{"train.epochs": 1})
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("years of work")
+    with pytest.raises(BertrecError, match="holds something else"):
+        model.save_pretrained(folder)
+    assert (folder / "thesis.tex").read_text() == "years of work"
+    with pytest.raises(BertrecError, match="is a file"):
+        model.save_pretrained(folder / "thesis.tex")
+
+
+def test_a_tuned_encoder_is_saved_and_reads_new_texts_alike(split: Split, small: dict[str, Any], folder: Path) -> None:
+    model = fitted(split, small, "morec", "text", "full")
+    model.save_pretrained(folder)
+    other = ItemCatalog.from_frame(pd.DataFrame({"item_id": ["new"], "title": ["red thing number1"]}))
+    loaded = Recommender.from_pretrained(folder)
+    assert loaded.encoder().fingerprint == model.encoder().fingerprint  # type: ignore[attr-defined]
+    vectors = [one.with_catalog(other).item_embeddings() for one in (model, loaded)]  # type: ignore[attr-defined]
+    np.testing.assert_allclose(vectors[0], vectors[1], rtol=1e-6)
+
+
+def test_a_warm_start_over_other_texts_is_refused(split: Split, small: dict[str, Any]) -> None:
+    teacher = fitted(split, small)
+    with pytest.raises(ConfigError, match=r"item\.whitening 'pca', not 'zca'"):
+        create("unisrec", settings={**small, "item.whitening": "zca"}).fit(split.train, init=teacher)
+
+
+def test_another_setting_is_another_model_to_an_index(split: Split, small: dict[str, Any]) -> None:
+    model = fitted(split, small, **{"train.epochs": 1})
+    same_weights = type(model)(model.config.updated({"loss.temperature": 0.5}))
+    assert same_weights.settings_hash() != model.settings_hash()
+    assert type(model)(model.config.updated({"train.epochs": 9})).settings_hash() == model.settings_hash()
 
 
 def test_a_failed_save_leaves_the_former_model(split: Split, small: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
