@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,8 +178,9 @@ def _record(report: Report, row: Row) -> dict[str, Any]:
 
 
 def _without_lists(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Leave out lists of ids: no row of the data is published."""
-    return {key: value for key, value in manifest.items() if key != "held_out"}
+    """Leave out lists of ids, for no row of the data is published, and the folders in front of file names."""
+    notes = [re.sub(r"^.*/(?=[^/:]+:)", "", note) for note in manifest.get("notes", [])]
+    return {key: value for key, value in manifest.items() if key != "held_out"} | {"notes": notes}
 
 
 def _line(reports: dict[str, Report]) -> str:
