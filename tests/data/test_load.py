@@ -156,7 +156,7 @@ def test_describe_by_hand(shop):
     assert found["density"] == pytest.approx(8 / 12)
     assert found["per_user"] == pytest.approx({"min": 1, "median": 3, "mean": 8 / 3, "p95": 3.9, "max": 4})
     assert (found["items_never_met"], found["users_too_short_to_evaluate"]) == (0, 1)
-    assert found["text"]["fields"] == {"title": 1, "plot": 2}
+    assert found["text"]["empty_by_field"] == {"title": 1, "plot": 2}
     assert found["text"]["share_without_text"] == 0.25
     assert found["text"]["words"]["max"] == 4
     assert found["timestamps"] == "times"
