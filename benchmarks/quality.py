@@ -134,8 +134,8 @@ def run(row: Row, seed: int, folder: Path) -> None:
         "fit_seconds": seconds,
         "machine": _machine(),
         "repeat_bias": model.repeat_bias,
-        "config": getattr(model.config, "to_dict", dict)(),  # type: ignore[attr-defined]
-        "train_log": model.train_log.to_dict() if model.train_log and not row.zero_shot else None,  # type: ignore[attr-defined]
+        "config": model.config.to_dict(),
+        "train_log": model.train_log.to_dict() if model.train_log and not row.zero_shot else None,
         "split": _without_lists(split.manifest),
         "reports": {name: _record(report, row) for name, report in reports.items()},
     }
@@ -152,7 +152,7 @@ def _fitted(row: Row, seed: int, split: Split) -> Recommender:
     model = create(row.model, item_input=row.item_input, tune=row.tune, settings=settings)  # type: ignore[arg-type]
     init = Recommender.from_pretrained(PER_USER / f"{row.init}-{seed}") if row.init else None
     if row.zero_shot and init is not None:
-        return init.with_catalog(split.catalog)  # type: ignore[attr-defined, no-any-return]
+        return init.with_catalog(split.catalog)
     return model.fit(split.train, validation=split.validation, **({"init": init} if init is not None else {}))
 
 

@@ -9,7 +9,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table
-from bertrec.cli.runs import Run, item_vectors, over
+from bertrec.cli.runs import Run, item_vectors
 from bertrec.core.errors import BertrecError, DataError, IndexFileError
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _embedded(run: Run, table: Path) -> tuple[list[str | int], Any, str]:
         raise DataError(f"{table} has none of the text columns that the run was trained with: {', '.join(model.catalog.fields)}")
     catalog = ItemCatalog.from_frame(frame, text_fields=fields, template=model.catalog.template, source=str(table))
     note(f"embedding {len(catalog)} items from {', '.join(fields)}")
-    return *item_vectors(over(model, catalog)), model.model_hash
+    return *item_vectors(model.with_catalog(catalog)), model.model_hash
 
 
 def _typed(index: ItemIndex, wanted: list[str]) -> list[str | int]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from bertrec.data.catalog import ItemCatalog
     from bertrec.data.load import Dataset
     from bertrec.data.splits import Split
     from bertrec.models.base import Recommender
@@ -233,19 +232,7 @@ def split_data(dataset: Dataset, record: Mapping[str, Any]) -> Split:
 def fit_catalog(model: Recommender, dataset: Dataset) -> Recommender:
     """Return the model over the data's items: itself where they are the ones it was trained with, else the same weights over them."""
     catalog = dataset.interactions.catalog
-    return model if catalog.content_hash == model.catalog.content_hash else over(model, catalog)
-
-
-def over(model: Recommender, catalog: ItemCatalog) -> Recommender:
-    """Return the same weights over other items.
-
-    Raises:
-        ModelError: the model knows items by their ids alone.
-    """
-    move = getattr(model, "with_catalog", None)
-    if move is None:
-        raise ModelError(f"a {model.name} model cannot move to other items than it was trained with: train one that reads text")
-    return move(catalog)
+    return model if catalog.content_hash == model.catalog.content_hash else model.with_catalog(catalog)
 
 
 def item_vectors(model: Recommender) -> tuple[list[str | int], npt.NDArray[np.float32]]:

@@ -164,14 +164,13 @@ def validate(model: Recommender, split: Split) -> dict[str, Any] | None:
 
 def outcome(model: Recommender, split: Split, seconds: float, figures: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what ``run.json`` says beyond the plan."""
-    log, config = getattr(model, "train_log", None), getattr(model, "config", None)
     return {
         "command": "bertrec " + shlex.join(sys.argv[1:]),
-        "config": None if config is None else config.to_dict(),
+        "config": model.config.to_dict(),
         "manifest": split.manifest,
         "versions": versions(),
         "seconds": round(seconds, 1),
-        "train_log": None if log is None else log.to_dict(),
+        "train_log": None if model.train_log is None else model.train_log.to_dict(),
         "model_hash": model.model_hash,
         "validation": figures,
     }

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, DataError, IndexFileError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
@@ -19,6 +20,7 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.retrieval.exact import top_k
 from bertrec.retrieval.index import ItemIndex
+from bertrec.training.log import TrainLog
 
 Id = str | int
 Histories = Ragged | Sequence[Sequence[Id]]
@@ -46,9 +48,13 @@ class Recommender(ABC):
     Attributes:
         catalog: the items that can be recommended.
         name: the class's name in the registry and in saved folders.
+        config: the settings.
+        train_log: what happened in the last fit; None before it, and for a model without training.
     """
 
     name: ClassVar[str]
+    config: Config
+    train_log: TrainLog | None = None
     _catalog: ItemCatalog | None = None
 
     @property
@@ -88,6 +94,14 @@ class Recommender(ABC):
         from bertrec.models.saving import load_model
 
         return load_model(Path(folder))
+
+    def with_catalog(self, catalog: ItemCatalog) -> Self:
+        """Return the same model over other items.
+
+        Raises:
+            ModelError: the model does not read what items say.
+        """
+        raise ModelError(f"a {self.name} model cannot move to other items: it does not read what they say")
 
     @property
     def repeat_bias(self) -> float:

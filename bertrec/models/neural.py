@@ -28,7 +28,6 @@ from bertrec.models.text_source import TextSource, TextTable, TunedText
 from bertrec.models.transplant import transplant
 from bertrec.training.config import TrainConfig
 from bertrec.training.fit import fit_module, training_device
-from bertrec.training.log import TrainLog
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
 
@@ -51,8 +50,8 @@ class NeuralRecommender(Recommender):
     name: ClassVar[str]
 
     def __init__(self, config: ModelConfig | None = None) -> None:
-        self.config = config if config is not None else self.default_config()
-        self.train_log: TrainLog | None = None
+        self.config: ModelConfig = config if config is not None else self.default_config()
+        self.train_log = None
         self.encoder_fingerprint = ""
         self._network: Network | None = None
         self._encoder: TextEncoder | None = None

@@ -27,10 +27,9 @@ class Popularity(Recommender):
     """An item's score is its number of training interactions; an item without any is unknown."""
 
     name: ClassVar[str] = "popularity"
-    train_log = None
 
     def __init__(self, config: PopularityConfig | None = None) -> None:
-        self.config = config if config is not None else PopularityConfig()
+        self.config: PopularityConfig = config if config is not None else PopularityConfig()
         self._counts: torch.Tensor | None = None
 
     def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:

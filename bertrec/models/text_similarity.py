@@ -41,10 +41,9 @@ class TextSimilarity(Recommender):
     """
 
     name: ClassVar[str] = "text-similarity"
-    train_log = None
 
     def __init__(self, config: TextSimilarityConfig | None = None) -> None:
-        self.config = config if config is not None else TextSimilarityConfig()
+        self.config: TextSimilarityConfig = config if config is not None else TextSimilarityConfig()
         if self.config.encoder.tune != "frozen":
             raise ConfigError("text-similarity trains nothing: leave out --tune, or take --model morec")
         self._vectors: torch.Tensor | None = None

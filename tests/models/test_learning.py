@@ -52,11 +52,11 @@ def test_every_head_learns(split: Split, small: dict[str, Any], kind: str) -> No
 def test_a_tuned_encoder_changes_and_learns(split: Split, small: dict[str, Any], tune: str) -> None:
     settings = {**small, "train.encoder_learning_rate": 1e-4}
     model = create("morec", item_input="text", tune=tune, settings=settings)
-    fingerprint = create("morec", item_input="text", settings=settings).fit(split.train, progress=False).encoder_fingerprint  # type: ignore[attr-defined]
+    fingerprint = create("morec", item_input="text", settings=settings).fit(split.train, progress=False).encoder_fingerprint
     model.fit(split.train, validation=split.validation, progress=False)
-    assert model.encoder_fingerprint != fingerprint  # type: ignore[attr-defined]
+    assert model.encoder_fingerprint != fingerprint
     if tune == "lora":  # another fingerprint alone would only say that the matrices are there
-        matrices = [value for name, value in model.encoder().named_parameters() if "lora_B" in name]  # type: ignore[attr-defined]
+        matrices = [value for name, value in model.encoder().named_parameters() if "lora_B" in name]
         assert any(value.abs().sum() > 0 for value in matrices)
     assert hit_rate(model, split) > 0.8
 
@@ -135,7 +135,7 @@ def test_a_warm_start_does_not_bring_held_out_items_into_the_loss(split: Split, 
     teacher = create("unisrec", settings=settings).fit(split.train, progress=False)
     held = split.train.where(split.train.sequences.values != 7)
     pupil = create("unisrec", settings=settings).fit(held, init=teacher, progress=False)
-    before, after = (model.network.tower.id.weight for model in (teacher, pupil))  # type: ignore[attr-defined]
+    before, after = (model.network.tower.id.weight for model in (teacher, pupil))
     assert torch.equal(before[7], after[7])
     assert not torch.equal(before[6], after[6])
 
@@ -167,6 +167,6 @@ def test_unknown_names_suggest_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_default_settings_round_trip(name: str) -> None:
-    config = create(name).config  # type: ignore[attr-defined]
+    config = create(name).config
     assert type(config).from_dict(config.to_dict()) == config
     assert config.updated(config.to_flat()) == config

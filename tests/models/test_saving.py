@@ -35,11 +35,11 @@ def test_save_and_load_leave_scores_unchanged(
     loaded = Recommender.from_pretrained(folder)
     assert type(loaded) is type(model)
     assert loaded.model_hash == model.model_hash
-    assert loaded.config == model.config  # type: ignore[attr-defined]
+    assert loaded.config == model.config
     histories = [["red-0", "red-1"], ["빨강-1"]]
     np.testing.assert_array_equal(loaded.user_embeddings(histories), model.user_embeddings(histories))
     assert loaded.recommend(histories, 4) == model.recommend(histories, 4)
-    assert loaded.train_log == model.train_log  # type: ignore[attr-defined]
+    assert loaded.train_log == model.train_log
 
 
 @pytest.mark.parametrize("name", ["popularity", "text-similarity"])
@@ -94,8 +94,8 @@ def test_a_tuned_encoder_is_saved_and_reads_new_texts_alike(split: Split, small:
     model.save_pretrained(folder)
     other = ItemCatalog.from_frame(pd.DataFrame({"item_id": ["new"], "title": ["red thing number1"]}))
     loaded = Recommender.from_pretrained(folder)
-    assert loaded.encoder().fingerprint == model.encoder().fingerprint  # type: ignore[attr-defined]
-    vectors = [one.with_catalog(other).item_embeddings() for one in (model, loaded)]  # type: ignore[attr-defined]
+    assert loaded.encoder().fingerprint == model.encoder().fingerprint
+    vectors = [one.with_catalog(other).item_embeddings() for one in (model, loaded)]
     np.testing.assert_allclose(vectors[0], vectors[1], rtol=1e-6)
 
 
