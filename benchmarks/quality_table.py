@@ -87,8 +87,9 @@ COMPARISONS: list[tuple[str, str, str, str, tuple[str, str]]] = [
     ],
     ("amazon-scientific", "scientific-text", "scientific-id", "masked", ("text", "ID")),
     *[
-        ("ml-100k, text only", f"depth-{tune}", "depth-frozen", "masked", (label, "frozen"))
+        ("ml-100k, text only", f"depth-{tune}", frozen, "masked", (label, name))
         for tune, label in (("last2", "last:2"), ("lora", "lora"), ("full", "full"))
+        for frozen, name in (("depth-frozen", "frozen, its own defaults"), ("depth-frozen-same", "frozen, same loss and epochs"))
     ],
     (
         "amazon-scientific, text only",
