@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,14 +136,14 @@ def cold_table() -> list[str]:
     return [*lines, ""]
 
 
+def trio(key: str) -> dict[str, str]:
+    """Return the rows of one data set: both text models and the ID model."""
+    return {"UniSRec, text + ID (default)": f"{key}-text-id", "UniSRec, text": f"{key}-text", "IDRec (ours)": f"{key}-id"}
+
+
 def page() -> list[str]:
     """Return the whole page."""
     both = ("masked", "unmasked")
-    trio: Callable[[str], dict[str, str]] = lambda key: {  # noqa: E731  # a table of names, not a function of its own
-        "UniSRec, text + ID (default)": f"{key}-text-id",
-        "UniSRec, text": f"{key}-text",
-        "IDRec (ours)": f"{key}-id",
-    }
     depth = {f"MoRec, text, {tune}": f"depth-{tune.replace(':', '')}" for tune in ("frozen", "last:2", "lora", "full")}
     depth |= {"MoRec, text, frozen, the tuned ones' loss and epochs": "depth-frozen-same"}
     transfer = {"zero-shot": "transfer-zero-shot", "fine-tuned (--init)": "transfer-fine-tuned", "from scratch": "scientific-text"}
