@@ -91,6 +91,7 @@ def evaluate_ranks(
     held_out: IntArray | None = None,
     n_candidates: IntArray | None = None,
     top_k_lists: IntArray | None = None,
+    item_groups: Mapping[str, BoolArray] | None = None,
     info: Mapping[str, Any] | None = None,
     seconds: float = 0.0,
 ) -> Report:
@@ -104,6 +105,7 @@ def evaluate_ranks(
         held_out: as in `evaluate_scores`.
         n_candidates: ``[n]``, among how many items the ranks were made; None takes what the protocol gives.
         top_k_lists: ``[n, k]`` inner ids padded with 0, for coverage, novelty and Gini.
+        item_groups: more slices by target item, ``[n_items + 1]`` each, such as `bertrec.evaluation.slices.popularity_thirds` gives.
         info: as in `evaluate_scores`.
         seconds: what the ranking took, added to the report's wall time.
 
@@ -126,7 +128,7 @@ def evaluate_ranks(
         at = int(np.argmax(usable.values > counts[usable.rows]))
         row = usable.rows[at]
         raise DataError(f"row {row} (user {evaluation_set.users[row]!r}): rank {usable.values[at]} among only {counts[row]} candidates")
-    return _report(task, usable, counts, top_k_lists, info, started)
+    return _report(task, usable, counts, top_k_lists, info, started, item_groups)
 
 
 def _prepare(data: EvaluationData, protocol: Protocol, item_counts: IntArray, held_out: IntArray | None) -> _Task:
@@ -197,10 +199,16 @@ def _candidate_counts(task: _Task) -> IntArray:
 
 
 def _report(
-    task: _Task, ranks: Ragged, n_candidates: IntArray, lists: IntArray | None, info: Mapping[str, Any] | None, started: float
+    task: _Task,
+    ranks: Ragged,
+    n_candidates: IntArray,
+    lists: IntArray | None,
+    info: Mapping[str, Any] | None,
+    started: float,
+    item_groups: Mapping[str, BoolArray] | None = None,
 ) -> Report:
     protocol = task.protocol
-    cuts = make_slices(ranks, task.targets, task.data.histories, task.item_counts)
+    cuts = make_slices(ranks, task.targets, task.data.histories, task.item_counts, item_groups)
     slices = {name: _measure(cut, n_candidates, protocol) for name, cut in cuts.items()}
     if lists is not None:
         slices["all"] = _with_list_metrics(slices["all"], lists, task)

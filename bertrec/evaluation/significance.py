@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from bertrec.evaluation.intervals import bootstrap_intervals
 from bertrec.evaluation.metrics import Float64Array
 
 NO_DIFFERENCE = "no difference shown"
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class PairedResult:
         p_t: its two-sided p; 1 where all differences are 0.
         p_wilcoxon: two-sided p of the signed-rank test, zeros ranked too (Pratt 1959); 1 where all differences are 0.
         effect_size: Cohen's d of the differences, mean over standard deviation; None where ``t`` is.
-        p_holm: ``p_t`` corrected for a family of comparisons by `with_holm`; None before.
+        p_holm: ``p_wilcoxon`` corrected for a family of comparisons by `with_holm`; None before.
         resamples: of the bootstrap.
         seed: of the bootstrap.
     """
@@ -121,6 +123,13 @@ def paired_comparison(
     first, second = _values(a, "a"), _values(b, "b")
     if len(first) != len(second):
         raise DataError(f"a has {len(first)} users and b {len(second)}; compare the same users in the same order")
+    return _paired(names, (first, second), _interval(first - second, resamples, seed), resamples, seed)
+
+
+def _paired(
+    names: tuple[str, str], columns: tuple[Float64Array, Float64Array], ci95: tuple[float, float], resamples: int, seed: int
+) -> PairedResult:
+    first, second = columns
     differences = first - second
     t, p_t, effect = _t_test(differences)
     return PairedResult(
@@ -129,7 +138,7 @@ def paired_comparison(
         mean_a=float(first.mean()),
         mean_b=float(second.mean()),
         difference=float(differences.mean()),
-        ci95=_interval(differences, resamples, seed),
+        ci95=ci95,
         t=t,
         p_t=p_t,
         p_wilcoxon=_wilcoxon(differences),
@@ -175,6 +184,15 @@ def above_expectation(
     )
 
 
+def is_shown(p_holm: float | None, ci95: Sequence[float] | None, *, alpha: float = ALPHA) -> bool:
+    """Say whether both a corrected test and its interval show a difference: p below ``alpha`` and an interval that leaves out 0.
+
+    >>> is_shown(0.01, (0.1, 0.2)), is_shown(0.01, (-0.1, 0.2)), is_shown(0.2, (0.1, 0.2))
+    (True, False, False)
+    """
+    return p_holm is not None and p_holm < alpha and ci95 is not None and not ci95[0] <= 0.0 <= ci95[1]
+
+
 def holm(p_values: npt.ArrayLike) -> Float64Array:
     """Return p values corrected for their number, step-down (Holm 1979), ``[n]`` in the order given.
 
@@ -189,10 +207,39 @@ def holm(p_values: npt.ArrayLike) -> Float64Array:
 
 
 def with_holm(results: Sequence[PairedResult]) -> list[PairedResult]:
-    """Return the results with ``p_holm`` set over those of them that have a ``p_t``."""
-    tested = [result.p_t for result in results if result.p_t is not None]
-    corrected = iter(holm(tested))
-    return [result if result.p_t is None else replace(result, p_holm=float(next(corrected))) for result in results]
+    """Return the results, one family of comparisons, with ``p_holm`` set from their ``p_wilcoxon``."""
+    corrected = holm([result.p_wilcoxon for result in results])
+    return [replace(result, p_holm=float(p)) for result, p in zip(results, corrected, strict=True)]
+
+
+def all_pairs(values: Mapping[str, npt.ArrayLike], *, resamples: int = 10_000, seed: int = 0) -> list[PairedResult]:
+    """Compare every model with every other one by the same users, as `paired_comparison` does, corrected over all pairs.
+
+    All pairs share one set of resamples, which costs little more than one pair alone.
+
+    Args:
+        values: ``[n]`` a model, one value a user, in one order; the better one of a pair by its mean comes first.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+
+    Raises:
+        DataError: lengths differ, no user, or values that are not finite.
+    """
+    columns = {name: _values(column, name) for name, column in values.items()}
+    if len({len(column) for column in columns.values()}) > 1:
+        raise DataError("the models were measured on different users: " + ", ".join(f"{name} {len(c)}" for name, c in columns.items()))
+    ordered = sorted(columns, key=lambda name: -float(columns[name].mean()))
+    pairs = list(combinations(ordered, 2))
+    if not pairs:
+        return []
+    differences = np.stack([columns[a] - columns[b] for a, b in pairs], axis=1)
+    bounds = bootstrap_intervals(differences, resamples=resamples, seed=seed)
+    return with_holm(
+        [
+            _paired(pair, (columns[pair[0]], columns[pair[1]]), (float(low), float(high)), resamples, seed)
+            for pair, (low, high) in zip(pairs, bounds, strict=True)
+        ]
+    )
 
 
 def _values(values: npt.ArrayLike, name: str) -> Float64Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,35 @@ class Slice:
     ranks: Ragged
 
 
-def make_slices(ranks: Ragged, targets: Ragged, histories: Ragged, item_counts: IntArray) -> dict[str, Slice]:
+def popularity_thirds(item_counts: IntArray) -> dict[str, BoolArray]:
+    """Return three groups of items, each with about a third of the training interactions: the head, the torso and the tail.
+
+    Items that training never saw are in none. An item belongs to the third in which its interactions begin, most popular items first.
+
+    Args:
+        item_counts: ``[n_items + 1]``, how often training holds each item.
+
+    Returns:
+        ``head_items``, ``torso_items`` and ``tail_items``, ``[n_items + 1]`` each.
+
+    >>> {name: np.flatnonzero(items).tolist() for name, items in popularity_thirds(np.array([0, 1, 4, 0, 2, 2])).items()}
+    {'head_items': [2], 'torso_items': [4], 'tail_items': [1, 5]}
+    """
+    order = np.argsort(-item_counts, kind="stable")
+    before = np.cumsum(item_counts[order]) - item_counts[order]
+    third = np.full(len(item_counts), -1)
+    third[order] = np.minimum(3 * before // max(1, int(item_counts.sum())), 2)
+    third[item_counts == 0] = -1
+    return {name: third == number for number, name in enumerate(("head_items", "torso_items", "tail_items"))}
+
+
+def make_slices(
+    ranks: Ragged,
+    targets: Ragged,
+    histories: Ragged,
+    item_counts: IntArray,
+    item_groups: Mapping[str, BoolArray] | None = None,
+) -> dict[str, Slice]:
     """Cut ranks into the slices of `SLICES`; users without a target in a slice are left out of it.
 
     Ranks are not computed again: a target outside an item slice that stands above one inside still does.
@@ -46,6 +75,7 @@ def make_slices(ranks: Ragged, targets: Ragged, histories: Ragged, item_counts: 
         targets: inner item ids in the same order.
         histories: full histories, ``n`` rows.
         item_counts: ``[n_items + 1]``, how often training holds each item.
+        item_groups: more slices, of the targets that are in each group, ``[n_items + 1]``.
     """
     counts = item_counts[targets.values]
     length = histories.lengths[targets.rows]
@@ -57,7 +87,8 @@ def make_slices(ranks: Ragged, targets: Ragged, histories: Ragged, item_counts: 
         "short_histories": length <= SHORT_HISTORY_MAX,
         "long_histories": length > LONG_HISTORY_ABOVE,
     }
-    return {name: _cut(ranks, keep[name]) for name in SLICES}
+    keep |= {name: np.asarray(items, dtype=bool)[targets.values] for name, items in (item_groups or {}).items()}
+    return {name: _cut(ranks, kept) for name, kept in keep.items()}
 
 
 def _cut(ranks: Ragged, keep: BoolArray) -> Slice:

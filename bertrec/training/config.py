@@ -23,6 +23,7 @@ class TrainConfig(Config):
         encoder_weight_decay: the same for the encoder's parameters.
         batch_size: sequences a step, in each process; 0 leaves the choice to the model.
         epochs: passes over the data at most.
+        max_seconds: no epoch is begun that would, at the pace of the last one, end later than this; 0 sets no limit.
         patience: epochs without a better ``metric`` before training stops; 0 never stops early.
         warmup_share: share of all steps over which the learning rate rises from 0.
         schedule: what the learning rate does after the warm-up, towards 0 at the last step unless constant.
@@ -42,6 +43,7 @@ class TrainConfig(Config):
     encoder_weight_decay: float = Field(0.01, ge=0)
     batch_size: int = Field(0, ge=0)
     epochs: int = Field(30, ge=1)
+    max_seconds: float = Field(0.0, ge=0)
     patience: int = Field(5, ge=0)
     warmup_share: float = Field(0.05, ge=0, lt=1)
     schedule: Schedule = "constant"

@@ -47,9 +47,16 @@ class Course:
         return patience > 0 and judged and self.epoch < self.config.epochs and self.epoch - self.best_epoch >= patience
 
     @property
+    def out_of_time(self) -> bool:
+        """Whether another epoch as long as the last one would go past ``max_seconds``."""
+        if not self.config.max_seconds or not self.history:
+            return False
+        return sum(entry.seconds for entry in self.history) + self.history[-1].seconds > self.config.max_seconds
+
+    @property
     def finished(self) -> bool:
         """Whether there is nothing left to train."""
-        return self.epoch >= self.config.epochs or self.stopped_early
+        return self.epoch >= self.config.epochs or self.stopped_early or self.out_of_time
 
     def finish_epoch(self, loss: float, seconds: float) -> EpochLog:
         """Evaluate if it is time to, and keep the weights if they are the best so far.
