@@ -1,0 +1,211 @@
+"""The charts as SVG by matplotlib: for print, for Markdown and for papers. The same comparison gives the same bytes."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from bertrec.comparison.report.axes import TimeAxis, time_axis, value_range
+from bertrec.comparison.report.curves import Line, with_curves
+from bertrec.comparison.report.palette import FAMILIES, FAMILY_NAMES, HATCHES, LIGHT, MARKERS, family
+from bertrec.comparison.report.scatter import Scatter, scatter
+from bertrec.comparison.report.view import Json, View, figure, mean, not_converged
+from bertrec.comparison.report.wording import shortened, slice_name
+from bertrec.core.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_WIDTH = 8.0
+_LABEL = 9.0
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "bertrec",
+    "figure.dpi": 72,
+    "font.size": _LABEL,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    # A model's name may hold a dollar sign; it is never a formula.
+    "text.parse_math": False,
+    "text.usetex": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": LIGHT["quiet"],
+    "axes.labelcolor": LIGHT["ink"],
+    "text.color": LIGHT["ink"],
+    "xtick.color": LIGHT["quiet"],
+    "ytick.color": LIGHT["quiet"],
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": LIGHT["rule"],
+    "grid.linewidth": 0.6,
+    "hatch.color": LIGHT["paper"],
+    "hatch.linewidth": 0.8,
+    "legend.frameon": False,
+}
+
+
+def svg_charts(view: View) -> dict[str, bytes]:
+    """Draw every chart; one without anything to draw says so.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    with _style():
+        return {name: _bytes(draw(view)) for name, draw in _CHARTS.items()}
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "report") from error
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        # A name in a script that our font lacks is written as text all the same: the reader's font shows it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        matplotlib.rcdefaults()  # a reader's own matplotlibrc must not change the bytes
+        matplotlib.rcParams.update(_STYLE)
+        yield
+
+
+def _bytes(drawn: Figure) -> bytes:
+    stream = io.BytesIO()
+    drawn.savefig(stream, format="svg", metadata={"Date": None}, facecolor=LIGHT["paper"])
+    return stream.getvalue()
+
+
+def _new(height: float, *, constrained: bool = True) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(_WIDTH, height), layout="constrained" if constrained else None)
+
+
+def _nothing(text: str) -> Figure:
+    drawn = _new(1.0, constrained=False)
+    drawn.text(0.5, 0.5, text, ha="center", va="center")
+    return drawn
+
+
+def _quality_time(view: View) -> Figure:
+    found = scatter(view)
+    if not found.points:
+        return _nothing("No model has both a figure and a training time.")
+    height = 5.2
+    drawn = _new(height, constrained=False)
+    left, bottom, wide, high = 0.095, 0.1, 0.885, 0.83
+    axes = drawn.add_axes((left, bottom, wide, high))
+    _points(axes, found)
+    _time(axes, found.time)
+    axes.set_ylim(*found.values)
+    axes.set_xlabel("training time, all seeds and the search")
+    axes.set_ylabel(view.primary)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+    _names(axes, found, found.label_offsets(wide * _WIDTH * 72, high * height * 72, _LABEL))
+    return drawn
+
+
+def _points(axes: Axes, found: Scatter) -> None:
+    for kind in FAMILIES:
+        points = [point for point in found.points if point.family == kind]
+        if not points:
+            continue
+        x, y = [point.seconds for point in points], [point.value for point in points]
+        below, above = [p.value - p.low for p in points], [p.high - p.value for p in points]
+        axes.errorbar(x, y, yerr=[below, above], fmt="none", ecolor=LIGHT["error"], elinewidth=0.7, capsize=2, alpha=0.6, zorder=2)
+        axes.plot(x, y, MARKERS[kind], color=LIGHT[f"family-{kind}"], markersize=7, label=FAMILY_NAMES[kind], zorder=3)
+
+
+def _names(axes: Axes, found: Scatter, offsets: Sequence[tuple[float, float]]) -> None:
+    line = {"arrowstyle": "-", "color": LIGHT["quiet"], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 5}
+    for point, (dx, dy) in zip(found.points, offsets, strict=True):
+        axes.annotate(
+            shortened(point.name),
+            (point.seconds, point.value),
+            (dx, -dy),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            arrowprops=line,
+            zorder=4,
+        )
+
+
+def _slices(view: View) -> Figure:
+    parts = [name for name in view.slices if any(mean(model, view.primary, name) is not None for model in view.ranked)]
+    if not parts:
+        return _nothing("No model has figures of a slice.")
+    columns = min(3, len(parts))
+    rows = -(-len(parts) // columns)
+    drawn = _new(rows * (0.19 * len(view.ranked) + 0.75))
+    grid = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, name in zip(grid, parts, strict=False):
+        _bars(axes, view, name)
+    _switch_off(grid[len(parts) :])
+    drawn.supxlabel(view.primary, fontsize=_LABEL)
+    return drawn
+
+
+def _bars(axes: Axes, view: View, part: str) -> None:
+    for place, model in enumerate(view.ranked):
+        found, kind = figure(model, view.primary, part), family(model)
+        if found is None:
+            continue
+        value, ends = found["mean"], found.get("ci95")
+        errors = [[value - ends[0]], [ends[1] - value]] if ends else None
+        style = {"ecolor": LIGHT["ink"], "elinewidth": 0.7, "capsize": 1.5}
+        axes.barh(place, value, color=LIGHT[f"family-{kind}"], hatch=HATCHES[kind], height=0.72, xerr=errors, error_kw=style)
+    axes.set_title(f"{slice_name(part)}, {view.slice_users(part)} users", fontsize=_LABEL, loc="left")
+    axes.set_yticks(range(len(view.ranked)), [shortened(str(model["name"])) for model in view.ranked])
+    axes.set_ylim(len(view.ranked) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+
+
+def _curves(view: View) -> Figure:
+    found = with_curves(view)
+    if not found:
+        return _nothing("No learning curve was recorded.")
+    every = [line for _, drawn in found for line in drawn]
+    columns = min(4, len(found))
+    rows = -(-len(found) // columns)
+    whole = _new(rows * 1.55 + 0.4 + (0.6 if rows == 1 else 0))
+    grid = whole.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for axes, (model, own) in zip(grid, found, strict=False):
+        _curve_panel(axes, model, own, every)
+    _switch_off(grid[len(found) :])
+    whole.supxlabel("elapsed time", fontsize=_LABEL)
+    whole.supylabel(f"validation {view.primary}", fontsize=_LABEL)
+    return whole
+
+
+def _curve_panel(axes: Axes, model: Json, own: Sequence[Line], every: Sequence[Line]) -> None:
+    for line in every:
+        axes.plot(line.seconds, line.values, color=LIGHT["context"], linewidth=0.7, zorder=1)
+    colour = LIGHT[f"family-{family(model)}"]
+    for line in own:
+        marker = "." if len(line.seconds) == 1 else None
+        axes.plot(line.seconds, line.values, color=colour, linewidth=1.2 if line.chosen else 0.6, marker=marker, zorder=2)
+    if not_converged(model):
+        axes.text(0.98, 0.05, "not converged", transform=axes.transAxes, ha="right", fontsize=_LABEL - 1.5)
+    axes.set_title(shortened(str(model["name"]), 24), fontsize=_LABEL - 1, loc="left")
+    _time(axes, time_axis([second for line in every for second in line.seconds]))
+    axes.set_ylim(*value_range([value for line in every for value in line.values], from_zero=True))
+
+
+def _time(axes: Axes, time: TimeAxis) -> None:
+    axes.set_xscale("log")
+    axes.set_xlim(time.low, time.high)
+    axes.set_xticks(list(time.ticks), list(time.ticks.values()))
+    axes.minorticks_off()
+
+
+def _switch_off(rest: Iterable[Axes]) -> None:
+    for axes in rest:
+        axes.set_visible(False)
+
+
+_CHARTS: dict[str, Callable[[View], Figure]] = {"quality_time": _quality_time, "slices": _slices, "curves": _curves}

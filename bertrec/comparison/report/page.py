@@ -1,0 +1,74 @@
+"""The page: one HTML file that needs no network, written from blocks, drawn by plotly.js that it carries within."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+
+from bertrec.comparison.report.blocks import Section
+from bertrec.comparison.report.charts_plotly import Panel, context, panels
+from bertrec.comparison.report.content import CHARTS, sections, title, verdict, when
+from bertrec.comparison.report.html_blocks import block_html, embedded_json
+from bertrec.comparison.report.palette import DARK, LIGHT, css_variables
+from bertrec.comparison.report.view import View
+from bertrec.core.errors import MissingExtraError
+
+# The browser itself refuses to fetch anything, whatever a name or plotly.js may hold.
+_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def plotly_script() -> str:
+    """Return plotly.js.
+
+    Raises:
+        MissingExtraError: plotly is not installed.
+    """
+    try:
+        from plotly.offline import get_plotlyjs
+    except ImportError as error:
+        raise MissingExtraError("plotly", "report") from error
+    return str(get_plotlyjs())
+
+
+def html_page(view: View, svg: Mapping[str, bytes], script: str) -> str:
+    """Return the whole page.
+
+    Args:
+        view: the comparison.
+        svg: the still charts by name.
+        script: plotly.js.
+    """
+    drawn = {name: panels(view, name) for name in CHARTS}
+    parts = sections(view, all_tests=True)
+    body = "".join(_section_html(section, drawn, svg) for section in parts)
+    figures = {f"{name}-{number}": panel.figure for name, found in drawn.items() for number, panel in enumerate(found)}
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title(view))}</title>'
+        f"<style>{_styles()}</style></head>\n<body>{_header_html(view, parts)}<main>{body}</main>\n"
+        f'<script type="application/json" id="figures">{embedded_json({"figures": figures, "context": context(view)})}</script>\n'
+        f"<script>{script}</script>\n<script>{_resource('page.js')}</script></body></html>\n"
+    )
+
+
+def _header_html(view: View, parts: list[Section]) -> str:
+    links = "".join(f'<li><a href="#{section.anchor}">{escape(section.title)}</a></li>' for section in parts[1:])
+    return (
+        f'<header><h1>{escape(title(view))}</h1><p class="verdict">{escape(verdict(view))}</p>'
+        f'<p class="when">{escape(when(view))}</p><nav aria-label="Sections"><ul>{links}</ul></nav></header>'
+    )
+
+
+def _section_html(section: Section, drawn: Mapping[str, list[Panel]], svg: Mapping[str, bytes]) -> str:
+    blocks = "\n".join(block_html(block, drawn, svg) for block in section.blocks)
+    return f'<section id="{section.anchor}"><h2>{escape(section.title)}</h2>\n{blocks}</section>\n'
+
+
+def _styles() -> str:
+    dark = f"@media screen and (prefers-color-scheme: dark){{:root{{{css_variables(DARK)}}}}}"
+    return f":root{{{css_variables(LIGHT)}}}{dark}\n{_resource('page.css')}"
+
+
+def _resource(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")

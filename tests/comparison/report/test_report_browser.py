@@ -1,0 +1,194 @@
+"""The page in a real browser: it draws, sorts, fits a phone, follows the colour scheme and says nothing on the console."""
+
+import base64
+import re
+import shutil
+
+import pytest
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    pytest.mark.skipif(DRIVER is None, reason="chromedriver is not installed"),
+]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+FETCHED = """
+return performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => !name.startsWith('data:'));
+"""
+WIDTHS = "return Array.from(document.querySelectorAll('.chart'), (box) => [box.clientWidth, box.querySelector('.main-svg').clientWidth]);"
+LABELS = """
+return Array.from(document.querySelectorAll('#time .annotation-text'), (text) => {
+  const box = text.getBoundingClientRect();
+  return [box.left, box.top, box.right, box.bottom];
+});
+"""
+DRAWN = """
+return Array.from(document.querySelectorAll('.chart'), (box) => {
+  const svg = box.querySelector('.main-svg');
+  return box.classList.contains('js-plotly-plot') && svg !== null && svg.clientWidth > 50 && svg.clientHeight > 50;
+});
+"""
+NAMES = "return Array.from(document.querySelectorAll('#models table')[0].tBodies[0].rows, (row) => row.cells[0].textContent)"
+LAST = "return Array.from(document.querySelectorAll('#models table')[0].tBodies[1].rows, (row) => row.cells[0].textContent)"
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    yield started
+    started.quit()
+
+
+@pytest.fixture
+def opened(driver, report):
+    """Open the page afresh, at a width and in a colour scheme, and wait until all is drawn."""
+
+    def opened_at(*, width=1280, scheme="light", media=""):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        emulate(driver, scheme, media)
+        driver.get((report / "index.html").as_uri())
+        WebDriverWait(driver, 60).until(lambda d: all(d.execute_script(DRAWN)))
+        return driver
+
+    return opened_at
+
+
+def emulate(driver, scheme, media=""):
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [{"name": "prefers-color-scheme", "value": scheme}]})
+
+
+def lightness(colour):
+    """Return the mean of the channels of ``rgb(r, g, b)``."""
+    channels = [int(part) for part in re.findall(r"\d+", colour)[:3]]
+    return sum(channels) / 3
+
+
+def of_body(driver):
+    return lightness(driver.execute_script("return getComputedStyle(document.body).backgroundColor"))
+
+
+def of_chart(driver):
+    text = "return getComputedStyle(document.querySelector('.chart .main-svg')).backgroundColor"
+    return lightness(driver.execute_script(text))
+
+
+def head(driver, title):
+    buttons = driver.find_elements(By.CSS_SELECTOR, "#models table:first-of-type thead button")
+    return next(button for button in buttons if button.text.split("\n")[0].strip().startswith(title))
+
+
+def test_every_chart_draws_and_the_console_stays_empty(opened):
+    driver = opened()
+    assert driver.execute_script(DRAWN) == [True] * 16
+    assert driver.get_log("browser") == []
+    assert driver.execute_script(FETCHED) == []
+
+
+def test_a_harmful_name_is_shown_and_not_run(opened):
+    driver = opened()
+    assert driver.execute_script(LAST)[0] == "<script>alert(1)</script>"
+
+
+def test_a_click_sorts_and_what_failed_stays_last(opened):
+    driver = opened()
+    ranked = driver.execute_script(NAMES)
+    last = driver.execute_script(LAST)
+    head(driver, "fit minutes").click()
+    slowest = driver.execute_script(NAMES)
+    assert slowest[:3] == ["recbole:BERT4Rec", "morec", "recbole:SASRec"]
+    assert slowest[-1] == "recbole:Pop"
+    head(driver, "fit minutes").click()
+    assert driver.execute_script(NAMES) == slowest[::-1]
+    assert driver.execute_script(LAST) == last
+    head(driver, "NDCG@10").click()
+    assert driver.execute_script(NAMES) == ranked
+
+
+def test_the_keyboard_sorts_and_the_order_is_announced(opened):
+    driver = opened()
+    button = head(driver, "model")
+    button.send_keys(Keys.ENTER)
+    names = driver.execute_script(NAMES)
+    assert names == sorted(names, key=str.casefold)
+    orders = driver.execute_script(
+        "return Array.from(document.querySelectorAll('#models table')[0].tHead.rows[0].cells, (c) => c.ariaSort)"
+    )
+    assert orders == ["ascending", *["none"] * (len(orders) - 1)]
+    button.send_keys(Keys.SPACE)
+    assert driver.execute_script(NAMES) == names[::-1]
+
+
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_nothing_is_wider_than_the_screen(opened, width):
+    driver = opened(width=width)
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    boxes = driver.execute_script(WIDTHS)
+    assert all(inner == outer <= width for outer, inner in boxes)
+
+
+def test_labels_do_not_cover_one_another_at_any_width(opened):
+    for width in (390, 1280):
+        boxes = opened(width=width).execute_script(LABELS)
+        assert len(boxes) == 9
+        for place, a in enumerate(boxes):
+            for b in boxes[:place]:
+                across, down = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+                # The rectangle of a line of text is higher than its letters.
+                assert across <= 1 or down <= 3, (width, a, b)
+
+
+def test_charts_follow_when_the_window_narrows(opened):
+    driver = opened(width=1280)
+    size = {"width": 600, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    WebDriverWait(driver, 30).until(lambda d: all(outer == inner for outer, inner in d.execute_script(WIDTHS)))
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= 600
+
+
+def test_the_page_and_its_charts_follow_the_colour_scheme_at_once(opened):
+    driver = opened(scheme="light")
+    assert of_body(driver) > 230
+    assert of_chart(driver) > 230
+    emulate(driver, "dark")
+    WebDriverWait(driver, 30).until(lambda d: of_chart(d) < 60)
+    assert of_body(driver) < 60
+    emulate(driver, "light")
+    WebDriverWait(driver, 30).until(lambda d: of_chart(d) > 230)
+
+
+def test_print_is_light_and_shows_the_still_charts(opened):
+    driver = opened(scheme="dark")
+    emulate(driver, "dark", "print")
+    assert of_body(driver) > 230
+    shown = "return Array.from(document.querySelectorAll(arguments[0]), (e) => getComputedStyle(e).display)"
+    assert set(driver.execute_script(shown, ".still")) == {"block"}
+    assert set(driver.execute_script(shown, ".live")) == {"none"}
+    assert (
+        driver.execute_script("return Array.from(document.querySelectorAll('.still'), (i) => i.complete && i.naturalWidth > 0)")
+        == [True] * 3
+    )
+    document = base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
+    assert document.startswith(b"%PDF")
+    emulate(driver, "light")
+    WebDriverWait(driver, 30).until(lambda d: not d.find_elements(By.CSS_SELECTOR, "details[open]"))
