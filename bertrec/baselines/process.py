@@ -1,0 +1,106 @@
+"""Run one fit in a process of its own: watched, ended in time, and never able to take this process with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import bertrec
+from bertrec.baselines.exchange import Job, Outcome, read_points
+from bertrec.core.errors import ModelError
+
+RECBOLE = "bertrec.baselines.worker"
+_GRACE = 60.0  # for start, last batch and the measurement; and as much again as the limit itself
+_LOG_WORDS = 300
+
+
+def run_fit(job: Job, folder: Path, split_folder: Path, *, module: str = RECBOLE, grace: float = _GRACE) -> Outcome:
+    """Fit ``job`` in a fresh process and return how it went; an outcome that is there already is returned as it is.
+
+    Args:
+        job: what to fit.
+        folder: of this fit alone; what an unfinished fit left there is dropped.
+        split_folder: what `bertrec.baselines.exchange.save_split` wrote.
+        module: what the process runs.
+        grace: seconds beyond twice the limit after which the process is killed.
+
+    Returns:
+        The outcome. A process that crashed, ran out of memory or had to be killed is a failed one, with the reason and the epochs it had
+        finished; a killed baseline that had a best epoch on disk is measured with that.
+    """
+    if (folder / "outcome.json").exists():
+        return Outcome.load(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    job.save(folder)
+    started = time.perf_counter()
+    code = _watched(folder, split_folder, module, 2 * job.limit_seconds + grace if job.limit_seconds else None)
+    if code is None and module == RECBOLE and (folder / "recbole" / "best.pth").exists():
+        job.model_copy(update={"options": {**job.options, "recover": True}}).save(folder)
+        _watched(folder, split_folder, module, grace + job.limit_seconds)
+    outcome = _outcome(folder, code)
+    outcome = replace(outcome, total_seconds=time.perf_counter() - started)
+    shutil.rmtree(folder / "recbole", ignore_errors=True)
+    outcome.save(folder)
+    return outcome
+
+
+def _watched(folder: Path, split_folder: Path, module: str, limit: float | None) -> int | None:
+    """Run the process to its end and return its exit code; None where it had to be killed."""
+    command = [sys.executable, "-W", "ignore", "-m", module, str(folder.resolve()), str(split_folder.resolve())]
+    with (folder / "log.txt").open("ab") as log:
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=_environment(), start_new_session=True
+        )
+        try:
+            return process.wait(timeout=limit)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _environment() -> dict[str, str]:
+    own = str(Path(bertrec.__file__).parent.parent)
+    paths: Sequence[str] = [own, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _outcome(folder: Path, code: int | None) -> Outcome:
+    if (folder / "outcome.json").exists():
+        return Outcome.load(folder)
+    if code is None:
+        reason = "killed: it went on long after its time had ended"
+    elif code == -signal.SIGKILL:
+        reason = "killed by the system, most often for want of memory"
+    elif code < 0:
+        reason = f"crashed: {signal.Signals(-code).name}"
+    else:
+        reason = f"ended with exit code {code}: {_last_line(folder / 'log.txt')}"
+    points = read_points(folder)
+    return Outcome("failed", reason=reason, points=points, ended_by="killed" if code is None else None, seconds=_last(points))
+
+
+def _last(points: Sequence[object]) -> float:
+    return float(getattr(points[-1], "seconds", 0.0)) if points else 0.0
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    return lines[-1][:_LOG_WORDS] if lines else "it said nothing"

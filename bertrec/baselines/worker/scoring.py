@@ -1,0 +1,70 @@
+"""Full score rows of a RecBole model, in our inner ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from bertrec.core.ragged import IntArray
+from bertrec.data.splits import EvaluationSet
+
+FloatArray = npt.NDArray[np.float32]
+_SCORES_AT_ONCE = 1 << 22
+
+
+class Scorer:
+    """Scores of a RecBole model for rows of an evaluation set.
+
+    Args:
+        trainer: RecBole's trainer of the model, whose own way of scoring is used (``full_sort_predict``, else ``predict`` of every pair).
+        dataset: the training dataset, for the vocabulary.
+        n_items: of our catalogue.
+        trained: ``[n_items + 1]``, items that training holds.
+    """
+
+    def __init__(self, trainer: Any, dataset: Any, *, n_items: int, trained: npt.NDArray[np.bool_]) -> None:
+        self.trainer, self.dataset, self.n_items, self.trained = trainer, dataset, n_items, trained
+        self.items = _vocabulary(dataset, "item_id", n_items)
+        trainer.item_tensor = dataset.get_item_feature().to(trainer.device)
+        trainer.tot_item_num = dataset.item_num
+        self.batch_size = max(1, _SCORES_AT_ONCE // dataset.item_num)
+
+    def raw(self, part: EvaluationSet) -> Iterator[FloatArray]:
+        """Yield ``[b, n_items + 1]`` of what the model itself says of every item, in the order of ``part``."""
+        self.trainer.model.eval()
+        for start in range(0, len(part), self.batch_size):
+            rows = part.take(np.arange(start, min(start + self.batch_size, len(part))))
+            with torch.no_grad():
+                _, scores, _, _ = self.trainer._full_sort_batch_eval((self._interaction(rows), None, None, None))
+            yield scores.detach().float().cpu().numpy()[:, self.items]
+
+    def known(self, part: EvaluationSet) -> Iterator[FloatArray]:
+        """Yield the same with no score for items that training never saw: their vectors are still random."""
+        for scores in self.raw(part):
+            scores[:, ~self.trained] = -np.inf
+            yield scores
+
+    def _interaction(self, rows: EvaluationSet) -> Any:
+        from recbole.data.interaction import Interaction
+
+        tokens = self.dataset.field2token_id["user_id"]
+        values = {"user_id": torch.tensor([tokens.get(str(user), 0) for user in rows.users])}
+        length = self.dataset.config["MAX_ITEM_LIST_LENGTH"]
+        if "item_id_list" in self.dataset.field2type:
+            recent = rows.histories.last(length)
+            values["item_id_list"] = torch.from_numpy(self.items[recent.padded(length)])
+            values["item_length"] = torch.from_numpy(np.maximum(recent.lengths, 1))
+            # A place that some models look up, though they score every item; never the target.
+            values["item_id"] = torch.ones(len(rows), dtype=torch.long)
+            values["neg_item_id_list"] = torch.zeros_like(values["item_id_list"])
+        return Interaction(values)
+
+
+def _vocabulary(dataset: Any, field: str, size: int) -> IntArray:
+    """Return RecBole's number of each of our inner ids, ``[size + 1]``; 0 is padding in both."""
+    tokens = dataset.field2token_id[field]
+    return np.array([0, *(tokens[str(number)] for number in range(1, size + 1))], dtype=np.int64)
