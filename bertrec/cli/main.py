@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from bertrec import __version__
-from bertrec.cli import data, demo, doctor, embed, evaluate, index, recommend, train
+from bertrec.cli import compare, data, demo, doctor, embed, evaluate, index, recommend, train
 from bertrec.core.errors import BertrecError
 
 USAGE, INTERRUPTED, INTERNAL, UNREAD = 2, 130, 1, 1
@@ -31,6 +31,8 @@ bertrec index build runs/ml --out runs/ml.index
 
 bertrec recommend runs/ml --history "Toy Story" --history "Aladdin" -k 5
 
+bertrec compare ml-100k --budget-minutes 10 --out reports/ml
+
 Bad input is one line on standard error and exit code 2; BERTREC_DEBUG=1 shows the whole trace.
 """
 
@@ -47,6 +49,7 @@ app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("embed", epilog=embed.EXAMPLES)(embed.embed)
 app.add_typer(index.app, name="index")
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)

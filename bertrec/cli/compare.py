@@ -1,0 +1,128 @@
+"""``bertrec compare``: text models against ID-only ones on one split, with a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bertrec.cli import options as o
+from bertrec.cli.output import note, print_table
+
+EXAMPLES = """
+Examples:
+
+bertrec compare ml-100k --out reports/ml
+
+bertrec compare data/scientific --models unisrec:text,morec:text --baselines Pop,BPR,SASRec --budget-minutes 10 --out reports/sci
+
+bertrec compare ml-100k --baselines SASRec --baseline-set SASRec.hidden_size=128 --seeds 1 --out reports/wide
+
+A comparison that was cut short goes on with the same command.
+"""
+
+SPLITS = ("auto", "leave-one-out", "time", "ratio", "given", "cold-items")
+
+
+def compare(
+    data: o.DataArgument,
+    out: Annotated[Path, typer.Option(metavar="REPORT", help="The folder of the report.")],
+    models: Annotated[
+        str | None, typer.Option(help="Ours, comma-separated: NAME, NAME:ITEM_INPUT or NAME:ITEM_INPUT:TUNE; idrec always runs too.")
+    ] = None,
+    baselines: Annotated[str | None, typer.Option(help="RecBole's models, comma-separated; 'none' leaves them out.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="MODEL.NAME=VALUE", help="A setting of one of our models.")] = None,
+    baseline_set: Annotated[list[str] | None, typer.Option(metavar="MODEL.NAME=VALUE", help="A setting of a baseline.")] = None,
+    budget_minutes: Annotated[float, typer.Option(help="For each model, its search and all seeds included.")] = 20.0,
+    seeds: Annotated[int, typer.Option(min=1, help="Fits of each model's chosen settings, as far as the minutes go.")] = 3,
+    mask_seen: o.MaskSeen = True,
+    split: Annotated[str, typer.Option(help=f"How to split: {', '.join(SPLITS)}.")] = "auto",
+    text_fields: o.TextFields = None,
+    template: o.Template = None,
+    max_words: o.MaxWords = None,
+    on_empty: o.OnEmpty = None,
+    min_rating: o.MinRating = None,
+    k_core: o.KCore = None,
+    duplicates: o.Duplicates = None,
+) -> None:
+    """Compare models on DATA under one protocol and write a report that says what was shown and what was not."""
+    from bertrec.comparison.plan import DEFAULT_BASELINES, DEFAULT_MODELS, make_plan
+
+    o.choice("split", split, SPLITS)
+    names = (_names(models, DEFAULT_MODELS), _names(baselines, DEFAULT_BASELINES))
+    settings = _settings(set_ or [], "--set", names[0]) | _settings(baseline_set or [], "--baseline-set", names[1])
+    plan = make_plan(*names, settings=settings, budget_minutes=budget_minutes, seeds=seeds, mask_seen=mask_seen)
+    load = o.load_options(
+        text_fields=text_fields,
+        template=template,
+        max_words=max_words,
+        on_empty=on_empty,
+        min_rating=min_rating,
+        k_core=k_core,
+        duplicates=duplicates,
+    )
+    _execute({"data": data, "load": load, "split": {"method": split}}, plan, out)
+
+
+def _execute(source: dict[str, Any], plan: Any, out: Path) -> None:
+    from bertrec.cli.runs import load_data, split_data
+    from bertrec.comparison.run import compare as run
+    from bertrec.comparison.run import total_minutes
+
+    dataset = load_data(source)
+    chosen = split_data(dataset, source)
+    for line in dataset.notes:
+        note(f"note: {line}")
+    note(f"{len(plan.contestants)} models, {plan.budget_minutes:g} minutes each: at most {_duration(total_minutes(plan))}")
+    about = {"name": dataset.name, "format": dataset.format}
+    comparison = run(chosen, plan, out, about=about, say=note)
+    _show(comparison)
+    print(comparison["verdict"])
+    print(f"report: {out / 'index.html'}")
+
+
+def _names(text: str | None, default: tuple[str, ...]) -> list[str]:
+    if text is None:
+        return list(default)
+    return [] if text.strip() == "none" else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _settings(assignments: list[str], option: str, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Return settings by model; the model is the longest name that the assignment begins with."""
+    from bertrec.core.errors import ConfigError, unknown_name
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in assignments:
+        owner = max((name for name in [*names, "idrec"] if text.startswith(f"{name}.")), key=len, default=None)
+        if owner is None:
+            raise ConfigError(f"{option} {text}: {unknown_name('model', text.partition('.')[0], names)}")
+        found.setdefault(owner, {}).update(o.read_settings(None, [text.removeprefix(f"{owner}.")]))
+    return found
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
+
+
+def _show(comparison: dict[str, Any]) -> None:
+    metrics = comparison["protocol"]["metrics"]
+    primary = comparison["protocol"]["primary_metric"]
+    ranked = [model for model in comparison["models"] if model["status"] == "ok"]
+    ranked.sort(key=lambda model: -model["slices"]["all"]["metrics"][primary]["mean"])
+    rows = [_row(model, metrics) for model in [*ranked, *(m for m in comparison["models"] if m["status"] != "ok")]]
+    columns = ["model", "family", *metrics, "seeds", "converged", "minutes"]
+    print_table("test", columns, rows, right=[*metrics, "seeds", "minutes"])
+
+
+def _row(model: dict[str, Any], metrics: list[str]) -> list[str]:
+    minutes = f"{model['fit_seconds'] / 60:.1f}"
+    if model["status"] != "ok":
+        return [model["name"], model["family"], *["-"] * len(metrics), "-", f"{model['status']}: {model['reason']}", minutes]
+    figures = [_figure(model["slices"]["all"]["metrics"][metric]) for metric in metrics]
+    converged = {True: "yes", False: f"no ({model['ended_by']})", None: "-"}[model["converged"]]
+    return [model["name"], model["family"], *figures, str(len(model["seeds"])), converged, minutes]
+
+
+def _figure(value: dict[str, Any]) -> str:
+    return f"{value['mean']:.4f}" + (f" ± {value['sd']:.4f}" if value["sd"] is not None else "")

@@ -1,0 +1,1 @@
+"""Compare text models with ID-only ones: one split, one evaluator, equal minutes, and tests."""

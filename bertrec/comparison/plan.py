@@ -1,0 +1,141 @@
+"""What is compared: models, minutes, seeds and the rules of the measurement."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bertrec.baselines import catalogue
+from bertrec.core.errors import ConfigError
+from bertrec.models.registry import create
+from bertrec.models.text_similarity import TextSimilarity
+
+Family = Literal["text", "id"]
+Source = Literal["bertrec", "recbole"]
+
+DEFAULT_MODELS = ("unisrec:text", "unisrec:text+id")
+DEFAULT_BASELINES = ("Pop", "ItemKNN", "BPR", "LightGCN", "GRU4Rec", "SASRec", "BERT4Rec")
+ALWAYS = "idrec"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One row of the comparison.
+
+    Attributes:
+        name: as the user wrote it.
+        source: whose model it is.
+        family: whether it reads item text.
+        candidates: the settings that its search tries, in order.
+        options: model, item input and tuning depth of a model of ours.
+    """
+
+    name: str
+    source: Source
+    family: Family
+    candidates: tuple[dict[str, Any], ...] = ({},)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def slug(self) -> str:
+        """The name as a folder."""
+        return re.sub(r"[^A-Za-z0-9+._-]", "_", f"{self.source}-{self.name}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a comparison's figures, beside the split.
+
+    Attributes:
+        contestants: what is compared.
+        budget_minutes: for each of them, its search and all seeds included.
+        seeds: how many fits of the chosen settings, seeded 0, 1, ….
+        metric: chooses epochs and settings, and ranks.
+        metrics: those that are tested pair by pair.
+        mask_seen: whether items of the history are left out of the ranking.
+        ks: cut-offs.
+        resamples: of the bootstrap behind the tests.
+    """
+
+    contestants: tuple[Contestant, ...]
+    budget_minutes: float = 20.0
+    seeds: int = 3
+    metric: str = "NDCG@10"
+    metrics: tuple[str, ...] = ("NDCG@10", "HR@10", "MRR@10")
+    mask_seen: bool = True
+    ks: tuple[int, ...] = (1, 5, 10, 20, 50)
+    resamples: int = 10_000
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, to recognise the same comparison again."""
+        rows = [{"name": c.name, "source": c.source, "candidates": list(c.candidates), "options": c.options} for c in self.contestants]
+        return {
+            "contestants": rows,
+            "budget_minutes": self.budget_minutes,
+            "seeds": self.seeds,
+            "metric": self.metric,
+            "mask_seen": self.mask_seen,
+            "ks": list(self.ks),
+        }
+
+
+def make_plan(
+    models: Sequence[str] = DEFAULT_MODELS,
+    baselines: Sequence[str] = DEFAULT_BASELINES,
+    *,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    budget_minutes: float = 20.0,
+    seeds: int = 3,
+    mask_seen: bool = True,
+) -> Plan:
+    """Return a checked plan; our own ``idrec`` is always in it.
+
+    Args:
+        models: ours, written ``name``, ``name:item_input`` or ``name:item_input:tune``, such as ``morec:text:last:2``.
+        baselines: RecBole's names.
+        settings: of a model or baseline by its name as written; they replace those of every candidate.
+        budget_minutes: for each model.
+        seeds: fits of each model's chosen settings.
+        mask_seen: whether items of the history are left out of the ranking.
+
+    Raises:
+        ConfigError: an unknown or repeated model, an unknown setting, or a number outside its range.
+        MissingExtraError: baselines are asked for and RecBole is not installed.
+    """
+    if budget_minutes <= 0 or seeds < 1:
+        raise ConfigError(f"a comparison needs minutes above 0 and at least 1 seed, not {budget_minutes} and {seeds}")
+    given = {name: dict(values) for name, values in (settings or {}).items()}
+    names = [*models, *([] if ALWAYS in models else [ALWAYS])]
+    _check_distinct([*names, *baselines])
+    for name in given.keys() - {*names, *baselines}:
+        raise ConfigError(f"settings for '{name}', which is not compared")
+    own = [_own(name, given.get(name, {})) for name in names]
+    catalogue.check_names(baselines)
+    theirs = [_baseline(name, given.get(name, {})) for name in baselines]
+    return Plan((*own, *theirs), float(budget_minutes), seeds, mask_seen=mask_seen)
+
+
+def _check_distinct(names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ConfigError(f"'{name}' stands twice in the comparison")
+        seen.add(name)
+
+
+def _own(name: str, settings: dict[str, Any]) -> Contestant:
+    model, _, rest = name.partition(":")
+    item_input, _, tune = rest.partition(":")
+    options = {"model": model, "item_input": item_input or None, "tune": tune or None}
+    made = create(model, item_input=options["item_input"], tune=options["tune"], settings=settings)  # type: ignore[arg-type]
+    reads_text = isinstance(made, TextSimilarity) or "text" in str(made.config.to_flat().get("item.input", ""))
+    return Contestant(name, "bertrec", "text" if reads_text else "id", (settings,), options)
+
+
+def _baseline(name: str, settings: dict[str, Any]) -> Contestant:
+    catalogue.check_settings(name, settings)
+    tried = [{**candidate, **settings} for candidate in catalogue.candidates(name)]
+    distinct = [candidate for at, candidate in enumerate(tried) if candidate not in tried[:at]]
+    return Contestant(name, "recbole", "id", tuple(distinct))

@@ -1,0 +1,239 @@
+"""Run a comparison into a folder: resumable, one model after the other, whatever becomes of each."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertrec.baselines import catalogue
+from bertrec.baselines.exchange import Job, Outcome, save_split
+from bertrec.baselines.process import RECBOLE, run_fit
+from bertrec.comparison.assemble import Measured, assemble, measure_fits
+from bertrec.comparison.fits import FitKey, run_fits
+from bertrec.comparison.plan import Contestant, Plan
+from bertrec.core.errors import BertrecError, DataError
+from bertrec.core.files import atomic_file, read_json, write_json
+from bertrec.data.splits import EvaluationSet, Split
+from bertrec.evaluation.protocol import TIE_RULE
+
+OWN = "bertrec.comparison.worker"
+LIST_LENGTH = 100
+Say = Callable[[str], None]
+
+
+def compare(split: Split, plan: Plan, folder: str | Path, *, about: Mapping[str, Any] | None = None, say: Say = lambda line: None) -> Any:
+    """Fit and measure every model of the plan and write the report; models whose fits are in the folder already are not fitted again.
+
+    Args:
+        split: with validation and test users.
+        plan: from `bertrec.comparison.plan.make_plan`.
+        folder: of this comparison; ``fits/`` in it holds what a killed run goes on from.
+        about: what names the data in the protocol.
+        say: takes a line at a time of how it goes.
+
+    Returns:
+        What ``comparison.json`` holds.
+
+    Raises:
+        BertrecError: the folder is in use, or holds another comparison or something else.
+        DataError: no validation or test users, or some that training does not know while a general baseline is compared.
+        MissingExtraError: plotly or matplotlib is not installed.
+    """
+    from bertrec.comparison.report import check_extras, write_report
+
+    check_extras()
+    folder = Path(folder)
+    _check_users(split, plan)
+    with _alone(folder):
+        started = _begin(folder, split, plan)
+        save_split(split, folder / "fits" / "split")
+        measured = [_one(contestant, split, plan, folder, say) for contestant in plan.contestants]
+        comparison = assemble(measured, plan, _protocol(split, measured, started, about or {}))
+        write_json(folder / "manifest.json", comparison["protocol"])
+        _write_per_user(measured, split, plan, folder / "per_user.parquet")
+        write_report(comparison, folder)
+        write_json(folder / "comparison.json", comparison)
+    return comparison
+
+
+def _one(contestant: Contestant, split: Split, plan: Plan, folder: Path, say: Say) -> Measured:
+    place = folder / "fits" / contestant.slug
+
+    def fit(key: FitKey, settings: dict[str, Any], limit: float) -> Outcome:
+        done = (place / key.folder / "outcome.json").exists()
+        outcome = run_fit(
+            _job(contestant, plan, key, settings, limit),
+            place / key.folder,
+            folder / "fits" / "split",
+            module=RECBOLE if contestant.source == "recbole" else OWN,
+        )
+        say(_fit_line(contestant, key, outcome, done))
+        return outcome
+
+    measured = measure_fits(run_fits(contestant, plan, fit), split, plan, lambda key: place / key.folder)
+    say(_row_line(measured, plan))
+    return measured
+
+
+def _job(contestant: Contestant, plan: Plan, key: FitKey, settings: dict[str, Any], limit: float) -> Job:
+    return Job(
+        model=contestant.name,
+        settings=settings,
+        seed=key.seed,
+        limit_seconds=max(limit, 1.0),
+        metric=plan.metric,
+        mask_seen=plan.mask_seen,
+        list_length=LIST_LENGTH,
+        cross_check=contestant.source == "recbole" and key.seed == 0,
+        options=contestant.options,
+    )
+
+
+def _fit_line(contestant: Contestant, key: FitKey, outcome: Outcome, done: bool) -> str:
+    if outcome.status != "ok":
+        return f"  {contestant.name}, settings {key.candidate + 1}, seed {key.seed}: {outcome.status}: {outcome.reason}"
+    figure = "" if outcome.best_metric is None else f", validation {outcome.best_metric:.4f}"
+    epochs = f"{len(outcome.points)} epochs, ended by {outcome.ended_by}"
+    again = " (from before)" if done else ""
+    return f"  {contestant.name}, settings {key.candidate + 1}, seed {key.seed}: {outcome.total_seconds:.0f} s, {epochs}{figure}{again}"
+
+
+def _row_line(measured: Measured, plan: Plan) -> str:
+    name = measured.fits.contestant.name
+    if not measured.reports:
+        return f"{name}: {measured.fits.status}: {measured.fits.reason}"
+    mean = np.mean([report.mean(plan.metric) for report in measured.reports.values()])
+    return f"{name}: test {plan.metric} {mean:.4f}, {len(measured.reports)} seed(s), {measured.fits.total_seconds:.0f} s"
+
+
+def _check_users(split: Split, plan: Plan) -> None:
+    general = [c.name for c in plan.contestants if c.source == "recbole" and catalogue.models()[c.name] != "sequential"]
+    for name, part in (("validation", split.validation), ("test", split.test)):
+        if part is None or not len(part):
+            raise DataError(f"the split has no {name} users: a comparison needs both validation and test users")
+        unknown = _unknown_users(split, part)
+        if general and len(unknown):
+            raise DataError(
+                f"{len(unknown)} of {len(part)} {name} users have no interaction in training, such as {part.users[unknown[0]]!r}, and "
+                f"{', '.join(general)} know users by id alone: leave these baselines out, or choose another split"
+            )
+
+
+def _unknown_users(split: Split, part: EvaluationSet) -> np.ndarray[Any, np.dtype[np.int64]]:
+    inner = split.train.users.encode(part.users)
+    lengths = np.concatenate([[0], split.train.sequences.lengths])
+    return np.flatnonzero(lengths[inner] == 0)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock."""
+    import filelock
+
+    if folder.exists() and not folder.is_dir():
+        raise BertrecError(f"{folder} is a file; choose the name of a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "plan.json").exists():
+        raise BertrecError(f"{folder} holds something else; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise BertrecError(f"{folder} is in use by another comparison: wait for it, or choose another folder") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _begin(folder: Path, split: Split, plan: Plan) -> str:
+    """Note what is compared, or see that a comparison begun here is the same; return when it was begun."""
+    path = folder / "plan.json"
+    wanted = {"split_hash": split.content_hash, "catalog_hash": split.catalog.content_hash, **plan.to_dict()}
+    if not path.exists():
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(path, {**wanted, "started": started})
+        return started
+    former = read_json(path)
+    for name, value in wanted.items():
+        if name != "contestants" and former.get(name) != value:
+            raise BertrecError(f"{folder} holds a comparison with {name} = {former.get(name)}, now it is {value}; choose another folder")
+    _check_contestants(folder, former, wanted)
+    write_json(path, {**wanted, "started": former["started"]})
+    return str(former["started"])
+
+
+def _check_contestants(folder: Path, former: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Models may be added to a comparison or left out; those in both must have the same settings."""
+    before = {row["name"]: row for row in former.get("contestants", [])}
+    for row in wanted["contestants"]:
+        if row["name"] in before and before[row["name"]] != row:
+            raise BertrecError(
+                f"{folder} holds {row['name']} with other settings ({before[row['name']]['candidates']}); choose another folder"
+            )
+
+
+def _protocol(split: Split, measured: list[Measured], started: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    assert split.test is not None
+    versions: dict[str, str] = {}
+    for one in measured:
+        for outcome in one.fits.outcomes.values():
+            versions |= outcome.versions
+    from bertrec import __version__
+
+    manifest = {name: value for name, value in split.manifest.items() if name != "held_out"}
+    manifest["notes"] = [re.sub(r"^.*/(?=[^/:]+:)", "", note) for note in manifest.get("notes", [])]  # without the user's folders
+    return {
+        "data": {"hash": manifest.get("data_hash"), "counts": manifest.get("counts", {}), **about},
+        "split": manifest,
+        "ties": TIE_RULE,
+        "users": len(split.test),
+        "items": len(split.catalog),
+        "started": started,
+        "seconds": sum(one.fits.total_seconds for one in measured),
+        "machine": {"cores": os.cpu_count(), "threads": _threads(), "system": f"{platform.system()} {platform.machine()}"},
+        "versions": {"bertrec": __version__, "python": platform.python_version(), **versions},
+    }
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
+
+
+def _write_per_user(measured: list[Measured], split: Split, plan: Plan, path: Path) -> None:
+    """Write a row a model, seed and test user; this file holds user ids."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    assert split.test is not None
+    users = [str(user) for user in split.test.users]
+    tables = [
+        pa.table(
+            {
+                "model": pa.array([one.fits.contestant.name] * len(users)).dictionary_encode(),
+                "seed": pa.array(np.full(len(users), seed, np.int32)),
+                "user_id": users,
+                **{metric: report.per_user(metric) for metric in plan.metrics},
+            }
+        )
+        for one in measured
+        for seed, report in one.reports.items()
+    ]
+    if tables:
+        with atomic_file(path) as temporary:
+            pq.write_table(pa.concat_tables(tables, promote_options="default").unify_dictionaries(), temporary, compression="zstd")
+
+
+def total_minutes(plan: Plan) -> float:
+    """Return the most that a plan's fits may take, measuring aside."""
+    return plan.budget_minutes * len(plan.contestants)
