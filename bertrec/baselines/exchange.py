@@ -29,6 +29,7 @@ Status = Literal["ok", "failed", "invalid"]
 EndedBy = Literal["patience", "schedule", "epochs", "budget", "no training", "killed"]
 
 _SPLIT = "split.npz"
+_PAIRS = "pairs.npz"
 _PARTS = ("validation", "test")
 
 
@@ -44,7 +45,6 @@ class Job(Config):
         mask_seen: whether items of the history are candidates.
         list_length: how many items of each user's list come back.
         cross_check: also let the other library measure itself, and repeat that.
-        keep_items: also return the item vectors, where the model has such.
         options: what else the process needs, such as the item input of our own models.
     """
 
@@ -56,7 +56,6 @@ class Job(Config):
     mask_seen: bool = True
     list_length: pydantic.PositiveInt = 50
     cross_check: bool = False
-    keep_items: bool = False
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
@@ -154,18 +153,18 @@ class Arrays:
     Attributes:
         ranks: one rank a target of the test users, in their order, under the job's masking.
         lists: ``[users, list_length]`` inner ids, best first, padded with 0.
-        items: ``[n_items + 1, d]`` item vectors, where asked for; NaN rows are unknown items.
+        scores: ``[pairs]``, of the pairs that lie beside the split, where there are any.
     """
 
     ranks: IntArray
     lists: npt.NDArray[np.int32]
-    items: npt.NDArray[np.float32] | None = None
+    scores: npt.NDArray[np.float32] | None = None
 
     def save(self, folder: Path) -> None:
         """Write ``arrays.npz``."""
         arrays: dict[str, npt.NDArray[Any]] = {"ranks": self.ranks, "lists": self.lists}
-        if self.items is not None:
-            arrays["items"] = self.items
+        if self.scores is not None:
+            arrays["scores"] = self.scores
         _write_npz(folder / "arrays.npz", arrays)
 
     @classmethod
@@ -176,7 +175,7 @@ class Arrays:
             ModelError: it is absent or damaged.
         """
         values = _read_npz(folder / "arrays.npz")
-        return cls(values["ranks"], values["lists"], values.get("items"))
+        return cls(values["ranks"], values["lists"], values.get("scores"))
 
 
 def append_point(folder: Path, point: Point) -> None:
@@ -227,6 +226,19 @@ def load_split(folder: Path) -> Split:
     train = Interactions(catalog, IdMap(range(1, len(sequences) + 1)), sequences)
     validation, test = (_part(values, name, len(sequences)) for name in _PARTS)
     return Split(catalog, train, validation, test, held_out=values["held_out"])
+
+
+def save_pairs(rows: IntArray, items: IntArray, folder: Path) -> None:
+    """Write pairs of test users' rows and inner item ids beside the split: every fit scores them as well."""
+    _write_npz(folder / _PAIRS, {"rows": rows, "items": items})
+
+
+def load_pairs(folder: Path) -> tuple[IntArray, IntArray] | None:
+    """Return the pairs, where there are any."""
+    if not (folder / _PAIRS).exists():
+        return None
+    values = _read_npz(folder / _PAIRS)
+    return values["rows"], values["items"]
 
 
 def _part(values: Mapping[str, npt.NDArray[Any]], name: str, users: int) -> EvaluationSet:

@@ -57,7 +57,7 @@ def _watched(folder: Path, split_folder: Path, module: str, limit: float | None)
     command = [sys.executable, "-W", "ignore", "-m", module, str(folder.resolve()), str(split_folder.resolve())]
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=_environment(), start_new_session=True
+            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment(), start_new_session=True
         )
         try:
             return process.wait(timeout=limit)
@@ -73,7 +73,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return the environment of a process that finds this very package."""
     own = str(Path(bertrec.__file__).parent.parent)
     paths: Sequence[str] = [own, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

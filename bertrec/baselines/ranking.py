@@ -44,6 +44,18 @@ def rank_and_list(
     return np.concatenate(ranks), np.concatenate(lists)
 
 
+def pair_scores(batches: Iterable[Scores], pairs: tuple[IntArray, IntArray]) -> npt.NDArray[np.float32]:
+    """Return the score of each pair of a row and an item, ``[m]``."""
+    rows, items = pairs
+    found = np.full(len(rows), np.nan, np.float32)
+    start = 0
+    for scores in batches:
+        inside = (rows >= start) & (rows < start + len(scores))
+        found[inside] = scores[rows[inside] - start, items[inside]]
+        start += len(scores)
+    return found
+
+
 def mean_metric(ranks: IntArray, part: EvaluationSet, metric: str) -> float:
     """Return the mean over users of a ranking metric such as ``NDCG@10``."""
     _, _, k = metric.partition("@")

@@ -40,7 +40,7 @@ def fit(job: Job, split: Split, folder: Path) -> Outcome:
     batches = model.score_all(split.test.histories)
     ranks, lists = rank_and_list(batches, split.test, mask_seen=job.mask_seen, list_length=job.list_length)
     evaluated = time.perf_counter() - started
-    Arrays(ranks, lists, model.item_embeddings() if job.keep_items else None).save(folder)
+    Arrays(ranks, lists).save(folder)
     points = _points(model, seconds, job.metric)
     for point in points:
         append_point(folder, point)

@@ -1,0 +1,62 @@
+"""Every RecBole model that the docs call supported is fitted for one epoch, and measured twice: by RecBole and by us."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bertrec.baselines import catalogue
+from bertrec.baselines.exchange import save_split
+from bertrec.baselines.process import _environment
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("recbole") is None or sys.version_info >= (3, 12), reason="RecBole's models run on Python 3.11 only"
+    ),
+]
+# Both add noise to each of their scores, anew each time they are asked.
+NOISY = {"ADMMSLIM", "Random"}
+DOCS = Path(__file__).parents[2] / "docs" / "comparison.md"
+
+
+@pytest.fixture(scope="module")
+def fitted(split, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("all_models")
+    save_split(split, folder / "split")
+    (folder / "work").mkdir()
+    script = Path(__file__).parent / "all_models.py"
+    command = [sys.executable, "-W", "ignore", str(script), str(folder / "split"), str(folder / "work")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=_environment())
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = [json.loads(line.removeprefix("MODEL ")) for line in done.stdout.splitlines() if line.startswith("MODEL ")]
+    return {line["model"]: line for line in lines}
+
+
+def test_all_of_them_run(fitted):
+    assert set(fitted) == set(catalogue.supported())
+    assert len(fitted) > 70
+    assert {name: line.get("reason") for name, line in fitted.items() if line["status"] != "ok"} == {}
+
+
+def test_recbole_measures_what_we_measure(fitted):
+    """Equal to 1e-6 where no target shares its score; where some do, the difference stands there with their number."""
+    for name, line in fitted.items():
+        check = line["check"]
+        assert check["largest_difference"] >= 0, name
+        if name not in NOISY and not check["tied_users"]:
+            assert check["largest_difference"] <= 1e-6, (name, check)
+        assert check["agrees"] == (check["largest_difference"] <= 1e-6)
+
+
+def test_the_docs_name_every_model(fitted):
+    text = DOCS.read_text(encoding="utf-8")
+    for name in catalogue.models():
+        assert f"`{name}`" in text, name
+    for name in set(catalogue.models()) - set(catalogue.supported()):
+        assert catalogue.unsupported(name) is not None
