@@ -9,6 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bertrec.baselines.run import run_baseline
+    from bertrec.comparison.plan import make_plan
+    from bertrec.comparison.run import compare
     from bertrec.core.errors import BertrecError, ConfigError, DataError, IndexFileError, MissingExtraError, ModelError
     from bertrec.data.catalog import ItemCatalog
     from bertrec.data.interactions import Interactions
@@ -44,10 +47,13 @@ _HOMES: dict[str, tuple[str, str]] = {
     "Recommender": ("bertrec.models.base", "Recommender"),
     "TextSimilarity": ("bertrec.models.text_similarity", "TextSimilarity"),
     "UniSRec": ("bertrec.models.unisrec", "UniSRec"),
+    "compare": ("bertrec.comparison.run", "compare"),
     "create": ("bertrec.models.registry", "create"),
     "evaluate": ("bertrec.models.measure", "measure"),
     "load": ("bertrec.data.load", "load"),
+    "make_plan": ("bertrec.comparison.plan", "make_plan"),
     "make_split": ("bertrec.data.load", "make_split"),
+    "run_baseline": ("bertrec.baselines.run", "run_baseline"),
 }
 
 __all__ = [
@@ -68,10 +74,13 @@ __all__ = [
     "TextSimilarity",
     "UniSRec",
     "__version__",
+    "compare",
     "create",
     "evaluate",
     "load",
+    "make_plan",
     "make_split",
+    "run_baseline",
 ]
 
 

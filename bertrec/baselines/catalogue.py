@@ -29,6 +29,9 @@ UNSUPPORTED = {
 }
 """Models that do not run here, by name; every knowledge-aware one besides."""
 
+READS_ITEM_TEXT = ("FDSA", "GRU4RecF", "SASRecF")
+"""Models that want a feature of each item: they are given the first words of its text, and are no ID-only baselines."""
+
 # Documented in docs/comparison.md. The first of each is the starting point; a search goes on as long as the minutes last.
 _RATES = ({"learning_rate": 0.001}, {"learning_rate": 0.003}, {"learning_rate": 0.0003})
 CANDIDATES: dict[str, tuple[dict[str, Any], ...]] = {

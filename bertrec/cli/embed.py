@@ -1,19 +1,23 @@
-"""``bertrec embed``: item or user vectors into a Parquet file."""
+"""``bertrec embed``: item or user vectors into a Parquet file, or item vectors into a RecBole data set."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertrec.cli import options as o
+from bertrec.cli.output import note
 from bertrec.cli.runs import Run, fit_catalog, item_vectors, load_data
-from bertrec.core.errors import DataError
+from bertrec.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from bertrec.data.load import Dataset
 
 EXAMPLES = """
 Examples:
@@ -21,17 +25,23 @@ Examples:
 bertrec embed runs/ml --what items --out items.parquet
 
 bertrec embed runs/ml --what users --out users.parquet
+
+bertrec embed runs/ml --what items --format recbole --out dataset/ml-100k
 """
+FORMATS = ("parquet", "recbole")
 
 
 def embed(
     run: o.RunArgument,
-    out: Annotated[Path, typer.Option(metavar="FILE.parquet", help="The file to write: columns id and vector.")],
+    out: Annotated[Path, typer.Option(metavar="OUT", help="FILE.parquet (columns id and vector), or for recbole a FOLDER.")],
     what: Annotated[str, typer.Option(help="items or users; a user's vector is that of the whole history.")] = "items",
     data: Annotated[str | None, typer.Option(help="Other data than the run's own.")] = None,
+    format_: Annotated[str, typer.Option("--format", help="parquet, or recbole: NAME.itemEmb and NAME.yaml in a folder.")] = "parquet",
 ) -> None:
     """Write the vectors of RUN's items or users; the inner product of a user's and an item's is the score."""
     o.choice("kind of vector", what, ("items", "users"))
+    if o.choice("format", format_, FORMATS) == "recbole" and what != "items":
+        raise ConfigError("--format recbole is for --what items: users are numbers to RecBole's models, items may have vectors")
     place = Run(run)
     record, model = place.record(), place.load_model()
     dataset = None if what == "items" and data is None else load_data(record if data is None else {"data": data})
@@ -40,7 +50,10 @@ def embed(
         ids, vectors = item_vectors(model)
     else:
         ids, vectors = dataset.interactions.users.ids, model.user_embeddings(dataset.interactions.sequences)
-    write_vectors(out, ids, vectors, model_hash=model.model_hash)
+    if format_ == "recbole":
+        out = _write_recbole(out, _data_name(record, dataset), ids, vectors)
+    else:
+        write_vectors(out, ids, vectors, model_hash=model.model_hash)
     print(f"wrote {len(ids)} {what} x {vectors.shape[1]} to {out}")
 
 
@@ -78,6 +91,18 @@ def read_vectors(path: Path) -> tuple[list[str | int], npt.NDArray[np.float32], 
     vectors = rows.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1).astype(np.float32)
     metadata = table.schema.metadata or {}
     return table["id"].to_pylist(), vectors, metadata.get(b"bertrec.model_hash", b"").decode()
+
+
+def _write_recbole(folder: Path, name: str, ids: list[str | int], vectors: npt.NDArray[np.float32]) -> Path:
+    from bertrec.baselines.export import write_item_embeddings
+
+    path, settings = write_item_embeddings(folder, name, ids, vectors)
+    note(f"{settings} tells RecBole how to read them")
+    return path
+
+
+def _data_name(record: Mapping[str, Any], dataset: Dataset | None) -> str:
+    return dataset.name if dataset is not None else str(record.get("manifest", {}).get("data") or Path(record["data"]).stem)
 
 
 def _id_column(ids: list[str | int]) -> Any:

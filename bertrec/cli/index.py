@@ -29,6 +29,8 @@ Examples:
 
 bertrec index build runs/ml --out runs/ml.index
 
+bertrec index build saved/LightGCN.pth --out lightgcn.index
+
 bertrec index info runs/ml.index
 
 bertrec index add runs/ml.index --run runs/text --items new-items.csv
@@ -42,19 +44,21 @@ bertrec index compact runs/ml.index
 
 @app.command(epilog="Example: bertrec index build runs/ml --out runs/ml.index --kind hnsw")
 def build(
-    run: o.RunArgument,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by bertrec train, or a RecBole checkpoint that ends in .pth.")],
     out: Annotated[Path, typer.Option(metavar="INDEX", help="Where to save the index.")],
     kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}; auto is flat below 200,000 items.")] = "auto",
     metric: Annotated[str, typer.Option(help="inner_product (the model's own score) or cosine.")] = "inner_product",
 ) -> None:
-    """Build an index of RUN's items and measure its recall against exact search."""
+    """Build an index of RUN's items and measure its recall against exact search.
+
+    A RecBole checkpoint is a pickle: reading it runs what is in it, so it must be trusted.
+    """
     from bertrec.retrieval.index import ItemIndex
 
     o.choice("index kind", kind, KINDS)
     o.choice("metric", metric, METRICS)
-    model = Run(run).load_model()
-    ids, vectors = item_vectors(model)
-    index = ItemIndex.build(vectors, ids, kind=kind, metric=metric, model_hash=model.model_hash)
+    ids, vectors, model_hash = _checkpoint_items(run) if run.suffix == ".pth" and not run.is_dir() else _run_items(Run(run))
+    index = ItemIndex.build(vectors, ids, kind=kind, metric=metric, model_hash=model_hash)
     index.save(out)
     _print_info(index, out)
 
@@ -132,6 +136,21 @@ def check_fits(index: ItemIndex, path: Path, model: Recommender) -> None:
     """
     if index.model_hash and index.model_hash != model.model_hash:
         raise IndexFileError(f"{path} was built from another model: build it anew with  bertrec index build RUN --out {path}")
+
+
+def _run_items(run: Run) -> tuple[list[str | int], Any, str]:
+    model = run.load_model()
+    return *item_vectors(model), model.model_hash
+
+
+def _checkpoint_items(path: Path) -> tuple[list[str | int], Any, str]:
+    from bertrec.baselines.export import check_checkpoint, recbole_item_vectors
+    from bertrec.core.files import sha256_file
+
+    check_checkpoint(path)
+    note(f"note: {path} is a RecBole checkpoint, which is a pickle: reading it runs what is in it, so it must be trusted")
+    ids, vectors = recbole_item_vectors(path)
+    return [*ids], vectors, f"recbole:{sha256_file(path)}"  # so that no run of ours takes the index for its own
 
 
 def _stored(path: Path | None) -> tuple[list[str | int], Any, str]:

@@ -138,4 +138,4 @@ def _baseline(name: str, settings: dict[str, Any]) -> Contestant:
     catalogue.check_settings(name, settings)
     tried = [{**candidate, **settings} for candidate in catalogue.candidates(name)]
     distinct = [candidate for at, candidate in enumerate(tried) if candidate not in tried[:at]]
-    return Contestant(name, "recbole", "id", tuple(distinct))
+    return Contestant(name, "recbole", "text" if name in catalogue.READS_ITEM_TEXT else "id", tuple(distinct))

@@ -59,6 +59,12 @@ def test_bad_plans_say_what_is_wrong(arguments, says):
 
 
 @needs_recbole
+def test_a_baseline_that_reads_item_text_is_no_id_model():
+    plan = make_plan([], ["SASRec", "SASRecF"])
+    assert [c.family for c in plan.contestants] == ["id", "id", "text"]
+
+
+@needs_recbole
 def test_a_wrong_baseline_names_the_right_one():
     with pytest.raises(ConfigError, match="did you mean 'LightGCN'"):
         make_plan([], ["lightgcn"])

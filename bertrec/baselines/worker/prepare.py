@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from bertrec.baselines.catalogue import READS_ITEM_TEXT
 from bertrec.baselines.exchange import Job
 from bertrec.baselines.worker import atomic, patches
 from bertrec.baselines.worker.crosscheck import CHECKED, CHECKED_AT
@@ -85,17 +86,19 @@ def _configure(job: Job, split: Split, work: Path) -> None:
         atomic.write_sequential(split, data, max_length=length)
     else:
         atomic.write_flat(split, data)
-    settings = _base_settings(work, len(split.catalog), sequential=sequential) | _loss_settings(job) | job.settings | {"seed": job.seed}
+    settings = (
+        _base_settings(job.model, work, len(split.catalog), sequential=sequential) | _loss_settings(job) | job.settings | {"seed": job.seed}
+    )
     (work / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     os.chdir(work)  # RecBole writes its logs beside itself
 
 
-def _base_settings(work: Path, n_items: int, *, sequential: bool) -> dict[str, Any]:
+def _base_settings(model: str, work: Path, n_items: int, *, sequential: bool) -> dict[str, Any]:
     columns = ["user_id", "item_id_list", "item_id"] if sequential else ["user_id", "item_id"]
     return {
         "data_path": str(work / "data"),
         "benchmark_filename": list(atomic.PARTS),
-        "load_col": {"inter": columns, "item": ["item_id", "class"]},
+        "load_col": {"inter": columns, "item": ["item_id", *(["class"] if model in READS_ITEM_TEXT else [])]},
         "alias_of_item_id": ["item_id_list"] if sequential else None,
         "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user", "mode": "full"},
         "repeatable": sequential,
