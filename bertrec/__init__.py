@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bertrec.models.text_similarity import TextSimilarity
     from bertrec.models.unisrec import UniSRec
     from bertrec.retrieval.index import ItemIndex
+    from bertrec.tuning.run import tune
 
 __version__ = "0.1.0"
 
@@ -54,6 +55,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "make_plan": ("bertrec.comparison.plan", "make_plan"),
     "make_split": ("bertrec.data.load", "make_split"),
     "run_baseline": ("bertrec.baselines.run", "run_baseline"),
+    "tune": ("bertrec.tuning.run", "tune"),
 }
 
 __all__ = [
@@ -81,6 +83,7 @@ __all__ = [
     "make_plan",
     "make_split",
     "run_baseline",
+    "tune",
 ]
 
 

@@ -6,6 +6,7 @@ All of it is read from the files of the installed RecBole, never by importing it
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from bertrec.core.errors import ConfigError, MissingExtraError, unknown_name
 
 Kind = Literal["general", "sequential", "context_aware", "knowledge_aware", "exlib"]
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
 KINDS: tuple[Kind, ...] = ("general", "sequential", "context_aware", "knowledge_aware", "exlib")
 
 _NO_GRAPH = "needs a knowledge graph"
@@ -140,13 +142,23 @@ def check_settings(model: str, settings: Mapping[str, Any]) -> None:
             raise ConfigError(unknown_name(f"setting of {model}", name, known))
 
 
+def default_settings(model: str) -> dict[str, Any]:
+    """Return RecBole's own values of the settings that `check_settings` allows."""
+    folder = recbole_folder() / "properties"
+    overall = _values(folder / "overall.yaml")
+    own = _values(folder / "model" / f"{model}.yaml")
+    return {name: own.get(name, overall.get(name)) for name in _settings_of(model)} | {"MAX_ITEM_LIST_LENGTH": 50}
+
+
 def _settings_of(model: str) -> list[str]:
     folder = recbole_folder() / "properties"
     training = ("learning_rate", "weight_decay", "train_batch_size", "epochs", "stopping_step", "learner", "clip_grad_norm")
-    return [*training, "MAX_ITEM_LIST_LENGTH", "train_neg_sample_args", *_keys(folder / "model" / f"{model}.yaml")]
+    return [*training, "MAX_ITEM_LIST_LENGTH", "train_neg_sample_args", *_values(folder / "model" / f"{model}.yaml")]
 
 
-def _keys(path: Path) -> list[str]:
+def _values(path: Path) -> dict[str, Any]:
     import yaml
 
-    return list(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else []
+    values = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path.exists() else {}
+    # PyYAML reads 1e-3 as text (YAML 1.1 wants 1.0e-3); RecBole's own loader reads the number.
+    return {name: float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value for name, value in values.items()}

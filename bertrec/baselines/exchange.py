@@ -43,6 +43,7 @@ class Job(Config):
         limit_seconds: training and validation end after this many seconds; 0 sets no limit.
         metric: the validation figure that chooses the epoch.
         mask_seen: whether items of the history are candidates.
+        on: the users whose ranks come back.
         list_length: how many items of each user's list come back.
         cross_check: also let the other library measure itself, and repeat that.
         options: what else the process needs, such as the item input of our own models.
@@ -54,6 +55,7 @@ class Job(Config):
     limit_seconds: pydantic.NonNegativeFloat = 0.0
     metric: str = "NDCG@10"
     mask_seen: bool = True
+    on: Literal["test", "validation"] = "test"
     list_length: pydantic.PositiveInt = 50
     cross_check: bool = False
     options: dict[str, Any] = pydantic.Field(default_factory=dict)

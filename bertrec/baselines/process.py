@@ -8,20 +8,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import bertrec
-from bertrec.baselines.exchange import Job, Outcome, read_points
+from bertrec.baselines.exchange import Job, Outcome, Point, read_points
 from bertrec.core.errors import ModelError
 
 RECBOLE = "bertrec.baselines.worker"
+Watch = Callable[[Sequence[Point]], None]
+_LOOK_EVERY = 0.5
 _GRACE = 60.0  # for start, last batch and the measurement; and as much again as the limit itself
 _LOG_WORDS = 300
 
 
-def run_fit(job: Job, folder: Path, split_folder: Path, *, module: str = RECBOLE, grace: float = _GRACE) -> Outcome:
+def run_fit(
+    job: Job, folder: Path, split_folder: Path, *, module: str = RECBOLE, grace: float = _GRACE, watch: Watch | None = None
+) -> Outcome:
     """Fit ``job`` in a fresh process and return how it went; an outcome that is there already is returned as it is.
 
     Args:
@@ -30,6 +34,7 @@ def run_fit(job: Job, folder: Path, split_folder: Path, *, module: str = RECBOLE
         split_folder: what `bertrec.baselines.exchange.save_split` wrote.
         module: what the process runs.
         grace: seconds beyond twice the limit after which the process is killed.
+        watch: takes the epochs so far, about twice a second; what it raises ends the process and this call.
 
     Returns:
         The outcome. A process that crashed, ran out of memory or had to be killed is a failed one, with the reason and the epochs it had
@@ -41,7 +46,7 @@ def run_fit(job: Job, folder: Path, split_folder: Path, *, module: str = RECBOLE
     folder.mkdir(parents=True)
     job.save(folder)
     started = time.perf_counter()
-    code = _watched(folder, split_folder, module, 2 * job.limit_seconds + grace if job.limit_seconds else None)
+    code = _watched(folder, split_folder, module, 2 * job.limit_seconds + grace if job.limit_seconds else None, watch)
     if code is None and module == RECBOLE and (folder / "recbole" / "best.pth").exists():
         job.model_copy(update={"options": {**job.options, "recover": True}}).save(folder)
         _watched(folder, split_folder, module, grace + job.limit_seconds)
@@ -52,7 +57,7 @@ def run_fit(job: Job, folder: Path, split_folder: Path, *, module: str = RECBOLE
     return outcome
 
 
-def _watched(folder: Path, split_folder: Path, module: str, limit: float | None) -> int | None:
+def _watched(folder: Path, split_folder: Path, module: str, limit: float | None, watch: Watch | None = None) -> int | None:
     """Run the process to its end and return its exit code; None where it had to be killed."""
     command = [sys.executable, "-W", "ignore", "-m", module, str(folder.resolve()), str(split_folder.resolve())]
     with (folder / "log.txt").open("ab") as log:
@@ -60,11 +65,21 @@ def _watched(folder: Path, split_folder: Path, module: str, limit: float | None)
             command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment(), start_new_session=True
         )
         try:
-            return process.wait(timeout=limit)
-        except subprocess.TimeoutExpired:
-            return None
+            return _wait(process, folder, limit, watch)
         finally:
             _end(process)
+
+
+def _wait(process: subprocess.Popen[bytes], folder: Path, limit: float | None, watch: Watch | None) -> int | None:
+    until = time.monotonic() + limit if limit is not None else float("inf")
+    while time.monotonic() < until:
+        left = until - time.monotonic()
+        try:
+            return process.wait(timeout=min(left, _LOOK_EVERY) if watch else None if limit is None else left)
+        except subprocess.TimeoutExpired:
+            if watch:
+                watch(read_points(folder))
+    return None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from bertrec import __version__
-from bertrec.cli import compare, data, demo, doctor, embed, evaluate, index, recommend, train
+from bertrec.cli import compare, data, demo, doctor, embed, evaluate, index, recommend, train, tune
 from bertrec.core.errors import BertrecError
 
 USAGE, INTERRUPTED, INTERNAL, UNREAD = 2, 130, 1, 1
@@ -51,6 +51,7 @@ app.command("embed", epilog=embed.EXAMPLES)(embed.embed)
 app.add_typer(index.app, name="index")
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
+app.add_typer(tune.app, name="tune")
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -31,6 +32,7 @@ from bertrec.training.fit import fit_module, training_device
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
 
+OnEpoch = Callable[[dict[str, float]], None]
 _HISTORIES_AT_ONCE = 1024
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
@@ -93,6 +95,7 @@ class NeuralRecommender(Recommender):
         resume: bool = False,
         init: Recommender | None = None,
         progress: bool = True,
+        on_epoch: OnEpoch | None = None,
         **options: Any,
     ) -> Self:
         """Train on every position of every sequence.
@@ -104,6 +107,7 @@ class NeuralRecommender(Recommender):
             resume: continue from the newest complete checkpoint.
             init: start from this fitted model's adaptor, head, whitening, encoder and, for items of the same id, ID vectors.
             progress: show progress bars.
+            on_epoch: takes the validation figures after each epoch; what it raises ends the training and the fit.
             **options: none; a name given here is an error.
 
         Raises:
@@ -121,7 +125,7 @@ class NeuralRecommender(Recommender):
                 torch.manual_seed(self.config.train.seed)
                 self._network = self._new_network(train, init, progress)
             self._forget()
-            self._train(dataset, train, validation, run_dir=run_dir, resume=resume, progress=progress)
+            self._train(dataset, train, validation, run_dir=run_dir, resume=resume, progress=progress, on_epoch=on_epoch)
         except BaseException:
             # Half-trained weights must not pass for a fitted model.
             self._network = self._catalog = None
@@ -137,13 +141,21 @@ class NeuralRecommender(Recommender):
         run_dir: str | Path | None,
         resume: bool,
         progress: bool,
+        on_epoch: OnEpoch | None,
     ) -> None:
+        def evaluate() -> dict[str, float]:
+            assert validation is not None
+            figures = self._validate(validation, train.item_counts)
+            if on_epoch is not None:
+                on_epoch(figures)
+            return figures
+
         self.train_log = fit_module(
             self.network,
             dataset,
             dataset.collate,
             self._train_config(dataset),
-            evaluate=None if validation is None else lambda: self._validate(validation, train.item_counts),
+            evaluate=None if validation is None else evaluate,
             run_dir=run_dir,
             resume=resume,
             progress=progress,

@@ -30,7 +30,7 @@ def fit(job: Job, split: Split, folder: Path, *, pairs: Pairs | None = None) -> 
 
     assert split.validation is not None
     assert split.test is not None
-    validation, test = split.validation, split.test
+    validation, test = split.validation, split.test if job.on == "test" else split.validation
     prepared = prepare(job, split, folder / "recbole")
     scorer = prepared.scorer
 

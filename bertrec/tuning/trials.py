@@ -1,0 +1,178 @@
+"""One trial after another on a shared study: drawn, run, and told, whatever becomes of it."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertrec.core.errors import BertrecError
+from bertrec.data.splits import Split
+from bertrec.tuning.liveness import claim, heartbeat, requeue_dead
+from bertrec.tuning.problems import Problem, Result
+from bertrec.tuning.space import Space
+
+if TYPE_CHECKING:
+    import optuna
+
+_REASON_WORDS = 300
+_CHUNKS = 8  # of validation users, for the Wilcoxon pruner
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every worker of a study does.
+
+    Attributes:
+        problem: runs a trial's settings.
+        split: with validation users.
+        space: draws the settings.
+        metrics: the objectives.
+        prune_by: ``epochs``, ``users`` (chunks of them, for the Wilcoxon pruner) or ``none``.
+    """
+
+    problem: Problem
+    split: Split
+    space: Space
+    metrics: tuple[str, ...]
+    prune_by: str = "epochs"
+
+
+def run_trials(
+    study: optuna.Study,
+    work: Work,
+    *,
+    trials: int,
+    deadline: float = math.inf,
+    turn: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    requeue: bool = True,
+) -> None:
+    """Run trials until ``trials`` of the study have ended or are running, or the deadline has passed.
+
+    Args:
+        study: shared by all workers.
+        work: what a trial is.
+        trials: of the whole study; requeued trials stand for the dead ones and are not counted twice.
+        deadline: of `time.monotonic`, after which no trial is begun.
+        turn: held while the trials are counted and the next is drawn, so that workers of one machine do not draw one too many.
+        requeue: look for trials whose worker is gone, before each draw.
+    """
+    while time.monotonic() < deadline:
+        with turn():
+            if requeue:
+                requeue_dead(study)
+            if counted(study) >= trials:
+                return
+            trial = study.ask()
+            claim(trial)
+        run_trial(study, trial, work)
+
+
+def counted(study: optuna.Study) -> int:
+    """Return how many trials have ended or are running; one that died and was queued again counts once."""
+    import optuna
+
+    states = optuna.trial.TrialState
+    every = study.get_trials(deepcopy=False)
+    replaced = {trial.user_attrs["requeued_from"] for trial in every if "requeued_from" in trial.user_attrs}
+    return sum(trial.state != states.WAITING and trial.number not in replaced for trial in every)
+
+
+def run_trial(study: optuna.Study, trial: optuna.trial.Trial, work: Work) -> None:
+    """Run one trial and tell the study; only an interrupt leaves this function."""
+    import optuna
+
+    states = optuna.trial.TrialState
+    started = time.perf_counter()
+    try:
+        settings = work.space.suggest(trial)
+        trial.set_user_attr("settings", settings)
+        with heartbeat(trial):
+            result = work.problem.run(settings, work.split, work.metrics, _reporter(trial, work))
+        bad = [value for value in result.values if not math.isfinite(value)]
+        if bad:
+            raise BertrecError(f"a figure is {bad[0]}")
+        _note(trial, result, time.perf_counter() - started)
+        if work.prune_by == "users":
+            _prune_by_users(trial, result.per_user)
+        study.tell(trial, result.values)
+    except optuna.TrialPruned:
+        study.tell(trial, state=states.PRUNED, skip_if_finished=True)
+    except KeyboardInterrupt:
+        _fail(study, trial, "interrupted")
+        raise
+    except MemoryError:
+        _fail(study, trial, "ran out of memory")
+    except Exception as error:
+        traceback.print_exc()
+        _fail(study, trial, f"{type(error).__name__}: {' '.join(str(error).split())[:_REASON_WORDS]}")
+
+
+def _reporter(trial: optuna.trial.Trial, work: Work) -> Callable[[int, float], None]:
+    import optuna
+
+    def report(epoch: int, value: float) -> None:
+        if work.prune_by != "epochs":
+            return
+        trial.report(value, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+    return report
+
+
+def _prune_by_users(trial: optuna.trial.Trial, per_user: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+    """Report chunks of users, in the order that all trials share; the Wilcoxon pruner compares them with the best trial's."""
+    import optuna
+
+    for step, chunk in enumerate(np.array_split(per_user, min(_CHUNKS, len(per_user)))):
+        trial.report(float(chunk.mean()), step)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def _note(trial: optuna.trial.Trial, result: Result, seconds: float) -> None:
+    n = len(result.per_user)
+    error = float(result.per_user.std(ddof=1) / math.sqrt(n)) if n > 1 else 0.0
+    notes: Mapping[str, Any] = {
+        "standard_error": error,
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "fit_seconds": result.seconds,
+        "overhead_seconds": seconds - result.seconds,
+        "peak_mib": _peak_mib(),
+    }
+    for name, value in notes.items():
+        trial.set_user_attr(name, value)
+
+
+def _peak_mib() -> float:
+    from bertrec.baselines.guard import peak_mib
+
+    return peak_mib()
+
+
+def _fail(study: optuna.Study, trial: optuna.trial.Trial, reason: str) -> None:
+    import optuna
+
+    trial.set_user_attr("reason", reason)
+    study.tell(trial, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+
+
+def queue_defaults(study: optuna.Study, space: Space, defaults: Mapping[str, Any]) -> None:
+    """Make the defaults the first trial, unless they were drawn before."""
+    study.enqueue_trial(space.defaults(defaults), user_attrs={"default": True}, skip_if_exists=True)
+
+
+def best_trials(study: optuna.Study) -> Sequence[optuna.trial.FrozenTrial]:
+    """Return the best trial, or the Pareto front; nothing where no trial was completed."""
+    import optuna
+
+    done = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    return list(study.best_trials) if done else []
