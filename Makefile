@@ -4,7 +4,7 @@
 CANDIDATES := python3.11 python3.12 python3.13 python3 python
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS := cpu,tuning,report,dev
+EXTRAS := cpu,tuning,tuning-cmaes,tuning-postgresql,tuning-redis,report,dev
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help

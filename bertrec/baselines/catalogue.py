@@ -52,15 +52,22 @@ CANDIDATES: dict[str, tuple[dict[str, Any], ...]] = {
         {"learning_rate": 0.002, "n_layers": 3, "reg_weight": 1e-3},
         {"learning_rate": 0.001, "n_layers": 2, "reg_weight": 1e-5},
     ),
-    "GRU4Rec": ({"learning_rate": 0.001, "dropout_prob": 0.3}, {"learning_rate": 0.003, "dropout_prob": 0.5}),
-    "Caser": ({"learning_rate": 0.001, "dropout_prob": 0.4}, {"learning_rate": 0.001, "dropout_prob": 0.2}),
+    # An epoch costs the same with batches of 256 as with RecBole's 2,048, and takes eight times the steps.
+    "GRU4Rec": (
+        {"train_batch_size": 256, "learning_rate": 0.001, "dropout_prob": 0.3},
+        {"train_batch_size": 256, "learning_rate": 0.003, "dropout_prob": 0.5},
+    ),
+    "Caser": (
+        {"train_batch_size": 256, "learning_rate": 0.001, "dropout_prob": 0.4},
+        {"train_batch_size": 256, "learning_rate": 0.001, "dropout_prob": 0.2},
+    ),
     "SASRec": (
-        {"learning_rate": 0.001, "hidden_dropout_prob": 0.5, "attn_dropout_prob": 0.5},
-        {"learning_rate": 0.001, "hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2},
+        {"train_batch_size": 256, "learning_rate": 0.001, "hidden_dropout_prob": 0.5, "attn_dropout_prob": 0.5},
+        {"train_batch_size": 256, "learning_rate": 0.001, "hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2},
     ),
     "BERT4Rec": (
-        {"learning_rate": 0.001, "hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2},
-        {"learning_rate": 0.001, "hidden_dropout_prob": 0.5, "attn_dropout_prob": 0.5, "mask_ratio": 0.4},
+        {"train_batch_size": 256, "learning_rate": 0.001, "hidden_dropout_prob": 0.2, "attn_dropout_prob": 0.2},
+        {"train_batch_size": 256, "learning_rate": 0.001, "hidden_dropout_prob": 0.5, "attn_dropout_prob": 0.5, "mask_ratio": 0.4},
     ),
 }
 

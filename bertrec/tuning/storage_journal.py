@@ -1,4 +1,4 @@
-"""Optuna's journal in a file that survives writers killed in mid-write, and a journal storage that knows who runs each trial.
+"""Optuna's journal in a file that survives writers killed in mid-write.
 
 Imports optuna: import this module only where optuna is known to be installed.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,11 +16,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.storages.journal._file import get_lock_file
 from optuna.storages.journal._storage import JournalOperation
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bertrec.core.errors import BertrecError
-from bertrec.tuning.liveness_worker import WORKER, candidate_name, this_worker
 from bertrec.tuning.storage_address import Address
+from bertrec.tuning.storage_claims import ClaimingJournal
 
 _OPERATIONS = {int(operation) for operation in JournalOperation}
 _BEGIN = b'{"op_code":'
@@ -56,30 +54,6 @@ class JournalFile(JournalFileBackend):
             ) from error
 
 
-class ClaimingStorage(JournalStorage):
-    """A journal storage that notes the worker of a trial in the moment the trial begins to run.
-
-    Samplers think between a trial's beginning and the first line of the objective, some of them for seconds; a worker killed there
-    would leave a running trial of nobody.
-    """
-
-    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial; one that runs at once carries its worker in the same record."""
-        mine = template_trial or create_trial(state=TrialState.RUNNING, user_attrs={WORKER: this_worker()})
-        return super().create_new_trial(study_id, mine)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        """Change the state; who takes a waiting trial is a candidate before it tries and the worker once it has won."""
-        if state != TrialState.RUNNING:
-            return super().set_trial_state_values(trial_id, state, values)
-        worker = this_worker()
-        self.set_trial_system_attr(trial_id, candidate_name(worker), worker)
-        won = super().set_trial_state_values(trial_id, state, values)
-        if won:
-            self.set_trial_user_attr(trial_id, WORKER, worker)
-        return won
-
-
 def open_journal(address: Address) -> JournalStorage:
     """Open a journal file, or begin one.
 
@@ -99,7 +73,7 @@ def open_journal(address: Address) -> JournalStorage:
     except OSError as error:
         raise address.problem(f"{error.strerror or error} ({error.filename})", "choose a file in a folder that can be written") from error
     try:
-        return ClaimingStorage(JournalFile(path))
+        return ClaimingJournal(JournalFile(path))
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
         raise address.problem(f"its records do not follow from one another ({type(error).__name__}: {error})", _MEND) from error
 

@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalRedisBackend
 
 from bertrec.core.errors import MissingExtraError
 from bertrec.tuning.storage_address import Address
-from bertrec.tuning.storage_journal import ClaimingStorage
+from bertrec.tuning.storage_claims import ClaimingJournal
 
 _PATIENCE = 10  # seconds for a connection
 _CHUNK = 1000
@@ -51,7 +51,7 @@ def open_redis(address: Address) -> JournalStorage:
     try:
         client.ping()
         _check_records(client, address)
-        return ClaimingStorage(RedisJournal(address.url))
+        return ClaimingJournal(RedisJournal(address.url))
     except (redis.RedisError, OSError) as error:
         raise address.problem(error, _MEND) from None  # the cause's own text may hold the password
     except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:

@@ -15,6 +15,7 @@ from optuna.storages import RDBStorage
 from bertrec.core.errors import MissingExtraError
 from bertrec.tuning.liveness import RequeueOnce
 from bertrec.tuning.storage_address import Address
+from bertrec.tuning.storage_claims import ClaimingSql
 
 _PATIENCE = 10  # seconds for a connection to a server
 _LOCK_PATIENCE = 60  # seconds for another worker's transaction to end
@@ -61,7 +62,7 @@ def _storage(address: Address, heartbeat_seconds: int) -> RDBStorage:
         # A trial may take longer than a server or firewall keeps a silent connection.
         options = {"pool_pre_ping": True, "connect_args": patience}
     url = address.url.replace("{", "{{").replace("}", "}}")  # Optuna takes the URL for a template
-    return RDBStorage(url, options, heartbeat_interval=heartbeat_seconds, heartbeat_stale_trial_callback=RequeueOnce())
+    return ClaimingSql(url, options, heartbeat_interval=heartbeat_seconds, heartbeat_stale_trial_callback=RequeueOnce())
 
 
 def _one_writer_at_a_time(engine: Any) -> None:

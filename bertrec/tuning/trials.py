@@ -69,9 +69,17 @@ def run_trials(
                 requeue_dead(study)
             if counted(study) >= trials:
                 return
-            trial = study.ask()
+            trial = _ask(study)
             claim(trial)
         run_trial(study, trial, work)
+
+
+def _ask(study: optuna.Study) -> optuna.trial.Trial:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Heartbeat")  # `heartbeat` gives what ``optimize`` would
+        return study.ask()
 
 
 def counted(study: optuna.Study) -> int:
