@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 from bertrec.comparison.report.axes import TimeAxis, text_width, time_axis, value_range
 from bertrec.comparison.report.curves import Line, with_curves
+from bertrec.comparison.report.drawing import FONT_SIZE, Figure, Panel, base_layout
 from bertrec.comparison.report.palette import FAMILIES, FAMILY_NAMES, PATTERNS, SYMBOLS, family
 from bertrec.comparison.report.scatter import Point, Scatter, scatter
 from bertrec.comparison.report.view import Json, View, figure, mean, not_converged
 from bertrec.comparison.report.wording import duration, interval, number, shortened, slice_name
 
-_FONT = 12
 # Labels are placed for some widths of the chart; the page takes the widest that fits its own.
 LABEL_WIDTHS = (280, 340, 420, 540, 700, 900, 1080)
 _SCATTER_HEIGHT = 540
 _SCATTER_MARGIN = {"l": 60, "r": 12, "t": 40, "b": 52}
-
-Figure = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One drawing: a title above it, what it says in words, and the figure.
-
-    ``figure`` is ``{"data", "layout"}``; ``labels`` (annotations by width) and ``context`` (draw the grey lines first) are the page's own.
-    """
-
-    title: str
-    description: str
-    figure: Figure
 
 
 def panels(view: View, name: str) -> list[Panel]:
@@ -56,7 +40,7 @@ def _quality_time(view: View) -> list[Panel]:
     found = scatter(view)
     if not found.points:
         return []
-    layout = _layout(_SCATTER_HEIGHT, _SCATTER_MARGIN)
+    layout = base_layout(_SCATTER_HEIGHT, _SCATTER_MARGIN)
     layout["xaxis"] |= _time_axis(found.time) | {"title": {"text": "training time, all seeds and the search"}}
     layout["yaxis"] |= {"range": list(found.values), "title": {"text": escape(view.primary, quote=False)}}
     layout |= {"showlegend": True, "legend": {"orientation": "h", "x": 0.5, "xanchor": "center", "y": 1.01, "yanchor": "bottom"}}
@@ -97,7 +81,7 @@ def _hover(point: Point) -> str:
 def _annotations(found: Scatter, width: int) -> list[Figure]:
     margin = _SCATTER_MARGIN
     inner = width - margin["l"] - margin["r"], _SCATTER_HEIGHT - margin["t"] - margin["b"]
-    size = 11 if width < 540 else _FONT
+    size = 11 if width < 540 else FONT_SIZE
     offsets = found.label_offsets(*inner, size)
     return [_annotation(point, offset, size) for point, offset in zip(found.points, offsets, strict=True)]
 
@@ -132,7 +116,7 @@ def _slice_panel(view: View, part: str, span: list[float]) -> Panel:
     models = view.ranked
     labels = [shortened(str(model["name"]), 22) for model in models]
     left = max(text_width(text, 11) for text in labels) + 8
-    layout = _layout(22 * len(models) + 52, {"l": left, "r": 10, "t": 4, "b": 44})
+    layout = base_layout(22 * len(models) + 52, {"l": left, "r": 10, "t": 4, "b": 44})
     layout["xaxis"] |= {"range": span, "nticks": 4, "title": {"text": escape(view.primary, quote=False), "standoff": 6}}
     layout["yaxis"] |= {"range": [len(models) - 0.4, -0.6], "tickvals": list(range(len(models))), "showgrid": False}
     layout["yaxis"] |= {"ticktext": [escape(text, quote=False) for text in labels], "tickfont": {"size": 11, "color": "var(--ink)"}}
@@ -193,7 +177,7 @@ def _curves(view: View) -> list[Panel]:
 
 
 def _curve_panel(model: Json, drawn: Sequence[Line], time: TimeAxis, span: list[float]) -> Panel:
-    layout = _layout(190, {"l": 44, "r": 8, "t": 6, "b": 28})
+    layout = base_layout(190, {"l": 44, "r": 8, "t": 6, "b": 28})
     layout["xaxis"] |= _time_axis(time)
     layout["yaxis"] |= {"range": span, "nticks": 4}
     end = " · not converged" if not_converged(model) else ""
@@ -221,23 +205,6 @@ def _curve_trace(line: Line, kind: str) -> Figure:
 def _time_axis(time: TimeAxis) -> Figure:
     ends = [math.log10(time.low), math.log10(time.high)]
     return {"type": "log", "range": ends, "tickvals": list(time.ticks), "ticktext": list(time.ticks.values())}
-
-
-def _layout(height: float, margin: dict[str, Any]) -> Figure:
-    # Zooming is off: on a phone a drag must scroll the page, and every figure stands in a table.
-    axis = {"gridcolor": "var(--rule)", "linecolor": "var(--quiet)", "tickcolor": "var(--quiet)", "zeroline": False, "fixedrange": True}
-    return {
-        "height": height,
-        "margin": margin,
-        "font": {"family": "system-ui, sans-serif", "size": _FONT, "color": "var(--ink)"},
-        "paper_bgcolor": "var(--paper)",
-        "plot_bgcolor": "var(--paper)",
-        "showlegend": False,
-        "dragmode": False,
-        "hoverlabel": {"bgcolor": "var(--raised)", "bordercolor": "var(--rule)", "font": {"color": "var(--ink)"}},
-        "xaxis": dict(axis),
-        "yaxis": dict(axis),
-    }
 
 
 _PANELS: dict[str, Callable[[View], list[Panel]]] = {"quality_time": _quality_time, "slices": _slices, "curves": _curves}

@@ -2,51 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from bertrec.comparison.report.axes import TimeAxis, time_axis, value_range
 from bertrec.comparison.report.curves import Line, with_curves
 from bertrec.comparison.report.palette import FAMILIES, FAMILY_NAMES, HATCHES, LIGHT, MARKERS, family
 from bertrec.comparison.report.scatter import Scatter, scatter
+from bertrec.comparison.report.svg_style import LABEL_SIZE, WIDTH, new_figure, svg_bytes, svg_style
 from bertrec.comparison.report.view import Json, View, figure, mean, not_converged
 from bertrec.comparison.report.wording import shortened, slice_name
-from bertrec.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_WIDTH = 8.0
-_LABEL = 9.0
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "bertrec",
-    "figure.dpi": 72,
-    "font.size": _LABEL,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    # A model's name may hold a dollar sign; it is never a formula.
-    "text.parse_math": False,
-    "text.usetex": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": LIGHT["quiet"],
-    "axes.labelcolor": LIGHT["ink"],
-    "text.color": LIGHT["ink"],
-    "xtick.color": LIGHT["quiet"],
-    "ytick.color": LIGHT["quiet"],
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": LIGHT["rule"],
-    "grid.linewidth": 0.6,
-    "hatch.color": LIGHT["paper"],
-    "hatch.linewidth": 0.8,
-    "legend.frameon": False,
-}
 
 
 def svg_charts(view: View) -> dict[str, bytes]:
@@ -55,38 +24,12 @@ def svg_charts(view: View) -> dict[str, bytes]:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    with _style():
-        return {name: _bytes(draw(view)) for name, draw in _CHARTS.items()}
-
-
-@contextmanager
-def _style() -> Iterator[None]:
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "report") from error
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        # A name in a script that our font lacks is written as text all the same: the reader's font shows it.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        matplotlib.rcdefaults()  # a reader's own matplotlibrc must not change the bytes
-        matplotlib.rcParams.update(_STYLE)
-        yield
-
-
-def _bytes(drawn: Figure) -> bytes:
-    stream = io.BytesIO()
-    drawn.savefig(stream, format="svg", metadata={"Date": None}, facecolor=LIGHT["paper"])
-    return stream.getvalue()
-
-
-def _new(height: float, *, constrained: bool = True) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(_WIDTH, height), layout="constrained" if constrained else None)
+    with svg_style():
+        return {name: svg_bytes(draw(view)) for name, draw in _CHARTS.items()}
 
 
 def _nothing(text: str) -> Figure:
-    drawn = _new(1.0, constrained=False)
+    drawn = new_figure(1.0, constrained=False)
     drawn.text(0.5, 0.5, text, ha="center", va="center")
     return drawn
 
@@ -96,7 +39,7 @@ def _quality_time(view: View) -> Figure:
     if not found.points:
         return _nothing("No model has both a figure and a training time.")
     height = 5.2
-    drawn = _new(height, constrained=False)
+    drawn = new_figure(height, constrained=False)
     left, bottom, wide, high = 0.095, 0.1, 0.885, 0.83
     axes = drawn.add_axes((left, bottom, wide, high))
     _points(axes, found)
@@ -105,7 +48,7 @@ def _quality_time(view: View) -> Figure:
     axes.set_xlabel("training time, all seeds and the search")
     axes.set_ylabel(view.primary)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
-    _names(axes, found, found.label_offsets(wide * _WIDTH * 72, high * height * 72, _LABEL))
+    _names(axes, found, found.label_offsets(wide * WIDTH * 72, high * height * 72, LABEL_SIZE))
     return drawn
 
 
@@ -141,12 +84,12 @@ def _slices(view: View) -> Figure:
         return _nothing("No model has figures of a slice.")
     columns = min(3, len(parts))
     rows = -(-len(parts) // columns)
-    drawn = _new(rows * (0.19 * len(view.ranked) + 0.75))
+    drawn = new_figure(rows * (0.19 * len(view.ranked) + 0.75))
     grid = drawn.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, name in zip(grid, parts, strict=False):
         _bars(axes, view, name)
     _switch_off(grid[len(parts) :])
-    drawn.supxlabel(view.primary, fontsize=_LABEL)
+    drawn.supxlabel(view.primary, fontsize=LABEL_SIZE)
     return drawn
 
 
@@ -159,7 +102,7 @@ def _bars(axes: Axes, view: View, part: str) -> None:
         errors = [[value - ends[0]], [ends[1] - value]] if ends else None
         style = {"ecolor": LIGHT["ink"], "elinewidth": 0.7, "capsize": 1.5}
         axes.barh(place, value, color=LIGHT[f"family-{kind}"], hatch=HATCHES[kind], height=0.72, xerr=errors, error_kw=style)
-    axes.set_title(f"{slice_name(part)}, {view.slice_users(part)} users", fontsize=_LABEL, loc="left")
+    axes.set_title(f"{slice_name(part)}, {view.slice_users(part)} users", fontsize=LABEL_SIZE, loc="left")
     axes.set_yticks(range(len(view.ranked)), [shortened(str(model["name"])) for model in view.ranked])
     axes.set_ylim(len(view.ranked) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
@@ -172,13 +115,13 @@ def _curves(view: View) -> Figure:
     every = [line for _, drawn in found for line in drawn]
     columns = min(4, len(found))
     rows = -(-len(found) // columns)
-    whole = _new(rows * 1.55 + 0.4 + (0.6 if rows == 1 else 0))
+    whole = new_figure(rows * 1.55 + 0.4 + (0.6 if rows == 1 else 0))
     grid = whole.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, (model, own) in zip(grid, found, strict=False):
         _curve_panel(axes, model, own, every)
     _switch_off(grid[len(found) :])
-    whole.supxlabel("elapsed time", fontsize=_LABEL)
-    whole.supylabel(f"validation {view.primary}", fontsize=_LABEL)
+    whole.supxlabel("elapsed time", fontsize=LABEL_SIZE)
+    whole.supylabel(f"validation {view.primary}", fontsize=LABEL_SIZE)
     return whole
 
 
@@ -190,8 +133,8 @@ def _curve_panel(axes: Axes, model: Json, own: Sequence[Line], every: Sequence[L
         marker = "." if len(line.seconds) == 1 else None
         axes.plot(line.seconds, line.values, color=colour, linewidth=1.2 if line.chosen else 0.6, marker=marker, zorder=2)
     if not_converged(model):
-        axes.text(0.98, 0.05, "not converged", transform=axes.transAxes, ha="right", fontsize=_LABEL - 1.5)
-    axes.set_title(shortened(str(model["name"]), 24), fontsize=_LABEL - 1, loc="left")
+        axes.text(0.98, 0.05, "not converged", transform=axes.transAxes, ha="right", fontsize=LABEL_SIZE - 1.5)
+    axes.set_title(shortened(str(model["name"]), 24), fontsize=LABEL_SIZE - 1, loc="left")
     _time(axes, time_axis([second for line in every for second in line.seconds]))
     axes.set_ylim(*value_range([value for line in every for value in line.values], from_zero=True))
 

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from bertrec.comparison.report.blocks import Block, Bullets, Cell, Chart, Column, Table, Text
-from bertrec.comparison.report.charts_plotly import Panel
+from bertrec.comparison.report.drawing import Panel
 
 
 def embedded_json(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bertrec.comparison.report.blocks import Block, Bullets, Cell, Chart, Section, Table, Text
 from bertrec.comparison.report.content import sections, title, verdict, when
@@ -15,8 +16,14 @@ _SPECIAL = re.compile(r"([\\`*_|~$]|\](?=[(\[:]))")
 
 def markdown_report(view: View) -> str:
     """Return the whole report; charts are linked, relative to its own folder."""
-    head = [f"# {escaped(title(view))}", f"**{escaped(verdict(view))}**", escaped(when(view))]
-    return "\n\n".join([*head, *(_section(section) for section in sections(view, all_tests=False))]) + "\n"
+    return markdown_document(title(view), verdict(view), when(view), sections(view, all_tests=False))
+
+
+def markdown_document(title: str, verdict: str, when: str, parts: Sequence[Section], *, charts: bool = True) -> str:
+    """Return any report of sections; without ``charts`` these are left out, and sections that hold nothing else with them."""
+    shown = parts if charts else [replace(part, blocks=[block for block in part.blocks if not isinstance(block, Chart)]) for part in parts]
+    head = [f"# {escaped(title)}", f"**{escaped(verdict)}**", escaped(when)]
+    return "\n\n".join([*(text for text in head if text), *(_section(section) for section in shown if section.blocks)]) + "\n"
 
 
 def escaped(text: str) -> str:

@@ -17,8 +17,8 @@ def protocol_blocks(view: View) -> list[Block]:
     protocol = {name: value for name, value in view.protocol.items() if name not in _APART}
     if not view.protocol:
         return [Text("No protocol was recorded.")]
-    apart = [_table(title, view.protocol[name]) for name, title in _APART.items() if view.protocol.get(name)]
-    return [_table("What the figures were measured under", protocol), *apart]
+    apart = [values_table(title, view.protocol[name]) for name, title in _APART.items() if view.protocol.get(name)]
+    return [values_table("What the figures were measured under", protocol), *apart]
 
 
 def flattened(values: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -34,7 +34,8 @@ def flattened(values: Json, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
-def _table(caption: str, values: Any) -> Table:
+def values_table(caption: str, values: Any) -> Table:
+    """Return a table of nested values by their dotted names; a value that is no mapping stands under the caption."""
     found = values if isinstance(values, Mapping) else {caption.lower(): values}
     rows = [[Cell(name), Cell(plain(value))] for name, value in flattened(found)]
     return Table(caption, [Column("name"), Column("value")], rows, sortable=False)

@@ -1,46 +1,20 @@
 """The page in a real browser: it draws, sorts, fits a phone, follows the colour scheme and says nothing on the console."""
 
 import base64
-import re
-import shutil
 
 import pytest
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+from report_browser import DRAWN, FETCHED, WIDTHS, emulate, needed, of_body, of_chart, open_page, started_driver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-    pytest.mark.skipif(DRIVER is None, reason="chromedriver is not installed"),
-]
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-FETCHED = """
-return performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => !name.startsWith('data:'));
-"""
-WIDTHS = "return Array.from(document.querySelectorAll('.chart'), (box) => [box.clientWidth, box.querySelector('.main-svg').clientWidth]);"
+pytestmark = needed
 LABELS = """
 return Array.from(document.querySelectorAll('#time .annotation-text'), (text) => {
   const box = text.getBoundingClientRect();
   return [box.left, box.top, box.right, box.bottom];
-});
-"""
-DRAWN = """
-return Array.from(document.querySelectorAll('.chart'), (box) => {
-  const svg = box.querySelector('.main-svg');
-  return box.classList.contains('js-plotly-plot') && svg !== null && svg.clientWidth > 50 && svg.clientHeight > 50;
 });
 """
 NAMES = "return Array.from(document.querySelectorAll('#models table')[0].tBodies[0].rows, (row) => row.cells[0].textContent)"
@@ -49,12 +23,7 @@ LAST = "return Array.from(document.querySelectorAll('#models table')[0].tBodies[
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    started = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    started = started_driver(tmp_path_factory.mktemp("profile"))
     yield started
     started.quit()
 
@@ -62,35 +31,7 @@ def driver(tmp_path_factory):
 @pytest.fixture
 def opened(driver, report):
     """Open the page afresh, at a width and in a colour scheme, and wait until all is drawn."""
-
-    def opened_at(*, width=1280, scheme="light", media=""):
-        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        emulate(driver, scheme, media)
-        driver.get((report / "index.html").as_uri())
-        WebDriverWait(driver, 60).until(lambda d: all(d.execute_script(DRAWN)))
-        return driver
-
-    return opened_at
-
-
-def emulate(driver, scheme, media=""):
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [{"name": "prefers-color-scheme", "value": scheme}]})
-
-
-def lightness(colour):
-    """Return the mean of the channels of ``rgb(r, g, b)``."""
-    channels = [int(part) for part in re.findall(r"\d+", colour)[:3]]
-    return sum(channels) / 3
-
-
-def of_body(driver):
-    return lightness(driver.execute_script("return getComputedStyle(document.body).backgroundColor"))
-
-
-def of_chart(driver):
-    text = "return getComputedStyle(document.querySelector('.chart .main-svg')).backgroundColor"
-    return lightness(driver.execute_script(text))
+    return lambda **how: open_page(driver, report / "index.html", **how)
 
 
 def head(driver, title):

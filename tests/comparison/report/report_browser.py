@@ -1,0 +1,74 @@
+"""A headless browser that opens a report, shared by the tests of every page."""
+
+import re
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+needed = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
+    pytest.mark.skipif(DRIVER is None, reason="chromedriver is not installed"),
+]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+FETCHED = """
+return performance.getEntriesByType('resource').map((entry) => entry.name).filter((name) => !name.startsWith('data:'));
+"""
+WIDTHS = "return Array.from(document.querySelectorAll('.chart'), (box) => [box.clientWidth, box.querySelector('.main-svg').clientWidth]);"
+DRAWN = """
+return Array.from(document.querySelectorAll('.chart'), (box) => {
+  const svg = box.querySelector('.main-svg');
+  return box.classList.contains('js-plotly-plot') && svg !== null && svg.clientWidth > 50 && svg.clientHeight > 50;
+});
+"""
+
+
+def started_driver(profile):
+    """Start the browser with a profile of its own that keeps what is said on the console."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in [*FLAGS, f"--user-data-dir={profile}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+
+
+def open_page(driver, page, *, width=1280, scheme="light", media=""):
+    """Open a page afresh and wait until all of it is drawn."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    emulate(driver, scheme, media)
+    driver.get(page.as_uri())
+    WebDriverWait(driver, 60).until(lambda d: all(d.execute_script(DRAWN)))
+    return driver
+
+
+def emulate(driver, scheme, media=""):
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": [{"name": "prefers-color-scheme", "value": scheme}]})
+
+
+def lightness(colour):
+    """Return the mean of the channels of ``rgb(r, g, b)``."""
+    channels = [int(part) for part in re.findall(r"\d+", colour)[:3]]
+    return sum(channels) / 3
+
+
+def of_body(driver):
+    return lightness(driver.execute_script("return getComputedStyle(document.body).backgroundColor"))
+
+
+def of_chart(driver):
+    text = "return getComputedStyle(document.querySelector('.chart .main-svg')).backgroundColor"
+    return lightness(driver.execute_script(text))

@@ -1,0 +1,81 @@
+"""The page of a study in a real browser: it draws, sorts, fits a phone, follows the colour scheme and says nothing on the console."""
+
+import base64
+import sys
+from pathlib import Path
+
+import pytest
+
+for needed_package in ("optuna", "plotly", "matplotlib"):
+    pytest.importorskip(needed_package)
+pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "comparison" / "report")]
+import tuning_report_studies as studies  # noqa: E402
+from report_browser import DRAWN, FETCHED, WIDTHS, emulate, needed, of_body, of_chart, open_page, started_driver  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+from bertrec.tuning.report import write_tuning_report  # noqa: E402
+
+pytestmark = needed
+NUMBERS = "return Array.from(document.querySelector('#trials table').tBodies[0].rows, (row) => Number(row.cells[0].textContent))"
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    started = started_driver(tmp_path_factory.mktemp("profile"))
+    yield started
+    started.quit()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pages")
+    write_tuning_report(studies.large(), folder / "large", about=studies.ABOUT)
+    write_tuning_report(studies.two_objectives(), folder / "two", about={})
+    return folder
+
+
+@pytest.mark.parametrize(("study", "charts"), [("large", 11), ("two", 9)])
+def test_every_chart_draws_and_the_console_stays_empty(driver, folder, study, charts):
+    open_page(driver, folder / study / "index.html")
+    assert driver.execute_script(DRAWN) == [True] * charts
+    assert driver.get_log("browser") == []
+    assert driver.execute_script(FETCHED) == []
+
+
+def test_the_keyboard_sorts_the_folded_table_and_trials_without_a_figure_stay_last(driver, folder):
+    open_page(driver, folder / "large" / "index.html")
+    # Keys, not clicks: the page scrolls smoothly, and a click may come before it has arrived.
+    driver.find_element(By.CSS_SELECTOR, "#trials summary").send_keys(Keys.ENTER)
+    button = next(b for b in driver.find_elements(By.CSS_SELECTOR, "#trials thead button") if b.text.startswith("NDCG@10"))
+    complete = {trial.number: trial.value for trial in studies.large().trials if trial.state.name == "COMPLETE"}
+    button.send_keys(Keys.ENTER)
+    assert driver.execute_script(NUMBERS)[: len(complete)] == sorted(complete, key=lambda number: -complete[number])
+    button.send_keys(Keys.ENTER)
+    found = driver.execute_script(NUMBERS)
+    assert found[: len(complete)] == sorted(complete, key=complete.get)
+    assert set(found[len(complete) :]) == set(range(64)) - set(complete)
+
+
+@pytest.mark.parametrize("study", ["large", "two"])
+@pytest.mark.parametrize("width", [320, 390, 768])
+def test_nothing_is_wider_than_the_screen(driver, folder, width, study):
+    open_page(driver, folder / study / "index.html", width=width)
+    assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    assert all(inner == outer <= width for outer, inner in driver.execute_script(WIDTHS))
+
+
+def test_the_page_follows_the_colour_scheme_and_prints_light(driver, folder):
+    open_page(driver, folder / "large" / "index.html")
+    assert min(of_body(driver), of_chart(driver)) > 230
+    emulate(driver, "dark")
+    WebDriverWait(driver, 30).until(lambda d: of_chart(d) < 60)
+    assert of_body(driver) < 60
+    emulate(driver, "dark", "print")
+    assert of_body(driver) > 230
+    shown = "return Array.from(document.querySelectorAll('.still'), (i) => i.complete && i.naturalWidth > 0 && i.clientWidth > 100)"
+    assert driver.execute_script(shown) == [True] * 6
+    assert base64.b64decode(driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"]).startswith(b"%PDF")
+    emulate(driver, "light")
