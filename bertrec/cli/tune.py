@@ -73,9 +73,7 @@ def run(
     study: Annotated[str | None, typer.Option(help="The study's name in the storage (default: the folder's).")] = None,
     storage: Annotated[str | None, typer.Option(help="A path, sqlite:///, postgresql+psycopg:// or redis:// (default: in STUDY).")] = None,
     sampler: Annotated[str, typer.Option(help="tpe, gp, cmaes, nsgaii, random or grid.")] = "tpe",
-    pruner: Annotated[
-        str | None, typer.Option(help="median, hyperband, wilcoxon or none (several metrics: none).")
-    ] = None,
+    pruner: Annotated[str | None, typer.Option(help="median, hyperband, wilcoxon or none (several metrics: none).")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting that is not searched.")] = None,
     seed: Annotated[int, typer.Option(help="Of the sampler and of every trial's training.")] = 0,
     final_seeds: Annotated[int, typer.Option(min=0, help="Fits of winner and defaults for the test users; 0 leaves those alone.")] = 3,
