@@ -12,7 +12,7 @@ import pytest
 
 from bertrec.baselines import catalogue
 from bertrec.baselines.exchange import save_split
-from bertrec.baselines.process import _environment
+from bertrec.baselines.process import environment
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,7 +32,7 @@ def fitted(split, tmp_path_factory):
     (folder / "work").mkdir()
     script = Path(__file__).parent / "all_models.py"
     command = [sys.executable, "-W", "ignore", str(script), str(folder / "split"), str(folder / "work")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=_environment())
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment())
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [json.loads(line.removeprefix("MODEL ")) for line in done.stdout.splitlines() if line.startswith("MODEL ")]
     return {line["model"]: line for line in lines}
