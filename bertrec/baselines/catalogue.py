@@ -31,6 +31,9 @@ UNSUPPORTED = {
 }
 """Models that do not run here, by name; every knowledge-aware one besides."""
 
+USER_TABLES = ("Caser", "FOSSIL", "FPMC", "HGN", "HRM", "NPE", "SHAN", "TransRec")
+"""Sequential models that also know users by id."""
+
 READS_ITEM_TEXT = ("FDSA", "GRU4RecF", "SASRecF")
 """Models that want a feature of each item: they are given the first words of its text, and are no ID-only baselines."""
 
@@ -39,6 +42,10 @@ _RATES = ({"learning_rate": 0.001}, {"learning_rate": 0.003}, {"learning_rate": 
 CANDIDATES: dict[str, tuple[dict[str, Any], ...]] = {
     "Pop": ({},),
     "Random": ({},),
+    "SLIMElastic": ({}, {"alpha": 0.1}, {"alpha": 0.5}),
+    "ADMMSLIM": ({},),
+    "AsymKNN": ({}, {"k": 50}),
+    "NCEPLRec": ({},),
     "ItemKNN": ({"k": 100, "shrink": 0.0}, {"k": 50, "shrink": 10.0}, {"k": 200, "shrink": 10.0}, {"k": 20, "shrink": 0.0}),
     "EASE": ({"reg_weight": 250.0}, {"reg_weight": 50.0}, {"reg_weight": 1000.0}),
     "BPR": (
@@ -119,6 +126,11 @@ def unsupported(model: str) -> str | None:
 def supported() -> list[str]:
     """Return the names of the models that run here."""
     return [name for name in models() if unsupported(name) is None]
+
+
+def knows_users_by_id(model: str) -> bool:
+    """Say whether a model has nothing to say to a user that training does not hold."""
+    return models()[model] != "sequential" or model in USER_TABLES
 
 
 def check_names(names: Iterable[str]) -> None:

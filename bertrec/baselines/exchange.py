@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,6 +24,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, Split
+from bertrec.evaluation.ranks import first_occurrences
 
 Status = Literal["ok", "failed", "invalid"]
 EndedBy = Literal["patience", "schedule", "epochs", "budget", "no training", "killed"]
@@ -31,6 +32,8 @@ EndedBy = Literal["patience", "schedule", "epochs", "budget", "no training", "ki
 _SPLIT = "split.npz"
 _PAIRS = "pairs.npz"
 _PARTS = ("validation", "test")
+RESULT, OUTCOME = "result.json", "outcome.json"
+"""What the fitting process leaves, and what the watching one makes of it: only the latter says that a fit is whole."""
 
 
 class Job(Config):
@@ -103,7 +106,8 @@ class Outcome:
         points: the learning curve.
         cross_check: the other library's own figures beside ours.
         versions: of what ran.
-        total_seconds: of the whole process, its start included; set by the parent.
+        cross_check_seconds: of the cross-check, which no budget pays for.
+        total_seconds: of the whole process but for the cross-check, its start included; set by the parent.
     """
 
     status: Status
@@ -117,6 +121,7 @@ class Outcome:
     points: tuple[Point, ...] = ()
     cross_check: dict[str, Any] | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    cross_check_seconds: float = 0.0
     total_seconds: float = 0.0
 
     @property
@@ -130,22 +135,22 @@ class Outcome:
         measured = [point.metric for point in self.points if point.metric is not None]
         return max(measured) if measured else None
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, name: str = OUTCOME) -> None:
         """Write ``outcome.json``, the last file of a fit: where it is, the fit is whole."""
-        write_json(folder / "outcome.json", {**asdict(self), "points": [asdict(point) for point in self.points]})
+        write_json(folder / name, {**asdict(self), "points": [asdict(point) for point in self.points]})
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path, name: str = OUTCOME) -> Self:
         """Read ``outcome.json``.
 
         Raises:
             ModelError: it is absent or damaged.
         """
-        values = read_json(folder / "outcome.json")
+        values = read_json(folder / name)
         try:
             return cls(**{**values, "points": tuple(Point(**point) for point in values["points"])})
         except (KeyError, TypeError) as error:
-            raise ModelError(f"{folder / 'outcome.json'} is damaged: {error}") from error
+            raise ModelError(f"{folder / name} is damaged: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -199,11 +204,12 @@ def read_points(folder: Path) -> tuple[Point, ...]:
 
 
 def save_split(split: Split, folder: Path) -> None:
-    """Write a split's inner ids and item texts; user ids stay behind.
+    """Write a split's inner ids and item texts; user ids stay behind, and a target that a user has twice counts once.
 
     Raises:
         DataError: there are no validation or no test users.
     """
+    split = with_distinct_targets(split)
     arrays: dict[str, npt.NDArray[Any]] = {"held_out": split.held_out}
     arrays |= _ragged_columns("train", split.train.sequences)
     for name in _PARTS:
@@ -214,6 +220,18 @@ def save_split(split: Split, folder: Path) -> None:
         arrays |= _ragged_columns(f"{name}_histories", part.histories) | _ragged_columns(f"{name}_targets", part.targets)
     split.catalog.save(folder)
     _write_npz(folder / _SPLIT, arrays)
+
+
+def with_distinct_targets(split: Split) -> Split:
+    """Return the split with each target of a user once, as the evaluator counts them."""
+    return replace(split, validation=_distinct(split.validation), test=_distinct(split.test))
+
+
+def _distinct(part: EvaluationSet | None) -> EvaluationSet | None:
+    if part is None:
+        return None
+    first = first_occurrences(part.targets)
+    return part if first.all() else EvaluationSet(part.users, part.histories, part.targets.where(first))
 
 
 def load_split(folder: Path) -> Split:

@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import bertrec
-from bertrec.baselines.exchange import Job, Outcome, Point, read_points
-from bertrec.core.errors import ModelError
+from bertrec.baselines.exchange import OUTCOME, RESULT, Job, Outcome, Point, read_points
+from bertrec.core.errors import BertrecError
 
 RECBOLE = "bertrec.baselines.worker"
 Watch = Callable[[Sequence[Point]], None]
 _LOOK_EVERY = 0.5
+_LATE = 1.5  # times the limit
 _GRACE = 60.0  # for start, last batch and the measurement; and as much again as the limit itself
 _LOG_WORDS = 300
 
@@ -26,35 +27,51 @@ _LOG_WORDS = 300
 def run_fit(
     job: Job, folder: Path, split_folder: Path, *, module: str = RECBOLE, grace: float = _GRACE, watch: Watch | None = None
 ) -> Outcome:
-    """Fit ``job`` in a fresh process and return how it went; an outcome that is there already is returned as it is.
+    """Fit ``job`` in a fresh process and return how it went; an outcome that is there is returned as it is, unless it is a failed one.
 
     Args:
         job: what to fit.
         folder: of this fit alone; what an unfinished fit left there is dropped.
         split_folder: what `bertrec.baselines.exchange.save_split` wrote.
         module: what the process runs.
-        grace: seconds beyond twice the limit after which the process is killed.
+        grace: seconds beyond one and a half times the limit after which the process is killed: its start and its measurement take time too.
         watch: takes the epochs so far, about twice a second; what it raises ends the process and this call.
 
     Returns:
         The outcome. A process that crashed, ran out of memory or had to be killed is a failed one, with the reason and the epochs it had
         finished; a killed baseline that had a best epoch on disk is measured with that.
     """
-    if (folder / "outcome.json").exists():
-        return Outcome.load(folder)
+    if (folder / OUTCOME).exists():
+        _check_same(job, folder)
+        former = Outcome.load(folder)
+        if former.status != "failed":
+            return former
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     job.save(folder)
     started = time.perf_counter()
-    code = _watched(folder, split_folder, module, 2 * job.limit_seconds + grace if job.limit_seconds else None, watch)
+    code = _watched(folder, split_folder, module, _LATE * job.limit_seconds + grace if job.limit_seconds else None, watch)
     if code is None and module == RECBOLE and (folder / "recbole" / "best.pth").exists():
-        job.model_copy(update={"options": {**job.options, "recover": True}}).save(folder)
+        job.model_copy(update={"options": {**job.options, "recover": True}, "cross_check": False}).save(folder)
         _watched(folder, split_folder, module, grace + job.limit_seconds)
+        job.save(folder)
     outcome = _outcome(folder, code)
-    outcome = replace(outcome, total_seconds=time.perf_counter() - started)
+    outcome = replace(outcome, total_seconds=time.perf_counter() - started - outcome.cross_check_seconds)
     shutil.rmtree(folder / "recbole", ignore_errors=True)
     outcome.save(folder)
     return outcome
+
+
+def _check_same(job: Job, folder: Path) -> None:
+    """See that the outcome is of this job; its minutes may differ.
+
+    Raises:
+        BertrecError: it is of another one.
+    """
+    former = Job.load(folder).to_dict()
+    for name, value in job.to_dict().items():
+        if name != "limit_seconds" and former[name] != value:
+            raise BertrecError(f"{folder} holds a fit with {name} = {former[name]}, now it is {value}: choose another folder")
 
 
 def _watched(folder: Path, split_folder: Path, module: str, limit: float | None, watch: Watch | None = None) -> int | None:
@@ -96,8 +113,8 @@ def environment() -> dict[str, str]:
 
 
 def _outcome(folder: Path, code: int | None) -> Outcome:
-    if (folder / "outcome.json").exists():
-        return Outcome.load(folder)
+    if (folder / RESULT).exists():
+        return Outcome.load(folder, RESULT)
     if code is None:
         reason = "killed: it went on long after its time had ended"
     elif code == -signal.SIGKILL:
@@ -115,8 +132,6 @@ def _last(points: Sequence[object]) -> float:
 
 
 def _last_line(path: Path) -> str:
-    try:
-        lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1][:_LOG_WORDS] if lines else "it said nothing"

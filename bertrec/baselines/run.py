@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.baselines import catalogue
-from bertrec.baselines.exchange import Arrays, Job, Outcome, save_pairs, save_split
+from bertrec.baselines.exchange import Arrays, Job, Outcome, save_pairs, save_split, with_distinct_targets
 from bertrec.baselines.process import run_fit
 from bertrec.core.errors import DataError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
@@ -72,6 +72,7 @@ def run_baseline(
     catalogue.check_names([model])
     chosen = dict(catalogue.candidates(model)[0] if settings is None else settings)
     catalogue.check_settings(model, chosen)
+    split = with_distinct_targets(split)
     with tempfile.TemporaryDirectory(prefix="bertrec-") as temporary:
         folder = Path(temporary)
         save_split(split, folder / "split")

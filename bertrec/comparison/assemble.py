@@ -18,8 +18,10 @@ from bertrec.evaluation.evaluate import evaluate_ranks
 from bertrec.evaluation.metrics import Float64Array
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.report import Report, summarise
-from bertrec.evaluation.significance import ALPHA, NO_DIFFERENCE, PairedResult, all_pairs, is_shown
+from bertrec.evaluation.significance import ALPHA, NO_DIFFERENCE, PairedResult, all_pairs
 from bertrec.evaluation.slices import popularity_thirds
+
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,9 @@ def assemble(measured: Sequence[Measured], plan: Plan, protocol: Mapping[str, An
         "metrics": list(plan.metrics),
         "budget_minutes": plan.budget_minutes,
         "seeds": list(range(plan.seeds)),
-        "bootstrap": plan.resamples,
+        "bootstrap": {"of the tests": plan.resamples, "of the figures": _RESAMPLES},
         "tests": "per-user values averaged over seeds, paired; Wilcoxon signed-rank (zeros after Pratt), corrected by Holm within each "
-        f"metric over all pairs; better only where the corrected p is below {ALPHA} and the interval leaves out 0",
+        f"metric over all pairs; better only where the corrected p is below {ALPHA}, the interval leaves out 0 and both point the same way",
     }
     comparison = {"protocol": {**protocol, **own}, "models": models, "tests": tests}
     return {**comparison, "verdict": verdict(comparison)}
@@ -153,7 +155,7 @@ def _slices(reports: Sequence[Report]) -> dict[str, Any]:
 
 def _slice(parts: Sequence[Any]) -> dict[str, Any]:
     averaged = {metric: np.mean([part.values[metric] for part in parts], axis=0) for metric in parts[0].values}
-    intervals = summarise(averaged, resamples=1000, seed=0)
+    intervals = summarise(averaged, resamples=_RESAMPLES, seed=0)
     metrics = {}
     for metric in parts[0].metrics:
         means = [part.metrics[metric].mean for part in parts]
@@ -177,7 +179,7 @@ def pair_row(result: PairedResult, metric: str) -> dict[str, Any]:
         "p_wilcoxon": result.p_wilcoxon,
         "p_holm": result.p_holm,
         "effect_size": result.effect_size,
-        "verdict": result.verdict if is_shown(result.p_holm, result.ci95) else NO_DIFFERENCE,
+        "verdict": result.verdict if result.shown else NO_DIFFERENCE,
     }
 
 
@@ -190,7 +192,7 @@ def verdict(comparison: Mapping[str, Any]) -> str:
         missing = "text" if best["text"] is None else "ID-only"
         return f"No {missing} model was measured, so nothing can be said of text against IDs."
     text, other = best["text"], best["id"]
-    return f"{_sentence(text, other, metric, comparison['tests'])}{_caution(ranked)}"
+    return f"{_sentence(text, other, metric, comparison['tests'])}{_caution(ranked)}{_missing(comparison['models'])}"
 
 
 def _best(models: Sequence[Mapping[str, Any]], family: str, metric: str) -> Mapping[str, Any] | None:
@@ -215,4 +217,9 @@ def _sentence(text: Mapping[str, Any], other: Mapping[str, Any], metric: str, te
 
 def _caution(ranked: Sequence[Mapping[str, Any]]) -> str:
     cut = [model["name"] for model in ranked if model["converged"] is False]
-    return f" Not converged when their minutes ended: {', '.join(cut)}." if cut else ""
+    return f" Not converged when their training ended: {', '.join(cut)}." if cut else ""
+
+
+def _missing(models: Sequence[Mapping[str, Any]]) -> str:
+    lost = [f"{model['name']} ({model['status']})" for model in models if model["status"] != "ok"]
+    return f" Without a result: {', '.join(lost)}." if lost else ""

@@ -9,8 +9,6 @@ from typing import Any
 from bertrec.baselines.exchange import Outcome, Status
 from bertrec.comparison.plan import Contestant, Plan
 
-_WORTH_STARTING = 0.5  # of what a fit has taken so far: less is not begun
-
 
 @dataclass(frozen=True)
 class FitKey:
@@ -101,7 +99,7 @@ def _other_seeds(fits: ModelFits, plan: Plan, budget: float, fit: Fit) -> None:
     assert fits.chosen is not None
     for seed in range(1, plan.seeds):
         left = budget - fits.total_seconds
-        if left < _WORTH_STARTING * fits.outcomes[FitKey(fits.chosen, 0)].total_seconds:
+        if left < fits.outcomes[FitKey(fits.chosen, 0)].total_seconds:
             return
         key = FitKey(fits.chosen, seed)
         fits.outcomes[key] = fit(key, fits.contestant.candidates[fits.chosen], left)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bertrec.baselines import catalogue
-from bertrec.baselines.exchange import Job, Outcome, save_split
+from bertrec.baselines.exchange import Job, Outcome, save_split, with_distinct_targets
 from bertrec.baselines.process import RECBOLE, run_fit
 from bertrec.comparison.assemble import Measured, assemble, measure_fits
 from bertrec.comparison.fits import FitKey, run_fits
@@ -50,7 +50,7 @@ def compare(split: Split, plan: Plan, folder: str | Path, *, about: Mapping[str,
     from bertrec.comparison.report import check_extras, write_report
 
     check_extras()
-    folder = Path(folder)
+    folder, split = Path(folder), with_distinct_targets(split)
     _check_users(split, plan)
     with _alone(folder):
         started = _begin(folder, split, plan)
@@ -115,7 +115,7 @@ def _row_line(measured: Measured, plan: Plan) -> str:
 
 
 def _check_users(split: Split, plan: Plan) -> None:
-    general = [c.name for c in plan.contestants if c.source == "recbole" and catalogue.models()[c.name] != "sequential"]
+    general = [c.name for c in plan.contestants if c.source == "recbole" and catalogue.knows_users_by_id(c.name)]
     for name, part in (("validation", split.validation), ("test", split.test)):
         if part is None or not len(part):
             raise DataError(f"the split has no {name} users: a comparison needs both validation and test users")
@@ -167,7 +167,9 @@ def _begin(folder: Path, split: Split, plan: Plan) -> str:
         if name != "contestants" and former.get(name) != value:
             raise BertrecError(f"{folder} holds a comparison with {name} = {former.get(name)}, now it is {value}; choose another folder")
     _check_contestants(folder, former, wanted)
-    write_json(path, {**wanted, "started": former["started"]})
+    names = {row["name"] for row in wanted["contestants"]}
+    kept = [row for row in former.get("contestants", []) if row["name"] not in names]  # their fits stay, and so must what they are
+    write_json(path, {**wanted, "contestants": [*wanted["contestants"], *kept], "started": former["started"]})
     return str(former["started"])
 
 

@@ -33,7 +33,7 @@ def fit(job: Job, split: Split, folder: Path) -> Outcome:
     settings = {**job.settings, **more}
     model = create(options["model"], item_input=options["item_input"], tune=options["tune"], settings=settings)
     started = time.perf_counter()
-    model.fit(split.train, validation=split.validation, **({"progress": False} if trains else {}))
+    model.fit(split.train, validation=split.validation, **({"progress": False, "mask_seen": job.mask_seen} if trains else {}))
     seconds = time.perf_counter() - started
     started = time.perf_counter()
     assert split.test is not None

@@ -22,6 +22,10 @@ class ModelError(BertrecError):
     """A model folder, checkpoint or encoder cannot be loaded or used."""
 
 
+class NotFiniteError(ModelError):
+    """A loss, a score or a figure is no number: the model has no result that could be used."""
+
+
 class IndexFileError(BertrecError):
     """A retrieval index cannot be read, or does not fit the model it is used with."""
 

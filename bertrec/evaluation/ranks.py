@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.errors import DataError, ModelError
+from bertrec.core.errors import DataError, NotFiniteError
 from bertrec.core.ragged import IntArray, Ragged
 
 BoolArray = npt.NDArray[np.bool_]
@@ -49,7 +49,7 @@ def rank_targets(
 
     Raises:
         DataError: shapes that do not fit, a target outside the candidates or twice in a row.
-        ModelError: a score is NaN or +inf; the text names row and column.
+        NotFiniteError: a score is NaN or +inf; the text names row and column.
 
     >>> rank_targets(np.array([[9.0, 0.5, 0.7, 0.5]]), Ragged.from_rows([[1]]))
     array([3])
@@ -154,7 +154,7 @@ def _check_finite(block: FloatArray, first_row: int, users: Sequence[str | int] 
     row = int(np.argmin(best < np.inf))
     column = 1 + int(np.argmin(block[row, 1:] < np.inf))
     who = f" (user {users[row]!r})" if users is not None else ""
-    raise ModelError(
+    raise NotFiniteError(
         f"row {first_row + row}{who}, item {column}: the score is {block[row, column]}; scores must be finite, "
         "or -inf where the model knows no score (look for a diverged training or a fully masked attention row)"
     )

@@ -32,6 +32,7 @@ class PairedResult:
         t: statistic of the paired t test; None where all differences are equal or there is one user.
         p_t: its two-sided p; 1 where all differences are 0.
         p_wilcoxon: two-sided p of the signed-rank test, zeros ranked too (Pratt 1959); 1 where all differences are 0.
+        wilcoxon_sign: 1 where the signed ranks favour ``a``, -1 where they favour ``b``, 0 where neither.
         effect_size: Cohen's d of the differences, mean over standard deviation; None where ``t`` is.
         p_holm: ``p_wilcoxon`` corrected for a family of comparisons by `with_holm`; None before.
         resamples: of the bootstrap.
@@ -47,10 +48,16 @@ class PairedResult:
     t: float | None
     p_t: float | None
     p_wilcoxon: float
+    wilcoxon_sign: int
     effect_size: float | None
     resamples: int
     seed: int
     p_holm: float | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether a family of comparisons shows this difference: corrected p, interval, and both tests in one direction."""
+        return is_shown(self.p_holm, self.ci95) and self.wilcoxon_sign * self.difference > 0
 
     @property
     def verdict(self) -> str:
@@ -142,6 +149,7 @@ def _paired(
         t=t,
         p_t=p_t,
         p_wilcoxon=_wilcoxon(differences),
+        wilcoxon_sign=_wilcoxon_sign(differences),
         effect_size=effect,
         resamples=resamples,
         seed=seed,
@@ -267,6 +275,12 @@ def _t_test(differences: Float64Array) -> tuple[float | None, float | None, floa
     effect = float(differences.mean() / differences.std(ddof=1))
     t = effect * float(np.sqrt(len(differences)))
     return t, float(2.0 * stats.t.sf(abs(t), len(differences) - 1)), effect
+
+
+def _wilcoxon_sign(differences: Float64Array) -> int:
+    from scipy import stats
+
+    return int(np.sign(np.round((np.sign(differences) * stats.rankdata(np.abs(differences))).sum(), 6)))
 
 
 def _wilcoxon(differences: Float64Array) -> float:

@@ -96,6 +96,7 @@ class NeuralRecommender(Recommender):
         init: Recommender | None = None,
         progress: bool = True,
         on_epoch: OnEpoch | None = None,
+        mask_seen: bool = True,
         **options: Any,
     ) -> Self:
         """Train on every position of every sequence.
@@ -108,6 +109,7 @@ class NeuralRecommender(Recommender):
             init: start from this fitted model's adaptor, head, whitening, encoder and, for items of the same id, ID vectors.
             progress: show progress bars.
             on_epoch: takes the validation figures after each epoch; what it raises ends the training and the fit.
+            mask_seen: whether items of the history are left out when the validation users choose the epoch.
             **options: none; a name given here is an error.
 
         Raises:
@@ -119,6 +121,7 @@ class NeuralRecommender(Recommender):
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
         self._catalog, self._encoder, self._text_vectors = train.catalog, None, None
+        self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
         dataset = SequenceDataset(train.sequences, self.config.head.max_history)
         try:
             with preserved_randomness():
@@ -222,7 +225,7 @@ class NeuralRecommender(Recommender):
         from bertrec.models.measure import measure
 
         self._forget()
-        report = measure(self, validation, protocol=Protocol(ks=(10,), bootstrap=0), item_counts=counts, lists=False)
+        report = measure(self, validation, protocol=self._validation_rules, item_counts=counts, lists=False)
         return {name: value.mean for name, value in report.slices["all"].metrics.items()}
 
     def _finish(self, catalog: ItemCatalog) -> None:

@@ -23,7 +23,8 @@ class TrainConfig(Config):
         encoder_weight_decay: the same for the encoder's parameters.
         batch_size: sequences a step, in each process; 0 leaves the choice to the model.
         epochs: passes over the data at most.
-        max_seconds: no epoch is begun that would, at the pace of the last one, end later than this; 0 sets no limit.
+        max_seconds: training ends after this, in mid-epoch if need be; no epoch is begun that would end later, at the pace of the last
+            one. 0 sets no limit.
         patience: epochs without a better ``metric`` before training stops; 0 never stops early.
         warmup_share: share of all steps over which the learning rate rises from 0.
         schedule: what the learning rate does after the warm-up, towards 0 at the last step unless constant.

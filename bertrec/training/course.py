@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bertrec.core.errors import ConfigError, ModelError, unknown_name
+from bertrec.core.errors import ConfigError, NotFiniteError, unknown_name
 from bertrec.training.config import TrainConfig
 from bertrec.training.log import EpochLog
 from bertrec.training.parameters import snapshot
@@ -46,6 +46,10 @@ class Course:
         judged = bool(self.history) and bool(self.history[-1].metrics)
         return patience > 0 and judged and self.epoch < self.config.epochs and self.epoch - self.best_epoch >= patience
 
+    def overtime(self, seconds: float) -> bool:
+        """Say whether ``max_seconds`` are over ``seconds`` after the current epoch began."""
+        return bool(self.config.max_seconds) and sum(entry.seconds for entry in self.history) + seconds > self.config.max_seconds
+
     @property
     def out_of_time(self) -> bool:
         """Whether another epoch as long as the last one would go past ``max_seconds``."""
@@ -67,7 +71,7 @@ class Course:
 
         Raises:
             ConfigError: ``config.metric`` is not among the figures.
-            ModelError: the figure is not a number.
+            NotFiniteError: the figure is not a number.
         """
         start = time.perf_counter()
         number = self.epoch + 1
@@ -106,5 +110,5 @@ class Course:
         if self.config.metric not in metrics:
             raise ConfigError(unknown_name("validation metric", self.config.metric, metrics))
         if not math.isfinite(metrics[self.config.metric]):
-            raise ModelError(f"validation {self.config.metric} is {metrics[self.config.metric]} after epoch {self.epoch + 1}")
+            raise NotFiniteError(f"validation {self.config.metric} is {metrics[self.config.metric]} after epoch {self.epoch + 1}")
         return metrics

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from bertrec.core.errors import BertrecError, ModelError
+from bertrec.core.errors import BertrecError, ModelError, NotFiniteError
 from bertrec.core.files import atomic_folder, write_json
 from bertrec.training.batches import EpochBatches, EpochLoader
 from bertrec.training.checkpoints import checkpoint_folder, mark_complete, prune
@@ -57,7 +57,7 @@ class LossMeter:
         for value in values:
             self.steps += 1
             if not math.isfinite(value):
-                raise ModelError(
+                raise NotFiniteError(
                     f"the loss is {value} in epoch {self.epoch}, step {self.steps}: lower the learning rate (or look for values in the "
                     "data that are not finite)"
                 )
@@ -88,6 +88,11 @@ class EpochEnd(TrainerCallback):
         self.started = time.perf_counter()
         self.trainer.model_wrapped.train()  # here and not each step: it visits every submodule
         self.trainer.meter.start(self.trainer.course.epoch + 1)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """End an epoch that would go past the time limit; it is judged as it stands."""
+        if self.trainer.course.overtime(time.perf_counter() - self.started):
+            control.should_training_stop = True
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Judge the epoch."""

@@ -48,15 +48,11 @@ def test_recbole_measures_what_we_measure(fitted):
     """Equal to 1e-6 where no target shares its score; where some do, the difference stands there with their number."""
     for name, line in fitted.items():
         check = line["check"]
-        assert check["largest_difference"] >= 0, name
         if name not in NOISY and not check["tied_users"]:
             assert check["largest_difference"] <= 1e-6, (name, check)
-        assert check["agrees"] == (check["largest_difference"] <= 1e-6)
 
 
-def test_the_docs_name_every_model(fitted):
-    text = DOCS.read_text(encoding="utf-8")
+def test_the_docs_name_every_model_on_the_right_side():
+    run, _, rest = DOCS.read_text(encoding="utf-8").partition("**Not supported:**")
     for name in catalogue.models():
-        assert f"`{name}`" in text, name
-    for name in set(catalogue.models()) - set(catalogue.supported()):
-        assert catalogue.unsupported(name) is not None
+        assert f"`{name}`" in (rest if catalogue.unsupported(name) else run), name

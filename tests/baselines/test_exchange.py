@@ -19,6 +19,7 @@ from bertrec.baselines.exchange import (
     read_points,
     save_pairs,
     save_split,
+    with_distinct_targets,
 )
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
@@ -44,6 +45,17 @@ def test_users_unknown_to_training_stay_apart(split, tmp_path):
     users = load_split(tmp_path).test.users
     assert users[0] > len(split.train.users)
     assert len(set(users)) == len(users)
+
+
+def test_a_target_that_a_user_has_twice_counts_once(split, tmp_path):
+    twice = EvaluationSet(
+        split.test.users, split.test.histories, Ragged(np.repeat(split.test.targets.values, 2), 2 * split.test.targets.offsets)
+    )
+    save_split(replace(split, test=twice), tmp_path)
+    back = load_split(tmp_path).test
+    assert np.array_equal(back.targets.values, split.test.targets.values)
+    assert np.array_equal(back.targets.offsets, split.test.targets.offsets)
+    assert with_distinct_targets(split).test is split.test
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])

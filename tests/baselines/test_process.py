@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import pathlib
+import subprocess
 import sys
+import time
 import warnings
 from types import SimpleNamespace
 
@@ -16,12 +19,12 @@ from bertrec.baselines import process
 from bertrec.baselines.exchange import Arrays, Job, Outcome, save_split
 from bertrec.baselines.process import run_fit
 from bertrec.baselines.run import run_baseline
-from bertrec.core.errors import ConfigError, DataError, ModelError
+from bertrec.core.errors import BertrecError, ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
-from bertrec.data.splits import leave_one_out
+from bertrec.data.splits import EvaluationSet, leave_one_out
 from bertrec.evaluation.evaluate import evaluate_labels, evaluate_ranks
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.measure import measure
@@ -78,8 +81,65 @@ def test_a_crash_is_a_failed_outcome_with_its_reason(fake, name, says):
 def test_an_outcome_that_is_there_is_not_made_again(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "_watched", lambda *_: pytest.fail("started a process"))
     (tmp_path / "fit").mkdir()
+    Job(model="BPR").save(tmp_path / "fit")
     Outcome("ok", ended_by="patience").save(tmp_path / "fit")
     assert run_fit(Job(model="BPR"), tmp_path / "fit", tmp_path).ended_by == "patience"
+
+
+def test_a_fit_of_another_job_is_refused_and_a_failed_one_is_made_again(tmp_path, monkeypatch):
+    folder = tmp_path / "fit"
+    folder.mkdir()
+    Job(model="BPR", settings={"embedding_size": 64}).save(folder)
+    Outcome("ok").save(folder)
+    with pytest.raises(BertrecError, match=r"holds a fit with settings = \{'embedding_size': 64\}, now it is \{\}"):
+        run_fit(Job(model="BPR"), folder, tmp_path)
+    Outcome("failed", reason="the machine was full").save(folder)
+    monkeypatch.setattr(process, "_watched", lambda *_: 7)
+    again = run_fit(Job(model="BPR", settings={"embedding_size": 64}), folder, tmp_path)
+    assert again.reason == "ended with exit code 7: it said nothing"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux ends a process with its parent, other systems do not")
+def test_a_fit_does_not_outlive_the_process_that_watches_it():
+    child = "from bertrec.baselines.guard import _die_with_parent; _die_with_parent(); print('up', flush=True); import time; time.sleep(60)"
+    parent = (
+        f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', {child!r}]); print(p.pid, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True, env=process.environment()) as running:
+        lines = {running.stdout.readline().strip(), running.stdout.readline().strip()}
+        pid = next(line for line in lines if line.isdigit())
+        running.kill()
+    until = time.monotonic() + 10
+    stat = pathlib.Path(f"/proc/{pid}/stat")
+    while stat.exists() and stat.read_text().split()[2] != "Z" and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not stat.exists() or stat.read_text().split()[2] == "Z"
+
+
+def test_peak_memory_is_this_processes_own():
+    code = "from bertrec.baselines.guard import peak_mib; print(peak_mib())"
+    block = np.ones(300 << 17)  # 300 MiB here must not count there
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=process.environment())
+    assert block[0] == 1
+    assert 1 < float(done.stdout) < 250
+
+
+def test_items_that_training_never_saw_have_no_score_and_no_place_in_a_history():
+    from bertrec.baselines.worker.scoring import Scorer
+
+    class Probe(Scorer):
+        def __init__(self):
+            self.trained = np.array([False, True, False, True])
+
+        def raw(self, part):
+            self.read = part.histories
+            yield np.ones((len(part), 4), np.float32)
+
+    probe = Probe()
+    part = EvaluationSet([1, 2], Ragged.from_rows([[1, 2, 3], [2]]), Ragged.from_rows([[1], [3]]))
+    (scores,) = probe.known(part)
+    assert [row.tolist() for row in probe.read] == [[1, 3], []]
+    assert np.isneginf(scores).tolist() == [[True, False, True, False]] * 2
 
 
 def two_worlds():
@@ -133,20 +193,26 @@ class TestRecBole:
         with pytest.raises(ModelError, match=r"SASRec: failed: ValueError: The hidden size .* is not a multiple"):
             run_baseline("SASRec", split, settings={"hidden_size": 63})
 
-    def test_a_killed_fit_is_measured_with_its_best_epoch(self, split, tmp_path):
+    def test_a_killed_fit_is_measured_with_its_best_epoch(self, split, tmp_path, monkeypatch):
+        """The first process ends as if it had been killed after its epochs, before it said anything."""
         save_split(split, tmp_path / "split")
-        job = Job(model="BPR", settings={"epochs": 3}, list_length=5)
-        folder = tmp_path / "fit"
-        folder.mkdir()
-        job.save(folder)
-        process._watched(folder, tmp_path / "split", process.RECBOLE, 300)
-        before, ranks = Outcome.load(folder), Arrays.load(folder).ranks
-        (folder / "outcome.json").unlink()
-        job.model_copy(update={"options": {"recover": True}}).save(folder)
-        process._watched(folder, tmp_path / "split", process.RECBOLE, 300)
-        after = Outcome.load(folder)
-        assert np.array_equal(Arrays.load(folder).ranks, ranks)
-        assert (after.ended_by, after.best_epoch, after.points) == ("killed", before.best_epoch, before.points)
+        watched, folder, seen = process._watched, tmp_path / "fit", {}
+
+        def killed_once(place, *arguments):
+            code = watched(place, *arguments)
+            if not seen:
+                seen["ranks"], seen["result"] = Arrays.load(place).ranks, Outcome.load(place, "result.json")
+                (place / "result.json").unlink()
+                (place / "arrays.npz").unlink()
+                return None
+            return code
+
+        monkeypatch.setattr(process, "_watched", killed_once)
+        after = run_fit(Job(model="BPR", settings={"epochs": 3}, list_length=5, limit_seconds=300), folder, tmp_path / "split")
+        assert np.array_equal(Arrays.load(folder).ranks, seen["ranks"])
+        before = seen["result"]
+        assert (after.status, after.ended_by, after.best_epoch, after.points) == ("ok", "killed", before.best_epoch, before.points)
+        assert Job.load(folder).options == {}
 
     def test_this_process_stays_as_it_was(self, worlds):
         def state():

@@ -106,7 +106,7 @@ def test_holm_corrects_wilcoxon_within_a_metric_over_all_pairs(build):
 
 def test_what_had_not_converged_is_named_in_the_verdict(build):
     verdict = build(a=("text", [1], {}), b=("id", [2], {"ended_by": "budget"}))["verdict"]
-    assert verdict.endswith("Not converged when their minutes ended: b.")
+    assert verdict.endswith("Not converged when their training ended: b.")
 
 
 @pytest.mark.parametrize(("family", "missing"), [("text", "ID-only"), ("id", "text")])

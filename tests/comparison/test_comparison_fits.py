@@ -56,9 +56,9 @@ def test_a_slow_model_has_all_of_the_minutes_for_one_fit():
     assert [outcome.converged for outcome in fits.of_chosen.values()] == [False]
 
 
-def test_a_seed_that_could_not_get_far_is_not_begun():
-    assert keys(play(1, 2, 3, 50)[0]) == [(0, 0), (0, 1)]  # 20 seconds are left, less than half of a fit
-    assert keys(play(1, 2, 3, 45)[0]) == [(0, 0), (0, 1), (0, 2)]  # 30 are left
+def test_a_seed_that_would_be_cut_short_is_not_begun():
+    assert keys(play(1, 2, 3, 45)[0]) == [(0, 0), (0, 1)]  # 30 seconds are left, less than a fit
+    assert keys(play(1, 2, 3, 40)[0]) == [(0, 0), (0, 1), (0, 2)]
 
 
 def test_a_model_without_training_needs_no_second_seed():

@@ -11,7 +11,7 @@ import pytest
 
 from bertrec.core.errors import DataError
 from bertrec.evaluation.intervals import bootstrap_intervals, resampled_means
-from bertrec.evaluation.significance import NO_DIFFERENCE, above_expectation, holm, paired_comparison, with_holm
+from bertrec.evaluation.significance import NO_DIFFERENCE, above_expectation, all_pairs, holm, is_shown, paired_comparison, with_holm
 
 
 @pytest.mark.parametrize("kind", ["continuous", "grouped"])
@@ -105,6 +105,32 @@ def test_equal_models_and_equal_differences():
     shifted = paired_comparison([1.5, 2.5, 3.5], [1.0, 2.0, 3.0])
     assert (shifted.t, shifted.p_t, shifted.verdict) == (None, None, "a is better than b")
     json.dumps(shifted.to_json(), allow_nan=False)
+
+
+def test_a_mean_and_signed_ranks_that_point_apart_show_nothing():
+    """A few large wins against many small losses: the mean is above 0, the signed ranks are below."""
+    a, b = np.zeros(2000), np.zeros(2000)
+    a[:250], b[250:850] = 1.0, 0.289
+    (result,) = all_pairs({"a": a, "b": b}, resamples=500)
+    assert result.names == ("a", "b")
+    assert is_shown(result.p_holm, result.ci95)
+    assert (result.difference > 0, result.wilcoxon_sign, result.shown) == (True, -1, False)
+
+
+def test_all_pairs_are_the_pairs_one_by_one():
+    generator = np.random.default_rng(0)
+    values = {name: generator.random(50) + shift for name, shift in (("low", 0.0), ("high", 0.6), ("middle", 0.3))}
+    results = all_pairs(values, resamples=2000)
+    assert [result.names for result in results] == [("high", "middle"), ("high", "low"), ("middle", "low")]
+    for result in results:
+        alone = paired_comparison(values[result.names[0]], values[result.names[1]], names=result.names)
+        assert (result.p_wilcoxon, result.p_t, result.difference) == (alone.p_wilcoxon, alone.p_t, alone.difference)
+        assert result.ci95 == pytest.approx(alone.ci95, abs=0.02)
+        assert result.shown
+    assert [result.p_holm for result in results] == pytest.approx(holm([result.p_wilcoxon for result in results]))
+    assert all_pairs({"one": values["low"]}) == []
+    with pytest.raises(DataError, match="different users"):
+        all_pairs({"a": [1.0, 2.0], "b": [1.0]})
 
 
 def test_holm_by_hand():

@@ -170,3 +170,20 @@ def test_default_settings_round_trip(name: str) -> None:
     config = create(name).config
     assert type(config).from_dict(config.to_dict()) == config
     assert config.updated(config.to_flat()) == config
+
+
+@pytest.mark.parametrize("mask_seen", [True, False])
+def test_the_epoch_is_judged_with_or_without_seen_items(split: Split, small: dict[str, Any], mask_seen: bool) -> None:
+    seen: list[float] = []
+    model = create("idrec", settings={**small, "train.epochs": 2})
+    model.fit(
+        split.train,
+        validation=split.validation,
+        progress=False,
+        mask_seen=mask_seen,
+        on_epoch=lambda figures: seen.append(figures["NDCG@10"]),
+    )
+    assert split.validation is not None
+    rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
+    report = measure(model, split.validation, protocol=rules, item_counts=split.train.item_counts, lists=False)
+    assert report.mean("NDCG@10") == pytest.approx(max(seen))

@@ -47,6 +47,8 @@ def fit(job: Job, split: Split, folder: Path, *, pairs: Pairs | None = None) -> 
     ranks, lists = rank_and_list(scorer.known(test), test, mask_seen=job.mask_seen, list_length=job.list_length)
     seconds = time.perf_counter() - started
     Arrays(ranks, lists, None if pairs is None else pair_scores(scorer.known(test), pairs)).save(folder)
+    started = time.perf_counter()
+    checked = cross_check(prepared, test) if job.cross_check else None
     return Outcome(
         "ok",
         ended_by=fitted.ended_by,
@@ -56,7 +58,8 @@ def fit(job: Job, split: Split, folder: Path, *, pairs: Pairs | None = None) -> 
         peak_mib=peak_mib(),
         settings=job.settings,
         points=tuple(fitted.points),
-        cross_check=cross_check(prepared, test) if job.cross_check else None,
+        cross_check=checked,
+        cross_check_seconds=time.perf_counter() - started,
         versions=versions(("recbole", "torch", "numpy")),
     )
 

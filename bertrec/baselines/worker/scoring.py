@@ -31,7 +31,9 @@ class Scorer:
         self.items = _vocabulary(dataset, "item_id", n_items)
         trainer.item_tensor = dataset.get_item_feature().to(trainer.device)
         trainer.tot_item_num = dataset.item_num
-        self.batch_size = max(1, _SCORES_AT_ONCE // dataset.item_num)
+        # Pair by pair, every score carries a whole history with it.
+        width = 1 if _ranks_at_once(trainer.model) else dataset.config["MAX_ITEM_LIST_LENGTH"]
+        self.batch_size = max(1, _SCORES_AT_ONCE // (dataset.item_num * width))
 
     def raw(self, part: EvaluationSet) -> Iterator[FloatArray]:
         """Yield ``[b, n_items + 1]`` of what the model itself says of every item, in the order of ``part``."""
@@ -43,8 +45,9 @@ class Scorer:
             yield scores.detach().float().cpu().numpy()[:, self.items]
 
     def known(self, part: EvaluationSet) -> Iterator[FloatArray]:
-        """Yield the same with no score for items that training never saw: their vectors are still random."""
-        for scores in self.raw(part):
+        """Yield the same without items that training never saw, whose vectors are still random: no score, and no place in a history."""
+        histories = part.histories.where(self.trained[part.histories.values])
+        for scores in self.raw(EvaluationSet(part.users, histories, part.targets)):
             scores[:, ~self.trained] = -np.inf
             yield scores
 
@@ -60,8 +63,15 @@ class Scorer:
             values["item_length"] = torch.from_numpy(np.maximum(recent.lengths, 1))
             # A place that some models look up, though they score every item; never the target.
             values["item_id"] = torch.ones(len(rows), dtype=torch.long)
-            values["neg_item_id_list"] = torch.zeros_like(values["item_id_list"])
+            if self.dataset.config["model"] == "DIEN":
+                values["neg_item_id_list"] = torch.zeros_like(values["item_id_list"])
         return Interaction(values)
+
+
+def _ranks_at_once(model: Any) -> bool:
+    from recbole.model.abstract_recommender import AbstractRecommender
+
+    return type(model).full_sort_predict is not AbstractRecommender.full_sort_predict
 
 
 def _vocabulary(dataset: Any, field: str, size: int) -> IntArray:

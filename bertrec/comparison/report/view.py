@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from bertrec.evaluation.significance import is_shown
+from bertrec.evaluation.significance import NO_DIFFERENCE, is_shown
 
 # Figures of the lists, not of the hits: they stand beside accuracy and never rank a model.
 BEYOND_ACCURACY = ("Coverage", "Gini", "Novelty")
@@ -145,8 +145,8 @@ def is_beyond_accuracy(metric: str) -> bool:
 
 
 def is_significant(test: Json) -> bool:
-    """Say whether a test shows a difference: Holm-corrected p below `ALPHA` and an interval that excludes 0."""
-    return is_shown(test.get("p_holm"), test.get("ci95"))
+    """Say whether a test shows a difference: corrected p below 0.05, an interval that excludes 0, and a verdict that says so."""
+    return is_shown(test.get("p_holm"), test.get("ci95")) and test.get("verdict") != NO_DIFFERENCE
 
 
 def _metrics_of(model: Json, part: str) -> Json:
