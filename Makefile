@@ -19,7 +19,7 @@ demo: $(STAMP)  ## Train, measure, index and recommend on ml-100k
 	@$(BIN)/bertrec demo
 
 test: lint type  ## Run every check: ruff, mypy, pytest with branch coverage
-	$(BIN)/pytest --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
 
 lint: $(STAMP)  ## Check style and formatting
 	$(BIN)/ruff check .
