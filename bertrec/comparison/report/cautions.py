@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bertrec.comparison.report.view import View, not_converged
-from bertrec.comparison.report.wording import names
+from bertrec.pages.wording import names
 
 
 def cautions(view: View) -> list[str]:

@@ -6,16 +6,15 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from bertrec.comparison.report.axes import TimeAxis, text_width, time_axis, value_range
 from bertrec.comparison.report.curves import Line, with_curves
-from bertrec.comparison.report.drawing import FONT_SIZE, Figure, Panel, base_layout
-from bertrec.comparison.report.palette import FAMILIES, FAMILY_NAMES, PATTERNS, SYMBOLS, family
 from bertrec.comparison.report.scatter import Point, Scatter, scatter
-from bertrec.comparison.report.view import Json, View, figure, mean, not_converged
-from bertrec.comparison.report.wording import duration, interval, number, shortened, slice_name
+from bertrec.comparison.report.view import View, figure, mean, not_converged
+from bertrec.pages.axes import TimeAxis, text_width, time_axis, value_range
+from bertrec.pages.blocks import Json
+from bertrec.pages.drawing import FONT_SIZE, LABEL_WIDTHS, Figure, Panel, base_layout
+from bertrec.pages.palette import FAMILIES, FAMILY_NAMES, PATTERNS, SYMBOLS, family
+from bertrec.pages.wording import duration, interval, number, shortened, slice_name
 
-# Labels are placed for some widths of the chart; the page takes the widest that fits its own.
-LABEL_WIDTHS = (280, 340, 420, 540, 700, 900, 1080)
 _SCATTER_HEIGHT = 540
 _SCATTER_MARGIN = {"l": 60, "r": 12, "t": 40, "b": 52}
 

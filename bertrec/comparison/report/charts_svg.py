@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from bertrec.comparison.report.axes import TimeAxis, time_axis, value_range
 from bertrec.comparison.report.curves import Line, with_curves
-from bertrec.comparison.report.palette import FAMILIES, FAMILY_NAMES, HATCHES, LIGHT, MARKERS, family
 from bertrec.comparison.report.scatter import Scatter, scatter
-from bertrec.comparison.report.svg_style import LABEL_SIZE, WIDTH, new_figure, svg_bytes, svg_style
-from bertrec.comparison.report.view import Json, View, figure, mean, not_converged
-from bertrec.comparison.report.wording import shortened, slice_name
+from bertrec.comparison.report.view import View, figure, mean, not_converged
+from bertrec.pages.axes import TimeAxis, time_axis, value_range
+from bertrec.pages.blocks import Json
+from bertrec.pages.palette import FAMILIES, FAMILY_NAMES, HATCHES, LIGHT, MARKERS, family
+from bertrec.pages.svg_style import LABEL_SIZE, WIDTH, new_figure, svg_bytes, svg_style
+from bertrec.pages.wording import shortened, slice_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bertrec.comparison.report.blocks import Bullets, Chart, Section, Text
 from bertrec.comparison.report.cautions import cautions
 from bertrec.comparison.report.curves import with_curves
 from bertrec.comparison.report.tables_checks import cross_check_blocks, search_blocks
@@ -10,7 +9,8 @@ from bertrec.comparison.report.tables_protocol import protocol_blocks
 from bertrec.comparison.report.tables_quality import beyond_accuracy_blocks, main_blocks, slice_blocks
 from bertrec.comparison.report.tables_tests import tests_blocks
 from bertrec.comparison.report.view import View, not_converged
-from bertrec.comparison.report.wording import duration, names
+from bertrec.pages.blocks import Bullets, Chart, Section, Text
+from bertrec.pages.wording import duration, names
 
 CHARTS = ("quality_time", "slices", "curves")
 _NOTHING_FINISHED = "No model finished, so there is nothing to draw."

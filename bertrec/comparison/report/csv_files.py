@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bertrec.comparison.report.tables_tests import ordered_tests
-from bertrec.comparison.report.view import Json, View, figure
+from bertrec.comparison.report.view import View, figure
+from bertrec.pages.blocks import Json
 
 _RUN = ("name", "family", "source", "status", "reason", "converged", "ended_by")
 _COST = ("fit_seconds", "search_seconds", "evaluate_seconds", "peak_mib")

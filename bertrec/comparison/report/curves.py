@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bertrec.comparison.report.view import Json, View
+from bertrec.comparison.report.view import View
+from bertrec.pages.blocks import Json
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bertrec.comparison.report.view import Json, View, mean
-from bertrec.comparison.report.wording import number
+from bertrec.comparison.report.view import View, mean
+from bertrec.pages.blocks import Json
+from bertrec.pages.wording import number
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

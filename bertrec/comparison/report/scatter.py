@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bertrec.comparison.report.axes import SHORTEST, Box, TimeAxis, place_labels, text_width, time_axis, value_range
-from bertrec.comparison.report.palette import family
-from bertrec.comparison.report.view import Json, View, figure
-from bertrec.comparison.report.wording import shortened
+from bertrec.comparison.report.view import View, figure
+from bertrec.pages.axes import SHORTEST, Box, TimeAxis, place_labels, text_width, time_axis, value_range
+from bertrec.pages.blocks import Json
+from bertrec.pages.palette import family
+from bertrec.pages.wording import shortened
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bertrec.comparison.report import wording
-from bertrec.comparison.report.blocks import Block, Cell, Column, Table, Text, label
-from bertrec.comparison.report.view import Json, View
+from bertrec.comparison.report.view import View
+from bertrec.pages import wording
+from bertrec.pages.blocks import Block, Cell, Column, Json, Table, Text, label
 
 _SEARCHED = [
     Column("model"),

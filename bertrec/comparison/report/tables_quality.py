@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bertrec.comparison.report import wording
-from bertrec.comparison.report.blocks import Block, Cell, Chart, Column, Table, Text, label
-from bertrec.comparison.report.view import Json, View, figure, is_beyond_accuracy, mean
+from bertrec.comparison.report.view import View, figure, is_beyond_accuracy, mean
+from bertrec.pages import wording
+from bertrec.pages.blocks import Block, Cell, Chart, Column, Json, Table, Text, label
 
 _BADGES = {"text": "text", "id": "id"}
 

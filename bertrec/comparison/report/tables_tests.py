@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bertrec.comparison.report import wording
-from bertrec.comparison.report.blocks import Block, Cell, Column, Table, Text, label
-from bertrec.comparison.report.view import Json, View
+from bertrec.comparison.report.view import View
+from bertrec.pages import wording
+from bertrec.pages.blocks import Block, Cell, Column, Json, Table, Text, label
 
 SHOWN_TESTS = 30
 _COLUMNS = [

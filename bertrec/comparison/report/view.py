@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from bertrec.evaluation.significance import NO_DIFFERENCE, is_shown
+from bertrec.pages.blocks import Json
 
 # Figures of the lists, not of the hits: they stand beside accuracy and never rank a model.
 BEYOND_ACCURACY = ("Coverage", "Gini", "Novelty")
-
-Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ from bertrec.comparison.report.charts_svg import svg_charts
 from bertrec.comparison.report.csv_files import results_csv, slices_csv, tests_csv
 from bertrec.comparison.report.latex import latex_table
 from bertrec.comparison.report.markdown import markdown_report
-from bertrec.comparison.report.page import html_page, plotly_script
+from bertrec.comparison.report.page import html_page
 from bertrec.comparison.report.view import View
 from bertrec.core.errors import MissingExtraError
 from bertrec.core.files import atomic_file
+from bertrec.pages.document import plotly_script
 
 
 def check_extras() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from bertrec.comparison.report.drawing import Panel
+from bertrec.pages.drawing import Panel
 from bertrec.tuning.report.marks import layout, lines, points
 from bertrec.tuning.report.ticks import linear_axis
 from bertrec.tuning.report.view import StudyView

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bertrec.comparison.report.axes import text_width
-from bertrec.comparison.report.charts_plotly import LABEL_WIDTHS
-from bertrec.comparison.report.drawing import Figure, Panel, base_layout
-from bertrec.comparison.report.wording import shortened
+from bertrec.pages.axes import text_width
+from bertrec.pages.drawing import LABEL_WIDTHS, Figure, Panel, base_layout
+from bertrec.pages.wording import shortened
 from bertrec.tuning.report.importances import Importances
 from bertrec.tuning.report.marks import axis, hover, layout, lines, plain_text, points, with_marked
 from bertrec.tuning.report.scales import Scale, varied_scales

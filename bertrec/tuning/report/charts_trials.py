@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from bertrec.comparison.report.drawing import Figure, Panel
-from bertrec.comparison.report.palette import PATTERNS
-from bertrec.comparison.report.wording import duration
+from bertrec.pages.drawing import Figure, Panel
+from bertrec.pages.palette import PATTERNS
+from bertrec.pages.wording import duration
 from bertrec.tuning.report.marks import hover, layout, lines, plain_text, points, with_marked
 from bertrec.tuning.report.ticks import count_axis, linear_axis
 from bertrec.tuning.report.view import StudyView, curve_of, seconds_of, state_of

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bertrec.comparison.report.blocks import Block, Bullets, Chart, Section, Text
-from bertrec.comparison.report.drawing import Panel
-from bertrec.comparison.report.tables_protocol import values_table
+from bertrec.pages.blocks import Block, Bullets, Chart, Section, Text
+from bertrec.pages.drawing import Panel
+from bertrec.pages.values import values_table
 from bertrec.tuning.report import sentences, tables
 from bertrec.tuning.report.charts_front import front
 from bertrec.tuning.report.charts_parameters import importance_bars, parallel, slices

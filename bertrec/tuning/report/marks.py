@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from bertrec.comparison.report.drawing import Figure, base_layout
+from bertrec.pages.drawing import Figure, base_layout
 from bertrec.tuning.report.ticks import Axis
 from bertrec.tuning.report.view import StudyView
 from bertrec.tuning.report.wording import figure_text

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
-from bertrec.comparison.report.wording import duration, interval, signed
+from bertrec.pages.wording import duration, interval, signed
 from bertrec.tuning.report.importances import LEAST_TRIALS
 from bertrec.tuning.report.view import STATES, StudyView, seconds_of
 from bertrec.tuning.report.wording import counted, figure_text

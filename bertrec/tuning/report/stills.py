@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from html import unescape
 from typing import TYPE_CHECKING, Any, Literal
 
-from bertrec.comparison.report.drawing import Figure, Panel
-from bertrec.comparison.report.palette import LIGHT
-from bertrec.comparison.report.svg_style import LABEL_SIZE, new_figure, svg_bytes, svg_style
+from bertrec.pages.drawing import Figure, Panel
+from bertrec.pages.palette import LIGHT
+from bertrec.pages.svg_style import LABEL_SIZE, new_figure, svg_bytes, svg_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

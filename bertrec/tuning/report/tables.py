@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bertrec.comparison.report.blocks import Cell, Column, Table
-from bertrec.comparison.report.wording import ABSENT, duration, interval, signed, with_sd
+from bertrec.pages.blocks import Cell, Column, Table
+from bertrec.pages.wording import ABSENT, duration, interval, signed, with_sd
 from bertrec.tuning.report.importances import Importances
 from bertrec.tuning.report.view import StudyView, parameters_of, reason_of, seconds_of, state_of
 from bertrec.tuning.report.wording import figure_text, setting_text, settings_text, sort_key

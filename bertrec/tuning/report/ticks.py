@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bertrec.comparison.report.axes import value_range
+from bertrec.pages.axes import value_range
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bertrec.comparison.report.wording import ABSENT
+from bertrec.pages.wording import ABSENT
 
 
 def figure_text(value: float | None) -> str:

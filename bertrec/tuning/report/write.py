@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertrec.comparison.report.markdown import markdown_document
-from bertrec.comparison.report.page import Heading, html_document, plotly_script
 from bertrec.core.files import atomic_file
+from bertrec.pages.document import Heading, html_document, plotly_script
+from bertrec.pages.markdown import markdown_document
 from bertrec.tuning.report.content import content
 from bertrec.tuning.report.sentences import title, verdict, when
 from bertrec.tuning.report.stills import still_charts

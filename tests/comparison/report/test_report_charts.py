@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertrec.comparison.report import axes
-from bertrec.comparison.report.charts_plotly import LABEL_WIDTHS, context, panels
+from bertrec.comparison.report.charts_plotly import context, panels
 from bertrec.comparison.report.curves import lines
-from bertrec.comparison.report.palette import DARK, LIGHT
 from bertrec.comparison.report.scatter import scatter
 from bertrec.comparison.report.view import View
-from bertrec.comparison.report.wording import shortened
+from bertrec.pages import axes
+from bertrec.pages.drawing import LABEL_WIDTHS
+from bertrec.pages.palette import DARK, LIGHT
+from bertrec.pages.wording import shortened
 
 AREA = axes.Box(0, 0, 400, 300)
 

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 import pytest
 
 from bertrec.comparison.report import tables_tests, write_report
-from bertrec.comparison.report.blocks import Cell, Column, Table
-from bertrec.comparison.report.html_blocks import embedded_json, table_html
 from bertrec.comparison.report.view import View
 from bertrec.core.errors import BertrecError, MissingExtraError
+from bertrec.pages.blocks import Cell, Column, Table
+from bertrec.pages.html_blocks import embedded_json, table_html
 
 pytest.importorskip("plotly")
 pytest.importorskip("matplotlib")

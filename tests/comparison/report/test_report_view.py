@@ -5,14 +5,16 @@ import importlib
 
 import pytest
 
-from bertrec.comparison.report import wording
 from bertrec.comparison.report.cautions import cautions
 from bertrec.comparison.report.view import View, is_significant, not_converged
+from bertrec.pages import wording
 
 
-@pytest.mark.parametrize("name", ["wording", "latex", "markdown", "html_blocks", "palette", "tables_protocol"])
+@pytest.mark.parametrize(
+    "name", ["pages.wording", "comparison.report.latex", "pages.markdown", "pages.html_blocks", "pages.palette", "pages.values"]
+)
 def test_examples_in_the_docstrings_hold(name):
-    found = doctest.testmod(importlib.import_module(f"bertrec.comparison.report.{name}"))
+    found = doctest.testmod(importlib.import_module(f"bertrec.{name}"))
     assert found.attempted
     assert not found.failed
 

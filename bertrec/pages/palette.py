@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bertrec.comparison.report.view import Json
+from bertrec.pages.blocks import Json
 
 LIGHT = {
     "paper": "#ffffff",

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from bertrec.comparison.report.blocks import Block, Bullets, Cell, Chart, Column, Table, Text
-from bertrec.comparison.report.drawing import Panel
+from bertrec.pages.blocks import Block, Bullets, Cell, Chart, Column, Table, Text
+from bertrec.pages.drawing import Panel
 
 
 def embedded_json(value: Any) -> str:

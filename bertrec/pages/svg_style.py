@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from bertrec.comparison.report.palette import LIGHT
 from bertrec.core.errors import MissingExtraError
+from bertrec.pages.palette import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

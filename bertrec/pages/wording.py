@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bertrec.comparison.report.view import Json
+from bertrec.pages.blocks import Json
 
 ABSENT = "–"
 NO_DIFFERENCE = "no difference shown"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 FONT_SIZE = 12
+# Labels are placed for some widths of the chart; the page takes the widest that fits its own.
+LABEL_WIDTHS = (280, 340, 420, 540, 700, 900, 1080)
 
 Figure = dict[str, Any]
 
