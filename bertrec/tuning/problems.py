@@ -131,8 +131,12 @@ class Baseline:
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """The settings that RecBole has for the model."""
-        return {**catalogue.default_settings(self.model), **catalogue.candidates(self.model)[0], **self.settings}
+        """The settings that RecBole has for the model, with those that a comparison tries first."""
+        return {**catalogue.default_settings(self.model), **self._fixed}
+
+    @property
+    def _fixed(self) -> dict[str, Any]:
+        return {**catalogue.candidates(self.model)[0], **self.settings}
 
     def run(self, settings: Mapping[str, Any], split: Split, metrics: Sequence[str], report: Report_) -> Result:
         """Fit and measure on the validation users; each epoch is reported as it ends, and a trial that is cut short is killed."""
@@ -145,7 +149,7 @@ class Baseline:
                 reported += 1
                 report(point.epoch, point.metric)
 
-        job = Job(model=self.model, settings={**self.settings, **settings}, seed=self.seed, on="validation")
+        job = Job(model=self.model, settings={**self._fixed, **settings}, seed=self.seed, on="validation")
         outcome = run_fit(job, place, self.folder / "split", watch=watch)
         if outcome.status != "ok":
             raise ModelError(f"RecBole's {self.model}: {outcome.status}: {outcome.reason}")

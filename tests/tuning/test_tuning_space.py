@@ -93,7 +93,7 @@ def test_every_preset_holds_the_defaults(path):
 
         check_settings(model.removeprefix("recbole-"), dict.fromkeys(space.parameters))
         first = candidates(model.removeprefix("recbole-"))[0]
-        assert all(space.parameters[key].holds(value) for key, value in first.items())
+        assert all(space.parameters[key].holds(value) for key, value in first.items() if key in space.parameters)
     else:
         space.check(create(model).config.to_flat())
 
