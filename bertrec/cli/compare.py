@@ -9,6 +9,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table
+from bertrec.cli.train import SPLITS
 
 EXAMPLES = """
 Examples:
@@ -21,8 +22,6 @@ bertrec compare ml-100k --baselines SASRec --baseline-set SASRec.hidden_size=128
 
 A comparison that was cut short goes on with the same command.
 """
-
-SPLITS = ("auto", "leave-one-out", "time", "ratio", "given", "cold-items")
 
 
 def compare(
