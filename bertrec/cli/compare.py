@@ -35,6 +35,7 @@ def compare(
     baseline_set: Annotated[list[str] | None, typer.Option(metavar="MODEL.NAME=VALUE", help="A setting of a baseline.")] = None,
     budget_minutes: Annotated[float, typer.Option(help="For each model, its search and all seeds included.")] = 20.0,
     seeds: Annotated[int, typer.Option(min=1, help="Fits of each model's chosen settings, as far as the minutes go.")] = 3,
+    trials: Annotated[int, typer.Option(min=1, help="The most settings that a model's search tries; 1 takes the defaults.")] = 30,
     mask_seen: o.MaskSeen = True,
     split: Annotated[str, typer.Option(help=f"How to split: {', '.join(SPLITS)}.")] = "auto",
     text_fields: o.TextFields = None,
@@ -51,7 +52,7 @@ def compare(
     o.choice("split", split, SPLITS)
     names = (_names(models, DEFAULT_MODELS), _names(baselines, DEFAULT_BASELINES))
     settings = _settings(set_ or [], "--set", names[0]) | _settings(baseline_set or [], "--baseline-set", names[1])
-    plan = make_plan(*names, settings=settings, budget_minutes=budget_minutes, seeds=seeds, mask_seen=mask_seen)
+    plan = make_plan(*names, settings=settings, budget_minutes=budget_minutes, seeds=seeds, trials=trials, mask_seen=mask_seen)
     load = o.load_options(
         text_fields=text_fields,
         template=template,

@@ -8,6 +8,7 @@ from typing import Any
 
 from bertrec.baselines.exchange import Outcome, Status
 from bertrec.comparison.plan import Contestant, Plan
+from bertrec.comparison.search import Tried
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ Fit = Callable[[FitKey, dict[str, Any], float], Outcome]
 def run_fits(contestant: Contestant, plan: Plan, fit: Fit) -> ModelFits:
     """Search and repeat within ``plan.budget_minutes``.
 
-    The first settings may use all of it. Others are tried only while time is left for them and for the other seeds, counted at the longest
-    fit so far; the best by validation then gets its other seeds, as many as there is time for. A model that does not train has one fit.
+    The first settings may use all of it. Others are tried, at most ``plan.trials`` in all, only while time is left for them and for the
+    other seeds, counted at the longest fit so far; the best by validation then gets its other seeds, as many as there is time for. A model
+    that does not train has no other seeds.
 
     Args:
         contestant: the model.
@@ -83,26 +85,35 @@ def run_fits(contestant: Contestant, plan: Plan, fit: Fit) -> ModelFits:
     """
     fits = ModelFits(contestant)
     budget = 60.0 * plan.budget_minutes
-    for number, settings in enumerate(contestant.candidates):
+    tried: list[Tried] = []
+    for number in range(plan.trials):
         reserve = (plan.seeds - 1) * _longest(fits)
         left = budget - fits.total_seconds - reserve
         if number and left < _longest(fits):
             break
+        settings = contestant.search.settings(tried)
+        if settings is None:
+            break
         fits.outcomes[FitKey(number, 0)] = fit(FitKey(number, 0), settings, left)
+        tried.append((settings, _figure(fits.outcomes[FitKey(number, 0)])))
     fits.chosen = _best(fits)
     if fits.chosen is not None and fits.outcomes[FitKey(fits.chosen, 0)].ended_by != "no training":
-        _other_seeds(fits, plan, budget, fit)
+        _other_seeds(fits, plan, budget, fit, tried[fits.chosen][0])
     return fits
 
 
-def _other_seeds(fits: ModelFits, plan: Plan, budget: float, fit: Fit) -> None:
+def _other_seeds(fits: ModelFits, plan: Plan, budget: float, fit: Fit, settings: dict[str, Any]) -> None:
     assert fits.chosen is not None
     for seed in range(1, plan.seeds):
         left = budget - fits.total_seconds
         if left < fits.outcomes[FitKey(fits.chosen, 0)].total_seconds:
             return
         key = FitKey(fits.chosen, seed)
-        fits.outcomes[key] = fit(key, fits.contestant.candidates[fits.chosen], left)
+        fits.outcomes[key] = fit(key, settings, left)
+
+
+def _figure(outcome: Outcome) -> float | None:
+    return outcome.best_metric if outcome.status == "ok" else None
 
 
 def _longest(fits: ModelFits) -> float:

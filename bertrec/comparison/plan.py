@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bertrec.baselines import catalogue
+from bertrec.comparison.search import Search, make_search
 from bertrec.core.errors import ConfigError
 from bertrec.models.registry import create
 from bertrec.models.text_similarity import TextSimilarity
@@ -18,6 +19,7 @@ Source = Literal["bertrec", "recbole"]
 DEFAULT_MODELS = ("unisrec:text", "unisrec:text+id")
 DEFAULT_BASELINES = ("Pop", "ItemKNN", "BPR", "LightGCN", "GRU4Rec", "SASRec", "BERT4Rec")
 ALWAYS = "idrec"
+DEFAULT_TRIALS = 30
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,14 @@ class Contestant:
         name: as the user wrote it.
         source: whose model it is.
         family: whether it reads item text.
-        candidates: the settings that its search tries, in order.
+        search: the settings that are tried.
         options: model, item input and tuning depth of a model of ours.
     """
 
     name: str
     source: Source
     family: Family
-    candidates: tuple[dict[str, Any], ...] = ({},)
+    search: Search = field(default_factory=Search)
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -56,6 +58,7 @@ class Plan:
         metrics: those that are tested pair by pair.
         mask_seen: whether items of the history are left out of the ranking.
         ks: cut-offs.
+        trials: the most settings that a model's search tries; fewer where the minutes end before.
         resamples: of the bootstrap behind the tests.
     """
 
@@ -66,11 +69,12 @@ class Plan:
     metrics: tuple[str, ...] = ("NDCG@10", "HR@10", "MRR@10")
     mask_seen: bool = True
     ks: tuple[int, ...] = (1, 5, 10, 20, 50)
+    trials: int = DEFAULT_TRIALS
     resamples: int = 10_000
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, to recognise the same comparison again."""
-        rows = [{"name": c.name, "source": c.source, "candidates": list(c.candidates), "options": c.options} for c in self.contestants]
+        rows = [{"name": c.name, "source": c.source, "search": c.search.to_dict(), "options": c.options} for c in self.contestants]
         return {
             "contestants": rows,
             "budget_minutes": self.budget_minutes,
@@ -78,6 +82,7 @@ class Plan:
             "metric": self.metric,
             "mask_seen": self.mask_seen,
             "ks": list(self.ks),
+            "trials": self.trials,
         }
 
 
@@ -88,6 +93,7 @@ def make_plan(
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     budget_minutes: float = 20.0,
     seeds: int = 3,
+    trials: int = DEFAULT_TRIALS,
     mask_seen: bool = True,
 ) -> Plan:
     """Return a checked plan; our own ``idrec`` is always in it.
@@ -95,17 +101,18 @@ def make_plan(
     Args:
         models: ours, written ``name``, ``name:item_input`` or ``name:item_input:tune``, such as ``morec:text:last:2``.
         baselines: RecBole's names.
-        settings: of a model or baseline by its name as written; they replace those of every candidate.
+        settings: of a model or baseline by its name as written; they hold in all of its fits and are not searched.
         budget_minutes: for each model.
         seeds: fits of each model's chosen settings.
+        trials: the most settings that a model's search tries.
         mask_seen: whether items of the history are left out of the ranking.
 
     Raises:
         ConfigError: an unknown or repeated model, an unknown setting, or a number outside its range.
         MissingExtraError: baselines are asked for and RecBole is not installed.
     """
-    if budget_minutes <= 0 or seeds < 1:
-        raise ConfigError(f"a comparison needs minutes above 0 and at least 1 seed, not {budget_minutes} and {seeds}")
+    if budget_minutes <= 0 or seeds < 1 or trials < 1:
+        raise ConfigError(f"a comparison needs minutes above 0, at least 1 seed and 1 trial, not {budget_minutes}, {seeds} and {trials}")
     given = {name: dict(values) for name, values in (settings or {}).items()}
     names = [*models, *([] if ALWAYS in models else [ALWAYS])]
     _check_distinct([*names, *baselines])
@@ -114,7 +121,7 @@ def make_plan(
     own = [_own(name, given.get(name, {})) for name in names]
     catalogue.check_names(baselines)
     theirs = [_baseline(name, given.get(name, {})) for name in baselines]
-    return Plan((*own, *theirs), float(budget_minutes), seeds, mask_seen=mask_seen)
+    return Plan((*own, *theirs), float(budget_minutes), seeds, mask_seen=mask_seen, trials=trials)
 
 
 def _check_distinct(names: Iterable[str]) -> None:
@@ -131,11 +138,11 @@ def _own(name: str, settings: dict[str, Any]) -> Contestant:
     options = {"model": model, "item_input": item_input or None, "tune": tune or None}
     made = create(model, item_input=options["item_input"], tune=options["tune"], settings=settings)  # type: ignore[arg-type]
     reads_text = isinstance(made, TextSimilarity) or "text" in str(made.config.to_flat().get("item.input", ""))
-    return Contestant(name, "bertrec", "text" if reads_text else "id", (settings,), options)
+    search = make_search(model, ({},), settings, made.config.to_flat())
+    return Contestant(name, "bertrec", "text" if reads_text else "id", search, options)
 
 
 def _baseline(name: str, settings: dict[str, Any]) -> Contestant:
     catalogue.check_settings(name, settings)
-    tried = [{**candidate, **settings} for candidate in catalogue.candidates(name)]
-    distinct = [candidate for at, candidate in enumerate(tried) if candidate not in tried[:at]]
-    return Contestant(name, "recbole", "text" if name in catalogue.READS_ITEM_TEXT else "id", tuple(distinct))
+    search = make_search(f"recbole-{name}", catalogue.candidates(name), settings, catalogue.default_settings(name))
+    return Contestant(name, "recbole", "text" if name in catalogue.READS_ITEM_TEXT else "id", search)

@@ -19,6 +19,7 @@ from bertrec.baselines.process import RECBOLE, run_fit
 from bertrec.comparison.assemble import Measured, assemble, measure_fits
 from bertrec.comparison.fits import FitKey, run_fits
 from bertrec.comparison.plan import Contestant, Plan
+from bertrec.comparison.search import check_extra
 from bertrec.core.errors import BertrecError, DataError
 from bertrec.core.files import atomic_file, read_json, write_json
 from bertrec.data.splits import EvaluationSet, Split
@@ -45,11 +46,12 @@ def compare(split: Split, plan: Plan, folder: str | Path, *, about: Mapping[str,
     Raises:
         BertrecError: the folder is in use, or holds another comparison or something else.
         DataError: no validation or test users, or some that training does not know while a general baseline is compared.
-        MissingExtraError: plotly or matplotlib is not installed.
+        MissingExtraError: plotly, matplotlib or optuna is not installed.
     """
     from bertrec.comparison.report import check_extras, write_report
 
     check_extras()
+    check_extra([contestant.search for contestant in plan.contestants])
     folder, split = Path(folder), with_distinct_targets(split)
     _check_users(split, plan)
     with _alone(folder):
@@ -157,7 +159,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _begin(folder: Path, split: Split, plan: Plan) -> str:
     """Note what is compared, or see that a comparison begun here is the same; return when it was begun."""
     path = folder / "plan.json"
-    wanted = {"split_hash": split.content_hash, "catalog_hash": split.catalog.content_hash, **plan.to_dict()}
+    wanted = {"split_hash": split.content_hash, "catalog_hash": split.catalog.content_hash, "threads": _threads(), **plan.to_dict()}
     if not path.exists():
         started = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(path, {**wanted, "started": started})
@@ -179,7 +181,7 @@ def _check_contestants(folder: Path, former: Mapping[str, Any], wanted: Mapping[
     for row in wanted["contestants"]:
         if row["name"] in before and before[row["name"]] != row:
             raise BertrecError(
-                f"{folder} holds {row['name']} with other settings ({before[row['name']]['candidates']}); choose another folder"
+                f"{folder} holds {row['name']} with other settings ({before[row['name']].get('search')}); choose another folder"
             )
 
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from bertrec.baselines.exchange import Outcome, Point
 from bertrec.comparison.fits import FitKey, run_fits
 from bertrec.comparison.plan import Contestant, Plan
+from bertrec.comparison.search import Search
 
 
 def contestant(n: int) -> Contestant:
-    return Contestant("m", "recbole", "id", tuple({"n": number} for number in range(n)))
+    return Contestant("m", "recbole", "id", Search(tuple({"n": number} for number in range(n))))
 
 
 def play(n, minutes, seeds, seconds, *, metric=lambda key: 0.5 - key.candidate / 10, status=lambda key: "ok", trains=True):

@@ -34,9 +34,11 @@ def test_idrec_is_always_there_and_families_are_known():
 def test_a_baselines_settings_replace_those_of_every_candidate():
     plan = make_plan([], ["SASRec", "ItemKNN"], settings={"SASRec": {"hidden_size": 128}, "ItemKNN": {"k": 10, "shrink": 1.0}})
     sasrec, knn = plan.contestants[1:]
-    assert len(sasrec.candidates) == 2
-    assert all(candidate["hidden_size"] == 128 for candidate in sasrec.candidates)
-    assert knn.candidates == ({"k": 10, "shrink": 1.0},)
+    assert len(sasrec.search.first) == 2
+    assert all(candidate["hidden_size"] == 128 for candidate in sasrec.search.first)
+    assert "hidden_size" not in sasrec.search.space.parameters
+    assert "n_layers" in sasrec.search.space.parameters
+    assert (knn.search.first, knn.search.space) == (({"k": 10, "shrink": 1.0},), None)
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,7 @@ def test_a_baselines_settings_replace_those_of_every_candidate():
         ({"models": ["unisrec:text"], "settings": {"unisrec:text": {"head.lairs": 1}}}, "did you mean 'head.layers'"),
         ({"budget_minutes": 0}, "minutes above 0"),
         ({"seeds": 0}, "at least 1 seed"),
+        ({"trials": 0}, "1 trial"),
     ],
 )
 def test_bad_plans_say_what_is_wrong(arguments, says):

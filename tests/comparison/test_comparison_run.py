@@ -42,7 +42,9 @@ def plan(**more):
     settings = {"idrec": SMALL, "unisrec:id": {**SMALL, "train.learning_rate": 1e30}} | (
         {"BPR": {"epochs": 2}} if "baselines" in more else {}
     )
-    return make_plan(["unisrec:id", "popularity"], settings=settings, **{"baselines": [], "budget_minutes": 5, "seeds": 2, **more})
+    return make_plan(
+        ["unisrec:id", "popularity"], settings=settings, **{"baselines": [], "budget_minutes": 5, "seeds": 2, "trials": 1, **more}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +107,7 @@ def test_another_comparison_in_the_same_folder_is_refused(finished, split):
     _, folder, _ = finished
     with pytest.raises(BertrecError, match=r"holds a comparison with budget_minutes = 5.0, now it is 6.0"):
         compare(split, plan(budget_minutes=6), folder)
-    other = make_plan(["unisrec:id", "popularity"], [], settings={"idrec": {"train.epochs": 3}}, budget_minutes=5, seeds=2)
+    other = make_plan(["unisrec:id", "popularity"], [], settings={"idrec": {"train.epochs": 3}}, budget_minutes=5, seeds=2, trials=1)
     with pytest.raises(BertrecError, match="with other settings"):
         compare(split, other, folder)
     fewer = replace(split, test=split.test.take(np.arange(10)))
@@ -166,7 +168,8 @@ def test_the_command_line_from_a_table_to_a_verdict(tmp_path, capsys):
     data.mkdir()
     (data / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
     (data / "items.csv").write_text("item_id,title\n" + "\n".join(f"i{k},thing number {k}" for k in range(30)) + "\n")
-    words = ["compare", str(data), "--models", "text-similarity", "--baselines", "Pop", "--seeds", "1", "--budget-minutes", "3"]
+    few = ["--seeds", "1", "--trials", "2", "--budget-minutes", "3"]
+    words = ["compare", str(data), "--models", "text-similarity", "--baselines", "Pop", *few]
     small = [word for name, value in SMALL.items() for word in ("--set", f"idrec.{name}={value}")]
     assert main([*words, *small, "--out", str(tmp_path / "report")]) == 0
     out, err = capsys.readouterr()
