@@ -31,6 +31,8 @@ bertrec recommend runs/ml --user 1 --user 42 -k 5
 bertrec recommend runs/ml --history "Toy Story" --history "Aladdin" --why
 
 bertrec recommend runs/ml --index runs/ml.index --users-file users.txt --format csv > lists.csv
+
+bertrec recommend runs/ml --rerank rerankers/composite --candidates 50 --user 1
 """
 
 FORMATS = ("table", "json", "csv")
@@ -63,9 +65,12 @@ def recommend(
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")] = "table",
     why: Annotated[bool, typer.Option("--why", help="Name what in the history and in the item's text raised the score most.")] = False,
     data: Annotated[str | None, typer.Option(help="Other data than the run's own.")] = None,
+    rerank: Annotated[Path | None, typer.Option(metavar="RERANKER", help="Put what RUN retrieves in this reranker's order.")] = None,
+    candidates: Annotated[int | None, typer.Option(min=1, help="How many items RUN retrieves for it (default as trained).")] = None,
 ) -> None:
     """Recommend items from RUN for users, or for a history of titles or ids."""
     o.choice("format", form, FORMATS)
+    _check_rerank(rerank, candidates, k=k, why=why)
     lists = {"--user": user, "--history": history, "--history-ids": history_ids}
     given = _with_more(lists, more or [])
     if sum([bool(user) or users_file is not None, bool(history), bool(history_ids)]) != 1:
@@ -81,7 +86,7 @@ def recommend(
         model = fit_catalog(model, dataset)
         names = given["--user"] + (o.read_lines(users_file) if users_file else [])
         cases = user_cases(dataset.interactions, names)
-    fill(model, cases, k=k, keep_seen=keep_seen, index=index)
+    fill(model, cases, k=k, keep_seen=keep_seen, index=index, reranker=rerank, candidates=candidates)
     if why:
         explain_cases(model, cases)
     _PRINTERS[form](model.catalog, cases)
@@ -133,15 +138,39 @@ def user_cases(interactions: Interactions, names: Sequence[str]) -> list[Case]:
     return [Case(user, interactions.catalog.ids.decode(row)) for user, row in zip(users, rows, strict=True)]
 
 
-def fill(model: Recommender, cases: list[Case], *, k: int, keep_seen: bool = False, index: Path | None = None) -> None:
-    """Put the recommended items and their scores into the cases."""
+def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: bool) -> None:
+    if rerank is None and candidates is not None:
+        raise BertrecError("--candidates goes with --rerank: it says how many items the reranker puts in order")
+    if rerank is not None and why:
+        raise BertrecError("--why explains the run's own score, which is not what orders the list here: leave it out with --rerank")
+    if candidates is not None and candidates < k:
+        raise BertrecError(f"--candidates {candidates} are fewer than the -k {k} items asked for")
+
+
+def fill(
+    model: Recommender,
+    cases: list[Case],
+    *,
+    k: int,
+    keep_seen: bool = False,
+    index: Path | None = None,
+    reranker: Path | None = None,
+    candidates: int | None = None,
+) -> None:
+    """Put the recommended items and their scores into the cases; with a reranker the scores are those that order the list."""
     searched = None
     if index is not None:
         from bertrec.cli.index import check_fits, open_index
 
         searched = open_index(index)
         check_fits(searched, index, model)
-    found = model.recommend([case.history for case in cases], k, exclude_seen=not keep_seen, index=searched)
+    histories = [case.history for case in cases]
+    if reranker is not None:
+        from bertrec.prompting.rerankers import recommend_reranked
+
+        found = recommend_reranked(model, reranker, histories, k, candidates=candidates, exclude_seen=not keep_seen, index=searched)
+    else:
+        found = model.recommend(histories, k, exclude_seen=not keep_seen, index=searched)
     for case, items, scores in zip(cases, found.items, found.scores, strict=True):
         case.items = list(items)
         case.scores = [float(score) for score in scores[: len(items)]]

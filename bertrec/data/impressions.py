@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from bertrec.core.errors import DataError
 from bertrec.core.files import sha256_text
-from bertrec.core.ragged import Ragged
+from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.readers.raw import RawImpressions
 
@@ -61,6 +62,20 @@ class Impressions:
             raise DataError("these impressions have no labels")
         return self.candidates.where(self.labels == 1)
 
+    def take(self, rows: IntArray | Sequence[int]) -> Impressions:
+        """Return the impressions numbered ``rows``, in that order; the notes stay."""
+        picked = np.asarray(rows, dtype=np.int64)
+        shown = Ragged(np.arange(len(self.candidates.values)), self.candidates.offsets).take(picked)
+        return replace(
+            self,
+            ids=[self.ids[row] for row in picked],
+            users=[self.users[row] for row in picked],
+            histories=self.histories.take(picked),
+            candidates=Ragged(self.candidates.values[shown.values], shown.offsets),
+            labels=None if self.labels is None else self.labels[shown.values],
+            timestamp=None if self.timestamp is None else self.timestamp[picked],
+        )
+
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 over catalogue, users, histories, candidates and labels."""
@@ -96,3 +111,28 @@ class Impressions:
             None if raw.timestamp is None else raw.timestamp[rows],
             notes,
         )
+
+
+def split_share(impressions: Impressions, share: float, seed: int) -> tuple[Impressions, Impressions]:
+    """Set a random share of whole impressions apart, the same one for the same seed and number of impressions.
+
+    Both parts keep the order. A user with several impressions may be in both.
+
+    Args:
+        impressions: what to split.
+        share: of the impressions in the second part, between 0 and 1; rounded, and each part gets at least one.
+        seed: of the choice.
+
+    Returns:
+        The rest and the part.
+
+    Raises:
+        DataError: the share is not between 0 and 1, or there are fewer than two impressions.
+    """
+    if not 0 < share < 1:
+        raise DataError(f"the share of impressions to set apart must be above 0 and below 1, got {share}")
+    if (n := len(impressions)) < 2:
+        raise DataError(f"{n} impressions cannot be split in two")
+    chosen = np.zeros(n, dtype=bool)
+    chosen[np.random.default_rng(seed).permutation(n)[: min(max(1, round(share * n)), n - 1)]] = True
+    return impressions.take(np.flatnonzero(~chosen)), impressions.take(np.flatnonzero(chosen))

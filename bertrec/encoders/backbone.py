@@ -17,7 +17,9 @@ from transformers.utils import logging as transformers_logging
 
 from bertrec.core.errors import ConfigError, ModelError
 
-_LOCAL = {"local_files_only": True, "trust_remote_code": False}
+LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}
+"""What every call of a loader is told: no network, no code of the folder."""
+
 # Modules of a sentence-transformers folder whose work is done by our pooling or by the head.
 _REPLACED = {"Transformer", "Pooling", "Normalize"}
 
@@ -35,7 +37,7 @@ class Backbone(Transformer):
         model, info = AutoModel.from_pretrained(model_name_or_path, config=config, output_loading_info=True, **options)
         absent = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
         if absent:
-            raise ModelError(f"{model_name_or_path} has no weights for {absent[0]}" + _and_more(len(absent) - 1))
+            raise ModelError(f"{model_name_or_path} has no weights for {absent[0]}" + and_more(len(absent) - 1))
         return model
 
 
@@ -50,15 +52,15 @@ def load_backbone(folder: str | Path, *, skeleton: bool = False) -> Backbone:
         ModelError: the folder lacks a file, has weights in another format than safetensors, or is of an unknown architecture.
     """
     folder = Path(folder)
-    place = folder / _transformer_path(folder)
+    place = folder / transformer_path(folder)
     try:
         # Neither the layers' first random weights nor a missing pooler may move the caller's random numbers.
-        with _quiet(), torch.random.fork_rng(devices=[]):
-            backbone = Backbone.load(str(place), model_kwargs=_model_options(skeleton), **_LOCAL)
+        with quiet(), torch.random.fork_rng(devices=[]):
+            backbone = Backbone.load(str(place), model_kwargs=_model_options(skeleton), **LOCAL_ONLY)
     except ModelError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ModelError(f"cannot load an encoder from {place}: {_one_line(error)}") from error
+        raise ModelError(f"cannot load an encoder from {place}: {one_line(error)}") from error
     if backbone.tokenizer is None or not backbone.tokenizer.is_fast:
         raise ModelError(f"{place} has no fast tokenizer (tokenizer.json)")
     if getattr(backbone.model, "pooler", None) is not None:
@@ -87,7 +89,7 @@ def _model_options(skeleton: bool) -> dict[str, Any]:
     return {"skeleton": True} if skeleton else {"use_safetensors": True, "dtype": torch.float32}
 
 
-def _transformer_path(folder: Path) -> str:
+def transformer_path(folder: Path) -> str:
     """Return the sub-folder of the transformer in a sentence-transformers folder, "" in any other."""
     listing = folder / "modules.json"
     if not listing.is_file():
@@ -96,7 +98,7 @@ def _transformer_path(folder: Path) -> str:
         modules = json.loads(listing.read_text(encoding="utf-8"))
         kinds = {str(module["type"]).rsplit(".", 1)[-1]: str(module["path"]) for module in modules}
     except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{listing} is damaged: {_one_line(error)}") from error
+        raise ModelError(f"{listing} is damaged: {one_line(error)}") from error
     if "Transformer" not in kinds:
         raise ModelError(f"{listing} names no Transformer module, so it is not a BERT-family encoder")
     if left := sorted(set(kinds) - _REPLACED):
@@ -105,7 +107,7 @@ def _transformer_path(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Hide the library's loading report and bars: what matters of them is checked above."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
@@ -118,9 +120,11 @@ def _quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Return an error's text as one line of at most 200 characters, its class where it has none."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _and_more(count: int) -> str:
+def and_more(count: int) -> str:
+    """Return `` and N more``, empty for 0."""
     return f" and {count} more" if count else ""

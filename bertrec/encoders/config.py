@@ -12,6 +12,22 @@ from bertrec.core.config import Config
 Precision = Literal["auto", "fp32", "bf16"]
 
 
+def known_depth(value: str) -> str:
+    """Return ``value`` if it is a tuning depth.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if value in {"frozen", "lora", "full"} or re.fullmatch(r"last:[1-9]\d*", value):
+        return value
+    raise ValueError("must be frozen, last:K with K from 1 (as in last:2), lora or full")
+
+
+def top_layers(tune: str) -> int:
+    """Return K of ``last:K``; 0 for every other depth."""
+    return int(tune.removeprefix("last:")) if tune.startswith("last:") else 0
+
+
 class EncoderConfig(Config):
     """Which encoder reads the text, how tokens become one vector, and how much of it is trained.
 
@@ -51,14 +67,12 @@ class EncoderConfig(Config):
     @pydantic.field_validator("tune")
     @classmethod
     def _known_depth(cls, value: str) -> str:
-        if value in {"frozen", "lora", "full"} or re.fullmatch(r"last:[1-9]\d*", value):
-            return value
-        raise ValueError("must be frozen, last:K with K from 1 (as in last:2), lora or full")
+        return known_depth(value)
 
     @property
     def tuned_layers(self) -> int:
         """K of ``last:K``; 0 for every other depth."""
-        return int(self.tune.removeprefix("last:")) if self.tune.startswith("last:") else 0
+        return top_layers(self.tune)
 
     @property
     def pooled_layers(self) -> int:

@@ -9,6 +9,7 @@ from torch import nn
 
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.masked_config import MaskedConfig
 
 _LAYER_PATHS = ("encoder.layer", "transformer.layer", "layers", "encoder.layers")
 _FINAL_NORM_PATHS = ("final_norm", "norm", "encoder.final_layer_norm")
@@ -36,7 +37,7 @@ def lower_parts(model: Any, tuned_layers: int) -> list[nn.Module]:
     return [module for module in model.modules() if id(module) not in trained and module is not model and module is not layers]
 
 
-def apply_depth(model: Any, config: EncoderConfig) -> None:
+def apply_depth(model: Any, config: EncoderConfig | MaskedConfig) -> None:
     """Set ``requires_grad`` of every parameter for ``config.tune``, adding LoRA matrices where it asks for them.
 
     LoRA: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", on the query and value projections as in its section 4.2.
@@ -52,6 +53,17 @@ def apply_depth(model: Any, config: EncoderConfig) -> None:
         _add_lora(model, config)
 
 
+def set_mode(model: Any, config: EncoderConfig | MaskedConfig, mode: bool) -> None:
+    """Set a transformer to training mode or not: dropout for its tuned part alone, and only where the settings ask for it."""
+    model.train(mode and config.tune != "frozen" and config.dropout)
+    if mode and config.tuned_layers:
+        for module in lower_parts(model, config.tuned_layers):
+            module.training = False
+    for name, module in model.named_modules():
+        if ".lora_dropout" in name:
+            module.training = mode
+
+
 def is_lora(name: str) -> bool:
     """Say whether the parameter of this name belongs to a LoRA matrix."""
     return ".lora_" in name
@@ -65,7 +77,7 @@ def _top_parts(model: Any, count: int) -> list[nn.Module]:
     return [*list(layers)[len(layers) - count :], *norms]
 
 
-def _add_lora(model: Any, config: EncoderConfig) -> None:
+def _add_lora(model: Any, config: EncoderConfig | MaskedConfig) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     settings = LoraConfig(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,7 @@ def save_encoder(folder: str | Path, config: EncoderConfig, backbone: Backbone, 
         backbone.processor.save_pretrained(place)
         if config.tune != "lora" and pooling.layers == 1:
             _write_modules(place, backbone, pooling)
-        hashes = {str(path.relative_to(place)): sha256_file(path) for path in sorted(place.rglob("*")) if path.is_file()}
-        write_json(place / MANIFEST, {"format": FORMAT, "config": config.to_dict(), "sha256": hashes})
+        write_json(place / MANIFEST, {"format": FORMAT, "config": config.to_dict(), "sha256": file_hashes(place)})
 
 
 def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone]:
@@ -62,14 +62,27 @@ def _verified_config(folder: Path) -> EncoderConfig:
     if manifest.get("format") != FORMAT:
         raise ModelError(f"{folder / MANIFEST} has format {manifest.get('format')!r}; this version reads {FORMAT}")
     config = EncoderConfig.from_dict(manifest["config"])
-    hashes = manifest["sha256"]
-    for name in {weights_name(config), "config.json", *hashes}:
+    check_files(folder, manifest["sha256"], {weights_name(config), "config.json"}, MANIFEST)
+    return config
+
+
+def check_files(folder: Path, hashes: Mapping[str, str], needed: set[str], manifest: str) -> None:
+    """Compare each file of a saved folder with its SHA-256 in the manifest.
+
+    Raises:
+        ModelError: a file is missing, damaged or not the one that was saved; the text names it.
+    """
+    for name in needed | hashes.keys():
         path = folder / name
         if not path.is_file():
             raise ModelError(f"{path} is missing")
         if sha256_file(path) != hashes.get(name):
-            raise ModelError(f"{path} is damaged or was changed: its SHA-256 is not the one in {MANIFEST}")
-    return config
+            raise ModelError(f"{path} is damaged or was changed: its SHA-256 is not the one in {manifest}")
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file under ``folder``, by its name relative to it."""
+    return {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def _write_modules(place: Path, backbone: Backbone, pooling: TokenPooling) -> None:

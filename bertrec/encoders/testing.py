@@ -60,8 +60,17 @@ def tiny_bert(folder: str | Path, texts: Iterable[str], hidden: int = 32, layers
 
 def tiny_encoder(folder: str | Path, architecture: str, texts: Iterable[str], *, hidden: int = 32, layers: int = 2) -> str:
     """Do as ``tiny_bert``, for any of ``ARCHITECTURES``; all take 64 tokens, RoBERTa 63."""
+    return _tiny(folder, architecture, texts, hidden, layers, masked=False)
+
+
+def tiny_masked(folder: str | Path, texts: Iterable[str], hidden: int = 32, layers: int = 2, *, architecture: str = "bert") -> str:
+    """Do as ``tiny_encoder``, with a masked-language-model head (random weights too), to be used as ``MaskedConfig.name``."""
+    return _tiny(folder, architecture, texts, hidden, layers, masked=True)
+
+
+def _tiny(folder: str | Path, architecture: str, texts: Iterable[str], hidden: int, layers: int, *, masked: bool) -> str:
     import torch
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
     tokenizer = tiny_tokenizer(texts)
     config = AutoConfig.for_model(
@@ -83,7 +92,7 @@ def tiny_encoder(folder: str | Path, architecture: str, texts: Iterable[str], *,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = AutoModel.from_config(config)
+        model = (AutoModelForMaskedLM if masked else AutoModel).from_config(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)

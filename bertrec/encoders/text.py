@@ -10,25 +10,23 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from tqdm.auto import tqdm
 
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.encoders.backbone import Backbone, check_length, load_backbone
 from bertrec.encoders.batching import distinct_texts, padded_tokens, token_budget_batches
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.depth import apply_depth, lower_parts, transformer_layers
+from bertrec.encoders.depth import apply_depth, set_mode, transformer_layers
 from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
 from bertrec.encoders.pooling import TokenPooling
+from bertrec.encoders.precision import computing_in
 from bertrec.encoders.source import resolve_folder
 from bertrec.encoders.states import LowerStates, embed_tokens, gather_states, run_layers, supports_states
 from bertrec.encoders.storage import load_encoder, save_encoder
+from bertrec.encoders.tokens import progress_bar, tokenize_texts
 
 if TYPE_CHECKING:
     from bertrec.encoders.cache import EmbeddingCache
-
-_TOKENIZER_BATCH = 4096
 
 
 class TextEncoder(torch.nn.Module):
@@ -104,13 +102,8 @@ class TextEncoder(torch.nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set training mode: gradients for the tuned part, with dropout where the settings ask for it; what is frozen has none."""
         super().train(mode and self.trainable and self.config.dropout)
+        set_mode(self.model, self.config, mode)
         self.training = mode
-        if mode and self.config.tuned_layers:
-            for module in lower_parts(self.model, self.config.tuned_layers):
-                module.training = False
-        for name, module in self.model.named_modules():
-            if ".lora_dropout" in name:
-                module.training = mode
         return self
 
     def tokenize(self, texts: Sequence[str], *, progress: bool = False) -> Ragged:
@@ -119,15 +112,7 @@ class TextEncoder(torch.nn.Module):
         Raises:
             DataError: an element is not a text; the message names its position.
         """
-        distinct, place = distinct_texts(texts)
-        rows: list[list[int]] = []
-        with _progress_bar(progress, "tokenize", len(distinct)) as bar:
-            for start in range(0, len(distinct), _TOKENIZER_BATCH):
-                rows += self._token_ids(distinct[start : start + _TOKENIZER_BATCH])
-                bar.update(len(rows) - bar.n)
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        values = np.fromiter((token for row in rows for token in row), np.int64, int(lengths.sum()))
-        return Ragged.from_lengths(values, lengths).take(place)
+        return tokenize_texts(self.tokenizer, texts, self.config.max_length, progress=progress)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode padded token ids.
@@ -190,7 +175,7 @@ class TextEncoder(torch.nn.Module):
         was_training = self.training
         self.eval()
         try:
-            with _progress_bar(progress, "encode", len(tokens)) as bar:
+            with progress_bar(progress, "encode", len(tokens)) as bar:
                 for rows in token_budget_batches(tokens.lengths, self._budget):
                     with torch.no_grad():
                         vectors = self(*self._padded(tokens, rows)).cpu().numpy()
@@ -272,7 +257,7 @@ class TextEncoder(torch.nn.Module):
             return vectors[torch.from_numpy(order[place]).to(vectors.device)]
 
     def _lower_batches(self, tokens: Ragged, first: int, progress: bool) -> Iterator[tuple[IntArray, torch.Tensor, torch.Tensor]]:
-        with _progress_bar(progress, "lower layers", len(tokens)) as bar, torch.no_grad():
+        with progress_bar(progress, "lower layers", len(tokens)) as bar, torch.no_grad():
             for rows in token_budget_batches(tokens.lengths, self._budget):
                 ids, mask = self._padded(tokens, rows)
                 with self._autocast():
@@ -286,35 +271,8 @@ class TextEncoder(torch.nn.Module):
             pooled: torch.Tensor = self.pooling(run_layers(self.model, hidden, mask, states.layer), mask)
         return pooled
 
-    def _token_ids(self, texts: list[str]) -> list[list[int]]:
-        options = {"truncation": True, "max_length": self.config.max_length, "return_attention_mask": False, "return_token_type_ids": False}
-        try:
-            ids: list[list[int]] = self.tokenizer(texts, **options)["input_ids"]
-        except (TypeError, UnicodeEncodeError):
-            # Half of a surrogate pair, as broken JSON escapes leave it, is no Unicode text: the replacement character stands for it.
-            clean = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
-            ids = self.tokenizer(clean, **options)["input_ids"]
-        return ids
-
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        precision, kind = self.config.precision, self.device.type
-        if precision == "fp32":
-            return torch.autocast(kind, enabled=False)
-        tuning = self.training and self.trainable and torch.is_grad_enabled()
-        stack = contextlib.ExitStack()
-        if precision == "bf16" or (tuning and has_fast_bfloat16(self.device)):
-            stack.enter_context(torch.autocast(kind, dtype=torch.bfloat16))
-            if tuning and kind == "cpu":
-                # The fused kernel's bfloat16 backward pass is three to five times slower than that of plain matrix products (torch 2.13).
-                stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-        return stack
-
-
-def has_fast_bfloat16(device: torch.device) -> bool:
-    """Say whether the device multiplies bfloat16 matrices in hardware: CUDA from Ampere on, CPUs with AMX."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+        return computing_in(self.config.precision, self.device, tuning=self.training and self.trainable and torch.is_grad_enabled())
 
 
 def _check_pooled_layers(config: EncoderConfig, model: Any) -> None:
@@ -322,7 +280,3 @@ def _check_pooled_layers(config: EncoderConfig, model: Any) -> None:
         raise ConfigError(
             f"encoder.pooling {config.pooling} asks for more than the {model.config.num_hidden_layers} layers of {config.name}"
         )
-
-
-def _progress_bar(show: bool, label: str, total: int) -> Any:
-    return tqdm(total=total, desc=label, unit="item", disable=not show)

@@ -14,12 +14,33 @@ from bertrec.core.ragged import IntArray
 Indices = Sequence[int] | IntArray
 
 
+_POOL_BATCHES = 64
+"""Batches sorted by length together: enough for little padding, few enough that batches still mix at random."""
+
+
 @runtime_checkable
 class Batched(Protocol):
     """A dataset that groups its own items, e.g. by length."""
 
     def batches(self, epoch: int, batch_size: int, seed: int) -> Iterable[Indices]:
         """Yield the indices of each batch of one epoch; the same number of batches in each epoch."""
+
+
+def similar_lengths(lengths: IntArray, epoch: int, batch_size: int, seed: int) -> Iterator[IntArray]:
+    """Yield the index arrays of one epoch, each row in exactly one batch of rows of similar length; one batch may be smaller.
+
+    Args:
+        lengths: of the rows, ``[n]``.
+        epoch: counted from 0; the order depends on it and on ``seed`` only.
+        batch_size: rows a batch.
+        seed: of the shuffle.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    shuffled = rng.permutation(len(lengths))
+    pool = np.arange(len(lengths)) // (batch_size * _POOL_BATCHES)
+    ordered = shuffled[np.lexsort((lengths[shuffled], pool))]
+    for start in rng.permutation(np.arange(0, len(lengths), batch_size)):
+        yield ordered[start : start + batch_size]
 
 
 class EpochBatches:

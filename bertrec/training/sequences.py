@@ -12,9 +12,7 @@ import torch
 
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.ragged import IntArray, Ragged
-
-_POOL_BATCHES = 64
-"""Batches sorted by length together: enough for little padding, few enough that batches still mix at random."""
+from bertrec.training.batches import similar_lengths
 
 
 class SequenceDataset(torch.utils.data.Dataset[IntArray]):
@@ -77,13 +75,7 @@ class SequenceDataset(torch.utils.data.Dataset[IntArray]):
             batch_size: chunks a batch; only one batch of an epoch may be smaller.
             seed: of the shuffle.
         """
-        rng = np.random.default_rng([seed, epoch])
-        shuffled = rng.permutation(len(self))
-        pool = np.arange(len(self)) // (batch_size * _POOL_BATCHES)
-        ordered = shuffled[np.lexsort((self.chunks.lengths[shuffled], pool))]
-        starts = np.arange(0, len(self), batch_size)
-        for start in rng.permutation(starts):
-            yield ordered[start : start + batch_size]
+        return similar_lengths(self.chunks.lengths, epoch, batch_size, seed)
 
     @staticmethod
     def collate(items: Ragged | Sequence[IntArray]) -> dict[str, torch.Tensor]:

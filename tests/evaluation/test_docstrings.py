@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-MODULES = {"ranks": 1, "metrics": 6, "expectation": 1, "lists": 4, "labels": 3, "significance": 2}
+MODULES = {"ranks": 1, "metrics": 6, "expectation": 1, "lists": 4, "labels": 3, "significance": 2, "impressions": 1}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,0 +1,150 @@
+"""``bertrec prompt``: cloze prompts: list them, train on impressions, measure, and score."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertrec.cli import options as o
+from bertrec.cli.output import note, print_figures, print_table, protocol_line
+from bertrec.core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from bertrec.data.impressions import Impressions
+    from bertrec.data.load import Dataset
+
+PARTS = ("train", "valid", "test")
+app = typer.Typer(
+    help="Ask a masked language model whether a candidate suits a history.",
+    no_args_is_help=True,
+    epilog="""
+Examples:
+
+bertrec prompt list
+
+bertrec encoder adapt-mlm data/mind --out encoders/mind
+
+bertrec prompt train data/mind --encoder encoders/mind --template action-hybrid --template utility-hybrid --out runs/prompts
+
+bertrec prompt evaluate runs/prompts --data data/mind --split test --json figures.json
+
+bertrec prompt score runs/prompts --data data/mind --split test --submission prediction.txt
+""",
+)
+Templates = Annotated[
+    list[str] | None, typer.Option("--template", metavar="NAME", help="A prompt's name or YAML file; several make an ensemble.")
+]
+DataOption = Annotated[str | None, typer.Option(help="Other data than the run's own.")]
+
+
+@app.command("list")
+def list_prompts() -> None:
+    """List the prompts that come with the package, with their sources."""
+    from bertrec.heads.prompts.prompt import Prompt, library
+
+    prompts = [Prompt.load(name) for name in library()]
+    rows = [[p.name, p.text, " / ".join(", ".join(p.answers[x]) for x in ("negative", "positive")), p.source] for p in prompts]
+    print_table("", ["name", "template", "answers", "source"], rows)
+
+
+@app.command("train")
+def train(
+    data: o.DataArgument,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The folder to make.")],
+    template: Templates = None,
+    encoder: Annotated[str, typer.Option(metavar="NAME", help="An encoder with a masked-language-model head.")] = "minilm",
+    tune: Annotated[str | None, typer.Option(help="frozen (soft tokens alone), last:K, lora or full (default full).")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting, such as attention=joint.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Settings, nested or with dotted names.")] = None,
+    validation_share: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of the training impressions that chooses the epoch; 0 takes the valid part.")
+    ] = 0.2,
+    zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Train nothing: the run asks the encoder as it is.")] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the soft tokens, negatives, batches and the share.")] = None,
+    text_fields: o.TextFields = None,
+    max_words: o.MaxWords = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds once the new run is whole.")] = False,
+) -> None:
+    """Train prompts on the impressions of DATA (on sampled ones where DATA has interactions) into the folder RUN."""
+    from bertrec.prompting.prompt_runs import PromptPlan, train_prompts
+
+    settings = o.read_settings(config, set_ or [])
+    named = {"encoder.name": encoder, "encoder.tune": tune, "train.epochs": epochs, "train.seed": seed}
+    settings |= {name: value for name, value in named.items() if value is not None}
+    plan = PromptPlan(
+        tuple(template or ("action-hybrid",)), settings, validation_share=validation_share, zero_shot=zero_shot, seed=seed or 0
+    )
+    plan.check(out, overwrite=overwrite)
+    dataset = _load(data, o.load_options(text_fields=text_fields, max_words=max_words))
+    started = time.perf_counter()
+    train_prompts(dataset, plan, out, data=data, say=note)
+    print(f"trained in {time.perf_counter() - started:.0f} s\nrun: {out}")
+
+
+@app.command("evaluate")
+def evaluate(
+    run: o.RunArgument,
+    data: DataOption = None,
+    split: Annotated[str, typer.Option(help="Which part: train, valid or test.")] = "test",
+    members: Annotated[bool, typer.Option("--members", help="Measure each prompt of an ensemble too, and compare them in pairs.")] = False,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap samples behind each interval.")] = 1000,
+    json_out: o.Json = None,
+) -> None:
+    """Measure RUN on impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions."""
+    from bertrec.prompting.prompt_runs import measure_prompts, open_prompts
+
+    ensemble, record = open_prompts(run)
+    shown = _part(_load(data or record["data"], {}), split)
+    results = measure_prompts(ensemble, shown, bootstrap=bootstrap, members=members)
+    for name, report in results.reports.items():
+        print_figures(f"{run}: {split}: {name}", report.to_json(), ["AUC", "MRR", "nDCG@5", "nDCG@10"])
+    for line in results.comparisons:
+        print(line)
+    figures = results.reports["all prompts"].to_json()
+    print(protocol_line(figures["protocol"]))
+    if json_out is not None:
+        from bertrec.core.files import write_json
+
+        write_json(json_out, figures | ({"members": {n: r.to_json() for n, r in results.reports.items()}} if members else {}))
+        note(f"wrote {json_out}")
+
+
+@app.command("score")
+def score(
+    run: o.RunArgument,
+    submission: Annotated[Path, typer.Option(metavar="FILE", help="MIND's format: a line an impression, the rank of each candidate.")],
+    data: DataOption = None,
+    split: Annotated[str, typer.Option(help="Which part: train, valid or test.")] = "test",
+) -> None:
+    """Rank the candidates of impressions, with labels or without, and write MIND's submission file."""
+    from bertrec.data.submission import write_submission
+    from bertrec.prompting.prompt_runs import open_prompts
+
+    ensemble, record = open_prompts(run)
+    shown = _part(_load(data or record["data"], {}), split)
+    if any("dropped" in line and "candidate" in line for line in shown.notes):
+        raise DataError(f"{shown.notes[0]}: a submission must rank every candidate: add these items to news.tsv")
+    scores = ensemble.score(shown.histories, shown.candidates, progress=True)
+    write_submission(submission, shown.ids, scores, shown.candidates.offsets)
+    print(f"wrote {submission}: {len(shown)} impressions, {len(shown.candidates.values)} candidates")
+
+
+def _load(data: str, options: dict[str, Any]) -> Dataset:
+    from bertrec.data.load import LoadOptions, load
+
+    dataset = load(data, LoadOptions.from_dict(options))
+    for line in dataset.notes:
+        note(f"note: {line}")
+    return dataset
+
+
+def _part(dataset: Dataset, name: str) -> Impressions:
+    o.choice("split", name, PARTS)
+    if name not in dataset.impressions:
+        have = ", ".join(dataset.impressions) or "none"
+        raise ConfigError(f"{dataset.name} has no {name} impressions (it has: {have})")
+    return dataset.impressions[name]

@@ -1,0 +1,174 @@
+"""``bertrec rerank``: train a reranker on a run's own lists, and measure the run with and without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertrec.cli import options as o
+from bertrec.cli.output import chosen_metrics, note, print_comparison, print_table, protocol_line
+from bertrec.cli.runs import Run, fit_catalog, load_data, split_data
+from bertrec.core.errors import BertrecError
+
+if TYPE_CHECKING:
+    from bertrec.data.splits import Split
+    from bertrec.evaluation.report import Report
+    from bertrec.models.base import Recommender
+
+Candidates = Annotated[int, typer.Option(min=1, help="How many items the run retrieves for the reranker to put in order.")]
+
+app = typer.Typer(
+    help="Retrieve with a run, then put its list in a better order.",
+    no_args_is_help=True,
+    epilog="""
+Examples:
+
+bertrec rerank train runs/text --reranker composite --out rerankers/composite
+
+bertrec rerank evaluate runs/text --rerank rerankers/composite --json figures.json
+
+bertrec recommend runs/text --rerank rerankers/composite --candidates 50 --history "Toy Story"
+""",
+)
+
+
+@app.command(epilog="Example: bertrec rerank train runs/text --reranker composite --out rerankers/composite --learn-from valid")
+def train(
+    run: o.RunArgument,
+    out: Annotated[Path, typer.Option(metavar="RERANKER", help="Where to save the reranker.")],
+    reranker: Annotated[str, typer.Option(help="Which kind: composite (token interactions, BM25 and priors; no BERT at query time).")] = (
+        "composite"
+    ),
+    candidates: Candidates = 50,
+    negatives: Annotated[int, typer.Option(min=1, help="Hard negatives a list, drawn from what the run retrieves.")] = 8,
+    positions: Annotated[int, typer.Option(min=1, help="Newest training positions of each user (learning from train).")] = 3,
+    learn_from: Annotated[
+        str, typer.Option(help="train, or valid: users new to the run, so that the run's own scores can be learned from.")
+    ] = "train",
+    metric: Annotated[str, typer.Option(help="By which the run's share of the score is chosen on validation users.")] = "NDCG@10",
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the reranker; repeatable.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data are now.")] = None,
+) -> None:
+    """Train a reranker on lists that RUN retrieves; test users are not looked at."""
+    from bertrec.prompting.rerankers import save_reranker, train_reranker
+
+    if out.is_dir() and any(out.iterdir()) and not (out / "rerank.json").exists():
+        raise BertrecError(f"--out {out} is not empty and holds no reranker: choose another")
+    settings = o.read_settings(None, set_ or [])
+    model, split, _ = open_run(Run(run), data)
+    trained, record = train_reranker(
+        model,
+        split,
+        kind=reranker,
+        candidates=candidates,
+        negatives=negatives,
+        positions=positions,
+        learn_from=learn_from,
+        metric=metric,
+        seed=seed,
+        settings=settings,
+        progress=True,
+    )
+    save_reranker(trained, record, out)
+    for line in record["notes"]:
+        note(f"note: {line}")
+    _print_record(record)
+    note(f"wrote {out}")
+
+
+@app.command(epilog="Example: bertrec rerank evaluate runs/text --rerank rerankers/composite --split test --json figures.json")
+def evaluate(
+    run: o.RunArgument,
+    rerank: Annotated[Path, typer.Option(metavar="RERANKER", help="A folder made by bertrec rerank train.")],
+    candidates: Annotated[int | None, typer.Option(min=1, help="How many items are put in order; default as trained.")] = None,
+    weight: Annotated[float | None, typer.Option(help="The run's share of the score, 0 to 1; default as chosen in training.")] = None,
+    split: Annotated[str, typer.Option(help="Which held-out part: test or valid.")] = "test",
+    mask_seen: o.MaskSeen = True,
+    metrics: Annotated[str | None, typer.Option(help="Metrics to show, comma-separated, or all.")] = None,
+    bootstrap: Annotated[int | None, typer.Option(min=0, help="Bootstrap samples behind each interval.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data are now.")] = None,
+    json_out: o.Json = None,
+) -> None:
+    """Measure RUN alone and reranked, on the same users, over the whole catalogue."""
+    from bertrec.cli.evaluate import part_of
+    from bertrec.core.files import write_json
+    from bertrec.evaluation.protocol import Protocol
+    from bertrec.prompting.rerank_evaluation import evaluate_reranked
+    from bertrec.prompting.rerankers import load_with_record
+
+    o.choice("split", split, ("test", "valid"))
+    rules = Protocol.from_dict({"mask_seen": mask_seen} | ({} if bootstrap is None else {"bootstrap": bootstrap}))
+    loaded = load_with_record(rerank)
+    model, parts, _ = open_run(Run(run), data)
+    warn_other_retriever(model, loaded.record)
+    reports = evaluate_reranked(
+        model,
+        loaded.reranker,
+        part_of(parts, split),
+        rules,
+        parts.train.item_counts,
+        candidates=candidates or int(loaded.record.get("candidates", 50)),
+        weight=loaded.weight if weight is None else weight,
+        manifest=parts.manifest,
+    )
+    figures = compared(*reports)
+    names = chosen_metrics(figures, metrics)
+    print_comparison(f"{run}: {split}", {"retriever": figures["retriever"], "reranked": figures}, names)
+    _print_paired(figures["paired"], names)
+    print(protocol_line(figures["protocol"]))
+    print("reranked: " + ", ".join(f"{name}={value}" for name, value in figures["protocol"]["rerank"].items()))
+    if json_out is not None:
+        write_json(json_out, figures)
+        note(f"wrote {json_out}")
+
+
+def compared(retriever: Report, reranked: Report) -> dict[str, Any]:
+    """Return the reranked figures in the one JSON shape, with the retriever's and the paired comparison of each metric beside them."""
+    from bertrec.evaluation.significance import paired_comparison
+
+    shared = [name for name in reranked.slices["all"].values if name in retriever.slices["all"].values]
+    paired = {
+        name: paired_comparison(reranked.per_user(name), retriever.per_user(name), names=("reranked", "retriever")).to_json()
+        for name in shared
+    }
+    return {**reranked.to_json(), "retriever": retriever.to_json(), "paired": paired}
+
+
+def open_run(run: Run, data: str | None) -> tuple[Recommender, Split, dict[str, Any]]:
+    """Load a run's model over its data, split as it was for training."""
+    record, model = run.record(), run.load_model()
+    source = record if data is None else {**{name: value for name, value in record.items() if name != "data_path"}, "data": data}
+    dataset = load_data(source)
+    for line in dataset.notes:
+        note(f"note: {line}")
+    return fit_catalog(model, dataset), split_data(dataset, record), record
+
+
+def warn_other_retriever(model: Recommender, record: Any) -> None:
+    """Say so where the reranker was trained on the lists of another model."""
+    if record.get("retriever", {}).get("hash", model.model_hash) != model.model_hash:
+        note("note: the reranker was trained on the lists of another run")
+
+
+def _print_record(record: dict[str, Any]) -> None:
+    shares = record["chosen_on"]["figures"]
+    rows = [[share, f"{figure:.4f}", "chosen" if float(share) == record["weight"] else ""] for share, figure in shares.items()]
+    if rows:
+        metric = record["chosen_on"]["metric"]
+        print_table("the run's share of the score, on validation users", ["share", metric, ""], rows, right=["share", metric])
+    if record["head"]:
+        rows = [[name, f"{value:+.4f}"] for name, value in record["head"].items()]
+        print_table(f"{record['kind']}: weights of the standardised features", ["feature", "weight"], rows, right=["weight"])
+    print(f"learned from {record['lists']} lists of {record['learn_from']}, {record['negatives']} negatives of {record['candidates']}")
+
+
+def _print_paired(paired: dict[str, Any], names: list[str]) -> None:
+    rows = [
+        [name, f"{paired[name]['difference']:+.4f}", "[{:+.4f}, {:+.4f}]".format(*paired[name]["ci95"]), paired[name]["verdict"]]
+        for name in names
+        if name in paired
+    ]
+    print_table("reranked - retriever, paired over users", ["metric", "difference", "95 % interval", ""], rows, right=["difference"])

@@ -1,0 +1,47 @@
+"""Texts to token ids, equal texts once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from bertrec.core.ragged import Ragged
+from bertrec.encoders.batching import distinct_texts
+
+_TOKENIZER_BATCH = 4096
+
+
+def tokenize_texts(tokenizer: Any, texts: Sequence[str], max_length: int, *, progress: bool = False) -> Ragged:
+    """Return token ids with special tokens, each text cut to ``max_length``; equal texts are tokenized once.
+
+    Raises:
+        DataError: an element is not a text; the message names its position.
+    """
+    distinct, place = distinct_texts(texts)
+    rows: list[list[int]] = []
+    with progress_bar(progress, "tokenize", len(distinct)) as bar:
+        for start in range(0, len(distinct), _TOKENIZER_BATCH):
+            rows += _token_ids(tokenizer, distinct[start : start + _TOKENIZER_BATCH], max_length)
+            bar.update(len(rows) - bar.n)
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    values = np.fromiter((token for row in rows for token in row), np.int64, int(lengths.sum()))
+    return Ragged.from_lengths(values, lengths).take(place)
+
+
+def progress_bar(show: bool, label: str, total: int) -> Any:
+    """Return a bar with items a second and the time left, or one that shows nothing."""
+    return tqdm(total=total, desc=label, unit="item", disable=not show)
+
+
+def _token_ids(tokenizer: Any, texts: list[str], max_length: int) -> list[list[int]]:
+    options = {"truncation": True, "max_length": max_length, "return_attention_mask": False, "return_token_type_ids": False}
+    try:
+        ids: list[list[int]] = tokenizer(texts, **options)["input_ids"]
+    except (TypeError, UnicodeEncodeError):
+        # Half of a surrogate pair, as broken JSON escapes leave it, is no Unicode text: the replacement character stands for it.
+        clean = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
+        ids = tokenizer(clean, **options)["input_ids"]
+    return ids

@@ -1,0 +1,177 @@
+"""A prompt: a template with slots, a mask and soft tokens, and the answer words that are read off at the mask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
+
+import pydantic
+
+from bertrec.core.config import Config
+from bertrec.core.errors import ConfigError, unknown_name
+
+LIBRARY = Path(__file__).parent / "library"
+Kind = Literal["text", "slot", "mask", "end", "soft"]
+Label = Literal["negative", "positive"]
+SLOTS = ("history", "candidate", "user", "item")
+_MARK = re.compile(r"\{(?P<slot>[^{}]*)\}|\[(?P<token>[A-Z]+[0-9]*)\]")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a template: literal text, the name of a slot or of a soft token, ``[MASK]``, or ``[SEP]``."""
+
+    kind: Kind
+    value: str = ""
+
+
+class Prompt(Config):
+    """A template and its verbalizer.
+
+    In ``text``, ``{history}`` stands for the titles of the history and ``{candidate}`` for the item that is judged; ``{user}`` and
+    ``{item}`` stand for one vector each, mapped from an ID model (CoLLM). ``[MASK]`` is where the answer is read, ``[SEP]`` the encoder's
+    own separator, and any other name in capitals, such as ``[P1]``, a soft token: a vector that is learned.
+
+    Attributes:
+        name: of the prompt.
+        text: the template.
+        answers: the words of ``negative`` and ``positive``; several words of a label are averaged.
+        source: where the prompt comes from.
+        several_pieces: what to do with an answer of several word pieces: ``refuse`` it, or ``average`` the logits of its pieces.
+        separator: stands before each title of a history; a soft token such as ``[NSEP]``, or text such as ``;``.
+        titles: of the history, at most, the newest.
+        newest_first: the order of the titles.
+        title_words, candidate_words: each title of the history, and the candidate, are cut to so many words.
+        empty_history: the text that stands in place of a history without items, in training and in use alike.
+    """
+
+    name: str = pydantic.Field(min_length=1)
+    text: str
+    answers: dict[Label, tuple[str, ...]]
+    source: str = ""
+    several_pieces: Literal["refuse", "average"] = "refuse"
+    separator: str = "[NSEP]"
+    titles: int = pydantic.Field(50, ge=1)
+    newest_first: bool = True
+    title_words: int = pydantic.Field(10, ge=1)
+    candidate_words: int = pydantic.Field(20, ge=1)
+    empty_history: str = ""
+
+    @pydantic.model_validator(mode="after")
+    def _whole(self) -> Self:
+        kinds = [(part.kind, part.value) for part in self.parts]
+        if kinds.count(("mask", "")) != 1:
+            raise ValueError(f"prompt '{self.name}': the template needs [MASK] exactly once: {self.text!r}")
+        if kinds.count(("slot", "candidate")) != 1:
+            raise ValueError(f"prompt '{self.name}': the template needs {{candidate}} exactly once: {self.text!r}")
+        for slot in SLOTS:
+            if kinds.count(("slot", slot)) > 1:
+                raise ValueError(f"prompt '{self.name}': {{{slot}}} stands more than once: {self.text!r}")
+        if set(self.answers) != {"negative", "positive"} or not all(self.answers.values()):
+            raise ValueError(f"prompt '{self.name}': answers need at least one word for negative and one for positive")
+        return self
+
+    @classmethod
+    def load(cls, name: str | Path) -> Self:
+        """Return a prompt of the library by its name, or read one from a YAML file.
+
+        Raises:
+            ConfigError: no such prompt or file, or one that is not whole; the text says what is missing.
+        """
+        import yaml
+
+        path = Path(name)
+        if path.suffix not in (".yaml", ".yml"):
+            path = LIBRARY / f"{name}.yaml"
+            if not path.is_file():
+                raise ConfigError(f"{unknown_name('prompt', str(name), library())}; a prompt of your own is a file NAME.yaml")
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ConfigError(f"prompt {path}: no such file") from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"prompt {path} is not readable YAML: {' '.join(str(error).split())}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"prompt {path} must hold name, text and answers")
+        try:
+            return cls.from_dict({"name": path.stem, **values})
+        except ConfigError as error:
+            raise ConfigError(f"prompt {path}: {error}") from error
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The template, part by part.
+
+        Raises:
+            ConfigError: a slot that does not exist.
+        """
+        return tuple(parse_template(self.text))
+
+    @property
+    def soft_tokens(self) -> list[str]:
+        """The names of the soft tokens, separator included, each once in order of appearance."""
+        found = [part.value for text in (self.text, self.separator) for part in parse_template(text) if part.kind == "soft"]
+        return list(dict.fromkeys(found))
+
+    @property
+    def slots(self) -> set[str]:
+        """The names of the slots."""
+        return {part.value for part in self.parts if part.kind == "slot"}
+
+    @property
+    def history_first(self) -> bool:
+        """Whether everything up to the end of the history is the same for all candidates, so that it can be computed once."""
+        order = [part.value if part.kind == "slot" else part.kind for part in self.parts]
+        judged = min(order.index(name) for name in ("candidate", "mask", "item") if name in order)
+        return "history" in order and order.index("history") < judged and ("user" not in order or order.index("user") < judged)
+
+
+def library() -> list[str]:
+    """Return the names of the prompts that come with the package."""
+    return sorted(path.stem for path in LIBRARY.glob("*.yaml"))
+
+
+def load_prompts(names: Sequence[str]) -> list[Prompt]:
+    """Return several prompts.
+
+    Raises:
+        ConfigError: two have one name; and as `Prompt.load`.
+    """
+    prompts = [Prompt.load(name) for name in names]
+    for prompt in prompts:
+        if sum(other.name == prompt.name for other in prompts) > 1:
+            raise ConfigError(f"prompt '{prompt.name}' stands twice")
+    return prompts
+
+
+def parse_template(text: str) -> list[Part]:
+    """Return the parts of a template or separator, white space between them left out.
+
+    Raises:
+        ConfigError: a slot that does not exist.
+    """
+    parts: list[Part] = []
+    end = 0
+    for mark in _MARK.finditer(text):
+        parts += _literal(text[end : mark.start()])
+        parts.append(_slot(mark["slot"]) if mark["slot"] is not None else _token(mark["token"]))
+        end = mark.end()
+    return parts + _literal(text[end:])
+
+
+def _literal(text: str) -> list[Part]:
+    return [Part("text", text)] if text.strip() else []
+
+
+def _slot(name: str) -> Part:
+    if name not in SLOTS:
+        raise ConfigError(unknown_name("slot", name, SLOTS))
+    return Part("slot", name)
+
+
+def _token(name: str) -> Part:
+    return Part({"MASK": "mask", "SEP": "end"}.get(name, "soft"), "" if name in ("MASK", "SEP") else name)  # type: ignore[arg-type]  # the values are Kinds

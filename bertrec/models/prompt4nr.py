@@ -1,0 +1,241 @@
+"""Prompt4NR (Zhang and Wang, SIGIR 2023): a cloze question about history and candidate, answered by a masked language model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm.auto import tqdm
+
+from bertrec.core.errors import ConfigError, DataError, ModelError, NotFiniteError
+from bertrec.core.ragged import IntArray, Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.impressions import Impressions
+from bertrec.data.negatives import sample_negatives
+from bertrec.encoders.batching import token_budget_batches
+from bertrec.encoders.masked import MaskedEncoder
+from bertrec.encoders.shared_prefix import supports_shared_prefix
+from bertrec.evaluation.impressions import evaluate_impressions
+from bertrec.evaluation.protocol import Protocol
+from bertrec.heads.prompts.layout import Layout
+from bertrec.heads.prompts.verbalizer import Verbalizer
+from bertrec.models.prompt_config import PromptConfig
+from bertrec.models.prompt_network import PromptNetwork, VectorMap
+from bertrec.models.prompt_rows import ClickDataset, PromptRows
+from bertrec.models.user_vectors import UserVectors
+from bertrec.training.fit import fit_module
+from bertrec.training.log import TrainLog
+
+FloatArray = npt.NDArray[np.float32]
+METRICS = ("AUC", "MRR", "nDCG@5", "nDCG@10")
+_GROUP = 16  # candidates of one history that are read together
+
+
+class PromptRanker:
+    """Ranks candidates by the probability of the prompt's positive answer.
+
+    Without `fit` it answers with what the encoder knows (zero shot). An empty history is asked about like any other: its slot holds the
+    prompt's ``empty_history``, in training and in use.
+
+    Args:
+        config: the settings.
+        encoder: an encoder to go on with, instead of the one that ``config.encoder`` names, such as that of another ranker.
+        vectors: an ID model's vectors, for prompts with the slots ``{user}`` and ``{item}``.
+    """
+
+    def __init__(
+        self, config: PromptConfig | None = None, *, encoder: MaskedEncoder | None = None, vectors: UserVectors | None = None
+    ) -> None:
+        self.config = config or PromptConfig()
+        self.encoder = encoder or MaskedEncoder.from_config(self.config.encoder)
+        self.once = self._reads_once()
+        self.vectors = vectors
+        if bool(self.config.prompt.slots & {"user", "item"}) != (vectors is not None):
+            raise ConfigError(f"prompt '{self.config.prompt.name}': the slots {{user}} and {{item}} and an ID model go together")
+        self.train_log: TrainLog | None = None
+        self._catalog: ItemCatalog | None = None
+        self._layout: Layout | None = None
+        self.network: PromptNetwork | None = None
+
+    @property
+    def catalog(self) -> ItemCatalog:
+        """The items that are ranked.
+
+        Raises:
+            ModelError: neither `fit` nor `prepare` was called.
+        """
+        if self._catalog is None:
+            raise ModelError("the ranker knows no catalogue yet: call fit, or prepare for use without training")
+        return self._catalog
+
+    def prepare(self, catalog: ItemCatalog) -> Self:
+        """Take a catalogue, for use without training or with other items; what was learned stays.
+
+        Raises:
+            ConfigError: the prompt does not fit the encoder.
+        """
+        prompt, soft = self.config.prompt, self._soft_tokens()
+        texts = catalog.titles if self.config.item_text == "title" else catalog.texts
+        self._layout = Layout(prompt, self.encoder.tokenizer, soft, texts, self.encoder.config.max_length)
+        if self.network is None:
+            slots = {name: soft[name] for name in sorted(prompt.slots & {"user", "item"})}
+            mapper = None
+            if self.vectors is not None:
+                spread = float(self.encoder.model.get_input_embeddings().weight.std())
+                mapper = VectorMap(self.vectors.items, self.encoder.embedding_dim, spread)
+            verbalizer = Verbalizer.of(prompt, self.encoder.tokenizer)
+            self.network = PromptNetwork(self.encoder, verbalizer, self.config, slots=slots, vectors=mapper).to(self.encoder.device)
+        self._catalog = catalog
+        self.network.eval()
+        return self
+
+    def fit(
+        self,
+        impressions: Impressions,
+        *,
+        validation: Impressions | None = None,
+        run_dir: str | Path | None = None,
+        resume: bool = False,
+        progress: bool = True,
+    ) -> Self:
+        """Train on clicks, each with negatives of its impression.
+
+        Args:
+            impressions: with labels; those without a click or a non-click are left out (`sample_negatives` counts them in its notes).
+            validation: chooses the best epoch by ``train.metric``; without it the last one is kept.
+            run_dir: checkpoints go there.
+            resume: go on from the newest checkpoint.
+            progress: show a progress line.
+
+        Raises:
+            DataError: nothing to train on.
+            ModelError: nothing is tuned and the prompt has no soft token.
+        """
+        torch.manual_seed(self.config.train.seed)  # the soft tokens' first values
+        self.prepare(impressions.catalog)
+        assert self.network is not None
+        clicks = sample_negatives(impressions, self.config.negatives, self.config.train.seed)
+        dataset = ClickDataset(self._rows(clicks.histories), clicks, self._pad)
+        evaluate = None if validation is None else lambda: self.figures(validation)
+        self.train_log = fit_module(
+            self.network, dataset, dataset.collate, self.config.train, evaluate=evaluate, run_dir=run_dir, resume=resume, progress=progress
+        )
+        self.network.eval()
+        return self
+
+    def figures(self, impressions: Impressions) -> dict[str, float]:
+        """Return AUC, MRR, nDCG@5 and nDCG@10 without intervals."""
+        if impressions.labels is None:
+            raise DataError("these impressions have no labels")
+        scores = self.score(impressions.histories, impressions.candidates)
+        offsets, users = impressions.candidates.offsets, impressions.users
+        report = evaluate_impressions(scores, impressions.labels, offsets, users, Protocol(bootstrap=0))
+        return {name: report.mean(name) for name in METRICS}
+
+    @torch.no_grad()
+    def score(self, histories: Ragged, candidates: Ragged, *, progress: bool = False) -> FloatArray:
+        """Return the probability of the positive answer.
+
+        Args:
+            histories: ``[n]`` rows of inner ids, oldest first; may be empty.
+            candidates: ``[n]`` rows of inner ids.
+            progress: show a bar.
+
+        Returns:
+            ``[total candidates]`` between 0 and 1, in their order.
+
+        Raises:
+            DataError: as many histories as rows of candidates are needed, with ids of the catalogue.
+            NotFiniteError: the encoder gives a value that is no number.
+        """
+        self._check(histories, candidates)
+        assert self.network is not None
+        was_training = self.network.training
+        self.network.eval()
+        margins = np.zeros(len(candidates.values), np.float32)
+        try:
+            with tqdm(total=len(margins), desc="score", unit="pair", disable=not progress) as bar:
+                for places, found in self._margins(self._rows(histories), candidates):
+                    margins[places] = found
+                    bar.update(len(places))
+        finally:
+            self.network.train(was_training)
+        if not np.isfinite(margins).all():
+            raise NotFiniteError("the encoder gives scores that are no numbers: set encoder.precision to fp32")
+        return (1 / (1 + np.exp(-margins.astype(np.float64)))).astype(np.float32)
+
+    def _margins(self, rows: PromptRows, candidates: Ragged) -> Iterator[tuple[IntArray, FloatArray]]:
+        """Yield places among the candidates and their margins: groups of candidates of one history, batches of similar length."""
+        assert self.network is not None
+        width = _GROUP if self.once else 1
+        chunk = np.arange(len(candidates.values)) - np.repeat(candidates.offsets[:-1], candidates.lengths)
+        starts = np.flatnonzero(chunk % width == 0)
+        owner = candidates.rows[starts]
+        sizes = np.minimum(width, candidates.offsets[1:][owner] - starts)
+        longest = np.maximum.reduceat(rows.pair_lengths(candidates.rows, candidates.values), starts) if len(starts) else starts
+        suffix = longest - rows.tokens.lengths[owner] if self.once else longest
+        cost = rows.tokens.lengths[owner] + sizes * suffix if self.once else longest
+        for batch in token_budget_batches(cost, self.encoder.batch_tokens):
+            places = starts[batch][:, None] + np.arange(width)
+            inside = np.arange(width) < sizes[batch][:, None]
+            items = np.where(inside, candidates.values[np.where(inside, places, 0)], 0)[:, : int(sizes[batch].max())]
+            tensors = {name: t.to(self.encoder.device) for name, t in rows.batch(owner[batch], items, self._pad).items()}
+            found = self.network.margins(**tensors).cpu().numpy()
+            yield places[inside], found[inside[:, : items.shape[1]]]
+
+    def _rows(self, histories: Ragged) -> PromptRows:
+        assert self._layout is not None
+        vectors = None if self.vectors is None else self.vectors.of(histories)
+        return PromptRows.of(self._layout, histories, once=self.once, vectors=vectors)
+
+    @property
+    def _pad(self) -> int:
+        return int(self.encoder.tokenizer.pad_token_id or 0)
+
+    def _soft_tokens(self) -> dict[str, int]:
+        """Return the ids of the prompt's soft tokens and slots, which are added to the encoder the first time."""
+        names = [*self.config.prompt.soft_tokens, *sorted(self.config.prompt.slots & {"user", "item"})]
+        missing = len(names) - self.encoder.soft_tokens
+        if missing > 0:
+            self.encoder.add_soft_tokens(missing)
+        return {name: self.encoder.vocabulary + number for number, name in enumerate(names)}
+
+    def _reads_once(self) -> bool:
+        prompt, wanted = self.config.prompt, self.config.attention
+        possible = prompt.history_first and supports_shared_prefix(self.encoder.base)
+        if wanted == "once" and not possible:
+            why = "names the candidate before the history" if not prompt.history_first else "needs an encoder like BERT, RoBERTa or ELECTRA"
+            raise ConfigError(f"attention=once: prompt '{prompt.name}' {why}; take attention=joint, or a prompt such as action-hybrid")
+        return possible and wanted != "joint"
+
+    def _check(self, histories: Ragged, candidates: Ragged) -> None:
+        if len(histories) != len(candidates):
+            raise DataError(f"{len(histories)} histories for {len(candidates)} rows of candidates")
+        for what, ids in (("history", histories.values), ("candidate", candidates.values)):
+            if len(ids) and not 1 <= ids.min() <= ids.max() <= len(self.catalog):
+                raise DataError(f"a {what} holds an id outside 1 to {len(self.catalog)}, the catalogue's")
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the ranker as safetensors and JSON, whole or not at all."""
+        from bertrec.models.prompt_saving import save_ranker
+
+        save_ranker(self, Path(folder))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> PromptRanker:
+        """Read what `save_pretrained` wrote.
+
+        Raises:
+            ModelError: a file is missing or damaged; the text names it.
+        """
+        from bertrec.models.prompt_saving import load_ranker
+
+        return load_ranker(Path(folder))
+
+    def about(self) -> Mapping[str, Any]:
+        """Return what a report says of the ranker: prompt, attention, and the head where bertrec trained it."""
+        return {"prompt": self.config.prompt.name, "attention": "once" if self.once else "joint", "head": self.encoder.head_note}

@@ -1,0 +1,39 @@
+"""Several prompts asked one after the other; their probabilities are added, as Prompt4NR does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bertrec.core.errors import ConfigError
+from bertrec.core.ragged import Ragged
+from bertrec.models.prompt4nr import FloatArray, PromptRanker
+
+
+class PromptEnsemble:
+    """The mean of its members' probabilities, which ranks as their sum does.
+
+    Args:
+        members: rankers over one catalogue, such as one a template, or checkpoints of one.
+
+    Raises:
+        ConfigError: there is none, or their catalogues differ.
+    """
+
+    def __init__(self, members: Sequence[PromptRanker]) -> None:
+        if not members:
+            raise ConfigError("an ensemble needs at least one member")
+        if len({member.catalog.content_hash for member in members}) > 1:
+            raise ConfigError("the members of an ensemble must rank the same items")
+        self.members = tuple(members)
+
+    def score(self, histories: Ragged, candidates: Ragged, *, progress: bool = False) -> FloatArray:
+        """Return the mean probability of the positive answers, ``[total candidates]``; as `PromptRanker.score`."""
+        scores = [member.score(histories, candidates, progress=progress) for member in self.members]
+        return np.stack(scores).astype(np.float64).mean(axis=0).astype(np.float32)
+
+    def about(self) -> Mapping[str, Any]:
+        """Return what a report says of the members."""
+        return {"members": [dict(member.about()) for member in self.members]}

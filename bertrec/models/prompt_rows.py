@@ -1,0 +1,111 @@
+"""Tensors of prompts: histories and their candidates, in pairs or with the history read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bertrec.core.ragged import IntArray, Ragged
+from bertrec.data.impressions import Impressions
+from bertrec.encoders.batching import padded_tokens
+from bertrec.heads.prompts.layout import Layout
+from bertrec.training.batches import similar_lengths
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class PromptRows:
+    """Prompts of ``n`` histories over one catalogue.
+
+    Attributes:
+        layout: of the prompt.
+        tokens: each history's slot, or the whole shared prefix where ``once`` holds, ``[n]`` rows.
+        once: whether the history is read once for all of its candidates.
+        vectors: one a history, ``[n, d]``, for prompts with a ``{user}`` slot; else None.
+    """
+
+    layout: Layout
+    tokens: Ragged
+    once: bool
+    vectors: Tensor | None = None
+
+    @classmethod
+    def of(cls, layout: Layout, histories: Ragged, *, once: bool, vectors: Tensor | None = None) -> PromptRows:
+        """Tokenize the histories ``[n]`` of inner ids, oldest first."""
+        return cls(layout, layout.prefixes(histories) if once else layout.histories(histories), once, vectors)
+
+    def batch(self, rows: IntArray, items: IntArray, pad: int) -> Batch:
+        """Return the tensors of some histories and as many candidates of each.
+
+        Args:
+            rows: ``[u]``.
+            items: ``[u, g]`` inner ids, 0 for none.
+            pad: the padding token.
+        """
+        batch = {"items": torch.from_numpy(items)}
+        if self.vectors is not None:
+            batch["users"] = self.vectors[torch.from_numpy(rows)]
+        if self.once:
+            prefix, prefix_mask = padded_tokens(self.tokens, rows, pad)
+            shape = (*items.shape, -1)
+            suffix, suffix_mask = padded_tokens(self._candidates, items.reshape(-1), pad)
+            arrays = {
+                "prefix": prefix,
+                "prefix_mask": prefix_mask,
+                "suffix": suffix.reshape(shape),
+                "suffix_mask": suffix_mask.reshape(shape),
+            }
+        else:
+            place = np.flatnonzero(items)
+            pairs = self.layout.pairs(self.tokens, rows[place // items.shape[1]], items.reshape(-1)[place])
+            tokens, mask = padded_tokens(pairs, np.arange(len(place)), pad)
+            arrays = {"tokens": tokens, "tokens_mask": mask, "place": place}
+        return batch | {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+    def pair_lengths(self, rows: IntArray, items: IntArray) -> IntArray:
+        """Return the tokens of each pair ``[n]``."""
+        before, after = self.layout.before.lengths[items - 1], self.layout.after.lengths[items - 1]
+        return np.asarray(self.tokens.lengths[rows] + after + (0 if self.once else before))
+
+    @cached_property
+    def _candidates(self) -> Ragged:
+        """The part after the history of each item; row 0, of no item, is empty."""
+        after = self.layout.after
+        return Ragged(after.values, np.concatenate([[0], after.offsets]))
+
+
+class ClickDataset(torch.utils.data.Dataset[int]):
+    """Training data: a row a click, with its negatives (`bertrec.data.negatives.sample_negatives`).
+
+    Attributes:
+        content_hash: of the impressions, to recognise a run that goes on.
+    """
+
+    def __init__(self, rows: PromptRows, impressions: Impressions, pad: int) -> None:
+        self.rows, self._pad = rows, pad
+        self.items = impressions.candidates.padded()
+        assert impressions.labels is not None
+        labels = Ragged(impressions.labels.astype(np.int64) + 1, impressions.candidates.offsets).padded()
+        self.labels = labels - 1  # -1 where there is no candidate
+        self.content_hash = impressions.content_hash
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> int:
+        return int(index)
+
+    def batches(self, epoch: int, batch_size: int, seed: int) -> Iterable[IntArray]:
+        """Yield the rows of each batch, histories of similar length together."""
+        return similar_lengths(self.rows.tokens.lengths, epoch, batch_size, seed)
+
+    def collate(self, indices: Sequence[int]) -> Batch:
+        """Return the keyword arguments of the network."""
+        rows = np.asarray(indices, np.int64)
+        return {**self.rows.batch(rows, self.items[rows], self._pad), "labels": torch.from_numpy(self.labels[rows])}

@@ -1,0 +1,44 @@
+"""Vectors of users and items from a trained model, for prompts that hold them (CoLLM)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bertrec.core.ragged import Ragged
+from bertrec.models.base import Recommender
+
+
+@dataclass(frozen=True)
+class UserVectors:
+    """What a trained model knows of users and items.
+
+    Attributes:
+        model: makes a user vector of a history.
+        items: ``[n_items + 1, d]`` float32, row 0 is zero; an item without a vector has zeros.
+    """
+
+    model: Recommender
+    items: Tensor
+
+    @classmethod
+    def from_model(cls, model: Recommender) -> UserVectors:
+        """Take the item vectors of a trained model.
+
+        Raises:
+            ModelError: the model is not trained, or has no vectors.
+        """
+        vectors = np.nan_to_num(model.item_embeddings(), copy=True)  # NaN stands for an item that the model does not know
+        vectors[0] = 0
+        return cls(model, torch.from_numpy(vectors.astype(np.float32)))
+
+    def of(self, histories: Ragged) -> Tensor:
+        """Return a vector a history, ``[n, d]``; zeros for an empty one."""
+        out = np.zeros((len(histories), self.items.shape[1]), np.float32)
+        filled = np.flatnonzero(histories.lengths > 0)
+        if len(filled):
+            out[filled] = self.model.user_embeddings(histories.take(filled))
+        return torch.from_numpy(out)

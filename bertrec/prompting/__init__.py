@@ -1,0 +1,1 @@
+"""Asking a BERT: retrieve and rerank, profiles in words, probes and audits."""

@@ -1,0 +1,170 @@
+"""Runs of cloze prompts: one ranker a template, trained on the same impressions, asked together.
+
+RUN/run.json     what was trained on what, and how it went
+RUN/members/N/   the ranker of the N-th template
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bertrec.core.errors import BertrecError, ConfigError, ModelError
+from bertrec.core.files import atomic_folder, read_json, write_json
+from bertrec.data.impressions import Impressions, split_share
+from bertrec.data.load import Dataset
+from bertrec.data.negatives import impressions_from_sequences
+from bertrec.evaluation.impressions import evaluate_impressions
+from bertrec.evaluation.protocol import Protocol, versions
+from bertrec.evaluation.report import Report
+from bertrec.evaluation.significance import all_pairs
+from bertrec.heads.prompts.prompt import load_prompts
+from bertrec.models.prompt4nr import PromptRanker
+from bertrec.models.prompt_config import PromptConfig
+from bertrec.models.prompt_ensemble import PromptEnsemble
+
+RECORD = "run.json"
+_HISTORY = 50
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """What is trained.
+
+    Attributes:
+        templates: names or YAML files of prompts.
+        settings: flat names of `PromptConfig`, the same for all.
+        validation_share: of the training impressions, to choose each ranker's epoch; 0 takes the data's valid part.
+        zero_shot: train nothing.
+        seed: of the share.
+    """
+
+    templates: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    validation_share: float = 0.2
+    zero_shot: bool = False
+    seed: int = 0
+
+    def configs(self) -> list[PromptConfig]:
+        """Return the settings of each ranker.
+
+        Raises:
+            ConfigError: a template or setting that does not exist, or one outside its range.
+        """
+        for name in self.settings:
+            if name == "prompt" or name.startswith("prompt."):
+                raise ConfigError(f"--set {name}: a prompt is chosen with --template; write one of your own as a YAML file")
+        return [PromptConfig(prompt=prompt).updated(self.settings) for prompt in load_prompts(self.templates)]
+
+    def check(self, folder: Path, *, overwrite: bool) -> None:
+        """See, before any work, that the settings are right and the folder may be written.
+
+        Raises:
+            ConfigError: as `configs`.
+            BertrecError: the folder holds something else, or a run that is not to be replaced.
+        """
+        self.configs()
+        if folder.exists() and not folder.is_dir():
+            raise BertrecError(f"--out {folder} is a file, not a folder")
+        if folder.is_dir() and any(folder.iterdir()):
+            if not (folder / RECORD).exists():
+                raise BertrecError(f"--out {folder} holds something else and is not replaced: choose another folder")
+            if not overwrite:
+                raise BertrecError(f"--out {folder} holds a finished run: choose another --out, or --overwrite it")
+
+
+def train_prompts(dataset: Dataset, plan: PromptPlan, folder: Path, *, data: str, say: Callable[[str], None] = lambda line: None) -> None:
+    """Train a ranker for each template and write the run, whole or not at all.
+
+    Args:
+        dataset: with impressions; else they are sampled from its interactions.
+        plan: the templates and settings.
+        folder: of the run.
+        data: what the run's record calls the data.
+        say: takes a line at a time.
+    """
+    plan.check(folder, overwrite=True)
+    learned, chosen_on = _parts(dataset, plan)
+    say(f"{len(learned)} impressions to train on" + ("" if chosen_on is None else f", {len(chosen_on)} to choose the epoch"))
+    record: list[dict[str, Any]] = []
+    with atomic_folder(folder, marker=RECORD) as partial:
+        for number, config in enumerate(plan.configs()):
+            ranker = PromptRanker(config)
+            if plan.zero_shot:
+                ranker.prepare(dataset.catalog)
+            else:
+                ranker.fit(learned, validation=chosen_on)
+            figures = None if chosen_on is None else ranker.figures(chosen_on)
+            shown = "" if figures is None else "  " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
+            say(f"{config.prompt.name}:{shown}")
+            ranker.save_pretrained(partial / "members" / str(number))
+            log = None if ranker.train_log is None else ranker.train_log.to_dict()
+            record.append({**ranker.about(), "validation": figures, "train_log": log})
+        about = {"data": data, "data_hash": dataset.content_hash, "validation_share": plan.validation_share, "seed": plan.seed}
+        write_json(partial / RECORD, {"kind": "prompts", **about, "members": record, "versions": versions()})
+
+
+def _parts(dataset: Dataset, plan: PromptPlan) -> tuple[Impressions, Impressions | None]:
+    shown = dataset.impressions.get("train")
+    if shown is None:
+        config = plan.configs()[0]
+        shown = impressions_from_sequences(dataset.interactions, negatives=config.negatives, seed=plan.seed, max_history=_HISTORY)
+    if plan.validation_share:
+        return split_share(shown, plan.validation_share, plan.seed)
+    return shown, dataset.impressions.get("valid")
+
+
+def open_prompts(folder: Path) -> tuple[PromptEnsemble, dict[str, Any]]:
+    """Read a run.
+
+    Raises:
+        ModelError: the folder holds no run of prompts, or a file of it is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such run; make one with  bertrec prompt train DATA --out {folder}")
+    record = read_json(folder / RECORD)
+    if not isinstance(record, dict) or record.get("kind") != "prompts":
+        raise ModelError(f"{folder} is no run of prompts: bertrec prompt train makes one")
+    members = [PromptRanker.from_pretrained(folder / "members" / str(number)) for number in range(len(record["members"]))]
+    return PromptEnsemble(members), record
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures of a run.
+
+    Attributes:
+        reports: by name; ``all prompts`` is the ensemble's.
+        comparisons: a line for each pair of members that were measured, corrected by Holm.
+    """
+
+    reports: dict[str, Report]
+    comparisons: list[str]
+
+
+def measure_prompts(ensemble: PromptEnsemble, impressions: Impressions, *, bootstrap: int = 1000, members: bool = False) -> Measured:
+    """Measure an ensemble and, where asked for, each of its members on the same impressions.
+
+    Raises:
+        DataError: the impressions have no labels, or none holds both a click and another candidate.
+    """
+    asked: dict[str, Any] = {"all prompts": ensemble}
+    if members and len(ensemble.members) > 1:
+        asked |= {f"{number + 1} {member.config.prompt.name}": member for number, member in enumerate(ensemble.members)}
+    reports = {}
+    for name, ranker in asked.items():
+        scores = ranker.score(impressions.histories, impressions.candidates, progress=True)
+        reports[name] = evaluate_impressions(
+            scores,
+            impressions.labels,  # type: ignore[arg-type]  # withheld labels are an error of the evaluator's
+            impressions.candidates.offsets,
+            impressions.users,
+            Protocol(bootstrap=bootstrap),
+            ids=impressions.ids,
+            history_lengths=impressions.histories.lengths,
+            info=ranker.about(),
+        )
+    pairs = all_pairs({name: report.per_user("AUC") for name, report in reports.items()}) if len(reports) > 1 else []
+    return Measured(reports, [f"AUC: {pair.verdict}" for pair in pairs])

@@ -1,0 +1,100 @@
+"""``bertrec prompt`` from MIND's files to an ensemble's figures and a submission."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bertrec.cli.main import main
+from bertrec.data.submission import read_submission
+from bertrec.encoders.testing import tiny_masked
+from bertrec.heads.prompts.prompt import Prompt, library
+
+NEWS = {f"N{k}": f"{colour} story {k}" for k, colour in enumerate(["red", "blue", "gold", "red", "blue", "gold", "red", "blue", "gold"])}
+
+
+def behaviors(n, *, labelled=True):
+    lines = []
+    for k in range(n):
+        click, other = f"N{k % 9}", f"N{(k + 1) % 9}"
+        shown = f"{other}-0 {click}-1" if labelled else f"{other} {click}"
+        lines.append(f"{k + 1}\tU{k}\t11/11/2019 9:05:58 AM\t{'' if k == 0 else f'N{(k + 3) % 9} N{(k + 6) % 9}'}\t{shown}")
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("mind")
+    news = [f"{name}\tnews\tworld\t{title}\tsome abstract\thttps://x\t[]\t[]" for name, title in NEWS.items()]
+    (root / "data").mkdir()
+    (root / "data" / "news.tsv").write_text("\n".join(news) + "\n", encoding="utf-8")
+    for part, n in (("train", 20), ("valid", 6), ("test", 6)):
+        (root / "data" / part).mkdir()
+        (root / "data" / part / "behaviors.tsv").write_text(behaviors(n, labelled=part != "test"), encoding="utf-8")
+    encoder = tiny_masked(root / "encoder", [*NEWS.values(), *(Prompt.load(name).text for name in library()), "yes no good bad"])
+    words = ["prompt", "train", str(root / "data"), "--encoder", encoder, "--template", "action-hybrid", "--template", "utility-hybrid"]
+    small = ["--epochs", "1", "--set", "encoder.max_length=60", "--out", str(root / "run")]
+    assert main([*words, *small]) == 0
+    return root
+
+
+def run(world, *words):
+    return main(["prompt", *words])
+
+
+def test_an_ensemble_is_trained_measured_and_compared(world, capsys):
+    out = world / "figures.json"
+    assert run(world, "evaluate", str(world / "run"), "--split", "valid", "--members", "--json", str(out), "--bootstrap", "50") == 0
+    figures = json.loads(out.read_text())
+    assert figures["slices"]["all"]["users"] == 6
+    assert figures["slices"]["empty_histories"]["users"] == 1
+    assert set(figures["slices"]["all"]["metrics"]) == {"AUC", "MRR", "nDCG@5", "nDCG@10"}
+    assert list(figures["members"]) == ["all prompts", "1 action-hybrid", "2 utility-hybrid"]
+    printed = capsys.readouterr().out
+    assert "AUC: " in printed
+    record = json.loads((world / "run" / "run.json").read_text())
+    assert [member["prompt"] for member in record["members"]] == ["action-hybrid", "utility-hybrid"]
+    assert record["members"][0]["train_log"]["epochs"]
+
+
+def test_a_submission_ranks_every_candidate_of_unlabelled_impressions(world, capsys):
+    target = world / "prediction.txt"
+    assert run(world, "score", str(world / "run"), "--submission", str(target)) == 0
+    submission = read_submission(target)
+    assert submission.ids == ["1", "2", "3", "4", "5", "6"]
+    assert sorted(submission.ranks[0].tolist()) == [1, 2]
+    assert "6 impressions, 12 candidates" in capsys.readouterr().out
+
+
+def test_zero_shot_runs_train_nothing_and_the_list_names_every_prompt(world, capsys):
+    words = ["--encoder", str(world / "encoder"), "--template", "action-discrete", "--zero-shot", "--set", "encoder.max_length=60"]
+    assert run(world, "train", str(world / "data"), *words, "--out", str(world / "zero")) == 0
+    assert json.loads((world / "zero" / "run.json").read_text())["members"][0]["train_log"] is None
+    assert run(world, "list") == 0
+    assert "Prompt4NR" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train", "DATA", "--out", "RUN"], "holds a finished run"),
+        (["train", "DATA", "--out", "DATA"], "holds something else"),
+        (["train", "DATA", "--out", "new", "--template", "action"], "unknown prompt 'action'"),
+        (["train", "DATA", "--out", "new", "--set", "negatif=3"], "did you mean 'negatives'"),
+        (["train", "DATA", "--out", "new", "--set", "prompt.text=a"], "chosen with --template"),
+        (["train", "DATA", "--out", "new", "--encoder", "minilm"], "has no masked-language-model head"),
+        (["evaluate", "RUN", "--split", "test"], "no labels"),
+        (["evaluate", "RUN", "--split", "dev"], "unknown split 'dev'"),
+        (["evaluate", "DATA"], "run.json is missing"),
+        (["evaluate", "nowhere"], "no such run"),
+        (["evaluate", "RUN", "--data", "ml-100k", "--split", "valid"], "has no valid impressions"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(world, words, says, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    places = {"DATA": str(world / "data"), "RUN": str(world / "run")}
+    assert run(world, *(places.get(word, word) for word in words)) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert says in errors[-1]
+    assert "Traceback" not in "\n".join(errors)

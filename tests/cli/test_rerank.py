@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+from bertrec.encoders.testing import tiny_bert
+
+
+@pytest.fixture(scope="session")
+def encoder(shop, tmp_path_factory):
+    texts = (shop / "items.csv").read_text(encoding="utf-8").splitlines()
+    return tiny_bert(tmp_path_factory.mktemp("encoder"), texts, hidden=16, layers=1)
+
+
+def train(trained, encoder, out, *more):
+    words = ["rerank", "train", trained, "--reranker", "composite", "--out", out, "--candidates", "4", "--negatives", "3"]
+    return [*words, "--set", f"encoder.name={encoder}", *more]
+
+
+@pytest.fixture(scope="session")
+def reranker(trained, encoder, tmp_path_factory):
+    """Treat it as read-only."""
+    from bertrec.cli.main import main
+
+    out = tmp_path_factory.mktemp("rerankers") / "composite"
+    assert main([str(word) for word in train(trained, encoder, out)]) == 0
+    return out
+
+
+def test_training_writes_a_reranker_with_its_record(cli, trained, encoder, tmp_path):
+    out = tmp_path / "reranker"
+    code, printed, err = cli(*train(trained, encoder, out, "--learn-from", "valid", "--seed", "3"))
+    assert code == 0, err
+    record = json.loads((out / "rerank.json").read_text(encoding="utf-8"))
+    assert {"kind": "composite", "candidates": 4, "learn_from": "valid", "seed": 3}.items() <= record.items()
+    assert record["chosen_on"]["figures"]["1"] == 1.0  # the run has learned the walk: nothing can be better
+    assert record["weight"] == 1.0
+    assert "retrieval_score" in record["head"]
+    assert "learned from 40 lists of valid" in printed
+    assert cli(*train(trained, encoder, out))[0] == 0  # trained again over the former one
+    assert "retrieval_score" not in json.loads((out / "rerank.json").read_text(encoding="utf-8"))["head"]
+
+
+def test_both_rows_and_the_paired_interval_are_measured_on_the_whole_catalogue(cli, trained, reranker, tmp_path):
+    out = tmp_path / "figures.json"
+    code, printed, _ = cli("rerank", "evaluate", trained, "--rerank", reranker, "--weight", "0", "--json", out)
+    assert code == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert {"protocol", "slices", "seconds", "retriever", "paired"} == set(found)
+    assert found["retriever"]["slices"]["all"]["metrics"]["HR@1"]["mean"] == 1.0
+    assert found["protocol"]["rerank"] | {"candidates": 4, "weight": 0.0, "targets_within": 40} == found["protocol"]["rerank"]
+    assert found["slices"]["all"]["metrics"]["HR@5"]["mean"] == 1.0  # four places: the target cannot fall out of the first five
+    assert found["paired"]["HR@1"]["difference"] <= 0
+    assert "reranked" in printed
+    assert "retriever" in printed
+    whole = cli("rerank", "evaluate", trained, "--rerank", reranker, "--weight", "1", "--split", "valid", "--json", out)
+    assert whole[0] == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["paired"]["NDCG@10"]["difference"] == 0
+    assert found["paired"]["NDCG@10"]["verdict"] == "no difference shown"
+
+
+def test_recommend_puts_the_runs_items_in_the_rerankers_order(cli, trained, reranker, tmp_path):
+    def items(*words):
+        code, out, err = cli("recommend", trained, "--user", "1", "--format", "json", *words)
+        assert code == 0, err
+        return [row["id"] for row in json.loads(out)["recommendations"][0]["items"]]
+
+    plain = items("-k", "3")
+    assert items("-k", "3", "--rerank", reranker, "--candidates", "3") == plain  # weight 1: the run's own order
+    other = shutil.copytree(reranker, tmp_path / "other")
+    record = json.loads((other / "rerank.json").read_text(encoding="utf-8"))
+    (other / "rerank.json").write_text(json.dumps(record | {"weight": 0}), encoding="utf-8")
+    assert sorted(items("-k", "3", "--rerank", other, "--candidates", "3")) == sorted(plain)
+    assert len(items("-k", "2", "--rerank", other)) == 2
+    index = tmp_path / "index"
+    assert cli("index", "build", trained, "--out", index)[0] == 0
+    assert items("-k", "2", "--rerank", other, "--index", index) == items("-k", "2", "--rerank", other)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--reranker", "compsite"], "did you mean 'composite'"),
+        (["--set", "tokens=int4"], "tokens"),
+        (["--set", "token=lsh"], "did you mean 'tokens'"),
+        (["--learn-from", "test"], "unknown source of lists 'test'"),
+        (["--set", "retrieval=true"], "learn from valid"),
+        (["--metric", "NDCG@11"], "did you mean 'NDCG@1"),
+    ],
+)
+def test_bad_training_options_are_one_line_and_write_nothing(cli, trained, encoder, tmp_path, words, said):
+    out = tmp_path / "reranker"
+    code, printed, err = cli(*train(trained, encoder, out, *words))
+    assert (code, printed) == (2, "")
+    assert said in err.splitlines()[-1]
+    assert not out.exists()
+
+
+def test_a_folder_with_something_else_is_not_written_into(cli, trained, encoder, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    code, _, err = cli(*train(trained, encoder, tmp_path))
+    assert code == 2
+    assert "holds no reranker" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--candidates", "5"], "goes with --rerank"),
+        (["--rerank", "RERANKER", "--why"], "--why"),
+        (["--rerank", "RERANKER", "--candidates", "5", "-k", "6"], "fewer than the -k 6"),
+        (["--rerank", "nowhere"], "no such reranker"),
+        (["--rerank", "RUN"], "unknown reranker 'idrec'"),
+    ],
+)
+def test_bad_recommend_options_are_one_line(cli, trained, reranker, words, said):
+    words = [{"RERANKER": reranker, "RUN": trained}.get(word, word) for word in words]
+    code, out, err = cli("recommend", trained, "--user", "1", *words)
+    assert (code, out) == (2, "")
+    assert said in err.splitlines()[-1]
+
+
+def test_a_damaged_record_and_a_weight_outside_its_range_are_named(cli, trained, reranker, tmp_path):
+    folder = shutil.copytree(reranker, tmp_path / "reranker")
+    (folder / "rerank.json").write_text('{"weight": 7}')
+    code, _, err = cli("rerank", "evaluate", trained, "--rerank", folder)
+    assert code == 2
+    assert "its weight is 7" in err
+    assert "between 0" in cli("rerank", "evaluate", trained, "--rerank", reranker, "--weight", "2")[2]
+    (folder / "rerank.json").unlink()
+    (folder / "model" / "model.safetensors").unlink()
+    assert "model.safetensors is missing" in cli("rerank", "evaluate", trained, "--rerank", folder)[2]
