@@ -11,7 +11,7 @@ import typer
 from typer.main import get_command
 
 from bertrec import __version__
-from bertrec.cli import compare, data, demo, doctor, embed, evaluate, index, recommend, train, tune
+from bertrec.cli import audit, compare, data, demo, doctor, embed, encoder, evaluate, index, probe, prompt, recommend, rerank, train, tune
 from bertrec.core.errors import BertrecError
 
 USAGE, INTERRUPTED, INTERNAL, UNREAD = 2, 130, 1, 1
@@ -48,10 +48,15 @@ app.add_typer(data.app, name="data")
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("embed", epilog=embed.EXAMPLES)(embed.embed)
+app.add_typer(encoder.app, name="encoder")
+app.add_typer(prompt.app, name="prompt")
 app.add_typer(index.app, name="index")
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
+app.add_typer(rerank.app, name="rerank")
 app.add_typer(tune.app, name="tune")
+app.command("probe", epilog=probe.EXAMPLES)(probe.probe)
+app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 

@@ -169,23 +169,25 @@ class PromptRanker:
         return (1 / (1 + np.exp(-margins.astype(np.float64)))).astype(np.float32)
 
     def _margins(self, rows: PromptRows, candidates: Ragged) -> Iterator[tuple[IntArray, FloatArray]]:
-        """Yield places among the candidates and their margins: groups of candidates of one history, batches of similar length."""
+        """Yield places among the candidates and their margins."""
         assert self.network is not None
-        width = _GROUP if self.once else 1
-        chunk = np.arange(len(candidates.values)) - np.repeat(candidates.offsets[:-1], candidates.lengths)
-        starts = np.flatnonzero(chunk % width == 0)
-        owner = candidates.rows[starts]
-        sizes = np.minimum(width, candidates.offsets[1:][owner] - starts)
-        longest = np.maximum.reduceat(rows.pair_lengths(candidates.rows, candidates.values), starts) if len(starts) else starts
-        suffix = longest - rows.tokens.lengths[owner] if self.once else longest
-        cost = rows.tokens.lengths[owner] + sizes * suffix if self.once else longest
-        for batch in token_budget_batches(cost, self.encoder.batch_tokens):
-            places = starts[batch][:, None] + np.arange(width)
-            inside = np.arange(width) < sizes[batch][:, None]
-            items = np.where(inside, candidates.values[np.where(inside, places, 0)], 0)[:, : int(sizes[batch].max())]
-            tensors = {name: t.to(self.encoder.device) for name, t in rows.batch(owner[batch], items, self._pad).items()}
-            found = self.network.margins(**tensors).cpu().numpy()
-            yield places[inside], found[inside[:, : items.shape[1]]]
+        lengths = rows.pair_lengths(candidates.rows, candidates.values)
+        if not self.once:
+            for places in token_budget_batches(lengths, self.encoder.batch_tokens):
+                batch = rows.batch(candidates.rows[places], candidates.values[places][:, None], self._pad)
+                yield places, self.network.margins(**self._here(batch))[:, 0].cpu().numpy()
+            return
+        asked = np.flatnonzero(candidates.lengths > 0)
+        for picked in token_budget_batches(rows.tokens.lengths[asked], self.encoder.batch_tokens):
+            shared = self.network.read(**self._here(rows.shared(asked[picked], self._pad)))
+            for owner, places in _groups(asked[picked], candidates, lengths, self.encoder.batch_tokens):
+                inside = places >= 0
+                own = self._here(rows.own(np.where(inside, candidates.values[places], 0), self._pad))
+                found = self.network.ask(shared.take(torch.from_numpy(owner).to(self.encoder.device)), **own).cpu().numpy()
+                yield places[inside], found[inside]
+
+    def _here(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {name: tensor.to(self.encoder.device) for name, tensor in batch.items()}
 
     def _rows(self, histories: Ragged) -> PromptRows:
         assert self._layout is not None
@@ -239,3 +241,30 @@ class PromptRanker:
     def about(self) -> Mapping[str, Any]:
         """Return what a report says of the ranker: prompt, attention, and the head where bertrec trained it."""
         return {"prompt": self.config.prompt.name, "attention": "once" if self.once else "joint", "head": self.encoder.head_note}
+
+
+def _groups(rows: IntArray, candidates: Ragged, lengths: IntArray, budget: int) -> Iterator[tuple[IntArray, IntArray]]:
+    """Divide the candidates of some rows into groups of one row and similar length, and yield several groups at a time.
+
+    Args:
+        rows: ``[u]`` row numbers.
+        candidates: of all rows.
+        lengths: tokens of each candidate, ``[total]``.
+        budget: padded tokens at a time.
+
+    Yields:
+        For each group its row's number among ``rows``, ``[c]``, and its places among the candidates, ``[c, g]``, -1 for none.
+    """
+    groups, owners = [], []
+    for number, row in enumerate(rows):
+        places = np.arange(candidates.offsets[row], candidates.offsets[row + 1])
+        parts = np.array_split(places[np.argsort(lengths[places], kind="stable")], -(-len(places) // _GROUP))
+        groups += parts
+        owners += [number] * len(parts)
+    longest = np.array([lengths[group[-1]] for group in groups])
+    for batch in token_budget_batches(longest * _GROUP, budget):
+        width = max(len(groups[at]) for at in batch)
+        places = np.full((len(batch), width), -1, np.int64)
+        for at, number in enumerate(batch):
+            places[at, : len(groups[number])] = groups[number]
+        yield np.array([owners[at] for at in batch], np.int64), places

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bertrec.encoders.masked import MaskedEncoder
-from bertrec.encoders.shared_prefix import read_continuations, read_prefix
+from bertrec.encoders.shared_prefix import Prefix, read_continuations, read_prefix
 from bertrec.heads.prompts.verbalizer import Verbalizer
 from bertrec.models.prompt_config import PromptConfig
 
@@ -80,15 +80,19 @@ class PromptNetwork(nn.Module):
     def margins(self, items: Tensor, users: Tensor | None = None, **tokens: Tensor) -> Tensor:
         """Return the positive answer's logit less the negative's, ``[u, g]`` float32; places without a candidate hold anything finite."""
         if "prefix" in tokens:
-            return self._once(items, users, **tokens)
+            shared = self.read(tokens["prefix"], tokens["prefix_mask"], users)
+            return self.ask(shared, items, tokens["suffix"], tokens["suffix_mask"])
         return self._joint(items, users, **tokens)
 
-    def _once(
-        self, items: Tensor, users: Tensor | None, prefix: Tensor, prefix_mask: Tensor, suffix: Tensor, suffix_mask: Tensor
-    ) -> Tensor:
+    def read(self, prefix: Tensor, prefix_mask: Tensor, users: Tensor | None = None) -> Prefix:
+        """Read histories, ``[u, P]`` tokens, once for all of their candidates; ``users [u, d]`` fills the slot ``{user}``."""
         with self.encoder.computing():
             lead = self._with_vectors(prefix, "user", None if users is None else users[:, None])
-            shared = read_prefix(self.encoder.base, lead, prefix_mask.bool())
+            return read_prefix(self.encoder.base, lead, prefix_mask.bool())
+
+    def ask(self, shared: Prefix, items: Tensor, suffix: Tensor, suffix_mask: Tensor) -> Tensor:
+        """Return the margins ``[u, g]`` of candidates ``items [u, g]``, the rest of whose prompts is ``suffix [u, g, S]``."""
+        with self.encoder.computing():
             own = self._with_vectors(suffix, "item", self._item_vectors(items)[..., None, :] if self.vectors is not None else None)
             hidden = read_continuations(self.encoder.base, shared, own, suffix_mask.bool())
         at = (suffix == self.mask_id).int().argmax(dim=-1)[..., None, None].expand(*items.shape, 1, hidden.shape[-1])

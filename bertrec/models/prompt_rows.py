@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,36 +48,40 @@ class PromptRows:
             items: ``[u, g]`` inner ids, 0 for none.
             pad: the padding token.
         """
-        batch = {"items": torch.from_numpy(items)}
-        if self.vectors is not None:
-            batch["users"] = self.vectors[torch.from_numpy(rows)]
         if self.once:
-            prefix, prefix_mask = padded_tokens(self.tokens, rows, pad)
-            shape = (*items.shape, -1)
-            suffix, suffix_mask = padded_tokens(self._candidates, items.reshape(-1), pad)
-            arrays = {
-                "prefix": prefix,
-                "prefix_mask": prefix_mask,
-                "suffix": suffix.reshape(shape),
-                "suffix_mask": suffix_mask.reshape(shape),
-            }
-        else:
-            place = np.flatnonzero(items)
-            pairs = self.layout.pairs(self.tokens, rows[place // items.shape[1]], items.reshape(-1)[place])
-            tokens, mask = padded_tokens(pairs, np.arange(len(place)), pad)
-            arrays = {"tokens": tokens, "tokens_mask": mask, "place": place}
-        return batch | {name: torch.from_numpy(array) for name, array in arrays.items()}
+            return {**self.shared(rows, pad), **self.own(items, pad)}
+        place = np.flatnonzero(items)
+        pairs = self.layout.pairs(self.tokens, rows[place // items.shape[1]], items.reshape(-1)[place])
+        tokens, mask = padded_tokens(pairs, np.arange(len(place)), pad)
+        batch = _tensors({"items": items, "tokens": tokens, "tokens_mask": mask, "place": place})
+        return batch if self.vectors is None else {**batch, "users": self.vectors[torch.from_numpy(rows)]}
+
+    def shared(self, rows: IntArray, pad: int) -> Batch:
+        """Return the tensors of some histories, ``[u]`` rows, for `PromptNetwork.read`."""
+        prefix, mask = padded_tokens(self.tokens, rows, pad)
+        batch = _tensors({"prefix": prefix, "prefix_mask": mask})
+        return batch if self.vectors is None else {**batch, "users": self.vectors[torch.from_numpy(rows)]}
+
+    def own(self, items: IntArray, pad: int) -> Batch:
+        """Return the tensors of candidates, ``[u, g]`` inner ids, 0 for none, for `PromptNetwork.ask`."""
+        suffix, mask = padded_tokens(self._candidates, items.reshape(-1), pad)
+        shape = (*items.shape, -1)
+        return _tensors({"items": items, "suffix": suffix.reshape(shape), "suffix_mask": mask.reshape(shape)})
 
     def pair_lengths(self, rows: IntArray, items: IntArray) -> IntArray:
-        """Return the tokens of each pair ``[n]``."""
-        before, after = self.layout.before.lengths[items - 1], self.layout.after.lengths[items - 1]
-        return np.asarray(self.tokens.lengths[rows] + after + (0 if self.once else before))
+        """Return the tokens of each whole prompt, ``[n]``; without the shared part where the history is read once."""
+        after = self.layout.after.lengths[items - 1]
+        return after if self.once else np.asarray(self.tokens.lengths[rows] + self.layout.before.lengths[items - 1] + after)
 
     @cached_property
     def _candidates(self) -> Ragged:
         """The part after the history of each item; row 0, of no item, is empty."""
         after = self.layout.after
         return Ragged(after.values, np.concatenate([[0], after.offsets]))
+
+
+def _tensors(arrays: Mapping[str, IntArray]) -> Batch:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 class ClickDataset(torch.utils.data.Dataset[int]):

@@ -1,0 +1,207 @@
+"""NRMS (Wu et al., EMNLP 2019) over a pretrained encoder: two towers, trained on impressions.
+
+Item vectors come from the text encoder; multi-head self-attention and additive attention over those of the history make the user vector;
+a candidate's score is their inner product. The word-level attention of the paper is the encoder's here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from bertrec.core.config import Config
+from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.ragged import IntArray, Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.impressions import Impressions
+from bertrec.data.negatives import sample_negatives
+from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.text import TextEncoder
+from bertrec.evaluation.impressions import impression_metrics
+from bertrec.training.batches import similar_lengths
+from bertrec.training.config import TrainConfig
+from bertrec.training.fit import fit_module
+from bertrec.training.log import TrainLog
+
+FloatArray = npt.NDArray[np.float32]
+_USERS_AT_ONCE = 1024
+
+
+def _train() -> TrainConfig:
+    return TrainConfig(learning_rate=1e-3, encoder_learning_rate=5e-5, batch_size=32, epochs=5, metric="AUC", patience=2)
+
+
+class NRMSConfig(Config):
+    """Settings of the two towers.
+
+    Attributes:
+        encoder: reads the items; its ``tune`` says how much of it learns.
+        train: ``batch_size`` counts clicks, each with its negatives.
+        heads: of the self-attention; 0 takes one for 32 dimensions.
+        dropout: on item vectors and behind the self-attention.
+        negatives: of each click, from the same impression.
+        max_history: the newest items of a history that are read.
+        item_text: what stands for an item: its ``title`` or all of its ``text``.
+    """
+
+    encoder: EncoderConfig = Field(default_factory=lambda: EncoderConfig(tune="full", max_length=32))
+    train: TrainConfig = Field(default_factory=_train)
+    heads: int = Field(0, ge=0)
+    dropout: float = Field(0.2, ge=0, lt=1)
+    negatives: int = Field(4, ge=1)
+    max_history: int = Field(50, ge=1)
+    item_text: str = Field("title", pattern="^(title|text)$")
+
+
+class UserTower(nn.Module):
+    """Multi-head self-attention, then additive attention; an empty history is a learned vector.
+
+    Args:
+        dim: of the item vectors.
+        heads: of the self-attention.
+        dropout: behind it.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.dropout = nn.Dropout(dropout)
+        self.project, self.query = nn.Linear(dim, dim), nn.Linear(dim, 1, bias=False)
+        self.empty = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, items: Tensor, mask: Tensor) -> Tensor:
+        """Return ``[u, dim]`` user vectors of item vectors ``[u, H, dim]`` with ``mask [u, H]``, true at items."""
+        nothing = ~mask.any(dim=1)
+        padding = ~mask & ~nothing[:, None]  # a row of padding alone would have no softmax
+        attended = self.dropout(self.attention(items, items, items, key_padding_mask=padding, need_weights=False)[0])
+        weights = self.query(torch.tanh(self.project(attended)))[..., 0].masked_fill(padding, float("-inf")).softmax(dim=1)
+        return torch.where(nothing[:, None], self.empty, (weights[..., None] * attended).sum(dim=1))
+
+
+class NRMSNetwork(nn.Module):
+    """Both towers; every distinct item of a batch is encoded once."""
+
+    def __init__(self, config: NRMSConfig, encoder: TextEncoder, tokens: Ragged) -> None:
+        super().__init__()
+        dim = encoder.dim
+        heads = config.heads or max(1, dim // 32)
+        if dim % heads:
+            raise ConfigError(f"heads={heads} does not divide the encoder's {dim} dimensions")
+        self.encoder, self.tokens = encoder, tokens
+        self.users, self.dropout = UserTower(dim, heads, config.dropout), nn.Dropout(config.dropout)
+
+    def encoder_parameters(self) -> Iterable[nn.Parameter]:
+        """Return what takes the encoder's learning rate."""
+        return self.encoder.parameters()
+
+    def forward(self, histories: Tensor, candidates: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the softmax loss of each click among its negatives; ids ``[u, H]`` and ``[u, g]``, 0 for none, labels -1 for none."""
+        distinct, place = torch.cat([histories.flatten(), candidates.flatten()]).unique(return_inverse=True)
+        vectors = self.dropout(self.encoder.encode_tokens(self.tokens, np.maximum(distinct.cpu().numpy() - 1, 0)))
+        past, shown = vectors[place].split([histories.numel(), candidates.numel()])
+        users = self.users(past.reshape(*histories.shape, -1), histories > 0)
+        logits = (shown.reshape(*candidates.shape, -1) * users[:, None]).sum(dim=-1).masked_fill(labels < 0, float("-inf"))
+        return {"loss": -logits.log_softmax(dim=1)[labels == 1].mean()}
+
+
+class NRMS:
+    """Two towers on impressions; it scores candidates as `bertrec.models.prompt4nr.PromptRanker` does.
+
+    Args:
+        config: the settings.
+    """
+
+    def __init__(self, config: NRMSConfig | None = None) -> None:
+        self.config = config or NRMSConfig()
+        self.network: NRMSNetwork | None = None
+        self.train_log: TrainLog | None = None
+        self._vectors: Tensor | None = None
+
+    def fit(
+        self, impressions: Impressions, *, validation: Impressions | None = None, run_dir: str | Path | None = None, progress: bool = True
+    ) -> Self:
+        """Train on clicks, each with negatives of its impression; ``validation`` chooses the best epoch.
+
+        Raises:
+            DataError: nothing to train on.
+            ConfigError: a setting that does not fit the encoder.
+        """
+        torch.manual_seed(self.config.train.seed)
+        encoder = TextEncoder.from_config(self.config.encoder)
+        self.network = NRMSNetwork(self.config, encoder, encoder.tokenize(self._texts(impressions.catalog)))
+        clicks = sample_negatives(impressions, self.config.negatives, self.config.train.seed)
+        dataset = _Clicks(clicks, self.config.max_history)
+        evaluate = None if validation is None else lambda: self.figures(validation)
+        self.train_log = fit_module(
+            self.network, dataset, dataset.collate, self.config.train, evaluate=evaluate, run_dir=run_dir, progress=progress
+        )
+        self.network.eval()
+        self._vectors = None
+        return self
+
+    def figures(self, impressions: Impressions) -> dict[str, float]:
+        """Return AUC, MRR, nDCG@5 and nDCG@10 without intervals."""
+        self._vectors = None  # the weights may have moved
+        scores = self.score(impressions.histories, impressions.candidates)
+        assert impressions.labels is not None
+        found = impression_metrics(scores, impressions.labels, impressions.candidates.offsets)
+        return {name: float(np.nanmean(values)) for name, values in found.items()}
+
+    @torch.no_grad()
+    def score(self, histories: Ragged, candidates: Ragged, **_: Any) -> FloatArray:
+        """Return inner products, ``[total candidates]``, of ``[n]`` histories and ``[n]`` rows of candidates; inner ids.
+
+        Raises:
+            ModelError: it was not trained.
+        """
+        if self.network is None:
+            raise ModelError("the two towers are not trained yet: call fit")
+        network, was_training = self.network, self.network.training
+        network.eval()
+        if self._vectors is None:
+            items = network.encoder.encode_tokens(network.tokens)
+            self._vectors = torch.cat([torch.zeros_like(items[:1]), items])
+        newest, parts = histories.last(self.config.max_history), []
+        for start in range(0, len(newest), _USERS_AT_ONCE):
+            padded = torch.from_numpy(newest.slice(start, min(start + _USERS_AT_ONCE, len(newest))).padded()).to(self._vectors.device)
+            parts.append(network.users(self._vectors[padded], padded > 0))
+        network.train(was_training)
+        users = torch.cat(parts) if parts else self._vectors[:0]
+        rows, shown = (torch.from_numpy(array).to(self._vectors.device) for array in (candidates.rows, candidates.values))
+        scores: FloatArray = (users[rows] * self._vectors[shown]).sum(dim=1).cpu().numpy()
+        return scores
+
+    def _texts(self, catalog: ItemCatalog) -> list[str]:
+        return catalog.titles if self.config.item_text == "title" else catalog.texts
+
+
+class _Clicks(torch.utils.data.Dataset[int]):
+    """A row a click with its negatives."""
+
+    def __init__(self, clicks: Impressions, max_history: int) -> None:
+        assert clicks.labels is not None
+        self.histories = clicks.histories.last(max_history)
+        self.items = clicks.candidates.padded()
+        self.labels = Ragged(clicks.labels.astype(np.int64) + 1, clicks.candidates.offsets).padded() - 1
+        self.content_hash = clicks.content_hash
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> int:
+        return int(index)
+
+    def batches(self, epoch: int, batch_size: int, seed: int) -> Iterable[IntArray]:
+        return similar_lengths(self.histories.lengths, epoch, batch_size, seed)
+
+    def collate(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        rows = np.asarray(indices, np.int64)
+        arrays = {"histories": self.histories.take(rows).padded(), "candidates": self.items[rows], "labels": self.labels[rows]}
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}

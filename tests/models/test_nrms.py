@@ -1,0 +1,74 @@
+"""Two towers on impressions: the formula by hand, and that they learn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.ragged import Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.ids import IdMap
+from bertrec.data.impressions import Impressions
+from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.testing import tiny_bert
+from bertrec.models.nrms import NRMS, NRMSConfig, UserTower
+from bertrec.training.config import TrainConfig
+
+TITLES = [f"{colour} {thing}" for colour in ("red", "blue", "gold") for thing in ("car", "hat", "sea", "dog")]
+
+
+def ragged(*rows):
+    return Ragged.from_lengths(np.array([item for row in rows for item in row], np.int64), np.array([len(row) for row in rows], np.int64))
+
+
+def same_colour(n, seed=0):
+    rng = np.random.default_rng(seed)
+    catalog = ItemCatalog(IdMap([f"n{k}" for k in range(12)]), {"title": TITLES})
+    histories, shown, labels = [], [], []
+    for row in range(n):
+        colour = rng.integers(3)
+        items = 4 * colour + 1 + rng.permutation(4)
+        others = rng.choice([k for k in range(1, 13) if (k - 1) // 4 != colour], 2, replace=False)
+        histories.append([] if row == 0 else items[:2])
+        shown.append([others[0], items[3], others[1]])
+        labels += [0, 1, 0]
+    names = [str(k) for k in range(n)]
+    return Impressions(catalog, names, list(names), ragged(*histories), ragged(*shown), np.array(labels, np.int8))
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    folder = tiny_bert(tmp_path_factory.mktemp("bert"), TITLES)
+    train = TrainConfig(learning_rate=3e-3, encoder_learning_rate=1e-3, batch_size=16, epochs=8, metric="AUC")
+    return NRMSConfig(encoder=EncoderConfig(name=folder, tune="full", max_length=8), train=train, heads=2, negatives=2, dropout=0.0)
+
+
+def test_it_learns_and_scores_are_inner_products_that_padding_does_not_move(config):
+    model = NRMS(config).fit(same_colour(80), validation=same_colour(30, seed=1), progress=False)
+    assert model.figures(same_colour(30, seed=2))["AUC"] > 0.9
+    histories, candidates = ragged([1, 2], [], [5, 6, 7, 8]), ragged([3], [1, 2], [9, 1])
+    together = model.score(histories, candidates)
+    alone = [model.score(ragged(histories[row]), ragged([item]))[0] for row in range(3) for item in candidates[row]]
+    assert together == pytest.approx(np.array(alone), abs=1e-5)
+    empty = model.network.users.empty.detach() @ model._vectors[1]
+    assert together[1] == pytest.approx(empty.item(), abs=1e-5)
+
+
+def test_the_user_tower_is_attention_over_attended_items():
+    torch.manual_seed(0)
+    tower, items = UserTower(4, 1, 0.0).eval(), torch.randn(1, 3, 4)
+    weight, bias = tower.attention.in_proj_weight, tower.attention.in_proj_bias
+    query, key, value = (items[0] @ weight[4 * k : 4 * k + 4].T + bias[4 * k : 4 * k + 4] for k in range(3))
+    attended = tower.attention.out_proj((query @ key.T / 2).softmax(dim=1) @ value)
+    share = tower.query(torch.tanh(tower.project(attended)))[:, 0].softmax(dim=0)
+    expected = (share[:, None] * attended).sum(dim=0)
+    assert torch.allclose(tower(items, torch.ones(1, 3, dtype=torch.bool))[0], expected, atol=1e-6)
+
+
+def test_what_cannot_be_is_said(config):
+    with pytest.raises(ModelError, match="not trained"):
+        NRMS(config).score(ragged([1]), ragged([1]))
+    with pytest.raises(ConfigError, match="does not divide"):
+        NRMS(config.updated({"heads": 5})).fit(same_colour(10), progress=False)
