@@ -50,7 +50,7 @@ def list_prompts() -> None:
     print_table("", ["name", "template", "answers", "source"], rows)
 
 
-@app.command("train")
+@app.command("train", epilog="Example: bertrec prompt train data/mind --encoder encoders/mind --template action-hybrid --out runs/action")
 def train(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The folder to make.")],
@@ -62,6 +62,9 @@ def train(
     validation_share: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of the training impressions that chooses the epoch; 0 takes the valid part.")
     ] = 0.2,
+    id_model: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="A trained run whose vectors fill {user} and {item} in the template.")
+    ] = None,
     zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Train nothing: the run asks the encoder as it is.")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the soft tokens, negatives, batches and the share.")] = None,
@@ -76,7 +79,12 @@ def train(
     named = {"encoder.name": encoder, "encoder.tune": tune, "train.epochs": epochs, "train.seed": seed}
     settings |= {name: value for name, value in named.items() if value is not None}
     plan = PromptPlan(
-        tuple(template or ("action-hybrid",)), settings, validation_share=validation_share, zero_shot=zero_shot, seed=seed or 0
+        tuple(template or ("action-hybrid",)),
+        settings,
+        validation_share=validation_share,
+        zero_shot=zero_shot,
+        seed=seed or 0,
+        id_model=id_model,
     )
     plan.check(out, overwrite=overwrite)
     dataset = _load(data, o.load_options(text_fields=text_fields, max_words=max_words))
@@ -85,7 +93,7 @@ def train(
     print(f"trained in {time.perf_counter() - started:.0f} s\nrun: {out}")
 
 
-@app.command("evaluate")
+@app.command("evaluate", epilog="Example: bertrec prompt evaluate runs/action --split test --json figures.json")
 def evaluate(
     run: o.RunArgument,
     data: DataOption = None,
@@ -113,7 +121,7 @@ def evaluate(
         note(f"wrote {json_out}")
 
 
-@app.command("score")
+@app.command("score", epilog="Example: bertrec prompt score runs/action --data data/mind --split test --submission prediction.txt")
 def score(
     run: o.RunArgument,
     submission: Annotated[Path, typer.Option(metavar="FILE", help="MIND's format: a line an impression, the rank of each candidate.")],

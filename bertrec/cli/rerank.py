@@ -29,6 +29,8 @@ bertrec rerank train runs/text --reranker composite --out rerankers/composite
 
 bertrec rerank evaluate runs/text --rerank rerankers/composite --json figures.json
 
+bertrec rerank train runs/text --reranker prompt4nr --set encoder.name=encoders/shop --set prompt=item-hybrid --out rerankers/cloze
+
 bertrec recommend runs/text --rerank rerankers/composite --candidates 50 --history "Toy Story"
 """,
 )
@@ -38,9 +40,9 @@ bertrec recommend runs/text --rerank rerankers/composite --candidates 50 --histo
 def train(
     run: o.RunArgument,
     out: Annotated[Path, typer.Option(metavar="RERANKER", help="Where to save the reranker.")],
-    reranker: Annotated[str, typer.Option(help="Which kind: composite (token interactions, BM25 and priors; no BERT at query time).")] = (
-        "composite"
-    ),
+    reranker: Annotated[
+        str, typer.Option(help="composite (token interactions, BM25 and priors; no BERT at query time) or prompt4nr (a cloze prompt).")
+    ] = ("composite"),
     candidates: Candidates = 50,
     negatives: Annotated[int, typer.Option(min=1, help="Hard negatives a list, drawn from what the run retrieves.")] = 8,
     positions: Annotated[int, typer.Option(min=1, help="Newest training positions of each user (learning from train).")] = 3,

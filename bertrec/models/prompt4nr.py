@@ -20,6 +20,7 @@ from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.masked import MaskedEncoder
 from bertrec.encoders.shared_prefix import supports_shared_prefix
 from bertrec.evaluation.impressions import evaluate_impressions
+from bertrec.evaluation.labels import auc
 from bertrec.evaluation.protocol import Protocol
 from bertrec.heads.prompts.layout import Layout
 from bertrec.heads.prompts.verbalizer import Verbalizer
@@ -118,7 +119,8 @@ class PromptRanker:
         torch.manual_seed(self.config.train.seed)  # the soft tokens' first values
         self.prepare(impressions.catalog)
         assert self.network is not None
-        clicks = sample_negatives(impressions, self.config.negatives, self.config.train.seed)
+        negatives = self.config.negatives
+        clicks = sample_negatives(impressions, negatives, self.config.train.seed) if negatives else _labelled(impressions)
         dataset = ClickDataset(self._rows(clicks.histories), clicks, self._pad)
         evaluate = None if validation is None else lambda: self.figures(validation)
         self.train_log = fit_module(
@@ -128,10 +130,16 @@ class PromptRanker:
         return self
 
     def figures(self, impressions: Impressions) -> dict[str, float]:
-        """Return AUC, MRR, nDCG@5 and nDCG@10 without intervals."""
-        if impressions.labels is None:
-            raise DataError("these impressions have no labels")
+        """Return AUC, MRR, nDCG@5 and nDCG@10 without intervals; of impressions with one candidate each the AUC over all pairs alone.
+
+        Raises:
+            DataError: the labels are withheld or all alike.
+        """
+        impressions = _labelled(impressions)
+        assert impressions.labels is not None
         scores = self.score(impressions.histories, impressions.candidates)
+        if impressions.candidates.lengths.max(initial=0) <= 1:
+            return {"AUC": auc(scores, impressions.labels)}
         offsets, users = impressions.candidates.offsets, impressions.users
         report = evaluate_impressions(scores, impressions.labels, offsets, users, Protocol(bootstrap=0))
         return {name: report.mean(name) for name in METRICS}
@@ -241,6 +249,12 @@ class PromptRanker:
     def about(self) -> Mapping[str, Any]:
         """Return what a report says of the ranker: prompt, attention, and the head where bertrec trained it."""
         return {"prompt": self.config.prompt.name, "attention": "once" if self.once else "joint", "head": self.encoder.head_note}
+
+
+def _labelled(impressions: Impressions) -> Impressions:
+    if impressions.labels is None:
+        raise DataError("these impressions have no labels")
+    return impressions
 
 
 def _groups(rows: IntArray, candidates: Ragged, lengths: IntArray, budget: int) -> Iterator[tuple[IntArray, IntArray]]:

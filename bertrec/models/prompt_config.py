@@ -28,7 +28,8 @@ class PromptConfig(Config):
         prompt: the template and its answers.
         encoder: the masked language model; ``tune=frozen`` trains the soft tokens alone (prompt tuning).
         train: ``batch_size`` counts clicks, each with its negatives; ``learning_rate`` is that of the soft tokens.
-        negatives: of each click, from the same impression; Prompt4NR takes 4.
+        negatives: of each click, from the same impression; Prompt4NR takes 4. 0 trains on all candidates as they stand, which is how pairs
+            with a label of their own, such as ratings, are learned.
         attention: ``joint`` lets history and candidate see one another in every layer, as BERT does and Prompt4NR with it. ``once`` lets
             the history see itself alone, so that it is read once for all candidates; the candidate and the mask see both. It needs a
             prompt whose history stands first. ``auto`` is ``once`` where prompt and encoder allow it.
@@ -40,7 +41,7 @@ class PromptConfig(Config):
     prompt: Prompt = Field(default_factory=lambda: Prompt.load(DEFAULT_PROMPT))
     encoder: MaskedConfig = Field(default_factory=MaskedConfig)
     train: TrainConfig = Field(default_factory=_train)
-    negatives: int = Field(4, ge=1)
+    negatives: int = Field(4, ge=0)
     attention: Attention = "auto"
     loss: Literal["pointwise", "listwise"] = "pointwise"
     item_text: Literal["title", "text"] = "title"

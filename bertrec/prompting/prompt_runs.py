@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bertrec.core.errors import BertrecError, ConfigError, ModelError
+from bertrec.core.errors import BertrecError, ConfigError, DataError, ModelError
 from bertrec.core.files import atomic_folder, read_json, write_json
 from bertrec.data.impressions import Impressions, split_share
 from bertrec.data.load import Dataset
@@ -21,9 +21,11 @@ from bertrec.evaluation.protocol import Protocol, versions
 from bertrec.evaluation.report import Report
 from bertrec.evaluation.significance import all_pairs
 from bertrec.heads.prompts.prompt import load_prompts
+from bertrec.models.base import Recommender
 from bertrec.models.prompt4nr import PromptRanker
 from bertrec.models.prompt_config import PromptConfig
 from bertrec.models.prompt_ensemble import PromptEnsemble
+from bertrec.models.user_vectors import UserVectors
 
 RECORD = "run.json"
 _HISTORY = 50
@@ -39,6 +41,7 @@ class PromptPlan:
         validation_share: of the training impressions, to choose each ranker's epoch; 0 takes the data's valid part.
         zero_shot: train nothing.
         seed: of the share.
+        id_model: folder of a trained model whose vectors fill the slots ``{user}`` and ``{item}``.
     """
 
     templates: tuple[str, ...]
@@ -46,6 +49,7 @@ class PromptPlan:
     validation_share: float = 0.2
     zero_shot: bool = False
     seed: int = 0
+    id_model: Path | None = None
 
     def configs(self) -> list[PromptConfig]:
         """Return the settings of each ranker.
@@ -56,7 +60,11 @@ class PromptPlan:
         for name in self.settings:
             if name == "prompt" or name.startswith("prompt."):
                 raise ConfigError(f"--set {name}: a prompt is chosen with --template; write one of your own as a YAML file")
-        return [PromptConfig(prompt=prompt).updated(self.settings) for prompt in load_prompts(self.templates)]
+        prompts = load_prompts(self.templates)
+        for prompt in prompts:
+            if prompt.slots & {"user", "item"} and self.id_model is None:
+                raise ConfigError(f"prompt '{prompt.name}' has vectors of users and items in it: name their model with --id-model RUN")
+        return [PromptConfig(prompt=prompt).updated(self.settings) for prompt in prompts]
 
     def check(self, folder: Path, *, overwrite: bool) -> None:
         """See, before any work, that the settings are right and the folder may be written.
@@ -88,10 +96,11 @@ def train_prompts(dataset: Dataset, plan: PromptPlan, folder: Path, *, data: str
     plan.check(folder, overwrite=True)
     learned, chosen_on = _parts(dataset, plan)
     say(f"{len(learned)} impressions to train on" + ("" if chosen_on is None else f", {len(chosen_on)} to choose the epoch"))
+    vectors = None if plan.id_model is None else _vectors(plan.id_model, dataset)
     record: list[dict[str, Any]] = []
     with atomic_folder(folder, marker=RECORD) as partial:
         for number, config in enumerate(plan.configs()):
-            ranker = PromptRanker(config)
+            ranker = PromptRanker(config, vectors=vectors if config.prompt.slots & {"user", "item"} else None)
             if plan.zero_shot:
                 ranker.prepare(dataset.catalog)
             else:
@@ -106,11 +115,19 @@ def train_prompts(dataset: Dataset, plan: PromptPlan, folder: Path, *, data: str
         write_json(partial / RECORD, {"kind": "prompts", **about, "members": record, "versions": versions()})
 
 
+def _vectors(folder: Path, dataset: Dataset) -> UserVectors:
+    place = folder / "model" if (folder / "model").is_dir() else folder
+    model = Recommender.from_pretrained(place)
+    if model.catalog.content_hash != dataset.catalog.content_hash:
+        raise DataError(f"{folder} was trained on other items than those of {dataset.name}: train it on the same data")
+    return UserVectors.from_model(model)
+
+
 def _parts(dataset: Dataset, plan: PromptPlan) -> tuple[Impressions, Impressions | None]:
     shown = dataset.impressions.get("train")
     if shown is None:
         config = plan.configs()[0]
-        shown = impressions_from_sequences(dataset.interactions, negatives=config.negatives, seed=plan.seed, max_history=_HISTORY)
+        shown = impressions_from_sequences(dataset.interactions, negatives=max(config.negatives, 1), seed=plan.seed, max_history=_HISTORY)
     if plan.validation_share:
         return split_share(shown, plan.validation_share, plan.seed)
     return shown, dataset.impressions.get("valid")

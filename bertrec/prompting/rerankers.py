@@ -17,8 +17,12 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.impressions import Impressions
 from bertrec.data.splits import Split
 from bertrec.evaluation.protocol import Protocol as Rules
+from bertrec.heads.prompts.prompt import Prompt
+from bertrec.models import prompt_saving
 from bertrec.models.base import FloatArray, Histories, Recommendations, Recommender
 from bertrec.models.composite import Composite, CompositeConfig
+from bertrec.models.prompt4nr import PromptRanker
+from bertrec.models.prompt_config import PromptConfig
 from bertrec.prompting.rerank import Reranker, best_first, fused_scores, retrieve_scored
 from bertrec.prompting.rerank_data import retrieval_scores, retrieved_impressions, validation_impressions
 from bertrec.prompting.rerank_evaluation import check_catalogs, choose_weight
@@ -76,7 +80,16 @@ def _train_composite(lists: Lists) -> SavedReranker:
     return Composite(config).fit(lists.impressions, item_counts=lists.item_counts, retrieval_scores=lists.scores, progress=lists.progress)
 
 
-RERANKERS: dict[str, Kind] = {Composite.name: Kind(Composite.from_pretrained, _train_composite)}
+def _train_cloze(lists: Lists) -> SavedReranker:
+    settings = dict(lists.settings)
+    prompt = Prompt.load(str(settings.pop("prompt", "item-hybrid")))
+    return PromptRanker(PromptConfig(prompt=prompt).updated(settings)).fit(lists.impressions, progress=lists.progress)
+
+
+RERANKERS: dict[str, Kind] = {
+    Composite.name: Kind(Composite.from_pretrained, _train_composite),
+    prompt_saving.NAME: Kind(PromptRanker.from_pretrained, _train_cloze),
+}
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from bertrec import __version__
 from bertrec.cli import main as program
 from bertrec.core.errors import DataError
 
-COMMANDS = ["train", "evaluate", "embed", "recommend", "doctor", "demo", "data", "index"]
-LEAVES = [[c] for c in COMMANDS[:6]] + [["data", c] for c in ("describe", "convert")]
+COMMANDS = ["train", "evaluate", "embed", "recommend", "doctor", "demo", "probe", "audit", "data", "index"]
+LEAVES = [[c] for c in COMMANDS[:8]] + [["data", c] for c in ("describe", "convert")]
 LEAVES += [["index", c] for c in ("build", "info", "add", "remove", "compact")]
+LEAVES += [["encoder", "adapt-mlm"], ["rerank", "train"], ["rerank", "evaluate"]]
+LEAVES += [["prompt", c] for c in ("train", "evaluate", "score")]
 
 
 def run_with(monkeypatch, error):

@@ -83,6 +83,7 @@ def test_zero_shot_runs_train_nothing_and_the_list_names_every_prompt(world, cap
         (["train", "DATA", "--out", "new", "--template", "action"], "unknown prompt 'action'"),
         (["train", "DATA", "--out", "new", "--set", "negatif=3"], "did you mean 'negatives'"),
         (["train", "DATA", "--out", "new", "--set", "prompt.text=a"], "chosen with --template"),
+        (["train", "DATA", "--out", "new", "--template", "collaborative"], "name their model with --id-model"),
         (["train", "DATA", "--out", "new", "--encoder", "minilm"], "has no masked-language-model head"),
         (["evaluate", "RUN", "--split", "test"], "no labels"),
         (["evaluate", "RUN", "--split", "dev"], "unknown split 'dev'"),

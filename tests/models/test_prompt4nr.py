@@ -15,10 +15,12 @@ from bertrec.data.negatives import sample_negatives
 from bertrec.encoders.masked_config import MaskedConfig
 from bertrec.encoders.testing import tiny_masked
 from bertrec.heads.prompts.prompt import Prompt, library
+from bertrec.models.popularity import Popularity
 from bertrec.models.prompt4nr import PromptRanker
 from bertrec.models.prompt_config import PromptConfig
 from bertrec.models.prompt_ensemble import PromptEnsemble
 from bertrec.models.prompt_rows import ClickDataset
+from bertrec.models.user_vectors import UserVectors
 from bertrec.training.config import TrainConfig
 
 COLOURS = ("red", "blue", "green", "gold")
@@ -175,3 +177,41 @@ def test_bad_rows_are_named(folder, catalog):
         ranker.score(ragged([1]), ragged([21]))
     with pytest.raises(ConfigError, match="ID model go together"):
         PromptRanker(config(folder, "collaborative"))
+
+
+class KnownVectors(Popularity):
+    """A model whose item vectors mark a group and whose user vector is that of the newest item."""
+
+    def item_embeddings(self):
+        vectors = np.zeros((21, 2), np.float32)
+        vectors[np.arange(1, 21), np.arange(20) % 2] = 1
+        return vectors
+
+    def _user_vectors(self, histories):
+        return self.item_embeddings()[[row[-1] for row in (histories[k] for k in range(len(histories)))]]
+
+
+def labelled_pairs(catalog, n, seed=0):
+    """Pairs that only the vectors tell apart: the label says whether candidate and newest item are of one group."""
+    rng = np.random.default_rng(seed)
+    past, item = rng.integers(1, 21, n), rng.integers(1, 21, n)
+    names = [f"i{k}" for k in range(n)]
+    labels = ((past % 2) == (item % 2)).astype(np.int8)
+    return Impressions(catalog, names, names, ragged(*past[:, None]), ragged(*item[:, None]), labels)
+
+
+@pytest.mark.parametrize("attention", ["once", "joint"])
+def test_vectors_of_an_id_model_tell_a_frozen_encoder_what_no_text_says(folder, catalog, attention, tmp_path):
+    model = KnownVectors()
+    model._catalog = catalog
+    vectors = UserVectors.from_model(model)
+    assert vectors.items[0].tolist() == [0, 0]
+    assert vectors.of(ragged([1, 2], [])).tolist() == [[0, 1], [0, 0]]
+    train = {"learning_rate": 3e-2, "epochs": 10, "batch_size": 32}
+    tuned = config(folder, "collaborative", tune="frozen", negatives=0, attention=attention, train=train)
+    ranker = PromptRanker(tuned, vectors=vectors).prepare(catalog)
+    before = {name: value.clone() for name, value in ranker.network.state_dict().items()}
+    ranker.fit(labelled_pairs(catalog, 200), progress=False)
+    moved = {name for name, value in ranker.network.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {f"vectors.map.{layer}.{part}" for layer in (0, 2) for part in ("weight", "bias")}
+    assert ranker.figures(labelled_pairs(catalog, 100, seed=1))["AUC"] > 0.9
