@@ -62,11 +62,11 @@ def audit(
     on_empty: o.OnEmpty = None,
 ) -> None:
     """Fill request templates with words of several groups and compare what is recommended."""
+    from bertrec.data.item_labels import label_field as found_field
+    from bertrec.data.item_labels import read_column, split_labels
     from bertrec.prompting.audit import AuditConfig
     from bertrec.prompting.audit import audit as run_audit
     from bertrec.prompting.audit_lists import read_lists
-    from bertrec.prompting.item_labels import label_field as found_field
-    from bertrec.prompting.item_labels import read_column, split_labels
 
     words = read_lists(lists, templates)
     if attributes is not None:
@@ -137,8 +137,8 @@ def _about(model: str, model_hash: str, dataset: Dataset) -> dict[str, Any]:
 
 def _prices(catalog: ItemCatalog, place: str, options: LoadOptions, field: str | None) -> IntArray | None:
     from bertrec.core.errors import DataError
+    from bertrec.data.item_labels import price_levels, read_column
     from bertrec.prompting.audit import NO_PRICES
-    from bertrec.prompting.item_labels import price_levels, read_column
 
     try:
         column = read_column(catalog, field or "price", place, options)

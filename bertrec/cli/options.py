@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from bertrec.core.errors import ConfigError, DataError, unknown_name
+from bertrec.core.files import read_yaml
 
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="ml-100k, a folder whose format is recognised, or a YAML that says where things are.")
@@ -47,22 +48,8 @@ def read_settings(config: Path | None, assignments: list[str]) -> dict[str, Any]
     Raises:
         ConfigError: the file is absent or no mapping, or an assignment has no ``=`` or no scalar value.
     """
-    settings = _flat(_read_yaml(config)) if config else {}
+    settings = _flat(read_yaml(config, holds="settings, one 'name: value' a line", called="--config")) if config else {}
     return settings | dict(_assignment(text) for text in assignments)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"--config {path}: no such file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--config {path} is not readable YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"--config {path} must hold settings, one 'name: value' a line")
-    return values
 
 
 def _flat(values: dict[Any, Any], prefix: str = "") -> dict[str, Any]:

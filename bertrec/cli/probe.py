@@ -14,8 +14,8 @@ from bertrec.cli.runs import load_data
 from bertrec.core.errors import DataError
 
 if TYPE_CHECKING:
+    from bertrec.data.item_labels import ItemLabels
     from bertrec.data.load import Dataset
-    from bertrec.prompting.item_labels import ItemLabels
 
 EXAMPLES = """
 Examples:
@@ -77,8 +77,8 @@ def probe(
 
 def _labels(dataset: Dataset, data: str, load: dict[str, Any], field: str | None, separator: str | None) -> ItemLabels | None:
     """Return the labels; None, said by the probe, where none were named and the catalogue has none of the usual fields."""
+    from bertrec.data.item_labels import label_field, read_column, split_labels
     from bertrec.data.load import LoadOptions
-    from bertrec.prompting.item_labels import label_field, read_column, split_labels
 
     try:
         found = label_field(dataset.catalog, field)

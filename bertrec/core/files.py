@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bertrec.core.errors import BertrecError, ModelError
+from bertrec.core.errors import BertrecError, ConfigError, ModelError
 
 _CHUNK = 1 << 20
 
@@ -100,6 +100,34 @@ def read_json(path: str | Path) -> Any:
         raise ModelError(f"{path} is missing") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path} is damaged: {error}") from error
+
+
+def read_yaml(path: str | Path, *, holds: str, called: str = "", error: type[BertrecError] = ConfigError) -> dict[str, Any]:
+    """Read a YAML file that a user wrote, which must hold a mapping.
+
+    Args:
+        path: the file.
+        holds: what must stand in it, for the error message.
+        called: stands before the path in messages, such as ``--space``.
+        error: what is raised.
+
+    Raises:
+        BertrecError: of the type ``error``: the file is absent, not readable, or holds no mapping.
+    """
+    import yaml
+
+    name = f"{called} {path}".strip()
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as problem:
+        raise error(f"{name}: no such file") from problem
+    except IsADirectoryError as problem:
+        raise error(f"{name} is a folder, not a YAML file") from problem
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as problem:
+        raise error(f"{name} is not readable YAML: {' '.join(str(problem).split())}") from problem
+    if not isinstance(values, dict):
+        raise error(f"{name} must hold {holds}")
+    return values
 
 
 def sha256_file(path: str | Path) -> str:

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-import yaml
 
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, DataError, MissingExtraError, unknown_name
-from bertrec.core.files import sha256_text
+from bertrec.core.files import read_yaml, sha256_text
 from bertrec.data import filters, splits
 from bertrec.data.catalog import ItemCatalog, UserCatalog
 from bertrec.data.given import benchmark_split, impression_split
@@ -209,14 +208,7 @@ def _read_folder(folder: Path, wanted: str | None) -> RawData:
 
 
 def _read_description(path: Path, options: LoadOptions) -> tuple[RawData, LoadOptions]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
-    if not isinstance(values, dict):
-        raise DataError(f"{path}: a description is a mapping such as  folder: my-data")
+    values = read_yaml(path, holds="a description, such as  folder: my-data", error=DataError)
     try:
         described = DataDescription.from_dict(values)
     except ConfigError as error:

@@ -12,43 +12,23 @@ from bertrec.core.config import Config
 Precision = Literal["auto", "fp32", "bf16"]
 
 
-def known_depth(value: str) -> str:
-    """Return ``value`` if it is a tuning depth.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if value in {"frozen", "lora", "full"} or re.fullmatch(r"last:[1-9]\d*", value):
-        return value
-    raise ValueError("must be frozen, last:K with K from 1 (as in last:2), lora or full")
-
-
-def top_layers(tune: str) -> int:
-    """Return K of ``last:K``; 0 for every other depth."""
-    return int(tune.removeprefix("last:")) if tune.startswith("last:") else 0
-
-
-class EncoderConfig(Config):
-    """Which encoder reads the text, how tokens become one vector, and how much of it is trained.
+class TunedEncoderConfig(Config):
+    """What every encoder's settings have: which one, in which number format, and how much of it is trained.
 
     Attributes:
         name: ``minilm``, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights).
-        max_length: word pieces a text, special tokens included; the rest of the text is cut.
-        pooling: ``cls``, ``mean``, ``max``, or ``mean-last:K``: the mean of the last K layers, then the mean over tokens.
-        tune: ``frozen``, ``last:K`` (the top K transformer layers), ``lora`` or ``full``.
+        tune: ``frozen``, ``last:K`` (the top K transformer layers), ``lora`` or ``full``; a head that belongs to the encoder is tuned
+            with it, but for ``frozen``.
         precision: ``auto`` computes in bfloat16 while training where the device has units for it, and in float32 for inference;
             ``bf16`` and ``fp32`` hold for both.
         batch_tokens: padded word pieces in one forward pass; None takes 4,096 on a CPU and 32,768 elsewhere.
-        dropout: use the encoder's own dropout while it is tuned. Off by default: whitening and a short fine-tuning magnify its noise, and
-            the head has dropout of its own. ``lora_dropout`` holds either way.
+        dropout: use the encoder's own dropout while it is tuned; ``lora_dropout`` holds either way.
         lora_rank: rank of the LoRA matrices.
         lora_alpha: LoRA's scale is ``lora_alpha / lora_rank``.
         lora_dropout: dropout before the LoRA matrices.
     """
 
     name: str = pydantic.Field("minilm", min_length=1)
-    max_length: int = pydantic.Field(64, ge=3)
-    pooling: str = "mean"
     tune: str = "frozen"
     precision: Precision = "auto"
     batch_tokens: int | None = pydantic.Field(None, ge=1)
@@ -57,22 +37,38 @@ class EncoderConfig(Config):
     lora_alpha: int = pydantic.Field(16, ge=1)
     lora_dropout: float = pydantic.Field(0.0, ge=0, lt=1)
 
+    @pydantic.field_validator("tune")
+    @classmethod
+    def _known_depth(cls, value: str) -> str:
+        if value in {"frozen", "lora", "full"} or re.fullmatch(r"last:[1-9]\d*", value):
+            return value
+        raise ValueError("must be frozen, last:K with K from 1 (as in last:2), lora or full")
+
+    @property
+    def tuned_layers(self) -> int:
+        """K of ``last:K``; 0 for every other depth."""
+        return int(self.tune.removeprefix("last:")) if self.tune.startswith("last:") else 0
+
+
+class EncoderConfig(TunedEncoderConfig):
+    """Which encoder reads the text, how tokens become one vector, and how much of it is trained.
+
+    Its own dropout is off by default: whitening and a short fine-tuning magnify its noise, and the head has dropout of its own.
+
+    Attributes:
+        max_length: word pieces a text, special tokens included; the rest of the text is cut.
+        pooling: ``cls``, ``mean``, ``max``, or ``mean-last:K``: the mean of the last K layers, then the mean over tokens.
+    """
+
+    max_length: int = pydantic.Field(64, ge=3)
+    pooling: str = "mean"
+
     @pydantic.field_validator("pooling")
     @classmethod
     def _known_pooling(cls, value: str) -> str:
         if value in {"cls", "mean", "max"} or re.fullmatch(r"mean-last:[1-9]\d*", value):
             return value
         raise ValueError("must be cls, mean, max or mean-last:K with K from 1, as in mean-last:4")
-
-    @pydantic.field_validator("tune")
-    @classmethod
-    def _known_depth(cls, value: str) -> str:
-        return known_depth(value)
-
-    @property
-    def tuned_layers(self) -> int:
-        """K of ``last:K``; 0 for every other depth."""
-        return top_layers(self.tune)
 
     @property
     def pooled_layers(self) -> int:

@@ -19,8 +19,8 @@ from bertrec.core.errors import DataError, ModelError
 from bertrec.core.files import atomic_folder, sha256_text
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
-from bertrec.data.facets import item_labels, label_field
 from bertrec.data.impressions import Impressions
+from bertrec.data.item_labels import item_labels, usual_field
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.list_softmax import fit_list_softmax, places_in_lists
@@ -148,9 +148,9 @@ class Composite:
         encoder = TextEncoder.from_config(config.encoder)
         store = TokenStore.build(encoder, catalog.texts, kind=config.tokens, bits=config.bits, seed=config.seed, progress=progress)
         words = word_pieces(encoder, catalog.texts)
-        field = None if config.label_field == "" else label_field(catalog, config.label_field)
+        field = usual_field(catalog) if config.label_field is None else config.label_field
         empty = Ragged(np.zeros(0, np.int64), np.zeros(len(catalog) + 2, np.int64))
-        labels = item_labels(catalog, field)[0] if field else empty
+        labels = item_labels(catalog, field).by_inner_id if field else empty
         arrays = {"tokens.codes": store.codes, "tokens.offsets": store.offsets, "popularity": np.log1p(counts).astype(np.float32)}
         for name, rows in (("words", words), ("labels", labels)):
             arrays |= {f"{name}.values": rows.values, f"{name}.offsets": rows.offsets}

@@ -24,11 +24,11 @@ import pydantic
 
 from bertrec.core.config import Config
 from bertrec.core.ragged import IntArray
+from bertrec.data.item_labels import ItemLabels
 from bertrec.evaluation.significance import ALPHA, holm, is_shown
 from bertrec.prompting.audit_lists import AuditLists
 from bertrec.prompting.audit_requests import Request, filled_requests, masked
 from bertrec.prompting.audit_shift import GroupShift, compare_groups
-from bertrec.prompting.item_labels import ItemLabels
 
 Float64Array = npt.NDArray[np.float64]
 CATEGORIES, PRICES = "categories", "price level"

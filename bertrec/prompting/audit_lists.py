@@ -18,17 +18,15 @@ The lists that come with bertrec (``audit_lists.yaml``) were written for it: the
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, unknown_name
-from bertrec.core.files import sha256_text
+from bertrec.core.files import read_yaml, sha256_text
 
 PACKAGED = Path(__file__).with_name("audit_lists.yaml")
 _NAMES = {"word", "domain"}
@@ -135,16 +133,7 @@ def read_lists(lists: str | Path | None = None, templates: str | Path | None = N
 
 
 def _read(path: Path) -> _File:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise ConfigError(f"{path} is a folder, not a YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not readable YAML: {error}") from error
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{path} must hold 'attributes' and 'templates'")
+    values = read_yaml(path, holds="'attributes' and 'templates'")
     try:
         found = _File.from_dict({str(name): value for name, value in values.items()})
     except ConfigError as error:

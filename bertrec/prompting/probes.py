@@ -16,10 +16,10 @@ import pydantic
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, ModelError, unknown_name
 from bertrec.data.interactions import Interactions
+from bertrec.data.item_labels import ItemLabels
 from bertrec.encoders.masked import MaskedEncoder
 from bertrec.encoders.masked_config import MaskedConfig
 from bertrec.evaluation.significance import holm, with_holm
-from bertrec.prompting.item_labels import ItemLabels
 from bertrec.prompting.probes_figures import ProbeResult
 from bertrec.prompting.probes_genre import genre_probe
 from bertrec.prompting.probes_next_sentence import next_sentence_probe

@@ -14,10 +14,10 @@ import torch
 from bertrec.core.errors import DataError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
+from bertrec.data.item_labels import ItemLabels
 from bertrec.encoders.batching import padded_tokens, token_budget_batches
 from bertrec.encoders.masked import MaskedEncoder
 from bertrec.evaluation.ranks import rank_targets
-from bertrec.prompting.item_labels import ItemLabels
 from bertrec.prompting.probes_figures import ProbeResult, ProbeSlice, ranked_slice
 
 TYPES = {"type I": "{title} is a {mask} {domain}.", "type II": "{title} is a {domain} of the {mask} genre."}

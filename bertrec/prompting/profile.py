@@ -10,7 +10,7 @@ import numpy.typing as npt
 from bertrec.core.errors import ConfigError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
-from bertrec.data.facets import item_labels
+from bertrec.data.item_labels import item_labels
 from bertrec.data.templates import template_fields
 
 TEMPLATE = "likes {top}"
@@ -24,7 +24,7 @@ def profile_text(
     Args:
         history: inner item ids, oldest first; 0 is ignored, an item that stands there twice counts twice.
         catalog: the items.
-        field: the text field with the labels, see `bertrec.data.facets.split_labels`.
+        field: the text field with the labels, see `bertrec.data.item_labels.split_labels`.
         top: how many labels; of equally frequent ones the label met last comes first.
         template: with the placeholder ``{top}``.
         separator: stands between labels.
@@ -49,7 +49,8 @@ def profile_texts(
         raise ConfigError(f"top is {top}: a profile names at least one label")
     if template_fields(template) != ["top"]:
         raise ConfigError(f"profile template {template!r}: it has the placeholder {{top}}, once, and no other")
-    labels, names = item_labels(catalog, field)
+    found = item_labels(catalog, field)
+    labels, names = found.by_inner_id, found.names
     catalog.ids.decode(histories.values[histories.values > 0])  # says which id is outside the catalogue
     texts = []
     for history in histories:

@@ -12,6 +12,7 @@ import pydantic
 
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, unknown_name
+from bertrec.core.files import read_yaml
 
 if TYPE_CHECKING:
     import optuna
@@ -129,18 +130,7 @@ class Space:
         Raises:
             ConfigError: it is absent, not readable, or holds no space.
         """
-        import yaml
-
-        path = Path(place)
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise ConfigError(f"--space {path}: no such file") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"--space {path} is not readable YAML: {error}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"--space {path} must hold settings and ranges, such as  head.layers: {{int: [1, 3]}}")
-        return cls.from_dict(values)
+        return cls.from_dict(read_yaml(place, holds="settings and ranges, such as  head.layers: {int: [1, 3]}", called="--space"))
 
     @classmethod
     def preset(cls, model: str, name: str = "standard") -> Self:

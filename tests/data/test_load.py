@@ -98,8 +98,8 @@ def test_a_yaml_says_where_things_are(shop, tmp_path):
     [
         ("foldr: shop\n", ConfigError, r"data\.yaml: unknown setting 'foldr': did you mean 'folder'"),
         ("folder: nowhere\n", DataError, "does not exist"),
-        ("folder: [\n", DataError, r"data\.yaml: cannot be read as YAML"),
-        ("- a\n", DataError, "a description is a mapping"),
+        ("folder: [\n", DataError, r"data\.yaml: is not readable YAML"),
+        ("- a\n", DataError, "must hold a description"),
         ("name: x\n", DataError, "give either 'folder' or"),
         ("interactions: shop/interactions.csv\n", DataError, "'items' is missing"),
         ("folder: shop\ncolumns: {user_id: uid}\n", DataError, "'columns' goes with"),

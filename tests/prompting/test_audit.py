@@ -13,6 +13,7 @@ from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
+from bertrec.data.item_labels import ItemLabels, label_field, price_levels, read_column, split_labels
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.testing import tiny_bert
 from bertrec.encoders.text import TextEncoder
@@ -23,7 +24,6 @@ from bertrec.prompting.audit_rank import encoder_rank, recommender_rank
 from bertrec.prompting.audit_report import verdict, write_audit
 from bertrec.prompting.audit_requests import fill, filled_requests, masked
 from bertrec.prompting.audit_shift import compare_groups, total_variation
-from bertrec.prompting.item_labels import ItemLabels, label_field, price_levels, read_column, split_labels
 
 WORDS = {"a": tuple(f"anna{n}" for n in range(8)), "b": tuple(f"bert{n}" for n in range(8))}
 LISTS = AuditLists(

@@ -12,11 +12,11 @@ from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
+from bertrec.data.item_labels import split_labels
 from bertrec.encoders.masked import MaskedEncoder
 from bertrec.encoders.masked_config import MaskedConfig
 from bertrec.encoders.testing import tiny_bert, tiny_masked, tiny_tokenizer
 from bertrec.prompting import probes_genre
-from bertrec.prompting.item_labels import split_labels
 from bertrec.prompting.probes import ProbeConfig, probe
 from bertrec.prompting.probes_figures import ranked_slice
 from bertrec.prompting.probes_genre import genre_probe, label_words, mask_logits

@@ -6,7 +6,7 @@ import pytest
 from bertrec.core.errors import BertrecError, ConfigError, DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
-from bertrec.data.facets import item_labels, label_field, split_labels
+from bertrec.data.item_labels import item_labels, usual_field
 from bertrec.prompting.profile import profile_text, profile_texts
 
 
@@ -56,11 +56,9 @@ def test_an_item_outside_the_catalogue_is_named(catalog):
         profile_text([9], catalog, field="genres")
 
 
-def test_labels_are_split_by_one_separator_throughout(catalog):
-    assert split_labels(["a|b, c", "d"]) == [["a", "b, c"], ["d"]]
-    assert split_labels(["a; b", "c, d"]) == [["a", "b"], ["c, d"]]
-    assert split_labels(["x x  y", ""]) == [["x", "y"], []]
-    rows, names = item_labels(catalog, "genres")
-    assert [[names[label] for label in row] for row in rows] == [[], ["Comedy", "Drama"], ["Drama"], ["Science Fiction", "드라마"], []]
-    assert label_field(catalog) == "genres"
-    assert label_field(ItemCatalog.from_frame(pd.DataFrame({"item_id": ["a"], "title": ["A"]}))) is None
+def test_the_labels_of_a_field_by_inner_id(catalog):
+    labels = item_labels(catalog, "genres")
+    names = [[labels.names[label] for label in row] for row in labels.by_inner_id]
+    assert names == [[], ["Comedy", "Drama"], ["Drama"], ["Science Fiction", "드라마"], []]
+    assert usual_field(catalog) == "genres"
+    assert usual_field(ItemCatalog.from_frame(pd.DataFrame({"item_id": ["a"], "title": ["A"]}))) is None

@@ -13,6 +13,7 @@ import pydantic
 
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, unknown_name
+from bertrec.core.files import read_yaml
 
 LIBRARY = Path(__file__).parent / "library"
 Kind = Literal["text", "slot", "mask", "end", "soft"]
@@ -82,21 +83,12 @@ class Prompt(Config):
         Raises:
             ConfigError: no such prompt or file, or one that is not whole; the text says what is missing.
         """
-        import yaml
-
         path = Path(name)
         if path.suffix not in (".yaml", ".yml"):
             path = LIBRARY / f"{name}.yaml"
             if not path.is_file():
                 raise ConfigError(f"{unknown_name('prompt', str(name), library())}; a prompt of your own is a file NAME.yaml")
-        try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise ConfigError(f"prompt {path}: no such file") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigError(f"prompt {path} is not readable YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"prompt {path} must hold name, text and answers")
+        values = read_yaml(path, holds="name, text and answers", called="prompt")
         try:
             return cls.from_dict({"name": path.stem, **values})
         except ConfigError as error:

@@ -10,10 +10,10 @@ import numpy as np
 
 from bertrec.core.errors import DataError, unknown_name
 from bertrec.core.ragged import IntArray, Ragged
-from bertrec.data.catalog import ItemCatalog
+from bertrec.data.catalog import ItemCatalog, TextCatalog
 from bertrec.data.load import LoadOptions, load
 
-LABEL_FIELDS = ("genres", "genre", "categories", "category", "class")
+LABEL_FIELDS = ("genres", "genre", "categories", "category", "class", "subcategory")
 SPACE = "space"
 _SEPARATORS = ("|", ";", ",")
 _LEVELS = 4
@@ -37,12 +37,33 @@ class ItemLabels:
     separator: str | None
 
     @property
+    def by_inner_id(self) -> Ragged:
+        """The label numbers by inner id, ``[n_items + 1]`` rows; row 0, padding, is empty."""
+        return Ragged(self.items.values, np.concatenate([[0], self.items.offsets]))
+
+    @property
     def without(self) -> int:
         """How many items have no label."""
         return int((self.items.lengths == 0).sum())
 
 
-def label_field(catalog: ItemCatalog, wanted: str | None) -> str:
+def usual_field(catalog: TextCatalog) -> str | None:
+    """Return the first of the usual names of a field of labels that the catalogue has."""
+    return next((name for name in LABEL_FIELDS if name in catalog.fields), None)
+
+
+def item_labels(catalog: TextCatalog, field: str) -> ItemLabels:
+    """Return the labels in a text field of the catalogue.
+
+    Raises:
+        DataError: there is no such field, or no item has a label.
+    """
+    if field not in catalog.fields:
+        raise DataError(unknown_name("text field", field, catalog.fields))
+    return split_labels(field, catalog.fields[field], spaced=True)
+
+
+def label_field(catalog: TextCatalog, wanted: str | None) -> str:
     """Return the field of labels: the one asked for, else the first of the usual names.
 
     Raises:
@@ -50,7 +71,7 @@ def label_field(catalog: ItemCatalog, wanted: str | None) -> str:
     """
     if wanted is not None:
         return wanted
-    found = next((name for name in LABEL_FIELDS if name in catalog.fields), None)
+    found = usual_field(catalog)
     if found is None:
         raise DataError(f"no field among {', '.join(LABEL_FIELDS)}: name one with --label-field ({', '.join(catalog.fields) or 'no text'})")
     return found
