@@ -98,7 +98,7 @@ def test_a_yaml_says_where_things_are(shop, tmp_path):
     [
         ("foldr: shop\n", ConfigError, r"data\.yaml: unknown setting 'foldr': did you mean 'folder'"),
         ("folder: nowhere\n", DataError, "does not exist"),
-        ("folder: [\n", DataError, r"data\.yaml: is not readable YAML"),
+        ("folder: [\n", DataError, r"data\.yaml is not readable YAML"),
         ("- a\n", DataError, "must hold a description"),
         ("name: x\n", DataError, "give either 'folder' or"),
         ("interactions: shop/interactions.csv\n", DataError, "'items' is missing"),
