@@ -16,6 +16,7 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.negatives import sample_negatives
+from bertrec.data.profile import profile_texts
 from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.masked import MaskedEncoder
 from bertrec.encoders.shared_prefix import supports_shared_prefix
@@ -200,7 +201,9 @@ class PromptRanker:
     def _rows(self, histories: Ragged) -> PromptRows:
         assert self._layout is not None
         vectors = None if self.vectors is None else self.vectors.of(histories)
-        return PromptRows.of(self._layout, histories, once=self.once, vectors=vectors)
+        field = self.config.profile_field
+        profiles = None if field is None else profile_texts(histories, self.catalog, field=field)
+        return PromptRows.of(self._layout, histories, once=self.once, vectors=vectors, profiles=profiles)
 
     @property
     def _pad(self) -> int:

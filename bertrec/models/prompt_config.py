@@ -36,6 +36,7 @@ class PromptConfig(Config):
         loss: ``pointwise`` is Prompt4NR's cross-entropy over the two answers of each pair; ``listwise`` the softmax of the click's margin
             (the positive answer's logit less the negative's) among those of its negatives.
         item_text: what stands for an item: its ``title`` or all of its ``text``.
+        profile_field: a text field with labels, such as genres: the history's three most frequent ones stand before its titles, in words.
     """
 
     prompt: Prompt = Field(default_factory=lambda: Prompt.load(DEFAULT_PROMPT))
@@ -45,3 +46,4 @@ class PromptConfig(Config):
     attention: Attention = "auto"
     loss: Literal["pointwise", "listwise"] = "pointwise"
     item_text: Literal["title", "text"] = "title"
+    profile_field: str | None = None

@@ -36,9 +36,12 @@ class PromptRows:
     vectors: Tensor | None = None
 
     @classmethod
-    def of(cls, layout: Layout, histories: Ragged, *, once: bool, vectors: Tensor | None = None) -> PromptRows:
-        """Tokenize the histories ``[n]`` of inner ids, oldest first."""
-        return cls(layout, layout.prefixes(histories) if once else layout.histories(histories), once, vectors)
+    def of(
+        cls, layout: Layout, histories: Ragged, *, once: bool, vectors: Tensor | None = None, profiles: Sequence[str] | None = None
+    ) -> PromptRows:
+        """Tokenize the histories ``[n]`` of inner ids, oldest first, each after its profile."""
+        read = layout.prefixes if once else layout.histories
+        return cls(layout, read(histories, profiles), once, vectors)
 
     def batch(self, rows: IntArray, items: IntArray, pad: int) -> Batch:
         """Return the tensors of some histories and as many candidates of each.

@@ -48,6 +48,13 @@ def test_a_filled_template_reads_as_written_newest_title_first():
     assert filled("[P1][P2]{history}[Q1]{candidate}[MASK]", [1], 2) == "[CLS] [P1] [P2] [NSEP] red car [Q1] blue hat [MASK] [SEP]"
 
 
+def test_a_profile_stands_before_the_titles_and_takes_at_most_half_of_the_slot():
+    layout = Layout(prompt("{history} {candidate} [MASK]", candidate_words=1), TOKENIZER, SOFT, ["red car", "blue hat"], 14)
+    assert layout.history_budget == 10
+    slots = layout.histories(rows([1], [1, 2, 1, 2], []), ["user is good", "no no no no no no", "yes"])
+    assert [read(slot) for slot in slots] == ["user is good [NSEP] red car", "no no no no no [NSEP] blue hat [NSEP] red", ""]
+
+
 def test_an_empty_history_reads_as_its_text_and_an_empty_title_as_nothing():
     assert filled("{history} [SEP] {candidate} [MASK]", [], 1) == "[CLS] [SEP] red car [MASK] [SEP]"
     assert (

@@ -166,6 +166,17 @@ def test_attention_once_is_refused_where_the_candidate_comes_first(folder):
         PromptRanker(config(folder, "relevance-discrete", attention="once"))
 
 
+def test_a_profile_in_words_is_read_before_the_titles(folder, catalog):
+    labelled = ItemCatalog(catalog.ids, {"title": TITLES, "kind": ["red"] * 10 + ["gold"] * 10})
+    ranker = PromptRanker(config(folder, profile_field="kind")).prepare(labelled)
+    tokens = ranker._rows(ragged([1, 2, 11], [])).tokens
+    words = [ranker.encoder.tokenizer.convert_ids_to_tokens(int(k)) for k in tokens[0] if k < ranker.encoder.vocabulary]
+    assert words[:4] == ["[CLS]", "[UNK]", "red", "[UNK]"]  # likes red, gold
+    assert words[4] == "gold"
+    with pytest.raises(DataError, match="unknown text field 'genre'"):
+        PromptRanker(config(folder, profile_field="genre")).prepare(labelled).score(ragged([1]), ragged([2]))
+
+
 def test_bad_rows_are_named(folder, catalog):
     ranker = PromptRanker(config(folder))
     with pytest.raises(ModelError, match="no catalogue yet"):

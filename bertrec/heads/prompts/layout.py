@@ -49,25 +49,28 @@ class Layout:
         self._titles = self._with_separator([cut_words(text, prompt.title_words) for text in texts])
         self._empty = np.array(self._words(prompt.empty_history), np.int64)[: self.history_budget]
 
-    def histories(self, histories: Ragged) -> Ragged:
+    def histories(self, histories: Ragged, profiles: Sequence[str] | None = None) -> Ragged:
         """Return the tokens of the history slot.
 
         Args:
             histories: inner item ids, oldest first, ``[n]`` rows.
+            profiles: what stands before the titles, ``[n]``; it takes at most half of the slot.
 
         Returns:
             ``[n]`` rows of at most ``history_budget`` tokens; that of an empty history is ``empty_history``.
         """
         newest = histories.last(self.prompt.titles)
+        lead = _head(self._tokenize(profiles), self.history_budget // 2) if profiles is not None else None
         rows = []
         for row in range(len(newest)):
             items = newest.values[newest.offsets[row] : newest.offsets[row + 1]]
-            rows.append(self._history(items[::-1]) if len(items) else self._empty)
+            first = lead[row] if lead is not None else self._empty[:0]
+            rows.append(self._history(items[::-1], first) if len(items) else self._empty)
         return Ragged.from_lengths(np.concatenate([np.zeros(0, np.int64), *rows]), np.array([len(row) for row in rows], np.int64))
 
-    def prefixes(self, histories: Ragged) -> Ragged:
+    def prefixes(self, histories: Ragged, profiles: Sequence[str] | None = None) -> Ragged:
         """Return the part that all candidates of a history share; for prompts whose history stands first."""
-        slot, lead = self.histories(histories), self.before.values[: self.before.offsets[1]]
+        slot, lead = self.histories(histories, profiles), self.before.values[: self.before.offsets[1]]
         return join([Ragged.from_lengths(np.tile(lead, len(slot)), np.full(len(slot), len(lead), np.int64)), slot])
 
     def pairs(self, histories: Ragged, rows: IntArray, items: IntArray) -> Ragged:
@@ -80,15 +83,15 @@ class Layout:
         """
         return join([self.before.take(items - 1), histories.take(rows), self.after.take(items - 1)])
 
-    def _history(self, newest_first: IntArray) -> IntArray:
-        titles, room, kept = self._titles, self.history_budget, []
+    def _history(self, newest_first: IntArray, lead: IntArray) -> IntArray:
+        titles, room, kept = self._titles, self.history_budget - len(lead), []
         for item in newest_first:
             pieces = titles.values[titles.offsets[item - 1] : titles.offsets[item]][:room]
             kept.append(pieces)
             room -= len(pieces)
             if room <= 0:
                 break
-        return np.concatenate(kept if self.prompt.newest_first else kept[::-1])
+        return np.concatenate([lead, *(kept if self.prompt.newest_first else kept[::-1])])
 
     def _per_item(self, parts: Sequence[Part], candidates: Ragged) -> Ragged:
         n = len(candidates)

@@ -7,7 +7,7 @@ from bertrec.core.errors import BertrecError, ConfigError, DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.item_labels import item_labels, usual_field
-from bertrec.prompting.profile import profile_text, profile_texts
+from bertrec.data.profile import profile_text, profile_texts
 
 
 @pytest.fixture(scope="module")
