@@ -15,6 +15,7 @@ from bertrec.core.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from bertrec.data.impressions import Impressions
     from bertrec.data.load import Dataset
+    from bertrec.models.prompt_ensemble import PromptEnsemble
 
 PARTS = ("train", "valid", "test")
 app = typer.Typer(
@@ -87,9 +88,10 @@ def train(
         id_model=id_model,
     )
     plan.check(out, overwrite=overwrite)
-    dataset = _load(data, o.load_options(text_fields=text_fields, max_words=max_words))
+    reading = o.load_options(text_fields=text_fields, max_words=max_words)
+    dataset = _load(data, reading)
     started = time.perf_counter()
-    train_prompts(dataset, plan, out, data=data, say=note)
+    train_prompts(dataset, plan, out, about={"data": data, "load": reading}, say=note)
     print(f"trained in {time.perf_counter() - started:.0f} s\nrun: {out}")
 
 
@@ -103,10 +105,9 @@ def evaluate(
     json_out: o.Json = None,
 ) -> None:
     """Measure RUN on impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions."""
-    from bertrec.prompting.prompt_runs import measure_prompts, open_prompts
+    from bertrec.prompting.prompt_runs import measure_prompts
 
-    ensemble, record = open_prompts(run)
-    shown = _part(_load(data or record["data"], {}), split)
+    ensemble, shown = _open(run, data, split)
     results = measure_prompts(ensemble, shown, bootstrap=bootstrap, members=members)
     for name, report in results.reports.items():
         print_figures(f"{run}: {split}: {name}", report.to_json(), ["AUC", "MRR", "nDCG@5", "nDCG@10"])
@@ -130,15 +131,24 @@ def score(
 ) -> None:
     """Rank the candidates of impressions, with labels or without, and write MIND's submission file."""
     from bertrec.data.submission import write_submission
-    from bertrec.prompting.prompt_runs import open_prompts
 
-    ensemble, record = open_prompts(run)
-    shown = _part(_load(data or record["data"], {}), split)
+    ensemble, shown = _open(run, data, split)
     if any("dropped" in line and "candidate" in line for line in shown.notes):
         raise DataError(f"{shown.notes[0]}: a submission must rank every candidate: add these items to news.tsv")
     scores = ensemble.score(shown.histories, shown.candidates, progress=True)
     write_submission(submission, shown.ids, scores, shown.candidates.offsets)
     print(f"wrote {submission}: {len(shown)} impressions, {len(shown.candidates.values)} candidates")
+
+
+def _open(run: Path, data: str | None, part: str) -> tuple[PromptEnsemble, Impressions]:
+    """Return a run's rankers over the items of the data, and the impressions to rank; the run's own data are read as for training."""
+    from bertrec.prompting.prompt_runs import open_prompts
+
+    o.choice("split", part, PARTS)
+    ensemble, record = open_prompts(run)
+    shown = _part(_load(record["data"], record.get("load", {})) if data is None else _load(data, {}), part)
+    ensemble.prepare(shown.catalog)
+    return ensemble, shown
 
 
 def _load(data: str, options: dict[str, Any]) -> Dataset:
@@ -151,7 +161,6 @@ def _load(data: str, options: dict[str, Any]) -> Dataset:
 
 
 def _part(dataset: Dataset, name: str) -> Impressions:
-    o.choice("split", name, PARTS)
     if name not in dataset.impressions:
         have = ", ".join(dataset.impressions) or "none"
         raise ConfigError(f"{dataset.name} has no {name} impressions (it has: {have})")

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bertrec.core.errors import ConfigError
+from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.ragged import Ragged
+from bertrec.data.catalog import ItemCatalog
 from bertrec.models.prompt4nr import FloatArray, PromptRanker
 
 
@@ -28,6 +29,18 @@ class PromptEnsemble:
         if len({member.catalog.content_hash for member in members}) > 1:
             raise ConfigError("the members of an ensemble must rank the same items")
         self.members = tuple(members)
+
+    def prepare(self, catalog: ItemCatalog) -> None:
+        """Take another catalogue, such as that of other data; nothing is done where it is the same.
+
+        Raises:
+            ModelError: a member holds vectors of an ID model, which knows its own items alone.
+        """
+        for member in self.members:
+            if member.catalog.content_hash != catalog.content_hash:
+                if member.vectors is not None:
+                    raise ModelError(f"prompt '{member.config.prompt.name}' holds vectors of an ID model: it cannot move to other items")
+                member.prepare(catalog)
 
     def score(self, histories: Ragged, candidates: Ragged, *, progress: bool = False) -> FloatArray:
         """Return the mean probability of the positive answers, ``[total candidates]``; as `PromptRanker.score`."""

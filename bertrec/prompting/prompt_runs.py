@@ -83,14 +83,16 @@ class PromptPlan:
                 raise BertrecError(f"--out {folder} holds a finished run: choose another --out, or --overwrite it")
 
 
-def train_prompts(dataset: Dataset, plan: PromptPlan, folder: Path, *, data: str, say: Callable[[str], None] = lambda line: None) -> None:
+def train_prompts(
+    dataset: Dataset, plan: PromptPlan, folder: Path, *, about: Mapping[str, Any], say: Callable[[str], None] = lambda line: None
+) -> None:
     """Train a ranker for each template and write the run, whole or not at all.
 
     Args:
         dataset: with impressions; else they are sampled from its interactions.
         plan: the templates and settings.
         folder: of the run.
-        data: what the run's record calls the data.
+        about: joins the run's record: ``data`` and ``load``, what was read and how.
         say: takes a line at a time.
     """
     plan.check(folder, overwrite=True)
@@ -111,8 +113,8 @@ def train_prompts(dataset: Dataset, plan: PromptPlan, folder: Path, *, data: str
             ranker.save_pretrained(partial / "members" / str(number))
             log = None if ranker.train_log is None else ranker.train_log.to_dict()
             record.append({**ranker.about(), "validation": figures, "train_log": log})
-        about = {"data": data, "data_hash": dataset.content_hash, "validation_share": plan.validation_share, "seed": plan.seed}
-        write_json(partial / RECORD, {"kind": "prompts", **about, "members": record, "versions": versions()})
+        plain = {"data_hash": dataset.content_hash, "validation_share": plan.validation_share, "seed": plan.seed}
+        write_json(partial / RECORD, {"kind": "prompts", **about, **plain, "members": record, "versions": versions()})
 
 
 def _vectors(folder: Path, dataset: Dataset) -> UserVectors:

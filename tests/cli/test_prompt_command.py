@@ -7,9 +7,11 @@ import json
 import pytest
 
 from bertrec.cli.main import main
+from bertrec.core.ragged import Ragged
 from bertrec.data.submission import read_submission
 from bertrec.encoders.testing import tiny_masked
 from bertrec.heads.prompts.prompt import Prompt, library
+from bertrec.prompting.prompt_runs import open_prompts
 
 NEWS = {f"N{k}": f"{colour} story {k}" for k, colour in enumerate(["red", "blue", "gold", "red", "blue", "gold", "red", "blue", "gold"])}
 
@@ -65,6 +67,21 @@ def test_a_submission_ranks_every_candidate_of_unlabelled_impressions(world, cap
     assert submission.ids == ["1", "2", "3", "4", "5", "6"]
     assert sorted(submission.ranks[0].tolist()) == [1, 2]
     assert "6 impressions, 12 candidates" in capsys.readouterr().out
+
+
+def test_a_run_measures_other_news_by_what_they_say(world, tmp_path, capsys):
+    other = tmp_path / "other"
+    (other / "test").mkdir(parents=True)
+    lines = [f"M{k}\tnews\tworld\t{title}\ttext\thttps://x\t[]\t[]" for k, title in enumerate(reversed(list(NEWS.values())))]
+    (other / "news.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (other / "test" / "behaviors.tsv").write_text("1\tU\t11/11/2019 9:05:58 AM\tM5\tM0-0 M8-1\n", encoding="utf-8")
+    assert run(world, "evaluate", str(world / "run"), "--data", str(other), "--json", str(tmp_path / "f.json")) == 0
+    ensemble, _ = open_prompts(world / "run")
+    news = list(reversed(list(NEWS)))  # M0 says what N8 says
+    own = ensemble.members[0].catalog.ids.encode([news[5], news[0], news[8]])
+    scores = ensemble.score(Ragged.from_rows([own[:1]]), Ragged.from_rows([own[1:]]))
+    auc = json.loads((tmp_path / "f.json").read_text())["slices"]["all"]["metrics"]["AUC"]["mean"]
+    assert auc == float(scores[1] > scores[0])
 
 
 def test_zero_shot_runs_train_nothing_and_the_list_names_every_prompt(world, capsys):
