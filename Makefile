@@ -18,8 +18,11 @@ venv: $(STAMP)  ## Create .venv with the pinned versions of constraints.txt
 demo: $(STAMP)  ## Train, measure, index and recommend on ml-100k
 	@$(BIN)/bertrec demo
 
-test: lint type  ## Run every check: ruff, mypy, pytest with branch coverage
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term
+# Types are checked beside the tests, which leave a part of two cores idle.
+test: lint  ## Run every check: ruff, mypy, pytest with branch coverage
+	$(BIN)/mypy & types=$$!; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term; tests=$$?; \
+	wait $$types && exit $$tests
 
 lint: $(STAMP)  ## Check style and formatting
 	$(BIN)/ruff check .
