@@ -56,7 +56,9 @@ def train(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The folder to make.")],
     template: Templates = None,
-    encoder: Annotated[str, typer.Option(metavar="NAME", help="An encoder with a masked-language-model head.")] = "minilm",
+    encoder: Annotated[
+        str | None, typer.Option(metavar="NAME", help="An encoder with a masked-language-model head (default minilm).")
+    ] = None,
     tune: Annotated[str | None, typer.Option(help="frozen (soft tokens alone), last:K, lora or full (default full).")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting, such as attention=joint.")] = None,
     config: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Settings, nested or with dotted names.")] = None,
@@ -107,8 +109,8 @@ def evaluate(
     """Measure RUN on impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions."""
     from bertrec.prompting.prompt_runs import measure_prompts
 
-    ensemble, shown = _open(run, data, split)
-    results = measure_prompts(ensemble, shown, bootstrap=bootstrap, members=members)
+    ensemble, shown, about = _open(run, data, split)
+    results = measure_prompts(ensemble, shown, bootstrap=bootstrap, members=members, info=about)
     for name, report in results.reports.items():
         print_figures(f"{run}: {split}: {name}", report.to_json(), ["AUC", "MRR", "nDCG@5", "nDCG@10"])
     for line in results.comparisons:
@@ -132,23 +134,24 @@ def score(
     """Rank the candidates of impressions, with labels or without, and write MIND's submission file."""
     from bertrec.data.submission import write_submission
 
-    ensemble, shown = _open(run, data, split)
-    if any("dropped" in line and "candidate" in line for line in shown.notes):
-        raise DataError(f"{shown.notes[0]}: a submission must rank every candidate: add these items to news.tsv")
+    ensemble, shown, _ = _open(run, data, split)
+    if lost := [line for line in shown.notes if "dropped" in line and "candidate" in line]:
+        raise DataError(f"{lost[0]}: a submission must rank every candidate: add these items to news.tsv")
     scores = ensemble.score(shown.histories, shown.candidates, progress=True)
     write_submission(submission, shown.ids, scores, shown.candidates.offsets)
     print(f"wrote {submission}: {len(shown)} impressions, {len(shown.candidates.values)} candidates")
 
 
-def _open(run: Path, data: str | None, part: str) -> tuple[PromptEnsemble, Impressions]:
-    """Return a run's rankers over the items of the data, and the impressions to rank; the run's own data are read as for training."""
+def _open(run: Path, data: str | None, part: str) -> tuple[PromptEnsemble, Impressions, dict[str, Any]]:
+    """Return a run's rankers over the items of the data, the impressions to rank, and which these are; data are read as for training."""
     from bertrec.prompting.prompt_runs import open_prompts
 
     o.choice("split", part, PARTS)
     ensemble, record = open_prompts(run)
-    shown = _part(_load(record["data"], record.get("load", {})) if data is None else _load(data, {}), part)
+    dataset = _load(record["data"] if data is None else data, record.get("load", {}))
+    shown = _part(dataset, part)
     ensemble.prepare(shown.catalog)
-    return ensemble, shown
+    return ensemble, shown, {"data": dataset.name, "data_hash": dataset.content_hash, "split": part}
 
 
 def _load(data: str, options: dict[str, Any]) -> Dataset:

@@ -50,13 +50,15 @@ def train(
         str, typer.Option(help="train, or valid: users new to the run, so that the run's own scores can be learned from.")
     ] = "train",
     metric: Annotated[str, typer.Option(help="By which the run's share of the score is chosen on validation users.")] = "NDCG@10",
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws and of the reranker's training.")] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the reranker; repeatable.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data are now.")] = None,
 ) -> None:
     """Train a reranker on lists that RUN retrieves; test users are not looked at."""
     from bertrec.prompting.rerankers import save_reranker, train_reranker
 
+    if out.exists() and not out.is_dir():
+        raise BertrecError(f"--out {out} is a file, not a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / "rerank.json").exists():
         raise BertrecError(f"--out {out} is not empty and holds no reranker: choose another")
     settings = o.read_settings(None, set_ or [])

@@ -48,8 +48,8 @@ class ItemLabels:
 
 
 def usual_field(catalog: TextCatalog) -> str | None:
-    """Return the first of the usual names of a field of labels that the catalogue has."""
-    return next((name for name in LABEL_FIELDS if name in catalog.fields), None)
+    """Return the first of the usual names of a field of labels that the catalogue has and that is not empty for all items."""
+    return next((name for name in LABEL_FIELDS if any(text.strip() for text in catalog.fields.get(name, ()))), None)
 
 
 def item_labels(catalog: TextCatalog, field: str) -> ItemLabels:

@@ -24,7 +24,7 @@ def tokenize_texts(tokenizer: Any, texts: Sequence[str], max_length: int, *, pro
     rows: list[list[int]] = []
     with progress_bar(progress, "tokenize", len(distinct)) as bar:
         for start in range(0, len(distinct), _TOKENIZER_BATCH):
-            rows += _token_ids(tokenizer, distinct[start : start + _TOKENIZER_BATCH], max_length)
+            rows += token_ids(tokenizer, distinct[start : start + _TOKENIZER_BATCH], truncation=True, max_length=max_length)
             bar.update(len(rows) - bar.n)
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     values = np.fromiter((token for row in rows for token in row), np.int64, int(lengths.sum()))
@@ -36,8 +36,9 @@ def progress_bar(show: bool, label: str, total: int) -> Any:
     return tqdm(total=total, desc=label, unit="item", disable=not show)
 
 
-def _token_ids(tokenizer: Any, texts: list[str], max_length: int) -> list[list[int]]:
-    options = {"truncation": True, "max_length": max_length, "return_attention_mask": False, "return_token_type_ids": False}
+def token_ids(tokenizer: Any, texts: list[str], **options: Any) -> list[list[int]]:
+    """Return the token ids of each text; ``options`` are the tokenizer's."""
+    options |= {"return_attention_mask": False, "return_token_type_ids": False}
     try:
         ids: list[list[int]] = tokenizer(texts, **options)["input_ids"]
     except (TypeError, UnicodeEncodeError):

@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bertrec.core.config import Config
-from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
@@ -147,10 +147,15 @@ class NRMS:
         return self
 
     def figures(self, impressions: Impressions) -> dict[str, float]:
-        """Return AUC, MRR, nDCG@5 and nDCG@10 without intervals."""
+        """Return AUC, MRR, nDCG@5 and nDCG@10 without intervals.
+
+        Raises:
+            DataError: the labels are withheld.
+        """
+        if impressions.labels is None:
+            raise DataError("these impressions have no labels")
         self._vectors = None  # the weights may have moved
         scores = self.score(impressions.histories, impressions.candidates)
-        assert impressions.labels is not None
         found = impression_metrics(scores, impressions.labels, impressions.candidates.offsets)
         return {name: float(np.nanmean(values)) for name, values in found.items()}
 

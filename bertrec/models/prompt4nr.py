@@ -12,6 +12,7 @@ import torch
 from tqdm.auto import tqdm
 
 from bertrec.core.errors import ConfigError, DataError, ModelError, NotFiniteError
+from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
@@ -28,11 +29,12 @@ from bertrec.heads.prompts.verbalizer import Verbalizer
 from bertrec.models.prompt_config import PromptConfig
 from bertrec.models.prompt_network import PromptNetwork, VectorMap
 from bertrec.models.prompt_rows import ClickDataset, PromptRows
+from bertrec.models.saving import hash_tensors
 from bertrec.models.user_vectors import UserVectors
 from bertrec.training.fit import fit_module
 from bertrec.training.log import TrainLog
 
-FloatArray = npt.NDArray[np.float32]
+FloatArray = npt.NDArray[np.float64]
 METRICS = ("AUC", "MRR", "nDCG@5", "nDCG@10")
 _GROUP = 16  # candidates of one history that are read together
 
@@ -59,6 +61,7 @@ class PromptRanker:
         if bool(self.config.prompt.slots & {"user", "item"}) != (vectors is not None):
             raise ConfigError(f"prompt '{self.config.prompt.name}': the slots {{user}} and {{item}} and an ID model go together")
         self.train_log: TrainLog | None = None
+        self.notes: tuple[str, ...] = ()  # what the last training left out
         self._catalog: ItemCatalog | None = None
         self._layout: Layout | None = None
         self.network: PromptNetwork | None = None
@@ -77,9 +80,21 @@ class PromptRanker:
     def prepare(self, catalog: ItemCatalog) -> Self:
         """Take a catalogue, for use without training or with other items; what was learned stays.
 
+        What is new is drawn from ``config.train.seed``: soft tokens, and the map of an ID model's vectors.
+
         Raises:
             ConfigError: the prompt does not fit the encoder.
+            ModelError: the ID model's vectors are of other items.
         """
+        if self.vectors is not None and self.vectors.model.catalog.ids != catalog.ids:
+            raise ModelError(f"prompt '{self.config.prompt.name}' holds vectors of an ID model of other items than these {len(catalog)}")
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self.config.train.seed)
+            self._build(catalog)
+        self._catalog = catalog
+        return self
+
+    def _build(self, catalog: ItemCatalog) -> None:
         prompt, soft = self.config.prompt, self._soft_tokens()
         texts = catalog.titles if self.config.item_text == "title" else catalog.texts
         self._layout = Layout(prompt, self.encoder.tokenizer, soft, texts, self.encoder.config.max_length)
@@ -91,9 +106,7 @@ class PromptRanker:
                 mapper = VectorMap(self.vectors.items, self.encoder.embedding_dim, spread)
             verbalizer = Verbalizer.of(prompt, self.encoder.tokenizer)
             self.network = PromptNetwork(self.encoder, verbalizer, self.config, slots=slots, vectors=mapper).to(self.encoder.device)
-        self._catalog = catalog
         self.network.eval()
-        return self
 
     def fit(
         self,
@@ -104,10 +117,10 @@ class PromptRanker:
         resume: bool = False,
         progress: bool = True,
     ) -> Self:
-        """Train on clicks, each with negatives of its impression.
+        """Train on clicks, each with negatives of its impression; a second training goes on from what the first one learned.
 
         Args:
-            impressions: with labels; those without a click or a non-click are left out (`sample_negatives` counts them in its notes).
+            impressions: with labels; those without a click or a non-click are left out, and counted in ``notes``.
             validation: chooses the best epoch by ``train.metric``; without it the last one is kept.
             run_dir: checkpoints go there.
             resume: go on from the newest checkpoint.
@@ -117,11 +130,11 @@ class PromptRanker:
             DataError: nothing to train on.
             ModelError: nothing is tuned and the prompt has no soft token.
         """
-        torch.manual_seed(self.config.train.seed)  # the soft tokens' first values
         self.prepare(impressions.catalog)
         assert self.network is not None
         negatives = self.config.negatives
         clicks = sample_negatives(impressions, negatives, self.config.train.seed) if negatives else _labelled(impressions)
+        self.notes = clicks.notes[len(impressions.notes) :]
         dataset = ClickDataset(self._rows(clicks.histories), clicks, self._pad)
         evaluate = None if validation is None else lambda: self.figures(validation)
         self.train_log = fit_module(
@@ -155,7 +168,7 @@ class PromptRanker:
             progress: show a bar.
 
         Returns:
-            ``[total candidates]`` between 0 and 1, in their order.
+            ``[total candidates]`` between 0 and 1, in their order; float64, for in float32 all margins above 17 would tie at 1.
 
         Raises:
             DataError: as many histories as rows of candidates are needed, with ids of the catalogue.
@@ -165,7 +178,7 @@ class PromptRanker:
         assert self.network is not None
         was_training = self.network.training
         self.network.eval()
-        margins = np.zeros(len(candidates.values), np.float32)
+        margins = np.zeros(len(candidates.values))
         try:
             with tqdm(total=len(margins), desc="score", unit="pair", disable=not progress) as bar:
                 for places, found in self._margins(self._rows(histories), candidates):
@@ -175,9 +188,9 @@ class PromptRanker:
             self.network.train(was_training)
         if not np.isfinite(margins).all():
             raise NotFiniteError("the encoder gives scores that are no numbers: set encoder.precision to fp32")
-        return (1 / (1 + np.exp(-margins.astype(np.float64)))).astype(np.float32)
+        return np.asarray(np.exp(-np.logaddexp(0, -margins)), np.float64)
 
-    def _margins(self, rows: PromptRows, candidates: Ragged) -> Iterator[tuple[IntArray, FloatArray]]:
+    def _margins(self, rows: PromptRows, candidates: Ragged) -> Iterator[tuple[IntArray, npt.NDArray[np.float32]]]:
         """Yield places among the candidates and their margins."""
         assert self.network is not None
         lengths = rows.pair_lengths(candidates.rows, candidates.values)
@@ -231,6 +244,13 @@ class PromptRanker:
         for what, ids in (("history", histories.values), ("candidate", candidates.values)):
             if len(ids) and not 1 <= ids.min() <= ids.max() <= len(self.catalog):
                 raise DataError(f"a {what} holds an id outside 1 to {len(self.catalog)}, the catalogue's")
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 over what the scores depend on."""
+        mapper = None if self.network is None or self.network.vectors is None else self.network.vectors.state_dict()
+        settings = {name: value for name, value in self.config.to_flat().items() if not name.startswith("train.")}
+        return sha256_text(self.catalog.content_hash, self.encoder.fingerprint, str(settings), hash_tensors(mapper or {}))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the ranker as safetensors and JSON, whole or not at all."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.models.prompt4nr import FloatArray, PromptRanker
@@ -45,7 +46,12 @@ class PromptEnsemble:
     def score(self, histories: Ragged, candidates: Ragged, *, progress: bool = False) -> FloatArray:
         """Return the mean probability of the positive answers, ``[total candidates]``; as `PromptRanker.score`."""
         scores = [member.score(histories, candidates, progress=progress) for member in self.members]
-        return np.stack(scores).astype(np.float64).mean(axis=0).astype(np.float32)
+        return np.asarray(np.stack(scores).mean(axis=0), np.float64)
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 over what the scores depend on."""
+        return sha256_text(*(member.model_hash for member in self.members))
 
     def about(self) -> Mapping[str, Any]:
         """Return what a report says of the members."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bertrec.core.files import sha256_text
 from bertrec.encoders.masked import MaskedEncoder
 from bertrec.encoders.shared_prefix import Prefix, read_continuations, read_prefix
 from bertrec.heads.prompts.verbalizer import Verbalizer
@@ -63,6 +64,8 @@ class PromptNetwork(nn.Module):
         self.encoder, self.vectors = encoder, vectors
         self.verbalizer, self.slots, self.loss = verbalizer, slots, config.loss
         self.mask_id = int(encoder.tokenizer.mask_token_id)
+        # By it a resumed training knows its model again: two templates may have parameters of the same shapes.
+        self.identity = sha256_text(str({name: value for name, value in config.to_flat().items() if not name.startswith("train.")}))
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Return what takes the encoder's learning rate."""
@@ -73,7 +76,8 @@ class PromptNetwork(nn.Module):
         margins, present = self.margins(**batch), labels >= 0
         if self.loss == "listwise":
             logits = margins.masked_fill(~present, float("-inf")).log_softmax(dim=1)
-            return {"loss": -logits[labels == 1].mean()}
+            clicks = logits[labels == 1]  # with negatives=0 a batch may have none, whose mean would be no number
+            return {"loss": -clicks.sum() / max(len(clicks), 1)}
         # Cross-entropy over two answers is the logistic loss of their margin.
         return {"loss": nn.functional.binary_cross_entropy_with_logits(margins[present], labels[present].float())}
 

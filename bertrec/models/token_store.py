@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -77,12 +78,17 @@ class TokenStore:
 
     def vectors(self, items: IntArray) -> tuple[FloatArray, IntArray]:
         """Return the token vectors of ``items`` one after the other, ``[tokens, d]``, and how many each has, ``[items]``."""
-        at = Ragged(np.arange(len(self.codes)), self.offsets).take(items)
+        at = self._places.take(items)
         codes = self.codes[at.values]
         if self.kind == "int8":
             return codes.astype(np.float32) / np.float32(_SCALE), at.lengths
         signs = np.unpackbits(codes, axis=1).astype(np.float32) * 2 - 1
         return signs / np.float32(np.sqrt(signs.shape[1])), at.lengths
+
+    @cached_property
+    def _places(self) -> Ragged:
+        """Which codes are each item's; made once, for a catalogue has many."""
+        return Ragged(np.arange(len(self.codes)), self.offsets)
 
     def maxsim(self, queries: IntArray, documents: IntArray) -> FloatArray:
         """Return MaxSim of every pair of items, ``[len(queries), len(documents)]``: see `maxsim`.

@@ -14,7 +14,7 @@ from typing import Any
 import pydantic
 
 from bertrec.core.config import Config
-from bertrec.core.errors import ConfigError, ModelError, unknown_name
+from bertrec.core.errors import ConfigError, DataError, ModelError, unknown_name
 from bertrec.data.interactions import Interactions
 from bertrec.data.item_labels import ItemLabels
 from bertrec.encoders.masked import MaskedEncoder
@@ -79,7 +79,7 @@ def probe(
 
     Raises:
         ConfigError: an unknown probe.
-        ModelError: none of the probes can be run with this encoder; the text says why.
+        ModelError: none of the probes can be run with this encoder and data; the text says why.
     """
     config, started = config if config is not None else ProbeConfig(), time.perf_counter()
     for name in config.probes:
@@ -115,7 +115,7 @@ def _run(name: str, encoder: str, interactions: Interactions, labels: ItemLabels
         queries = step_queries(interactions, candidates=config.candidates, limit=config.queries, seed=config.seed)
         run = next_sentence_probe if name == "nsp" else similarity_probe
         return run(encoder, interactions.catalog, queries)
-    except ModelError as error:
+    except (ModelError, DataError) as error:  # the other probes may still have something to ask
         return ProbeResult(unavailable=str(error))
 
 

@@ -6,7 +6,7 @@ RUN/members/N/   the ranker of the N-th template
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from typing import Any
 from bertrec.core.errors import BertrecError, ConfigError, DataError, ModelError
 from bertrec.core.files import atomic_folder, read_json, write_json
 from bertrec.data.impressions import Impressions, split_share
-from bertrec.data.load import Dataset
+from bertrec.data.load import Dataset, make_split
 from bertrec.data.negatives import impressions_from_sequences
+from bertrec.encoders.masked import MaskedEncoder
 from bertrec.evaluation.impressions import evaluate_impressions
 from bertrec.evaluation.protocol import Protocol, versions
 from bertrec.evaluation.report import Report
 from bertrec.evaluation.significance import all_pairs
 from bertrec.heads.prompts.prompt import load_prompts
+from bertrec.heads.prompts.verbalizer import Verbalizer
 from bertrec.models.base import Recommender
 from bertrec.models.prompt4nr import PromptRanker
 from bertrec.models.prompt_config import PromptConfig
@@ -97,8 +99,12 @@ def train_prompts(
     """
     plan.check(folder, overwrite=True)
     learned, chosen_on = _parts(dataset, plan)
+    for line in learned.notes:
+        if line not in dataset.notes:
+            say(f"note: {line}")
     say(f"{len(learned)} impressions to train on" + ("" if chosen_on is None else f", {len(chosen_on)} to choose the epoch"))
     vectors = None if plan.id_model is None else _vectors(plan.id_model, dataset)
+    _check_prompts(plan.configs(), vectors)
     record: list[dict[str, Any]] = []
     with atomic_folder(folder, marker=RECORD) as partial:
         for number, config in enumerate(plan.configs()):
@@ -107,14 +113,30 @@ def train_prompts(
                 ranker.prepare(dataset.catalog)
             else:
                 ranker.fit(learned, validation=chosen_on)
+            for line in ranker.notes:
+                say(f"note: {config.prompt.name}: {line}")
             figures = None if chosen_on is None else ranker.figures(chosen_on)
             shown = "" if figures is None else "  " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
             say(f"{config.prompt.name}:{shown}")
             ranker.save_pretrained(partial / "members" / str(number))
             log = None if ranker.train_log is None else ranker.train_log.to_dict()
-            record.append({**ranker.about(), "validation": figures, "train_log": log})
+            record.append({**ranker.about(), "notes": list(ranker.notes), "validation": figures, "train_log": log})
         plain = {"data_hash": dataset.content_hash, "validation_share": plan.validation_share, "seed": plan.seed}
+        plain["notes"] = list(learned.notes)
         write_json(partial / RECORD, {"kind": "prompts", **about, **plain, "members": record, "versions": versions()})
+
+
+def _check_prompts(configs: Sequence[PromptConfig], vectors: UserVectors | None) -> None:
+    """See that the encoder can be asked all of the prompts, before the first of several is trained.
+
+    Raises:
+        ConfigError: a prompt does not fit the encoder.
+    """
+    if len(configs) > 1:
+        encoder = MaskedEncoder.from_config(configs[0].encoder)
+        for config in configs:
+            PromptRanker(config, encoder=encoder, vectors=vectors if config.prompt.slots & {"user", "item"} else None)
+            Verbalizer.of(config.prompt, encoder.tokenizer)
 
 
 def _vectors(folder: Path, dataset: Dataset) -> UserVectors:
@@ -128,8 +150,8 @@ def _vectors(folder: Path, dataset: Dataset) -> UserVectors:
 def _parts(dataset: Dataset, plan: PromptPlan) -> tuple[Impressions, Impressions | None]:
     shown = dataset.impressions.get("train")
     if shown is None:
-        config = plan.configs()[0]
-        shown = impressions_from_sequences(dataset.interactions, negatives=max(config.negatives, 1), seed=plan.seed, max_history=_HISTORY)
+        config, train = plan.configs()[0], make_split(dataset).train  # what is held out for measuring stays unseen
+        shown = impressions_from_sequences(train, negatives=max(config.negatives, 1), seed=plan.seed, max_history=_HISTORY)
     if plan.validation_share:
         return split_share(shown, plan.validation_share, plan.seed)
     return shown, dataset.impressions.get("valid")
@@ -163,8 +185,22 @@ class Measured:
     comparisons: list[str]
 
 
-def measure_prompts(ensemble: PromptEnsemble, impressions: Impressions, *, bootstrap: int = 1000, members: bool = False) -> Measured:
+def measure_prompts(
+    ensemble: PromptEnsemble,
+    impressions: Impressions,
+    *,
+    bootstrap: int = 1000,
+    members: bool = False,
+    info: Mapping[str, Any] | None = None,
+) -> Measured:
     """Measure an ensemble and, where asked for, each of its members on the same impressions.
+
+    Args:
+        ensemble: over the items of the impressions.
+        impressions: with labels.
+        bootstrap: resamples behind each interval.
+        members: measure each prompt too.
+        info: JSON values that join each report's protocol, such as the data's hash.
 
     Raises:
         DataError: the impressions have no labels, or none holds both a click and another candidate.
@@ -183,7 +219,7 @@ def measure_prompts(ensemble: PromptEnsemble, impressions: Impressions, *, boots
             Protocol(bootstrap=bootstrap),
             ids=impressions.ids,
             history_lengths=impressions.histories.lengths,
-            info=ranker.about(),
+            info={**ranker.about(), "model_hash": ranker.model_hash, **(info or {})},
         )
     pairs = all_pairs({name: report.per_user("AUC") for name, report in reports.items()}) if len(reports) > 1 else []
     return Measured(reports, [f"AUC: {pair.verdict}" for pair in pairs])

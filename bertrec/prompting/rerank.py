@@ -27,7 +27,7 @@ class Reranker(Protocol):
     """
 
     def score(self, histories: Ragged, candidates: Ragged) -> np.ndarray:
-        """Return float32 ``[total candidates]``, higher is better; inner item ids, histories oldest first and perhaps empty."""
+        """Return floats ``[total candidates]``, higher is better; inner item ids, histories oldest first and perhaps empty."""
         ...
 
 

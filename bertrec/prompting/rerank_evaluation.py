@@ -18,6 +18,7 @@ from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import first_occurrences, pair_keys, rank_targets
 from bertrec.evaluation.report import Report
 from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.prompt4nr import PromptRanker
 from bertrec.prompting.rerank import Reranker, Scores, best_first, fuse, reranker_scores
 from bertrec.retrieval.exact import check_k, top_k
 
@@ -80,6 +81,9 @@ def ranked_lists(
         protocol: masking and candidates.
         n: length of the lists.
         held_out: inner ids that training never saw, for ``candidates="held_out"``.
+
+    Raises:
+        DataError: there are no users, or no held-out items where they are the candidates.
     """
     started = time.perf_counter()
     n = check_k(n)
@@ -97,6 +101,8 @@ def ranked_lists(
         ranks[place[usable.offsets[start] : usable.offsets[stop]]] = found
         parts.append(_head(batch, wanted, found, n, mask, past, protocol.mask_seen))
         start = stop
+    if not parts:
+        raise DataError("there are no users to rank the catalogue for")
     lengths = np.concatenate([(part[0] > 0).sum(axis=1) for part in parts])
     items, places, scores = (np.concatenate([part[column][part[0] > 0] for part in parts]) for column in range(3))
     return RankedLists(
@@ -181,6 +187,8 @@ def evaluate_reranked(
         "targets": len(lists.targets.values),
     }
     about |= {"reranker": str(getattr(reranker, "name", type(reranker).__name__)), "hash": getattr(reranker, "model_hash", None)}
+    if isinstance(reranker, PromptRanker):
+        about |= reranker.about()  # the head among them, where it is none of the encoder's own
     seconds = lists.seconds + time.perf_counter() - started
     return (
         evaluate_ranks(lists.ranks, evaluation_set, protocol, item_counts, held_out=held_out, info=info, seconds=lists.seconds),

@@ -16,6 +16,7 @@ from bertrec.core.files import read_json, write_json
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.impressions import Impressions
 from bertrec.data.splits import Split
+from bertrec.evaluation.metrics import rank_metrics
 from bertrec.evaluation.protocol import Protocol as Rules
 from bertrec.heads.prompts.prompt import Prompt
 from bertrec.models import prompt_saving
@@ -49,6 +50,7 @@ class Lists:
         item_counts: ``[n_items + 1]`` training interactions.
         scores: ``[total candidates]``, the retriever's; None where the lists are of users whom the retriever was trained on.
         settings: flat dotted names and values that replace the kind's defaults.
+        seed: of the kind's own draws, where the settings name none.
         progress: show bars.
     """
 
@@ -56,6 +58,7 @@ class Lists:
     item_counts: IntArray
     scores: FloatArray | None
     settings: Mapping[str, Any]
+    seed: int = 0
     progress: bool = False
 
 
@@ -73,7 +76,7 @@ class Kind:
 
 
 def _train_composite(lists: Lists) -> SavedReranker:
-    settings = {"retrieval": lists.scores is not None, **lists.settings}
+    settings = {"retrieval": lists.scores is not None, "seed": lists.seed, **lists.settings}
     config = CompositeConfig().updated(settings)
     if config.retrieval and lists.scores is None:
         raise ConfigError("retrieval=true needs lists of users whom the retriever was not trained on: learn from valid")
@@ -81,7 +84,7 @@ def _train_composite(lists: Lists) -> SavedReranker:
 
 
 def _train_cloze(lists: Lists) -> SavedReranker:
-    settings = dict(lists.settings)
+    settings = {"train.seed": lists.seed, **lists.settings}
     prompt = Prompt.load(str(settings.pop("prompt", "item-hybrid")))
     return PromptRanker(PromptConfig(prompt=prompt).updated(settings)).fit(lists.impressions, progress=lists.progress)
 
@@ -199,7 +202,7 @@ def train_reranker(
         positions: newest training positions a user (with ``learn_from="train"``).
         learn_from: ``train``, where the retriever's own scores cannot be learned from, or ``valid``, where they are.
         metric: by which the share is chosen.
-        seed: of the draws.
+        seed: of the draws, and of the reranker's own training.
         settings: of the kind.
         progress: show bars.
 
@@ -207,7 +210,7 @@ def train_reranker(
         The reranker, and the record to keep beside it, JSON values.
 
     Raises:
-        ConfigError: an unknown kind or setting (with the nearest right one), or a kind with a command of its own.
+        ConfigError: an unknown kind, setting or metric (with the nearest right one), or a kind with a command of its own.
         DataError: the split has no validation users but they are needed, or no list can be made.
     """
     if kind not in RERANKERS:
@@ -219,13 +222,15 @@ def train_reranker(
         raise ConfigError(unknown_name("source of lists", learn_from, LEARN_FROM))
     if learn_from == "valid" and split.validation is None:
         raise ConfigError("the split has no validation users: learn from train")
+    if metric not in (known := rank_metrics(Ragged.from_rows([[1]]), Rules().ks)):
+        raise ConfigError(unknown_name("metric", metric, known))
     scores = None
     if learn_from == "valid" and split.validation is not None:
         lists = validation_impressions(model, split.validation, n=candidates, negatives=negatives, seed=seed)
         scores = retrieval_scores(model, lists.histories, lists.candidates)
     else:
         lists = retrieved_impressions(model, split.train, n=candidates, negatives=negatives, positions=positions, seed=seed)
-    reranker = train(Lists(lists, split.train.item_counts, scores, settings or {}, progress))
+    reranker = train(Lists(lists, split.train.item_counts, scores, settings or {}, seed, progress))
     weight: float = 0.0
     figures: dict[float, float] = {}
     if split.validation is not None:

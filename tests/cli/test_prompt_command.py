@@ -50,6 +50,8 @@ def test_an_ensemble_is_trained_measured_and_compared(world, capsys):
     assert run(world, "evaluate", str(world / "run"), "--split", "valid", "--members", "--json", str(out), "--bootstrap", "50") == 0
     figures = json.loads(out.read_text())
     assert figures["slices"]["all"]["users"] == 6
+    assert {"split": "valid", "data": "data"}.items() <= figures["protocol"].items()
+    assert len(figures["protocol"]["data_hash"]) == len(figures["protocol"]["model_hash"]) == 64
     assert figures["slices"]["empty_histories"]["users"] == 1
     assert set(figures["slices"]["all"]["metrics"]) == {"AUC", "MRR", "nDCG@5", "nDCG@10"}
     assert list(figures["members"]) == ["all prompts", "1 action-hybrid", "2 utility-hybrid"]
@@ -83,6 +85,26 @@ def test_a_run_measures_other_news_by_what_they_say(world, tmp_path, capsys):
     scores = ensemble.score(Ragged.from_rows([own[:1]]), Ragged.from_rows([own[1:]]))
     auc = json.loads((tmp_path / "f.json").read_text())["slices"]["all"]["metrics"]["AUC"]["mean"]
     assert auc == float(scores[1] > scores[0])
+
+
+def test_the_encoder_may_stand_among_the_settings_and_reading_options_hold_for_the_same_data_named_again(world):
+    words = ["--zero-shot", "--set", f"encoder.name={world / 'encoder'}", "--set", "encoder.max_length=60", "--text-fields", "abstract"]
+    assert run(world, "train", str(world / "data"), *words, "--out", str(world / "set")) == 0
+    assert run(world, "evaluate", str(world / "set"), "--split", "valid", "--json", str(world / "own.json")) == 0
+    words = ["--data", str(world / "data"), "--json", str(world / "named.json")]
+    assert run(world, "evaluate", str(world / "set"), "--split", "valid", *words) == 0
+    own, named = (json.loads((world / name).read_text()) for name in ("own.json", "named.json"))
+    assert own["protocol"]["model_hash"] == named["protocol"]["model_hash"]
+
+
+def test_a_prompt_that_cannot_be_asked_is_refused_before_the_first_is_trained(world, tmp_path, capsys):
+    path = tmp_path / "odd.yaml"
+    path.write_text("text: '{history} {candidate} [MASK]'\nanswers: {negative: ['no'], positive: ['no yes']}\n", encoding="utf-8")
+    words = ["--encoder", str(world / "encoder"), "--template", "action-hybrid", "--template", str(path), "--out", str(tmp_path / "new")]
+    assert run(world, "train", str(world / "data"), *words) == 2
+    errors = capsys.readouterr().err
+    assert "word pieces" in errors
+    assert "action-hybrid:" not in errors  # its training's line
 
 
 def test_zero_shot_runs_train_nothing_and_the_list_names_every_prompt(world, capsys):

@@ -73,6 +73,18 @@ def test_marks_inside_a_title_are_no_marks():
     layout = Layout(prompt("{history} {candidate} [MASK]"), TOKENIZER, SOFT, ["red [MASK] car [SEP]"], 40)
     tokens = layout.pairs(layout.histories(rows([1])), np.array([0]), np.array([1])).values
     assert read(tokens) == "[CLS] [NSEP] red [UNK] car [UNK] red [UNK] car [UNK] [MASK] [SEP]"
+    assert filled("{history} {candidate} [MASK]", [], 1, empty_history="no [MASK]") == "[CLS] no [UNK] red car [MASK] [SEP]"
+
+
+def test_half_of_a_surrogate_pair_in_a_title_is_an_unknown_character():
+    layout = Layout(prompt("{history} {candidate} [MASK]"), TOKENIZER, SOFT, ["red \ud83d car"], 40)
+    assert read(layout.pairs(layout.histories(rows([])), np.array([0]), np.array([1])).values) == "[CLS] red [UNK] car [MASK] [SEP]"
+
+
+def test_a_user_vector_behind_the_history_would_stand_in_each_continuation():
+    assert prompt("{user} {history} {item} {candidate} [MASK]").history_first
+    assert not prompt("{history} {user} {candidate} [MASK]").history_first
+    assert not prompt("{item} {history} {candidate} [MASK]").history_first
 
 
 @settings(max_examples=60, deadline=None)
@@ -93,8 +105,10 @@ def test_mask_and_candidate_survive_any_budget_and_the_newest_title_comes_first(
 
 
 def test_a_template_that_leaves_no_room_is_refused():
-    with pytest.raises(ConfigError, match="fill more than half of max_length 8"):
+    with pytest.raises(ConfigError, match="fill half or more of max_length 8"):
         Layout(prompt("user : item is to {history} {candidate} [MASK]"), TOKENIZER, SOFT, TITLES, 8)
+    with pytest.raises(ConfigError, match="its own 3 tokens fill half"):  # exactly half would leave the candidate nothing
+        Layout(prompt("{history} {candidate} [MASK]"), TOKENIZER, SOFT, TITLES, 6)
 
 
 def test_rows_are_joined_row_by_row():
@@ -114,6 +128,12 @@ def test_rows_are_joined_row_by_row():
 def test_templates_that_are_not_whole_are_refused(text, says):
     with pytest.raises(ConfigError, match=says):
         prompt(text)
+
+
+@pytest.mark.parametrize("separator", ["[MASK]", "{candidate}"])
+def test_a_separator_is_no_place_for_marks_and_slots(separator):
+    with pytest.raises(ConfigError, match="a separator holds text, soft tokens"):
+        prompt("{history} {candidate} [MASK]", separator=separator)
 
 
 def test_answers_need_both_labels():

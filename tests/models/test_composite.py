@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
+from bertrec.data.ids import IdMap
 from bertrec.data.impressions import Impressions
+from bertrec.data.item_labels import usual_field
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.composite import Composite, CompositeConfig
@@ -226,3 +228,9 @@ def test_the_heads_weights_are_at_the_minimum():
         assert loss(best + step) > loss(best)
     with pytest.raises(DataError, match="nothing to learn from"):
         fit_list_softmax(x[5:], labels[5:], Ragged.from_rows([[6]]), l2=0.1)
+
+
+def test_a_field_of_labels_that_is_empty_for_all_items_is_none():
+    titles, blank = ["a", "b"], ["", " "]
+    assert usual_field(ItemCatalog(IdMap([1, 2]), {"title": titles, "genres": blank})) is None
+    assert usual_field(ItemCatalog(IdMap([1, 2]), {"title": titles, "genres": blank, "category": ["x", ""]})) == "category"

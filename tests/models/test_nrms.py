@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
@@ -70,5 +72,7 @@ def test_the_user_tower_is_attention_over_attended_items():
 def test_what_cannot_be_is_said(config):
     with pytest.raises(ModelError, match="not trained"):
         NRMS(config).score(ragged([1]), ragged([1]))
+    with pytest.raises(DataError, match="no labels"):
+        NRMS(config).figures(replace(same_colour(3), labels=None))
     with pytest.raises(ConfigError, match="does not divide"):
         NRMS(config.updated({"heads": 5})).fit(same_colour(10), progress=False)

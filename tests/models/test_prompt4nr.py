@@ -127,6 +127,52 @@ def test_both_losses_are_their_formulas(folder, catalog, attention):
             assert ranker.network(**dataset.collate(list(range(5))))["loss"].item() == pytest.approx(expected, rel=1e-4)
 
 
+def test_a_batch_without_a_click_teaches_the_listwise_loss_nothing(folder, catalog):
+    ranker = PromptRanker(config(folder, loss="listwise", negatives=0)).prepare(catalog)
+    shown = Impressions(catalog, ["a", "b"], ["a", "b"], ragged([1], []), ragged([2, 3], [4]), np.array([0, 0, 0], np.int8))
+    loss = ranker.network(**ClickDataset(ranker._rows(shown.histories), shown, 0).collate([0, 1]))["loss"]
+    loss.backward()
+    assert loss.item() == 0
+    assert all(torch.isfinite(p.grad).all() for p in ranker.network.parameters() if p.grad is not None)
+
+
+def test_soft_tokens_come_from_the_seed_whatever_was_drawn_before(folder, catalog):
+    drawn = {}
+    for seed in (1, 1, 2):
+        torch.rand(1)
+        state = torch.random.get_rng_state()
+        made = PromptRanker(config(folder, train={"seed": seed})).prepare(catalog)
+        assert torch.equal(torch.random.get_rng_state(), state)
+        before = drawn.setdefault(seed, made.encoder.soft_embeddings)
+        assert torch.equal(before, made.encoder.soft_embeddings)
+    assert not torch.equal(drawn[1], drawn[2])
+
+
+def test_sure_answers_do_not_tie(folder, catalog):
+    ranker = PromptRanker(config(folder)).prepare(catalog)
+    ranker._margins = lambda rows, candidates: iter([(np.arange(3), np.array([20, 25, -800], np.float32))])
+    scores = ranker.score(ragged([1]), ragged([2, 3, 4]))
+    assert 0 <= scores[2] < scores[0] < scores[1] < 1
+
+
+def test_another_template_does_not_go_on_from_a_checkpoint(folder, catalog, tmp_path):
+    clicks = same_colour(catalog, 16)
+    first = PromptRanker(config(folder, tune="frozen", train={"epochs": 1})).fit(clicks, run_dir=tmp_path, progress=False)
+    assert first.notes == ()
+    other = PromptRanker(config(folder, "utility-hybrid", tune="frozen", train={"epochs": 2}))
+    with pytest.raises(ModelError, match="another run: model was"):
+        other.fit(clicks, run_dir=tmp_path, resume=True, progress=False)
+
+
+def test_what_training_leaves_out_is_counted(folder, catalog):
+    shown = same_colour(catalog, 16)
+    labels = shown.labels.copy()
+    labels[:4] = 0
+    ranker = PromptRanker(config(folder, tune="frozen", train={"epochs": 1}))
+    ranker.fit(Impressions(catalog, shown.ids, shown.users, shown.histories, shown.candidates, labels, None, ("before",)), progress=False)
+    assert ranker.notes == ("1 impressions without a click (left out of training)",)
+
+
 def test_prompt_tuning_moves_the_soft_tokens_and_nothing_else(folder, catalog):
     ranker = PromptRanker(config(folder, tune="frozen", train={"epochs": 1})).prepare(catalog)
     before = {name: value.clone() for name, value in ranker.network.state_dict().items()}
@@ -155,6 +201,7 @@ def test_a_saved_ranker_scores_as_before_and_an_ensemble_is_the_mean_of_its_memb
     again = PromptRanker.from_pretrained(tmp_path / "ranker")
     assert again.score(HISTORIES, CANDIDATES) == pytest.approx(scores[0], abs=1e-7)
     assert again.config == members[0].config
+    assert again.model_hash == members[0].model_hash != members[1].model_hash
     assert PromptEnsemble(members).score(HISTORIES, CANDIDATES) == pytest.approx(np.mean(scores, axis=0), abs=1e-7)
     with pytest.raises(ConfigError, match="at least one"):
         PromptEnsemble([])
@@ -218,6 +265,9 @@ def test_vectors_of_an_id_model_tell_a_frozen_encoder_what_no_text_says(folder, 
     vectors = UserVectors.from_model(model)
     assert vectors.items[0].tolist() == [0, 0]
     assert vectors.of(ragged([1, 2], [])).tolist() == [[0, 1], [0, 0]]
+    others = ItemCatalog(IdMap([f"m{k}" for k in range(20)]), {"title": TITLES})
+    with pytest.raises(ModelError, match="of other items"):
+        PromptRanker(config(folder, "collaborative"), vectors=vectors).prepare(others)
     train = {"learning_rate": 3e-2, "epochs": 10, "batch_size": 32}
     tuned = config(folder, "collaborative", tune="frozen", negatives=0, attention=attention, train=train)
     ranker = PromptRanker(tuned, vectors=vectors).prepare(catalog)

@@ -280,6 +280,9 @@ def test_all_probes_and_what_is_not_available(interactions, labels, bare, masked
     with pytest.raises(ModelError, match="next-sentence"):
         probe(bare, interactions, labels, ProbeConfig(probes=("nsp",)))
     assert "label-field" in probe(masked_name, interactions, None, config)["probes"]["genre"]["reason"]
+    pieces = probe(masked_name, interactions, split_labels("genres", ["sci-fi"] * 20), config)["probes"]
+    assert "one word piece" in pieces["genre"]["reason"]
+    assert pieces["similarity"]["status"] == "ok"
     with pytest.raises(ConfigError, match="did you mean 'genre'"):
         probe(bare, interactions, labels, ProbeConfig(probes=("genr",)))
 

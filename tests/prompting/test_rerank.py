@@ -13,9 +13,15 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
+from bertrec.encoders.masked import MaskedEncoder
+from bertrec.encoders.masked_config import MaskedConfig
+from bertrec.encoders.testing import tiny_masked
 from bertrec.evaluation.evaluate import evaluate_scores
 from bertrec.evaluation.protocol import Protocol
+from bertrec.heads.prompts.prompt import Prompt
 from bertrec.models.base import Recommender
+from bertrec.models.prompt4nr import PromptRanker
+from bertrec.models.prompt_config import PromptConfig
 from bertrec.prompting.rerank import fused_scores, rerank, retrieve, retrieve_scored, standardised
 from bertrec.prompting.rerank_data import retrieval_scores, retrieved_impressions, validation_impressions
 from bertrec.prompting.rerank_evaluation import choose_weight, evaluate_reranked, ranked_lists
@@ -139,6 +145,19 @@ def test_the_retrievers_report_is_that_of_the_evaluator():
     for metric in ("NDCG@10", "MRR@5", "HR@1"):
         assert retriever.per_user(metric).tolist() == expected.per_user(metric).tolist()
         assert same.per_user(metric).tolist() == expected.per_user(metric).tolist()
+
+
+def test_a_report_names_the_head_that_a_cloze_reranker_asks(falling, tmp_path, monkeypatch):
+    monkeypatch.setattr(MaskedEncoder, "head_note", property(lambda self: "head trained by bertrec on the test"))
+    encoder = MaskedConfig(name=tiny_masked(tmp_path, [*falling.catalog.titles, "yes no ? does the user want item"]), max_length=60)
+    ranker = PromptRanker(PromptConfig(prompt=Prompt.load("item-hybrid"), encoder=encoder)).prepare(falling.catalog)
+    about = evaluate_reranked(falling, ranker, one_user([2, 3], [1]), RULES, COUNTS, candidates=4)[1].protocol["rerank"]
+    assert {"head": "head trained by bertrec on the test", "prompt": "item-hybrid", "hash": ranker.model_hash}.items() <= about.items()
+
+
+def test_no_user_at_all_is_said(falling):
+    with pytest.raises(DataError, match="no users"):
+        ranked_lists(falling, EvaluationSet([], Ragged.from_rows([]), Ragged.from_rows([])), RULES, 4)
 
 
 @settings(max_examples=40, deadline=None)

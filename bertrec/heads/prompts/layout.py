@@ -10,6 +10,7 @@ import numpy as np
 from bertrec.core.errors import ConfigError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.templates import cut_words
+from bertrec.encoders.tokens import token_ids
 from bertrec.heads.prompts.prompt import Part, Prompt, parse_template
 
 _CHUNK = 4096
@@ -29,7 +30,7 @@ class Layout:
         max_length: tokens of a filled prompt at most.
 
     Raises:
-        ConfigError: the fixed part of the template fills more than half of ``max_length``.
+        ConfigError: the fixed part of the template fills half of ``max_length`` or more, so that no candidate would fit beside it.
     """
 
     def __init__(self, prompt: Prompt, tokenizer: Any, soft_ids: Mapping[str, int], texts: Sequence[str], max_length: int) -> None:
@@ -40,14 +41,14 @@ class Layout:
         at = next((number for number, part in enumerate(parts) if part == Part("slot", "history")), None)
         before, after = (parts[:at], parts[at + 1 :]) if at is not None else ([], parts)
         fixed = sum(len(self._fixed(part)) for part in before + after)
-        if fixed > max_length // 2:
-            raise ConfigError(f"prompt '{prompt.name}': its own {fixed} tokens fill more than half of max_length {max_length}")
+        if fixed >= max_length // 2:
+            raise ConfigError(f"prompt '{prompt.name}': its own {fixed} tokens fill half or more of max_length {max_length}")
         candidates = self._tokenize([cut_words(text, prompt.candidate_words) for text in texts])
         candidates = _head(candidates, max_length // 2 - fixed)
         self.before, self.after = (self._per_item(some, candidates) for some in (before, after))
         self.history_budget = max_length - int((self.before.lengths + self.after.lengths).max(initial=fixed)) if at is not None else 0
         self._titles = self._with_separator([cut_words(text, prompt.title_words) for text in texts])
-        self._empty = np.array(self._words(prompt.empty_history), np.int64)[: self.history_budget]
+        self._empty = self._tokenize([prompt.empty_history])[0][: self.history_budget]
 
     def histories(self, histories: Ragged, profiles: Sequence[str] | None = None) -> Ragged:
         """Return the tokens of the history slot.
@@ -125,7 +126,7 @@ class Layout:
     def _tokenize(self, texts: Sequence[str]) -> Ragged:
         rows: list[list[int]] = []
         for start in range(0, len(texts), _CHUNK):
-            rows += self._tokenizer(list(texts[start : start + _CHUNK]), add_special_tokens=False)["input_ids"]
+            rows += token_ids(self._tokenizer, list(texts[start : start + _CHUNK]), add_special_tokens=False)
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         pieces = np.fromiter((piece for row in rows for piece in row), np.int64, int(lengths.sum()))
         # A title may hold the words [MASK] or [SEP]: they are no marks of the template.

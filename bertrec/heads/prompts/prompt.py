@@ -72,6 +72,8 @@ class Prompt(Config):
         for slot in SLOTS:
             if kinds.count(("slot", slot)) > 1:
                 raise ValueError(f"prompt '{self.name}': {{{slot}}} stands more than once: {self.text!r}")
+        if any(part.kind not in ("text", "soft", "end") for part in parse_template(self.separator)):
+            raise ValueError(f"prompt '{self.name}': a separator holds text, soft tokens and [SEP] alone: {self.separator!r}")
         if set(self.answers) != {"negative", "positive"} or not all(self.answers.values()):
             raise ValueError(f"prompt '{self.name}': answers need at least one word for negative and one for positive")
         return self
@@ -119,7 +121,9 @@ class Prompt(Config):
         """Whether everything up to the end of the history is the same for all candidates, so that it can be computed once."""
         order = [part.value if part.kind == "slot" else part.kind for part in self.parts]
         judged = min(order.index(name) for name in ("candidate", "mask", "item") if name in order)
-        return "history" in order and order.index("history") < judged and ("user" not in order or order.index("user") < judged)
+        if "history" not in order or order.index("history") > judged:
+            return False
+        return "user" not in order or order.index("user") < order.index("history")  # else its vector would stand in each continuation
 
 
 def library() -> list[str]:
