@@ -2,10 +2,12 @@
 
     bertrec encoder adapt-mlm DATA_FOLDER/mind-mini --tune last:2 --epochs 3 --out ENCODER
     python benchmarks/prompts_mind.py choose --data DATA_FOLDER --encoder ENCODER --templates action-hybrid emotion-hybrid
-    python benchmarks/prompts_mind.py test --data DATA_FOLDER --encoder ENCODER --templates action-hybrid emotion-hybrid --seeds 0 1 2
+    python benchmarks/prompts_mind.py test --data DATA_FOLDER --encoder ENCODER --templates action-hybrid nrms --seeds 0 1 2
+    python benchmarks/prompts_mind.py pairs --data DATA_FOLDER --encoder ENCODER --templates action-hybrid nrms --seeds 0 1 2
 
-Both steps train on the other four fifths; `choose` measures on the fifth; `test` trains the named templates with each seed and measures
-them, their ensemble and NRMS over the same encoder on the test part. Results: ``benchmarks/results-prompts``.
+Both `choose` and `test` train on the other four fifths; `choose` measures on the fifth, `test` on the test part. The name ``nrms`` stands for
+the two towers over MiniLM. `pairs` compares what `test` measured, per-impression values averaged over seeds, and adds the ensemble of the
+templates. Results: ``benchmarks/results-prompts``; scores, which the last step needs: ``runs/benchmarks``.
 """
 
 from __future__ import annotations
@@ -33,12 +35,13 @@ from bertrec.models.prompt4nr import PromptRanker
 from bertrec.models.prompt_config import PromptConfig
 
 RESULTS = Path(__file__).parent / "results-prompts"
+SCORES = Path("runs") / "benchmarks"
 SHARE, SHARE_SEED = 0.2, 0
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["choose", "test"])
+    parser.add_argument("step", choices=["choose", "test", "pairs"])
     parser.add_argument("--data", required=True, type=Path)
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--templates", nargs="+", required=True)
@@ -48,31 +51,37 @@ def main() -> None:
     dataset = load(options.data / "mind-mini")
     learned, chosen_on = split_share(dataset.impressions["train"], SHARE, SHARE_SEED)
     measured = chosen_on if options.step == "choose" else dataset.impressions["test"]
+    if options.step == "pairs":
+        _pairs(options.templates, options.seeds, measured)
+        return
     settings = dict(pair.split("=", 1) for pair in options.set)
-    values: dict[str, list[np.ndarray[Any, Any]]] = {}
     for seed in options.seeds:
-        scores = {}
         for name in options.templates:
-            ranker, seconds = _prompt(name, seed, learned, chosen_on, options.encoder, settings)
-            scores[name] = _score(ranker, measured)
-            _note(
-                options.step, name, seed, measured, scores[name], {**ranker.about(), "fit_seconds": seconds, "settings": settings}, ranker
-            )
-        if len(scores) > 1:
-            together = np.mean(list(scores.values()), axis=0)
-            _note(options.step, "ensemble", seed, measured, together, {"members": options.templates}, None)
-            scores["ensemble"] = together
-        if options.step == "test":
-            towers, seconds = _towers(seed, learned, chosen_on)
-            scores["nrms"] = _score(towers, measured)
-            _note(options.step, "nrms", seed, measured, scores["nrms"], {"encoder": "minilm", "fit_seconds": seconds}, towers)
-        for name, found in scores.items():
-            values.setdefault(name, []).append(_report(measured, found, {}).per_user("AUC"))
-    if len(values) > 1:
-        pairs = all_pairs({name: np.mean(rows, axis=0) for name, rows in values.items()})
-        found = [pair.to_dict() for pair in pairs]
-        write_json(RESULTS / f"mind-{options.step}-pairs.json", {"metric": "AUC", "seeds": options.seeds, "pairs": found})
-        print(*(pair.verdict for pair in pairs), sep="\n")
+            ranker: PromptRanker | NRMS
+            if name == "nrms":
+                ranker, seconds = _towers(seed, learned, chosen_on)
+                about: dict[str, Any] = {"encoder": "minilm"}
+            else:
+                ranker, seconds = _prompt(name, seed, learned, chosen_on, options.encoder, settings)
+                about = {**ranker.about(), "settings": settings}
+            scores = ranker.score(measured.histories, measured.candidates)
+            SCORES.mkdir(parents=True, exist_ok=True)
+            np.savez_compressed(SCORES / f"mind-{options.step}-{name}-{seed}.npz", scores=scores)
+            _note(options.step, name, seed, measured, scores, {**about, "fit_seconds": round(seconds, 1)}, ranker)
+
+
+def _pairs(names: list[str], seeds: list[int], measured: Impressions) -> None:
+    scores = {name: [np.load(SCORES / f"mind-test-{name}-{seed}.npz")["scores"] for seed in seeds] for name in names}
+    templates = [name for name in names if name != "nrms"]
+    if len(templates) > 1:
+        scores["ensemble"] = [np.mean(rows, axis=0) for rows in zip(*(scores[name] for name in templates), strict=True)]
+        for seed, found in zip(seeds, scores["ensemble"], strict=True):
+            _note("test", "ensemble", seed, measured, found, {"members": templates}, None)
+    values = {name: np.mean([_report(measured, found, {}).per_user("AUC") for found in rows], axis=0) for name, rows in scores.items()}
+    pairs = all_pairs(values)
+    about = {"metric": "AUC", "seeds": seeds, "mean": {name: float(found.mean()) for name, found in values.items()}}
+    write_json(RESULTS / "mind-test-pairs.json", {**about, "pairs": [pair.to_json() for pair in pairs]})
+    print(about["mean"], *(pair.verdict for pair in pairs), sep="\n")
 
 
 def _prompt(
@@ -92,10 +101,6 @@ def _towers(seed: int, learned: Impressions, chosen_on: Impressions) -> tuple[NR
     started = time.perf_counter()
     towers = NRMS(config).fit(learned, validation=chosen_on)
     return towers, time.perf_counter() - started
-
-
-def _score(ranker: PromptRanker | NRMS, shown: Impressions) -> np.ndarray[Any, Any]:
-    return ranker.score(shown.histories, shown.candidates)
 
 
 def _report(shown: Impressions, scores: np.ndarray[Any, Any], info: dict[str, Any]) -> Report:
