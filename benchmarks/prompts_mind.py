@@ -5,7 +5,7 @@
     python benchmarks/prompts_mind.py test --data DATA_FOLDER --encoder ENCODER --templates action-hybrid nrms --seeds 0 1 2
     python benchmarks/prompts_mind.py pairs --data DATA_FOLDER --encoder ENCODER --templates action-hybrid nrms --seeds 0 1 2
 
-Both `choose` and `test` train on the other four fifths; `choose` measures on the fifth, `test` on the test part. The name ``nrms`` stands for
+Both `choose` and `test` train on the other four fifths; `choose` measures on the fifth, `test` on the test part. ``nrms`` stands for
 the two towers over MiniLM. `pairs` compares what `test` measured, per-impression values averaged over seeds, and adds the ensemble of the
 templates. Results: ``benchmarks/results-prompts``; scores, which the last step needs: ``runs/benchmarks``.
 """
