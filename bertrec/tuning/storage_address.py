@@ -36,10 +36,14 @@ class Address:
 
     def problem(self, reason: object, mend: str) -> BertrecError:
         """Return the error that says why this storage cannot be opened, on one line and without a password."""
-        text = " ".join(str(reason).split())
-        for secret in sorted(self.secrets, key=len, reverse=True):
-            text = text.replace(secret, _HIDDEN)
+        # Before white space is joined, as a password may hold some, and after it.
+        text = self._without_secrets(" ".join(self._without_secrets(str(reason)).split()))
         return BertrecError(f"cannot open the storage {self.shown}: {text[:_REASON_WORDS].rstrip('.')}; {mend}")
+
+    def _without_secrets(self, text: str) -> str:
+        for secret in sorted({form for known in self.secrets for form in (known, " ".join(known.split())) if form}, key=len, reverse=True):
+            text = text.replace(secret, _HIDDEN)
+        return text
 
 
 def parse_address(where: str | Path) -> Address:

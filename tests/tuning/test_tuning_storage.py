@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed (extra tuning)")
@@ -444,6 +444,7 @@ def test_the_hint_is_a_command_line_without_the_password():
     middle=st.text("@/?#:[]%&=+\\' {}!$ä", max_size=6),
     form=st.sampled_from(["redis://u:{}@127.0.0.1:1/0", "postgresql+psycopg://u:{}@127.0.0.1:1/d", "redis://127.0.0.1:1/0?password={}"]),
 )
+@example(middle="  ", form="redis://127.0.0.1:1/0?password={}")
 @settings(max_examples=60, deadline=None)
 def test_no_password_however_odd_is_printed(middle, form):
     where = form.format(f"AAAA{middle}BBBB")
