@@ -45,8 +45,11 @@ class PromptEnsemble:
 
     def score(self, histories: Ragged, candidates: Ragged, *, progress: bool = False) -> FloatArray:
         """Return the mean probability of the positive answers, ``[total candidates]``; as `PromptRanker.score`."""
-        scores = [member.score(histories, candidates, progress=progress) for member in self.members]
-        return np.asarray(np.stack(scores).mean(axis=0), np.float64)
+        return together(self.member_scores(histories, candidates, progress=progress))
+
+    def member_scores(self, histories: Ragged, candidates: Ragged, *, progress: bool = False) -> list[FloatArray]:
+        """Return what each member gives, as `PromptRanker.score`."""
+        return [member.score(histories, candidates, progress=progress) for member in self.members]
 
     @property
     def model_hash(self) -> str:
@@ -56,3 +59,8 @@ class PromptEnsemble:
     def about(self) -> Mapping[str, Any]:
         """Return what a report says of the members."""
         return {"members": [dict(member.about()) for member in self.members]}
+
+
+def together(scores: Sequence[FloatArray]) -> FloatArray:
+    """Return the mean of the members' probabilities, ``[total candidates]`` each."""
+    return np.asarray(np.stack(scores).mean(axis=0), np.float64)

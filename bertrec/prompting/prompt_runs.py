@@ -24,9 +24,9 @@ from bertrec.evaluation.significance import all_pairs
 from bertrec.heads.prompts.prompt import load_prompts
 from bertrec.heads.prompts.verbalizer import Verbalizer
 from bertrec.models.base import Recommender
-from bertrec.models.prompt4nr import PromptRanker
+from bertrec.models.prompt4nr import FloatArray, PromptRanker
 from bertrec.models.prompt_config import PromptConfig
-from bertrec.models.prompt_ensemble import PromptEnsemble
+from bertrec.models.prompt_ensemble import PromptEnsemble, together
 from bertrec.models.user_vectors import UserVectors
 
 RECORD = "run.json"
@@ -205,12 +205,13 @@ def measure_prompts(
     Raises:
         DataError: the impressions have no labels, or none holds both a click and another candidate.
     """
-    asked: dict[str, Any] = {"all prompts": ensemble}
+    each = ensemble.member_scores(impressions.histories, impressions.candidates, progress=True)
+    asked: dict[str, tuple[PromptEnsemble | PromptRanker, FloatArray]] = {"all prompts": (ensemble, together(each))}
     if members and len(ensemble.members) > 1:
-        asked |= {f"{number + 1} {member.config.prompt.name}": member for number, member in enumerate(ensemble.members)}
+        for number, (member, found) in enumerate(zip(ensemble.members, each, strict=True), start=1):
+            asked[f"{number} {member.config.prompt.name}"] = (member, found)
     reports = {}
-    for name, ranker in asked.items():
-        scores = ranker.score(impressions.histories, impressions.candidates, progress=True)
+    for name, (ranker, scores) in asked.items():
         reports[name] = evaluate_impressions(
             scores,
             impressions.labels,  # type: ignore[arg-type]  # withheld labels are an error of the evaluator's
