@@ -8,10 +8,10 @@ EXTRAS := cpu,tuning,tuning-cmaes,tuning-postgresql,tuning-redis,report,dev
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint type format clean
+.PHONY: help venv demo test bench bench-full lint type format clean
 
 help:  ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(STAMP)  ## Create .venv with the pinned versions of constraints.txt
 
@@ -23,6 +23,13 @@ test: lint  ## Run every check: ruff, mypy, pytest with branch coverage
 	$(BIN)/mypy & types=$$!; \
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term; tests=$$?; \
 	wait $$types && exit $$tests
+
+# DATA=folder names the data sets; without it the benchmarks look beside the clone, and take data of their own where there are none.
+bench: $(STAMP)  ## Time our fast ways against our slow ones and sentence-transformers
+	$(BIN)/python -m benchmarks.speed $(if $(DATA),--data '$(DATA)')
+
+bench-full: $(STAMP)  ## The same against every peer, in environments of their own
+	$(BIN)/python -m benchmarks.speed --suite full $(if $(DATA),--data '$(DATA)')
 
 lint: $(STAMP)  ## Check style and formatting
 	$(BIN)/ruff check .

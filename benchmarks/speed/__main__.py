@@ -1,0 +1,124 @@
+"""Run the speed benchmarks.
+
+    python -m benchmarks.speed                       # the suite of `make bench`
+    python -m benchmarks.speed --suite full          # with every peer, in environments of their own
+    python -m benchmarks.speed encode-fp32 --threads 1
+    python -m benchmarks.speed --store               # keep the ratios as what later runs are held to
+
+Each case prints both sides' seconds, their ratio with its interval, and peak memory, and leaves a JSON in benchmarks/results-speed. Exit
+code 1: a case disagrees with the other side's numbers, failed, or is slower than the stored ratio allows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+import benchmarks.speed.cases
+from benchmarks.speed import guard
+from benchmarks.speed.harness import ROOT, Case, our_python, run_case
+from benchmarks.speed.machine import machine
+from bertrec.core.errors import BertrecError
+from bertrec.core.files import write_json
+
+RESULTS = ROOT / "benchmarks" / "results-speed"
+
+
+def main() -> int:
+    """Run what was asked for; return the exit code."""
+    cases = every_case()
+    options = _options([case.name for case in cases])
+    wanted = [case for case in cases if case.name in options.cases] or [case for case in cases if options.suite in ("full", case.suite)]
+    console, described = Console(width=150), machine(options.threads)
+    rates = described["gflops"]
+    console.print(f"{described['processor']}, {options.threads} of {described['cores']} cores, matrix products at {rates} GFLOPS")
+    records: list[dict[str, Any]] = []
+    complaints: list[str] = []
+
+    def say(text: str) -> None:
+        console.print(f"[dim]{text}[/dim]", highlight=False)
+
+    for case in wanted:
+        started = time.perf_counter()
+        try:
+            record = run_case(case, options.data, options.threads, our_python, say)
+        except BertrecError as error:
+            complaints.append(f"{case.name}: {error}")
+            continue
+        if record is None:
+            continue
+        record |= {"machine": described, "total_seconds": time.perf_counter() - started}
+        records.append(record)
+        write_json(options.out / f"{case.name}.json", record)
+        complaints += judged(record, described)
+    console.print(table(records))
+    for text in complaints:
+        console.print(f"[bold red]{text}[/bold red]", highlight=False)
+    if options.store and not complaints:
+        guard.store(records, described)
+    return 1 if complaints else 0
+
+
+def judged(record: dict[str, Any], described: dict[str, Any]) -> list[str]:
+    """Return what is wrong with a record."""
+    slower = guard.complaint(record, described, guard.load())
+    apart = record.get("agreement", {}).get("ok") is False
+    return ([slower] if slower else []) + ([f"{record['case']}: the two sides differ: {record['agreement']}"] if apart else [])
+
+
+def every_case() -> list[Case]:
+    """Return the cases of all files in ``cases``, in the order of file names."""
+    files = sorted(found.name for found in pkgutil.iter_modules(benchmarks.speed.cases.__path__))
+    return [case for name in files for case in importlib.import_module(f"benchmarks.speed.cases.{name}").CASES]
+
+
+def table(records: list[dict[str, Any]]) -> Table:
+    """Return the table that is printed at the end."""
+    drawn = Table("case", "ours", "theirs", "ratio", "interval", "goal", "peak MiB", "agreement")
+    for record in records:
+        ratio, theirs = record.get("ratio"), record.get("theirs")
+        reached = ratio is not None and record["goal"] is not None and ratio["median"] >= record["goal"]
+        peaks = [record["ours"]["peak_mib"], *([theirs["peak_mib"]] if theirs else [])]
+        drawn.add_row(
+            record["case"] + (" (other data)" if record["fallback_data"] else ""),
+            f"{record['ours']['median_seconds']:.3f} s",
+            f"{theirs['median_seconds']:.3f} s" if theirs else "",
+            f"{ratio['median']:.2f} x" if ratio else "",
+            f"[{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else "",
+            f"{record['goal']:g} x{' reached' if reached else ' missed'}" if record["goal"] is not None else "",
+            " / ".join(f"{peak:.0f}" for peak in peaks),
+            ", ".join(f"{name} {_short(value)}" for name, value in record.get("agreement", {}).items()),
+        )
+    return drawn
+
+
+def _short(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _options(names: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(names)}; without one the suite")
+    parser.add_argument("--suite", choices=("bench", "full"), default="bench")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder with the data sets")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--store", action="store_true", help="keep the ratios as what later runs are held to")
+    options = parser.parse_args()
+    unknown = sorted(set(options.cases) - set(names))
+    if unknown:
+        parser.error(f"no case {', '.join(unknown)}; there are {', '.join(names)}")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""The benchmark harness itself: ratios with known answers, both sides' processes, and the guard."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.speed import guard
+from benchmarks.speed.harness import Case, Side, ratio_of, run_case
+from bertrec.core.errors import BertrecError
+
+HERE = "tests.benchmarks.test_speed_harness"
+
+
+def sleeper(*, data, seconds, value=1.0, own=False):
+    def once():
+        time.sleep(seconds)
+        found = {"array": np.full(3, value), "items": 3}
+        return found | ({"seconds": 7.0} if own else {})
+
+    return once
+
+
+def failing(*, data):
+    def once():
+        print("said on the way")
+        raise ValueError("out of luck")
+
+    return once
+
+
+def agree(ours, theirs):
+    return {"distance": float(np.abs(ours["array"] - theirs["array"]).max()), "ok": bool((ours["array"] == theirs["array"]).all())}
+
+
+def run(case, tmp_path):
+    said = []
+    return run_case(case, tmp_path, 1, lambda name: Path(sys.executable), said.append), said
+
+
+def test_the_ratio_is_the_median_of_the_rounds_with_their_order_statistics():
+    ours, theirs = [1.0] * 9, [5.0, 1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 8.0, 100.0]
+    found = ratio_of(ours, theirs)
+    # Nine rounds: the second smallest to the second largest hold the median with probability 1 - 2 (1 + 9) / 512.
+    assert (found.median, found.low, found.high) == (5.0, 2.0, 8.0)
+    assert found.coverage == pytest.approx(1 - 20 / 512)
+
+
+def test_few_rounds_give_the_extremes_and_say_how_little_these_cover():
+    found = ratio_of([1.0, 1.0], [2.0, 4.0])
+    assert (found.low, found.median, found.high, found.coverage) == (2.0, 3.0, 4.0, 0.5)
+
+
+def test_a_single_round_covers_nothing():
+    assert ratio_of([2.0], [3.0]).coverage == 0.0
+
+
+def test_both_sides_are_warmed_up_interleaved_and_compared(tmp_path):
+    case = Case(
+        "sleep",
+        "sleeping",
+        Side(f"{HERE}:sleeper", {"seconds": 0.01}),
+        Side(f"{HERE}:sleeper", {"seconds": 0.05}),
+        repeats=3,
+        agree=f"{HERE}:agree",
+    )
+    record, said = run(case, tmp_path)
+    assert 2 < record["ratio"]["median"] < 5.5
+    assert record["agreement"] == {"distance": 0.0, "ok": True}
+    assert len(record["ours"]["seconds"]) == 3
+    assert record["ours"]["figures"] == {"items": 3}
+    order = [line.split()[1] for line in said if " s" in line and "prepares" not in line]
+    assert order == ["theirs", "ours", "ours", "theirs"] * 2
+
+
+def test_a_side_may_time_itself_and_differences_are_seen(tmp_path):
+    case = Case(
+        "own",
+        "own seconds",
+        Side(f"{HERE}:sleeper", {"seconds": 0.0, "own": True}),
+        Side(f"{HERE}:sleeper", {"seconds": 0.0, "value": 2.0}),
+        repeats=1,
+        agree=f"{HERE}:agree",
+    )
+    record, _ = run(case, tmp_path)
+    assert record["ours"]["seconds"] == [7.0]
+    assert record["agreement"] == {"distance": 1.0, "ok": False}
+
+
+def test_a_failing_side_is_an_error_with_what_it_printed(tmp_path):
+    with pytest.raises(BertrecError, match=r"(?s)ValueError: out of luck.*said on the way"):
+        run(Case("bad", "bad", Side(f"{HERE}:failing")), tmp_path)
+
+
+def test_absent_data_leave_a_case_out_or_take_its_fallback(tmp_path):
+    side = Side(f"{HERE}:sleeper", {"seconds": 0.0})
+    record, said = run(Case("no", "no", side, needs=("amazon-beauty",)), tmp_path)
+    assert record is None
+    assert "amazon-beauty" in said[0]
+    record, _ = run(Case("yes", "yes", side, repeats=1, needs=("amazon-beauty",), fallback={"value": 5.0}), tmp_path)
+    assert record["fallback_data"] is True
+
+
+def record_of(low, high, **more):
+    return {"case": "c", "threads": 2, "fallback_data": False, "ratio": {"median": (low + high) / 2, "low": low, "high": high}} | more
+
+
+MACHINE = {"processor": "P (avx2)"}
+STORED = {"P (avx2), 2 threads": {"c": 10.0}}
+
+
+@pytest.mark.parametrize(("low", "high", "fails"), [(5.0, 7.9, True), (5.0, 8.0, False), (11.0, 12.0, False)])
+def test_the_guard_fails_only_where_the_whole_interval_is_a_fifth_below(low, high, fails):
+    assert (guard.complaint(record_of(low, high), MACHINE, STORED) is not None) is fails
+
+
+@pytest.mark.parametrize("changed", [{"threads": 1}, {"fallback_data": True}, {"case": "other"}])
+def test_the_guard_is_silent_where_nothing_comparable_is_stored(changed):
+    assert guard.complaint(record_of(1.0, 2.0) | changed, MACHINE, STORED) is None
+
+
+def test_an_unknown_case_is_refused_with_the_names_there_are():
+    found = subprocess.run([sys.executable, "-m", "benchmarks.speed", "nonesuch"], capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "no case nonesuch" in found.stderr
