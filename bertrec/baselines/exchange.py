@@ -172,7 +172,7 @@ class Arrays:
         arrays: dict[str, npt.NDArray[Any]] = {"ranks": self.ranks, "lists": self.lists}
         if self.scores is not None:
             arrays["scores"] = self.scores
-        _write_npz(folder / "arrays.npz", arrays)
+        write_arrays(folder / "arrays.npz", arrays)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -181,7 +181,7 @@ class Arrays:
         Raises:
             ModelError: it is absent or damaged.
         """
-        values = _read_npz(folder / "arrays.npz")
+        values = read_arrays(folder / "arrays.npz")
         return cls(values["ranks"], values["lists"], values.get("scores"))
 
 
@@ -211,15 +211,15 @@ def save_split(split: Split, folder: Path) -> None:
     """
     split = with_distinct_targets(split)
     arrays: dict[str, npt.NDArray[Any]] = {"held_out": split.held_out}
-    arrays |= _ragged_columns("train", split.train.sequences)
+    arrays |= ragged_columns("train", split.train.sequences)
     for name in _PARTS:
         part = getattr(split, name)
         if part is None or not len(part):
             raise DataError(f"the split has no {name} users: a comparison needs both validation and test users")
         arrays[f"{name}_users"] = split.train.users.encode(part.users)
-        arrays |= _ragged_columns(f"{name}_histories", part.histories) | _ragged_columns(f"{name}_targets", part.targets)
+        arrays |= ragged_columns(f"{name}_histories", part.histories) | ragged_columns(f"{name}_targets", part.targets)
     split.catalog.save(folder)
-    _write_npz(folder / _SPLIT, arrays)
+    write_arrays(folder / _SPLIT, arrays)
 
 
 def with_distinct_targets(split: Split) -> Split:
@@ -240,9 +240,9 @@ def load_split(folder: Path) -> Split:
     Raises:
         ModelError: a file is missing or damaged.
     """
-    values = _read_npz(folder / _SPLIT)
+    values = read_arrays(folder / _SPLIT)
     catalog = ItemCatalog.load(folder)
-    sequences = _ragged(values, "train")
+    sequences = read_ragged(values, "train")
     train = Interactions(catalog, IdMap(range(1, len(sequences) + 1)), sequences)
     validation, test = (_part(values, name, len(sequences)) for name in _PARTS)
     return Split(catalog, train, validation, test, held_out=values["held_out"])
@@ -250,37 +250,45 @@ def load_split(folder: Path) -> Split:
 
 def save_pairs(rows: IntArray, items: IntArray, folder: Path) -> None:
     """Write pairs of test users' rows and inner item ids beside the split: every fit scores them as well."""
-    _write_npz(folder / _PAIRS, {"rows": rows, "items": items})
+    write_arrays(folder / _PAIRS, {"rows": rows, "items": items})
 
 
 def load_pairs(folder: Path) -> tuple[IntArray, IntArray] | None:
     """Return the pairs, where there are any."""
     if not (folder / _PAIRS).exists():
         return None
-    values = _read_npz(folder / _PAIRS)
+    values = read_arrays(folder / _PAIRS)
     return values["rows"], values["items"]
 
 
 def _part(values: Mapping[str, npt.NDArray[Any]], name: str, users: int) -> EvaluationSet:
     known = values[f"{name}_users"]
     numbers = np.where(known > 0, known, users + 1 + np.arange(len(known)))
-    return EvaluationSet(numbers.tolist(), _ragged(values, f"{name}_histories"), _ragged(values, f"{name}_targets"))
+    return EvaluationSet(numbers.tolist(), read_ragged(values, f"{name}_histories"), read_ragged(values, f"{name}_targets"))
 
 
-def _ragged_columns(name: str, rows: Ragged) -> dict[str, npt.NDArray[Any]]:
+def ragged_columns(name: str, rows: Ragged) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of some rows as `write_arrays` takes them."""
     return {f"{name}_values": rows.values, f"{name}_offsets": rows.offsets}
 
 
-def _ragged(values: Mapping[str, npt.NDArray[Any]], name: str) -> Ragged:
+def read_ragged(values: Mapping[str, npt.NDArray[Any]], name: str) -> Ragged:
+    """Return the rows that `ragged_columns` named so."""
     return Ragged(values[f"{name}_values"], values[f"{name}_offsets"])
 
 
-def _write_npz(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write named arrays as one ``.npz``, whole or not at all."""
     with atomic_file(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **arrays)  # type: ignore[arg-type]
 
 
-def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Read what `write_arrays` wrote, without ever unpickling.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

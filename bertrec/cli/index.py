@@ -31,6 +31,8 @@ bertrec index build runs/ml --out runs/ml.index
 
 bertrec index build saved/LightGCN.pth --out lightgcn.index
 
+bertrec index build runs/ml --config tuned-index/best.yaml --out runs/ml.index
+
 bertrec index info runs/ml.index
 
 bertrec index add runs/ml.index --run runs/text --items new-items.csv
@@ -44,21 +46,28 @@ bertrec index compact runs/ml.index
 
 @app.command(epilog="Example: bertrec index build runs/ml --out runs/ml.index --kind hnsw")
 def build(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by bertrec train, or a RecBole checkpoint that ends in .pth.")],
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN", help="A folder made by bertrec train, a .parquet of bertrec embed, or a RecBole checkpoint (.pth)."),
+    ],
     out: Annotated[Path, typer.Option(metavar="INDEX", help="Where to save the index.")],
-    kind: Annotated[str, typer.Option(help=f"{', '.join(KINDS)}; auto is flat below 200,000 items.")] = "auto",
-    metric: Annotated[str, typer.Option(help="inner_product (the model's own score) or cosine.")] = "inner_product",
+    kind: Annotated[str | None, typer.Option(help=f"{', '.join(KINDS)} (default auto: flat below 200,000 items).")] = None,
+    metric: Annotated[str | None, typer.Option(help="inner_product (the model's own score, the default) or cosine.")] = None,
+    config: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Settings, such as best.yaml of bertrec tune index.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting, such as ef_search=64.")] = None,
 ) -> None:
     """Build an index of RUN's items and measure its recall against exact search.
 
     A RecBole checkpoint is a pickle: reading it runs what is in it, so it must be trusted.
     """
     from bertrec.retrieval.index import ItemIndex
+    from bertrec.retrieval.parameters import IndexConfig
 
-    o.choice("index kind", kind, KINDS)
-    o.choice("metric", metric, METRICS)
-    ids, vectors, model_hash = _checkpoint_items(run) if run.suffix == ".pth" and not run.is_dir() else _run_items(Run(run))
-    index = ItemIndex.build(vectors, ids, kind=kind, metric=metric, model_hash=model_hash)
+    given = {"kind": kind and o.choice("index kind", kind, KINDS), "metric": metric and o.choice("metric", metric, METRICS)}
+    settings = o.read_settings(config, set_ or []) | {name: value for name, value in given.items() if value is not None}
+    IndexConfig.from_dict(settings)
+    ids, vectors, model_hash = _items(run)
+    index = ItemIndex.build(vectors, ids, model_hash=model_hash, **settings)
     index.save(out)
     _print_info(index, out)
 
@@ -136,6 +145,12 @@ def check_fits(index: ItemIndex, path: Path, model: Recommender) -> None:
     """
     if index.model_hash and index.model_hash != model.model_hash:
         raise IndexFileError(f"{path} was built from another model: build it anew with  bertrec index build RUN --out {path}")
+
+
+def _items(place: Path) -> tuple[list[str | int], Any, str]:
+    if place.is_dir() or place.suffix not in (".pth", ".parquet"):
+        return _run_items(Run(place))
+    return _checkpoint_items(place) if place.suffix == ".pth" else _stored(place)
 
 
 def _run_items(run: Run) -> tuple[list[str | int], Any, str]:

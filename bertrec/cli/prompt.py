@@ -61,7 +61,9 @@ def train(
     ] = None,
     tune: Annotated[str | None, typer.Option(help="frozen (soft tokens alone), last:K, lora or full (default full).")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting, such as attention=joint.")] = None,
-    config: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Settings, nested or with dotted names.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="F.yaml", help="Settings by (dotted) names, such as best.yaml of bertrec tune.")
+    ] = None,
     validation_share: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of the training impressions that chooses the epoch; 0 takes the valid part.")
     ] = 0.2,
@@ -79,10 +81,11 @@ def train(
     from bertrec.prompting.prompt_runs import PromptPlan, train_prompts
 
     settings = o.read_settings(config, set_ or [])
+    tuned = settings.pop("template", "action-hybrid")  # as best.yaml of bertrec tune names it
     named = {"encoder.name": encoder, "encoder.tune": tune, "train.epochs": epochs, "train.seed": seed}
     settings |= {name: value for name, value in named.items() if value is not None}
     plan = PromptPlan(
-        tuple(template or ("action-hybrid",)),
+        tuple(template or (str(tuned),)),
         settings,
         validation_share=validation_share,
         zero_shot=zero_shot,

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from bertrec.cli import options as o
+from bertrec.cli import tune_index
 from bertrec.cli.output import note, print_table
-from bertrec.cli.tune_table import TrialTable
-from bertrec.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    import optuna
+from bertrec.cli.tune_finish import finish, print_best, print_hint, write
+from bertrec.cli.tune_start import PROMPTS, counts_of, material_of, minutes, source_of, space_of
 
 EXAMPLES = """
 Examples:
@@ -27,14 +23,16 @@ bertrec tune data/scientific --model unisrec --trials 50 --timeout 1h --workers 
 
 bertrec tune data/scientific --model SASRec --space space.yaml --metric NDCG@10 --out tuned-sasrec
 
+bertrec tune data/mind --model prompt4nr --metric AUC --trials 20 --set encoder.name=encoders/mind --out tuned-prompt
+
+bertrec tune index runs/tuned --out tuned-index
+
 bertrec tune show tuned
 
 bertrec tune resume tuned --trials 100
 
 bertrec train data/scientific --config tuned/best.yaml --out runs/tuned
 """
-
-_UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}
 
 
 class _DataOrCommand(TyperGroup):
@@ -54,6 +52,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("index", epilog=tune_index.EXAMPLES)(tune_index.index)
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The folder of a study.")]
 
 
@@ -61,12 +60,14 @@ StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The folder
 def run(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="STUDY", help="The folder of the study.")],
-    model: Annotated[str, typer.Option(help="unisrec, morec, idrec, or a RecBole model such as SASRec.")] = "unisrec",
+    model: Annotated[str, typer.Option(help=f"unisrec, morec, idrec, {PROMPTS}, or a RecBole model such as SASRec.")] = "unisrec",
     item_input: Annotated[str | None, typer.Option(help="id, text or text+id.")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full.")] = None,
     space: Annotated[Path | None, typer.Option(metavar="F.yaml", help="The search space; see docs/tuning.md.")] = None,
     preset: Annotated[str, typer.Option(help="A shipped space: quick, standard or thorough.")] = "standard",
-    metric: Annotated[str, typer.Option(help="What is made better; several, comma-separated, give a Pareto front.")] = "NDCG@10",
+    metric: Annotated[
+        str | None, typer.Option(help="What is made better (NDCG@10; of prompts AUC); several, comma-separated, give a Pareto front.")
+    ] = None,
     trials: Annotated[int, typer.Option(min=1)] = 50,
     timeout: Annotated[str | None, typer.Option(help="No trial is begun after this: 90s, 30m, 2h.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that run trials.")] = 1,
@@ -82,16 +83,17 @@ def run(
     k_core: o.KCore = None,
 ) -> None:
     """Start a study on DATA, or go on with the same one."""
-    from bertrec.cli.runs import load_data, split_data
+    from bertrec.cli.runs import load_data
     from bertrec.tuning.plan import JOURNAL, TunePlan
     from bertrec.tuning.run import begin
 
-    metrics = tuple(name.strip() for name in metric.split(",") if name.strip())
-    source, searched = _what(model, space, preset)
-    load = o.load_options(min_rating=min_rating, k_core=k_core)
-    minutes = _minutes(timeout)
-    dataset = load_data({"data": data, "load": load})
-    parts = split_data(dataset, {"split": {"method": split}})
+    source = source_of(model)
+    wanted = ("AUC" if source == "prompt" else "NDCG@10") if metric is None else metric
+    metrics = tuple(name.strip() for name in wanted.split(",") if name.strip())
+    searched, settings = space_of(model, source, space, preset), o.read_settings(None, set_ or [])
+    budget = minutes(timeout)
+    dataset = load_data({"data": data, "load": o.load_options(min_rating=min_rating, k_core=k_core)})
+    material = material_of(dataset, source, split, searched, settings, seed)
     plan = TunePlan.from_dict(
         {
             "study": study or out.absolute().name,
@@ -100,21 +102,21 @@ def run(
             "model": model,
             "item_input": item_input,
             "tune": tune,
-            "settings": o.read_settings(None, set_ or []),
+            "settings": settings,
             "space": searched.to_dict(),
             "metrics": metrics,
             "sampler": sampler,
             "pruner": pruner or ("median" if len(metrics) == 1 else "none"),
             "trials": trials,
-            "timeout_minutes": minutes,
+            "timeout_minutes": budget,
             "seed": seed,
             "final_seeds": final_seeds,
-            "about": {"data": {"name": dataset.name, "format": dataset.format, "counts": parts.manifest.get("counts", {})}},
+            "about": {"data": {"name": dataset.name, "format": dataset.format, "counts": counts_of(material)}},
         }
     )
-    begin(plan, parts, out)
-    note(f"{dataset.name}: {trials} trials of {model}, {len(searched.parameters)} settings, {workers} worker(s)")
-    _finish(out, workers)
+    begin(plan, material, out)
+    note(f"{dataset.name}: {model}, trials: {plan.wanted}, settings searched: {len(searched.parameters)}, workers: {workers}")
+    finish(out, workers)
 
 
 @app.command("resume")
@@ -127,9 +129,9 @@ def resume(
     """Go on with a study."""
     from bertrec.tuning.plan import load_plan
 
-    changes: dict[str, Any] = {"timeout_minutes": _minutes(timeout)} | ({} if trials is None else {"trials": trials})
+    changes: dict[str, Any] = {"timeout_minutes": minutes(timeout)} | ({} if trials is None else {"trials": trials})
     load_plan(study).updated(changes).save(study)
-    _finish(study, workers)
+    finish(study, workers)
 
 
 @app.command("show")
@@ -140,22 +142,30 @@ def show(study: StudyArgument) -> None:
 
     plan = load_plan(study)
     found = open_study(plan)
-    _print_best(found, plan.metrics)
-    _print_hint(plan.storage)
+    print_best(found, plan.metrics)
+    print_hint(plan.storage)
 
 
 @app.command("best")
-def best(study: StudyArgument) -> None:
-    """Print the best settings, as bertrec train --config reads them."""
+def best(
+    study: StudyArgument,
+    least: Annotated[
+        float | None, typer.Option(help="Of several metrics: the best by the last one among the trials that reach this by the first.")
+    ] = None,
+) -> None:
+    """Print the best settings, as --config of bertrec train, prompt train and index build reads them."""
+    from bertrec.tuning.plan import load_plan
     from bertrec.tuning.selection import write_best
 
+    if least is not None:
+        load_plan(study).updated({"least": least}).save(study)
     print(write_best(study).read_text(encoding="utf-8"), end="")
 
 
 @app.command("export")
 def export(study: StudyArgument) -> None:
     """Write best.yaml, trials.parquet and the report of a study as it stands."""
-    _write(study, None)
+    write(study, None)
 
 
 @app.command("compare")
@@ -171,77 +181,3 @@ def compare(studies: Annotated[list[Path], typer.Argument(metavar="STUDY…", he
         rows.append([folder.name, plan.model, ",".join(plan.metrics), *summary(open_study(plan)).cells()])
     columns = ["study", "model", "metric", "best", "first", "complete", "pruned", "failed", "minutes"]
     print_table("", columns, rows, right=columns[3:])
-
-
-def _what(model: str, space: Path | None, preset: str) -> tuple[str, Any]:
-    """Return whose model it is and the space.
-
-    Raises:
-        ConfigError: nobody has such a model, or there is no such preset.
-    """
-    from bertrec.baselines import catalogue
-    from bertrec.models.registry import MODELS
-    from bertrec.tuning.space import Space
-
-    source = "bertrec" if model in MODELS else "recbole"
-    if source == "recbole":
-        try:
-            catalogue.check_names([model])
-        except ConfigError as error:
-            raise ConfigError(f"no model of ours ({', '.join(sorted(MODELS))}), and {error}") from error
-    return source, Space.load(space) if space else Space.preset(model if source == "bertrec" else f"recbole-{model}", preset)
-
-
-def _minutes(text: str | None) -> float:
-    if text is None:
-        return 0.0
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
-    if not found:
-        raise ConfigError(f"--timeout {text}: write it as 90s, 30m or 2h")
-    return float(found[1]) * _UNITS[found[2] or "m"]
-
-
-def _finish(folder: Path, workers: int) -> None:
-    """Run what is left, select, and write what the study leaves; Ctrl-C stops the workers and leaves a study that can go on."""
-    from bertrec.tuning.plan import load_plan
-    from bertrec.tuning.run import go_on
-    from bertrec.tuning.selection import select
-    from bertrec.tuning.trials import best_trials
-
-    plan = load_plan(folder)
-    started = time.monotonic()
-    with TrialTable(plan) as table:
-        try:
-            study = go_on(folder, workers=workers, watch=table.update)
-        except KeyboardInterrupt:
-            note(f"stopped: bertrec tune resume {folder}  goes on")
-            raise
-    note(f"trials took {(time.monotonic() - started) / 60:.1f} minutes")
-    _print_best(study, plan.metrics)
-    test = select(folder, say=note) if best_trials(study) else None
-    _write(folder, test)
-    _print_hint(plan.storage)
-
-
-def _write(folder: Path, test: dict[str, Any] | None) -> None:
-    from bertrec.tuning.leave import leave
-
-    for path in leave(folder, test):
-        print(f"wrote {path}")
-    if test:
-        for name, value in test["metrics"].items():
-            print(f"test {name}: winner {value['mean']:.4f}, defaults {test['default'][name]['mean']:.4f} ({len(test['seeds'])} seeds)")
-        print(f"test NDCG@10: {test['paired']['verdict']}")
-
-
-def _print_best(study: optuna.Study, metrics: tuple[str, ...]) -> None:
-    from bertrec.tuning.summary import best_rows
-
-    rows = best_rows(study)
-    print_table("best on the validation users", ["trial", *metrics, "settings"], rows, right=["trial", *metrics])
-
-
-def _print_hint(storage: str) -> None:
-    from bertrec.tuning.storage import storage_hint
-
-    note(f"look inside: {storage_hint(storage)}")

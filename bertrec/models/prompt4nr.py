@@ -26,6 +26,7 @@ from bertrec.evaluation.labels import auc
 from bertrec.evaluation.protocol import Protocol
 from bertrec.heads.prompts.layout import Layout
 from bertrec.heads.prompts.verbalizer import Verbalizer
+from bertrec.models.neural import OnEpoch
 from bertrec.models.prompt_config import PromptConfig
 from bertrec.models.prompt_network import PromptNetwork, VectorMap
 from bertrec.models.prompt_rows import ClickDataset, PromptRows
@@ -116,6 +117,7 @@ class PromptRanker:
         run_dir: str | Path | None = None,
         resume: bool = False,
         progress: bool = True,
+        on_epoch: OnEpoch | None = None,
     ) -> Self:
         """Train on clicks, each with negatives of its impression; a second training goes on from what the first one learned.
 
@@ -125,6 +127,7 @@ class PromptRanker:
             run_dir: checkpoints go there.
             resume: go on from the newest checkpoint.
             progress: show a progress line.
+            on_epoch: takes the validation figures after each epoch; what it raises ends the training.
 
         Raises:
             DataError: nothing to train on.
@@ -136,7 +139,15 @@ class PromptRanker:
         clicks = sample_negatives(impressions, negatives, self.config.train.seed) if negatives else _labelled(impressions)
         self.notes = clicks.notes[len(impressions.notes) :]
         dataset = ClickDataset(self._rows(clicks.histories), clicks, self._pad)
-        evaluate = None if validation is None else lambda: self.figures(validation)
+
+        def judged() -> dict[str, float]:
+            assert validation is not None
+            figures = self.figures(validation)
+            if on_epoch is not None:
+                on_epoch(figures)
+            return figures
+
+        evaluate = None if validation is None else judged
         self.train_log = fit_module(
             self.network, dataset, dataset.collate, self.config.train, evaluate=evaluate, run_dir=run_dir, resume=resume, progress=progress
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from bertrec.pages.blocks import Block, Bullets, Cell, Chart, Section, Table, Text
 
@@ -12,11 +11,10 @@ from bertrec.pages.blocks import Block, Bullets, Cell, Chart, Section, Table, Te
 _SPECIAL = re.compile(r"([\\`*_|~$]|\](?=[(\[:]))")
 
 
-def markdown_document(title: str, verdict: str, when: str, parts: Sequence[Section], *, charts: bool = True) -> str:
-    """Return any report of sections; without ``charts`` these are left out, and sections that hold nothing else with them."""
-    shown = parts if charts else [replace(part, blocks=[block for block in part.blocks if not isinstance(block, Chart)]) for part in parts]
+def markdown_document(title: str, verdict: str, when: str, parts: Sequence[Section]) -> str:
+    """Return any report of sections; its charts are looked for beside it, as ``charts/NAME.svg``."""
     head = [f"# {escaped(title)}", f"**{escaped(verdict)}**", escaped(when)]
-    return "\n\n".join([*(text for text in head if text), *(_section(section) for section in shown if section.blocks)]) + "\n"
+    return "\n\n".join([*(text for text in head if text), *(_section(section) for section in parts if section.blocks)]) + "\n"
 
 
 def escaped(text: str) -> str:

@@ -13,9 +13,9 @@ from typing import Any
 
 from bertrec.core.errors import BertrecError, ConfigError, DataError, ModelError
 from bertrec.core.files import atomic_folder, read_json, write_json
+from bertrec.data.clicks import clicks_to_learn
 from bertrec.data.impressions import Impressions, split_share
-from bertrec.data.load import Dataset, make_split
-from bertrec.data.negatives import impressions_from_sequences
+from bertrec.data.load import Dataset
 from bertrec.encoders.masked import MaskedEncoder
 from bertrec.evaluation.impressions import evaluate_impressions
 from bertrec.evaluation.protocol import Protocol, versions
@@ -30,7 +30,6 @@ from bertrec.models.prompt_ensemble import PromptEnsemble, together
 from bertrec.models.user_vectors import UserVectors
 
 RECORD = "run.json"
-_HISTORY = 50
 
 
 @dataclass(frozen=True)
@@ -148,10 +147,7 @@ def _vectors(folder: Path, dataset: Dataset) -> UserVectors:
 
 
 def _parts(dataset: Dataset, plan: PromptPlan) -> tuple[Impressions, Impressions | None]:
-    shown = dataset.impressions.get("train")
-    if shown is None:
-        config, train = plan.configs()[0], make_split(dataset).train  # what is held out for measuring stays unseen
-        shown = impressions_from_sequences(train, negatives=max(config.negatives, 1), seed=plan.seed, max_history=_HISTORY)
+    shown = clicks_to_learn(dataset, negatives=plan.configs()[0].negatives, seed=plan.seed)
     if plan.validation_share:
         return split_share(shown, plan.validation_share, plan.seed)
     return shown, dataset.impressions.get("valid")

@@ -42,7 +42,7 @@ def _about(plan: TunePlan) -> dict[str, Any]:
         "model": plan.model,
         "source": plan.source,
         "metrics": list(plan.metrics),
-        "fixed settings": {"item.input": plan.item_input, "encoder.tune": plan.tune, **plan.settings},
+        "fixed settings": {**plan.chosen, **plan.settings},
         "space": plan.space,
         "sampler": plan.sampler,
         "pruner": plan.pruner,

@@ -11,11 +11,14 @@ from bertrec.core.config import Config
 from bertrec.core.errors import BertrecError, ConfigError
 from bertrec.core.files import read_json, write_json
 from bertrec.data.splits import Split
+from bertrec.tuning.material import Clicks, Material
+from bertrec.tuning.problem_index import IndexSearch, recall_k
+from bertrec.tuning.problem_prompt import PromptSearch, check_clicks
 from bertrec.tuning.problems import Baseline, OwnModel, Problem, check_metrics
 from bertrec.tuning.rules import check_rules, directions
 from bertrec.tuning.space import Space
 
-PLAN, SPLIT, JOURNAL = "plan.json", "split", "study.journal"
+PLAN, JOURNAL = "plan.json", "study.journal"
 
 
 class TunePlan(Config):
@@ -24,10 +27,11 @@ class TunePlan(Config):
     Attributes:
         study: its name in the storage.
         storage: a path or a URL, see `bertrec.tuning.storage.open_storage`.
-        source: whose model it is.
+        source: whose model it is, or that it is a cloze prompt or an index.
         model: its name.
         item_input, tune: of a model of ours.
         settings: that are not searched.
+        first: what the first trial takes instead of the model's own defaults.
         space: as `bertrec.tuning.space.Space.to_dict` gives it.
         metrics: what is made better, on the validation users; the first one chooses epochs.
         sampler, pruner: names, see `bertrec.tuning.rules`.
@@ -35,16 +39,19 @@ class TunePlan(Config):
         timeout_minutes: no trial is begun after this; 0 sets no limit.
         seed: of the sampler and of every trial's training.
         final_seeds: fits of the winner and of the defaults that are measured on the test users; 0 leaves the test users alone.
+        least: of several metrics: the winner is the best by the last one among the trials that reach this by the first.
+        threads: of a timed search of an index.
         about: data and protocol, for the report.
     """
 
     study: str
     storage: str
-    source: Literal["bertrec", "recbole"] = "bertrec"
+    source: Literal["bertrec", "recbole", "prompt", "index"] = "bertrec"
     model: str
     item_input: str | None = None
     tune: str | None = None
     settings: dict[str, Any] = pydantic.Field(default_factory=dict)
+    first: dict[str, Any] = pydantic.Field(default_factory=dict)
     space: dict[str, Any]
     metrics: tuple[str, ...] = ("NDCG@10",)
     sampler: str = "tpe"
@@ -53,6 +60,8 @@ class TunePlan(Config):
     timeout_minutes: pydantic.NonNegativeFloat = 0.0
     seed: pydantic.NonNegativeInt = 0
     final_seeds: pydantic.NonNegativeInt = 3
+    least: float | None = None
+    threads: pydantic.PositiveInt = 1
     about: dict[str, Any] = pydantic.Field(default_factory=dict)
 
     @property
@@ -75,13 +84,24 @@ class TunePlan(Config):
         """What a trial reports while it runs."""
         return {"none": "none", "wilcoxon": "users"}.get(self.pruner, "epochs")
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """Settings that have an option of their own; of prompts the first metric is one: it chooses epochs too."""
+        metric = self.metrics[0] if self.source == "prompt" and self.metrics else None
+        values = {"item.input": self.item_input, "encoder.tune": self.tune, "train.metric": metric}
+        return {name: value for name, value in values.items() if value is not None}
+
     def problem(self, folder: Path) -> Problem:
         """Return what a trial does; ``folder`` is the study's."""
         if self.source == "recbole":
             return Baseline(self.model, folder / "fits", self.settings, self.seed)
+        if self.source == "prompt":
+            return PromptSearch({**self.chosen, **self.settings}, self.seed)
+        if self.source == "index":
+            return IndexSearch(self.first, self.settings, self.seed, self.threads)
         return OwnModel(self.model, self.item_input, self.tune, self.settings, self.seed)
 
-    def check(self, split: Split) -> None:
+    def check(self, material: Material) -> None:
         """See that all of it goes together, before the first trial.
 
         Raises:
@@ -89,13 +109,20 @@ class TunePlan(Config):
         """
         space = self.searched
         check_rules(space, sampler=self.sampler, pruner=self.pruner, objectives=len(self.metrics))
-        if split.validation is None or not len(split.validation):
-            raise ConfigError("the split has no validation users to tune on")
         fixed = [name for name in space.parameters if name in self.settings]
         if fixed:
             raise ConfigError(f"'{fixed[0]}' is both in the space and set to {self.settings[fixed[0]]!r}: leave it out of one of them")
+        if self.least is not None and len(self.metrics) < 2:
+            raise ConfigError("a least figure chooses among trials with several metrics: give another metric, or leave it out")
+        if isinstance(material, Split) and (material.validation is None or not len(material.validation)):
+            raise ConfigError("the split has no validation users to tune on")
         space.check(self.problem(Path()).defaults)
-        check_metrics(self.metrics, split, own=self.source == "bertrec")
+        if isinstance(material, Split):
+            check_metrics(self.metrics, material, own=self.source == "bertrec")
+        elif isinstance(material, Clicks):
+            check_clicks(self.metrics, space)
+        else:
+            recall_k(self.metrics)
 
     def save(self, folder: Path) -> None:
         """Write ``plan.json``."""

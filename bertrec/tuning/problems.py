@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from bertrec.models.measure import measure
 from bertrec.models.registry import create
 
 LATENCY = "latency"
+SHOWN = ("NDCG@10", "HR@10", "MRR@10")
 _LATENCY_USERS = 64
 _SEPARATOR = ":"  # cold_items:NDCG@10 is NDCG@10 of a slice
 
@@ -41,6 +42,7 @@ class Result:
         epochs: that were trained.
         best_epoch: whose weights were measured.
         seconds: of the epochs, their validation included.
+        notes: what else the trial's record keeps.
     """
 
     values: list[float]
@@ -48,6 +50,7 @@ class Result:
     epochs: int = 0
     best_epoch: int = 0
     seconds: float = 0.0
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Problem(Protocol):
@@ -57,8 +60,18 @@ class Problem(Protocol):
     def defaults(self) -> dict[str, Any]:
         """All flat settings with the values of the first trial."""
 
-    def run(self, settings: Mapping[str, Any], split: Split, metrics: Sequence[str], report: Report_) -> Result:
-        """Fit with the settings and measure on the validation users."""
+    def run(self, settings: Mapping[str, Any], material: Any, metrics: Sequence[str], report: Report_, /) -> Result:
+        """Fit with the settings and measure on the validation part of the study's material."""
+
+
+@runtime_checkable
+class Selectable(Problem, Protocol):
+    """A problem whose winner is fitted again and measured on the test part."""
+
+    def final(
+        self, settings: Mapping[str, Any], material: Any, /, *, seed: int, keep: Path | None
+    ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+        """Fit with one seed and return the figures of each test user, by metric, the deciding one first; keep the model in a folder."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,19 @@ class OwnModel:
         values = [latency(model, split.validation) if metric == LATENCY else figure(figures, metric) for metric in metrics]
         log = model.train_log
         return Result(values, _per_user(figures, metrics), epochs, log.best_epoch if log else 0, log.seconds if log else seconds)
+
+    def final(
+        self, settings: Mapping[str, Any], split: Split, *, seed: int, keep: Path | None
+    ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
+        """Fit once more and return the figures of each test user."""
+        model = self.create(settings, seed=seed)
+        trains = "train.seed" in model.config.to_flat()
+        model.fit(split.train, validation=split.validation, **({"progress": False} if trains else {}))
+        assert split.test is not None
+        found = measure_on(model, split, split.test)
+        if keep is not None:
+            model.save_pretrained(keep)
+        return {name: found.per_user(name) for name in SHOWN}
 
 
 @dataclass(frozen=True)

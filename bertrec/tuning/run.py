@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertrec.baselines.exchange import load_split, save_split
+from bertrec.baselines.exchange import save_split
 from bertrec.baselines.process import environment
 from bertrec.core.errors import BertrecError, ConfigError, MissingExtraError
 from bertrec.data.splits import Split
-from bertrec.tuning.plan import JOURNAL, PLAN, SPLIT, TunePlan, load_plan
+from bertrec.tuning.material import SPLIT, Material, keep_material, load_material
+from bertrec.tuning.plan import JOURNAL, PLAN, TunePlan, load_plan
 from bertrec.tuning.rules import make_pruner, make_sampler
 from bertrec.tuning.space import Space
 from bertrec.tuning.storage import open_storage
@@ -28,11 +29,11 @@ Watch = Callable[["optuna.Study"], None]
 _LOOK_EVERY = 1.0
 _APART = 100_003  # between the seeds of workers
 _PLAN_OF_STUDY = "bertrec"
-_MAY_CHANGE = ("trials", "timeout_minutes", "final_seeds", "storage", "about")
+_MAY_CHANGE = ("trials", "timeout_minutes", "final_seeds", "least", "storage", "about")
 
 
 def tune(
-    split: Split,
+    material: Material,
     model: str,
     space: Space | Mapping[str, Any],
     *,
@@ -46,7 +47,7 @@ def tune(
     The defaults are the first trial. Only the validation users are looked at; `bertrec.tuning.selection.select` measures the winner.
 
     Args:
-        split: with validation users.
+        material: a split with validation users; for another ``source`` what it takes, see `bertrec.tuning.material`.
         model: one of ours by name.
         space: what is searched.
         folder: keeps the plan, the split's files and, unless ``storage`` is given, the study's journal; the same call goes on with it.
@@ -64,11 +65,11 @@ def tune(
     values = {"study": folder.absolute().name, "storage": str(folder / JOURNAL), **settings}
     described = (space if isinstance(space, Space) else Space.from_dict(space)).to_dict()
     plan = TunePlan.from_dict({**values, "model": model, "space": described})
-    begin(plan, split, folder)
+    begin(plan, material, folder)
     return go_on(folder, workers=workers, watch=watch)
 
 
-def begin(plan: TunePlan, split: Split, folder: Path) -> None:
+def begin(plan: TunePlan, material: Material, folder: Path) -> None:
     """Check a plan, make its study or find it again, and write what workers need.
 
     Raises:
@@ -76,18 +77,18 @@ def begin(plan: TunePlan, split: Split, folder: Path) -> None:
         BertrecError: the folder holds something else, or the storage cannot be reached.
     """
     _need_optuna()
-    plan.check(split)
+    plan.check(material)
     if folder.exists() and not folder.is_dir():
         raise BertrecError(f"{folder} is a file; choose the name of a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / PLAN).exists():
         raise BertrecError(f"{folder} holds something else; choose another folder")
     study = open_study(plan, create=True)
-    _check_same(study, plan, split)
+    _check_same(study, plan, material)
     folder.mkdir(parents=True, exist_ok=True)
-    save_split(split, folder / SPLIT)
-    (folder / "fits" / SPLIT).parent.mkdir(exist_ok=True)
-    if plan.source == "recbole":
-        save_split(split, folder / "fits" / SPLIT)
+    keep_material(material, folder)
+    if plan.source == "recbole" and isinstance(material, Split):
+        (folder / "fits").mkdir(exist_ok=True)
+        save_split(material, folder / "fits" / SPLIT)
     plan.save(folder)
     if plan.sampler != "grid":
         queue_defaults(study, plan.searched, plan.problem(folder).defaults)
@@ -115,9 +116,9 @@ def open_study(plan: TunePlan, *, create: bool = False, worker: int = 0) -> optu
     return study
 
 
-def _check_same(study: optuna.Study, plan: TunePlan, split: Split) -> None:
+def _check_same(study: optuna.Study, plan: TunePlan, material: Material) -> None:
     """A study keeps its plan in its storage, so that another machine or another day cannot mix two."""
-    mine = {name: value for name, value in plan.to_dict().items() if name not in _MAY_CHANGE} | {"split_hash": split.content_hash}
+    mine = {name: value for name, value in plan.to_dict().items() if name not in _MAY_CHANGE} | {"data_hash": material.content_hash}
     theirs = study.user_attrs.get(_PLAN_OF_STUDY)
     if theirs is None:
         if study.get_trials(deepcopy=False):
@@ -133,10 +134,13 @@ def go_on(folder: Path, *, workers: int = 0, watch: Watch | None = None) -> optu
     """Run what is left of a study's trials and return it.
 
     Raises:
+        ConfigError: several workers were to time an index beside one another.
         BertrecError: the folder holds no study, its storage cannot be reached, or workers end at once, again and again.
     """
     _need_optuna()
     plan = load_plan(folder)
+    if plan.source == "index" and workers > 1:
+        raise ConfigError("trials of an index are timed: several workers would slow one another; take --workers 1")
     study = open_study(plan)
     deadline = time.monotonic() + 60 * plan.timeout_minutes if plan.timeout_minutes else math.inf
     if workers:
@@ -149,8 +153,7 @@ def go_on(folder: Path, *, workers: int = 0, watch: Watch | None = None) -> optu
 def work_on(folder: Path, study: optuna.Study, *, deadline: float = math.inf) -> None:
     """Run trials in this process."""
     plan = load_plan(folder)
-    split = load_split(folder / SPLIT)
-    work = Work(plan.problem(folder), split, plan.searched, plan.metrics, plan.prune_by)
+    work = Work(plan.problem(folder), load_material(plan.source, folder), plan.searched, plan.metrics, plan.prune_by)
     run_trials(study, work, trials=plan.wanted, deadline=deadline, turn=lambda: _turn(folder))
 
 

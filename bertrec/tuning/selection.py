@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
-from bertrec.baselines.exchange import load_split
 from bertrec.core.errors import BertrecError
 from bertrec.core.files import atomic_file, read_json, write_json
-from bertrec.data.splits import Split
 from bertrec.evaluation.metrics import Float64Array
 from bertrec.evaluation.report import summarise
 from bertrec.evaluation.significance import paired_comparison
-from bertrec.tuning.plan import SPLIT, TunePlan, load_plan
-from bertrec.tuning.problems import OwnModel, measure_on
+from bertrec.tuning.material import Material, Vectors, load_material
+from bertrec.tuning.plan import TunePlan, load_plan
+from bertrec.tuning.problems import Selectable
 from bertrec.tuning.run import open_study
 from bertrec.tuning.trials import best_trials
 
+if TYPE_CHECKING:
+    import optuna
+
 BEST, TEST, MODEL = "best.yaml", "test.json", "model"
-SHOWN = ("NDCG@10", "HR@10", "MRR@10")
 Say = Callable[[str], None]
 
 
 def best_settings(folder: Path) -> dict[str, Any]:
-    """Return the flat settings of the best trial with those that were not searched; the first of a Pareto front.
+    """Return the flat settings of the best trial with those that were not searched; of a Pareto front see `winner`.
 
     Raises:
         BertrecError: no trial was completed.
@@ -36,19 +37,34 @@ def best_settings(folder: Path) -> dict[str, Any]:
     best = best_trials(open_study(plan))
     if not best:
         raise BertrecError(f"the study in {folder} has no completed trial yet: go on with  bertrec tune resume {folder}")
-    return {**plan.settings, **best[0].user_attrs.get("settings", best[0].params)}
+    chosen = winner(best, plan)
+    return {**plan.settings, **chosen.user_attrs.get("settings", chosen.params)}
+
+
+def winner(front: Sequence[optuna.trial.FrozenTrial], plan: TunePlan) -> optuna.trial.FrozenTrial:
+    """Return one trial of a front: the first, or with ``plan.least`` the best by the last metric of those that reach it by the first.
+
+    Where none does, it is the one that comes nearest.
+    """
+    if plan.least is None or len(front) < 2:
+        return front[0]
+    first, last = ([1.0 if way == "maximize" else -1.0 for way in plan.directions][place] for place in (0, -1))
+    reached = [trial for trial in front if first * trial.values[0] >= first * plan.least]
+    if not reached:
+        return max(front, key=lambda trial: first * trial.values[0])
+    return max(reached, key=lambda trial: last * trial.values[-1])
 
 
 def write_best(folder: Path) -> Path:
-    """Write ``best.yaml``, which ``bertrec train --config`` takes as it is (for a model of ours).
+    """Write ``best.yaml``, which ``--config`` of ``bertrec train``, ``prompt train`` or ``index build`` takes as it is.
 
     Raises:
         BertrecError: no trial was completed.
     """
     plan = load_plan(folder)
     settings = best_settings(folder)
-    chosen = {name: value for name, value in (("item.input", plan.item_input), ("encoder.tune", plan.tune)) if value is not None}
-    values = {"model": plan.model, **chosen, **settings} if plan.source == "bertrec" else settings
+    named = {"model": plan.model} if plan.source == "bertrec" else {}
+    values = {**named, **plan.chosen, **settings}
     with atomic_file(folder / BEST) as temporary:
         temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")
     return folder / BEST
@@ -65,27 +81,28 @@ def select(folder: Path, *, say: Say = lambda line: None) -> dict[str, Any] | No
 
     Returns:
         ``{"settings", "seeds", "metrics": {NAME: {"mean", "ci95", "sd"}}, "default": {the same}, "paired": …}``; None where there is
-        nothing to measure: no test users, ``final_seeds`` 0, or a baseline (compare these with ``bertrec compare --baseline-set``).
+        nothing to measure: no test part, ``final_seeds`` 0, an index, or a baseline (``bertrec compare --baseline-set`` measures these).
     """
     plan = load_plan(folder)
-    split = load_split(folder / SPLIT)
-    if plan.source != "bertrec" or not plan.final_seeds or split.test is None:
+    material = load_material(plan.source, folder)
+    problem = plan.problem(folder)
+    if not isinstance(problem, Selectable) or isinstance(material, Vectors) or not plan.final_seeds or material.test is None:
         return None
     settings = best_settings(folder)
     if (folder / TEST).exists():
         former: dict[str, Any] = read_json(folder / TEST)
         if former["settings"] == settings and len(former["seeds"]) == plan.final_seeds:
             return former
-    winner, tuned = _measured(plan, settings, split, folder / MODEL, say)
-    if settings == {**plan.settings, **plan.searched.defaults(OwnModel(plan.model, plan.item_input, plan.tune).defaults)}:
-        default, plain = winner, tuned
+    found, tuned = _measured(problem, plan.final_seeds, settings, material, folder / MODEL, say)
+    if settings == {**plan.settings, **plan.searched.defaults(problem.defaults)}:
+        default, plain = found, tuned
     else:
-        default, plain = _measured(plan, plan.settings, split, None, say)
+        default, plain = _measured(problem, plan.final_seeds, plan.settings, material, None, say)
     paired = paired_comparison(tuned, plain, names=("the winner", "the defaults"))
     result = {
         "settings": settings,
         "seeds": list(range(plan.final_seeds)),
-        "metrics": winner,
+        "metrics": found,
         "default": default,
         "paired": paired.to_json(),
     }
@@ -94,24 +111,18 @@ def select(folder: Path, *, say: Say = lambda line: None) -> dict[str, Any] | No
 
 
 def _measured(
-    plan: TunePlan, settings: Mapping[str, Any], split: Split, keep: Path | None, say: Say
+    problem: Selectable, seeds: int, settings: Mapping[str, Any], material: Material, keep: Path | None, say: Say
 ) -> tuple[dict[str, Any], Float64Array]:
     """Return the test figures of a few seeds, and each user's first metric averaged over them; seed 0's model is kept."""
-    assert split.test is not None
-    problem = OwnModel(plan.model, plan.item_input, plan.tune)
-    reports = []
-    for seed in range(plan.final_seeds):
-        model = problem.create(settings, seed=seed)
-        trains = "train.seed" in model.config.to_flat()
-        model.fit(split.train, validation=split.validation, **({"progress": False} if trains else {}))
-        reports.append(measure_on(model, split, split.test))
-        say(f"{'winner' if keep else 'defaults'}, seed {seed}: test NDCG@10 {reports[-1].mean('NDCG@10'):.4f}")
-        if keep is not None and seed == 0:
-            model.save_pretrained(keep)
-    averaged = {name: np.mean([report.per_user(name) for report in reports], axis=0) for name in SHOWN}
+    fits = []
+    for seed in range(seeds):
+        fits.append(problem.final(settings, material, seed=seed, keep=keep if seed == 0 else None))
+        first, values = next(iter(fits[-1].items()))
+        say(f"{'winner' if keep else 'defaults'}, seed {seed}: test {first} {values.mean():.4f}")
+    averaged = {name: np.mean([fit[name] for fit in fits], axis=0) for name in fits[0]}
     intervals = summarise(averaged, resamples=1000, seed=0)
-    figures = {name: _figure(intervals[name].ci95, [report.mean(name) for report in reports]) for name in SHOWN}
-    return figures, averaged[SHOWN[0]]
+    figures = {name: _figure(intervals[name].ci95, [float(fit[name].mean()) for fit in fits]) for name in averaged}
+    return figures, next(iter(averaged.values()))
 
 
 def _figure(ci95: tuple[float, float] | None, means: list[float]) -> dict[str, Any]:

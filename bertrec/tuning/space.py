@@ -62,6 +62,11 @@ class Parameter(Config):
         return self.float_ if self.float_ is not None else self.int_
 
     @property
+    def greatest(self) -> Any:
+        """The greatest value of numbers."""
+        return max(self.choice) if self.choice is not None else (self.bounds or (None, None))[1]  # type: ignore[type-var]
+
+    @property
     def continuous(self) -> bool:
         """Whether there are infinitely many values."""
         return self.float_ is not None and self.step is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bertrec.tuning.report.wording import figure_text
 from bertrec.tuning.trials import best_trials
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def best_rows(study: optuna.Study, *, most: int = 5) -> list[list[str]]:
         done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
         sign = -1 if study.direction.name == "MAXIMIZE" else 1
         trials = sorted(done, key=lambda trial: sign * (trial.value or 0.0))[:most]
-    return [[str(trial.number), *(f"{value:.4f}" for value in trial.values), _settings(trial.params)] for trial in trials]
+    return [[str(trial.number), *(figure_text(value) for value in trial.values), _settings(trial.params)] for trial in trials]
 
 
 def _settings(params: dict[str, Any]) -> str:
@@ -75,4 +76,4 @@ def _settings(params: dict[str, Any]) -> str:
 
 
 def _values(values: list[float] | None) -> str:
-    return "-" if values is None else ", ".join(f"{value:.4f}" for value in values)
+    return "-" if values is None else ", ".join(figure_text(value) for value in values)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertrec.core.errors import BertrecError
-from bertrec.data.splits import Split
 from bertrec.tuning.liveness import claim, heartbeat, requeue_dead
 from bertrec.tuning.problems import Problem, Result
 from bertrec.tuning.space import Space
@@ -31,14 +30,14 @@ class Work:
 
     Attributes:
         problem: runs a trial's settings.
-        split: with validation users.
+        material: that trials learn from and are measured on, such as a split with validation users.
         space: draws the settings.
         metrics: the objectives.
         prune_by: ``epochs``, ``users`` (chunks of them, for the Wilcoxon pruner) or ``none``.
     """
 
     problem: Problem
-    split: Split
+    material: Any
     space: Space
     metrics: tuple[str, ...]
     prune_by: str = "epochs"
@@ -102,7 +101,7 @@ def run_trial(study: optuna.Study, trial: optuna.trial.Trial, work: Work) -> Non
         settings = work.space.suggest(trial)
         trial.set_user_attr("settings", settings)
         with heartbeat(trial):
-            result = work.problem.run(settings, work.split, work.metrics, _reporter(trial, work))
+            result = work.problem.run(settings, work.material, work.metrics, _reporter(trial, work))
         bad = [value for value in result.values if not math.isfinite(value)]
         if bad:
             raise BertrecError(f"a figure is {bad[0]}")
@@ -155,6 +154,7 @@ def _note(trial: optuna.trial.Trial, result: Result, seconds: float) -> None:
         "fit_seconds": result.seconds,
         "overhead_seconds": seconds - result.seconds,
         "peak_mib": _peak_mib(),
+        **result.notes,
     }
     for name, value in notes.items():
         trial.set_user_attr(name, value)

@@ -160,6 +160,14 @@ def redis_url(redis_server):
     return url
 
 
+@pytest.fixture
+def here(monkeypatch):
+    """Commands run their trials in this process: another one would first import all there is."""
+    from bertrec.tuning import run
+
+    monkeypatch.setattr(run, "_watch_workers", lambda study, plan, folder, *rest: run.work_on(folder, study))
+
+
 @pytest.fixture(params=["journal", "sqlite", "postgresql", "redis"])
 def where(request, tmp_path):
     """The name of a new storage of each kind."""

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bertrec.cli.main import main
-from bertrec.cli.tune import _minutes
+from bertrec.cli.tune_start import minutes
 from bertrec.core.errors import ConfigError
 
 SMALL = ("--set", "train.epochs=2", "--set", "item.width=16", "--set", "head.layers=1")
@@ -95,6 +95,6 @@ def test_help_shows_both_forms(capsys):
 
 
 def test_times_have_units():
-    assert [_minutes(text) for text in (None, "90s", "30m", "2h", "5", "1.5h")] == [0, 1.5, 30, 120, 5, 90]
+    assert [minutes(text) for text in (None, "90s", "30m", "2h", "5", "1.5h")] == [0, 1.5, 30, 120, 5, 90]
     with pytest.raises(ConfigError):
-        _minutes("2 hours")
+        minutes("2 hours")

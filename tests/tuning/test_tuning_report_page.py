@@ -343,7 +343,11 @@ def test_a_study_of_one_bare_trial_has_a_page(state, tmp_path):
 def test_the_same_study_gives_the_same_files(make, tmp_path):
     study = make()
     assert both(study, tmp_path / "a", **studies.ABOUT) == both(study, tmp_path / "b", **studies.ABOUT)
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["index.html", "report.md"]
+    charts, again = ({path.name: path.read_bytes() for path in (tmp_path / name / "charts").iterdir()} for name in "ab")
+    assert charts == again
+    linked = re.findall(r"\]\(charts/([\w-]+\.svg)\)", (tmp_path / "a" / "report.md").read_text(encoding="utf-8"))
+    assert sorted(linked) == sorted(charts)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["charts", "index.html", "report.md"]
 
 
 def test_the_files_are_returned(tmp_path):

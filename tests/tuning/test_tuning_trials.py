@@ -226,7 +226,7 @@ class TestAStudy:
     def test_the_winner_is_measured_on_the_test_users_once(self, folder, split, monkeypatch):
         first = select(folder)
         assert (len(first["seeds"]), set(first["metrics"])) == (2, {"NDCG@10", "HR@10", "MRR@10"})
-        monkeypatch.setattr("bertrec.tuning.selection.measure_on", lambda *_: pytest.fail("looked at the test users again"))
+        monkeypatch.setattr("bertrec.tuning.selection._measured", lambda *_: pytest.fail("looked at the test users again"))
         assert select(folder) == json.loads(json.dumps(first))
         assert (folder / "model" / "config.json").exists() or any((folder / "model").iterdir())
 

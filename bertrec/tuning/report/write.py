@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def write_tuning_report(study: Study, folder: str | Path, *, about: Mapping[str, Any]) -> list[Path]:
-    """Write a study as one page that needs no network, and as Markdown.
+    """Write a study as one page that needs no network, and as Markdown with its charts beside it.
 
     Of the trials' user attributes these are read: ``default`` (true: the trial of the default settings), ``standard_error`` (of the
     trial's figure, for the expected regression) and ``reason`` (why it failed).
@@ -34,7 +34,7 @@ def write_tuning_report(study: Study, folder: str | Path, *, about: Mapping[str,
             "default": {NAME: …}}``.
 
     Returns:
-        The files: ``index.html`` and ``report.md``.
+        The documents: ``index.html`` and ``report.md``; the charts that the latter shows are beside it as ``charts/NAME.svg``.
 
     Raises:
         MissingExtraError: plotly or matplotlib is not installed; nothing is written then.
@@ -44,12 +44,12 @@ def write_tuning_report(study: Study, folder: str | Path, *, about: Mapping[str,
     view = read_study(study, about)
     found = content(view)
     heading = Heading(title(view), verdict(view), when(view))
-    page = html_document(heading, found.sections, found.drawn, still_charts(found.drawn), script)
-    text = markdown_document(heading.title, heading.verdict, heading.when, found.sections, charts=False)
-    return [_written(Path(folder) / name, whole) for name, whole in (("index.html", page), ("report.md", text))]
-
-
-def _written(target: Path, text: str) -> Path:
-    with atomic_file(target) as temporary:
-        temporary.write_bytes(text.encode("utf-8", "replace"))
-    return target
+    stills = still_charts(found.drawn)
+    page = html_document(heading, found.sections, found.drawn, stills, script)
+    text = markdown_document(heading.title, heading.verdict, heading.when, found.sections)
+    files = {f"charts/{name}.svg": drawing for name, drawing in stills.items()}
+    files |= {name: whole.encode("utf-8", "replace") for name, whole in (("index.html", page), ("report.md", text))}
+    for name, whole in files.items():
+        with atomic_file(Path(folder) / name) as temporary:
+            temporary.write_bytes(whole)
+    return [Path(folder) / name for name in ("index.html", "report.md")]

@@ -1,0 +1,141 @@
+"""``bertrec tune index``: which index finds a run's items fast enough and well enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertrec.cli import options as o
+from bertrec.cli.output import note
+from bertrec.cli.runs import Run, fit_catalog, item_vectors, load_data, split_data
+from bertrec.cli.tune_finish import finish
+from bertrec.cli.tune_start import counts_of, minutes
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from bertrec.models.base import Recommender
+    from bertrec.tuning.material import Vectors
+
+    Matrix = npt.NDArray[np.float32]
+
+EXAMPLES = """
+Examples:
+
+bertrec tune index runs/ml --out tuned-index
+
+bertrec tune index items.parquet --queries users.parquet --kinds hnsw,ivf --k 20 --trials 50 --out tuned-index
+
+bertrec tune best tuned-index --least 0.95 > best.yaml
+
+bertrec index build runs/ml --config tuned-index/best.yaml --out runs/ml.index
+"""
+
+
+def index(
+    source: Annotated[Path, typer.Argument(metavar="RUN|ITEMS.parquet", help="A trained run, or item vectors of bertrec embed.")],
+    out: Annotated[Path, typer.Option(metavar="STUDY", help="The folder of the study.")],
+    queries: Annotated[
+        Path | None, typer.Option(metavar="USERS.parquet", help="Vectors to search for (default: of the run's validation users).")
+    ] = None,
+    kinds: Annotated[str, typer.Option(help="What is searched: some of hnsw, ivf, ivfpq and flat.")] = "hnsw,ivf,ivfpq",
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Items a query.")] = 10,
+    most_queries: Annotated[int, typer.Option(min=1, help="At most so many queries, drawn at random.")] = 1000,
+    threads: Annotated[int, typer.Option(min=1, help="Of a search that is timed.")] = 1,
+    least_recall: Annotated[float, typer.Option(min=0, max=1, help="best.yaml is the fastest trial with this recall.")] = 0.95,
+    trials: Annotated[int, typer.Option(min=1)] = 30,
+    timeout: Annotated[str | None, typer.Option(help="No trial is begun after this: 90s, 30m, 2h.")] = None,
+    space: Annotated[Path | None, typer.Option(metavar="F.yaml", help="A space of your own instead of that of --kinds.")] = None,
+    sampler: Annotated[str, typer.Option(help="tpe, nsgaii, random or grid.")] = "tpe",
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting that is not searched.")] = None,
+    study: Annotated[str | None, typer.Option(help="The study's name in the storage (default: the folder's).")] = None,
+    storage: Annotated[str | None, typer.Option(help="As for bertrec tune DATA.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of sampler, queries, k-means and graphs.")] = 0,
+) -> None:
+    """Search index settings by two figures: recall against exact search, and queries a second."""
+    from bertrec.tuning.plan import JOURNAL, TunePlan
+    from bertrec.tuning.problem_index import SPEED, first_settings, index_space
+    from bertrec.tuning.run import begin
+    from bertrec.tuning.space import Space
+
+    settings, budget = o.read_settings(None, set_ or []), minutes(timeout)
+    name, material, asked = _material(source, queries, most_queries, seed)
+    names = [kind.strip() for kind in kinds.split(",") if kind.strip()]
+    searched = Space.load(space) if space else index_space(names, material, settings)
+    named = searched.parameters.get("kind")
+    plan = TunePlan.from_dict(
+        {
+            "study": study or out.absolute().name,
+            "storage": storage or str(out / JOURNAL),
+            "source": "index",
+            "model": "index",
+            "settings": settings,
+            "first": first_settings([str(kind) for kind in (named and named.choice) or ["auto"]], material, settings),
+            "space": searched.to_dict(),
+            "metrics": (f"recall@{k}", SPEED),
+            "sampler": sampler,
+            "pruner": "none",
+            "trials": trials,
+            "timeout_minutes": budget,
+            "seed": seed,
+            "final_seeds": 0,
+            "least": least_recall,
+            "threads": threads,
+            "about": {
+                "data": {"name": name, "counts": counts_of(material), "queries": asked},
+                "timing": {"threads": threads, **_exact_speed(material, k, threads, settings)},
+            },
+        }
+    )
+    begin(plan, material, out)
+    note(f"{name}: {len(material.items)} items, {len(material.queries)} queries ({asked}), trials: {plan.wanted}")
+    note(f"exact search: {plan.about['timing']['exact search, queries_per_second']:.6g} queries a second, {threads} thread(s)")
+    finish(out, 1)
+
+
+def _exact_speed(material: Vectors, k: int, threads: int, settings: dict[str, Any]) -> dict[str, float]:
+    """Return what every trial is to be held against: the speed of a flat index over the same vectors."""
+    from bertrec.retrieval.index import ItemIndex
+    from bertrec.tuning.problem_index import SPEED, queries_per_second
+
+    flat = ItemIndex.build(material.items, range(len(material.items)), kind="flat", metric=settings.get("metric", "inner_product"))
+    return {f"exact search, {SPEED}": queries_per_second(flat, material.queries, k, threads=threads)}
+
+
+def _material(source: Path, queries: Path | None, most: int, seed: int) -> tuple[str, Vectors, str]:
+    """Return a name, the vectors, and what the queries are; the test users of a run are left alone."""
+    import numpy as np
+
+    from bertrec.cli.embed import read_vectors
+    from bertrec.tuning.material import Vectors
+
+    if source.suffix == ".parquet":
+        items, asked, what = read_vectors(source)[1], None, "items"
+    else:
+        items, asked, what = _of_run(Run(source), users=queries is None)
+    if queries is not None:
+        asked, what = read_vectors(queries)[1], str(queries)
+    asked = items if asked is None else asked
+    rows = np.sort(np.random.default_rng(seed).permutation(len(asked))[:most])
+    return source.stem, Vectors.of(items, asked[rows]), what
+
+
+def _of_run(run: Run, *, users: bool) -> tuple[Matrix, Matrix | None, str]:
+    record, model = run.record(), run.load_model()
+    items = item_vectors(model)[1]
+    if not users:
+        return items, None, ""
+    return items, *_user_vectors(record, model)
+
+
+def _user_vectors(record: dict[str, Any], model: Recommender) -> tuple[Matrix | None, str]:
+    """Return the vectors of the run's validation users, else of its training users."""
+    dataset = load_data(record)
+    parts = split_data(dataset, record)
+    fitted = fit_catalog(model, dataset)
+    if parts.validation is not None and len(parts.validation):
+        return fitted.user_embeddings(parts.validation.histories), "validation users"
+    return (fitted.user_embeddings(parts.train.sequences), "training users") if len(parts.train.sequences) else (None, "items")

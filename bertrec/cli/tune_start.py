@@ -1,0 +1,92 @@
+"""What ``bertrec tune`` begins with: whose model it is, its space, and what its trials are run on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertrec.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bertrec.data.load import Dataset
+    from bertrec.tuning.material import Material
+    from bertrec.tuning.space import Space
+
+PROMPTS = "prompt4nr"
+_UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}
+
+
+def source_of(model: str) -> str:
+    """Return whose model it is.
+
+    Raises:
+        ConfigError: nobody has such a model.
+    """
+    from bertrec.baselines import catalogue
+    from bertrec.models.registry import MODELS
+
+    if model in MODELS or model == PROMPTS:
+        return "bertrec" if model in MODELS else "prompt"
+    try:
+        catalogue.check_names([model])
+    except ConfigError as error:
+        raise ConfigError(f"no model of ours ({', '.join(sorted([*MODELS, PROMPTS]))}), and {error}") from error
+    return "recbole"
+
+
+def space_of(model: str, source: str, space: Path | None, preset: str) -> Space:
+    """Return the space of a file, or the preset of the model.
+
+    Raises:
+        ConfigError: the file holds no space, or there is no such preset.
+    """
+    from bertrec.tuning.space import Space
+
+    return Space.load(space) if space else Space.preset(f"recbole-{model}" if source == "recbole" else model, preset)
+
+
+def material_of(dataset: Dataset, source: str, split: str, space: Space, settings: Mapping[str, Any], seed: int) -> Material:
+    """Return what trials are run on.
+
+    Raises:
+        ConfigError: a split was chosen for prompts, which have impressions.
+        DataError: there is too little to divide.
+    """
+    from bertrec.cli.runs import split_data
+
+    if source != "prompt":
+        return split_data(dataset, {"split": {"method": split}})
+    if split != "auto":
+        raise ConfigError("--split is for sequences: of a prompt's impressions a fifth of the training part chooses, the rest is given")
+    from bertrec.tuning.problem_prompt import clicks_of
+
+    return clicks_of(dataset, space, settings, seed=seed)
+
+
+def counts_of(material: Material) -> dict[str, Any]:
+    """Return how much there is of each part."""
+    from bertrec.data.splits import Split
+    from bertrec.tuning.material import Clicks
+
+    if isinstance(material, Split):
+        return dict(material.manifest.get("counts", {}))
+    if isinstance(material, Clicks):
+        parts = {"impressions to train on": material.learned, "to choose by": material.validation, "left for the winner": material.test}
+        return {"items": len(material.learned.catalog)} | {name: 0 if part is None else len(part) for name, part in parts.items()}
+    return {"items": len(material.items), "queries": len(material.queries), "dimensions": material.items.shape[1]}
+
+
+def minutes(text: str | None) -> float:
+    """Read ``90s``, ``30m``, ``2h`` or ``1d``; 0 where nothing is given.
+
+    Raises:
+        ConfigError: it is no time.
+    """
+    if text is None:
+        return 0.0
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", text.strip())
+    if not found:
+        raise ConfigError(f"--timeout {text}: write it as 90s, 30m or 2h")
+    return float(found[1]) * _UNITS[found[2] or "m"]
