@@ -9,7 +9,8 @@ import pydantic
 
 from bertrec.core.config import Config
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "int8", "fast"]
+Backend = Literal["auto", "torch", "onnx"]
 
 
 class TunedEncoderConfig(Config):
@@ -20,8 +21,9 @@ class TunedEncoderConfig(Config):
         tune: ``frozen``, ``last:K`` (the top K transformer layers), ``lora`` or ``full``; a head that belongs to the encoder is tuned
             with it, but for ``frozen``.
         precision: ``auto`` computes in bfloat16 while training where the device has units for it, and in float32 for inference;
-            ``bf16`` and ``fp32`` hold for both.
-        batch_tokens: padded word pieces in one forward pass; None takes 4,096 on a CPU and 32,768 elsewhere.
+            ``bf16`` and ``fp32`` hold for both. An encoder of texts also has ``int8`` and ``fast``, see there.
+        batch_tokens: padded word pieces in one forward pass; None takes 4,096 on a CPU (1,024 a thread where no gradient is kept, so that
+            what passes between layers stays in the cache of a core) and 32,768 elsewhere.
         dropout: use the encoder's own dropout while it is tuned; ``lora_dropout`` holds either way.
         lora_rank: rank of the LoRA matrices.
         lora_alpha: LoRA's scale is ``lora_alpha / lora_rank``.
@@ -55,13 +57,27 @@ class EncoderConfig(TunedEncoderConfig):
 
     Its own dropout is off by default: whitening and a short fine-tuning magnify its noise, and the head has dropout of its own.
 
+    Two more values of ``precision`` hold for ``encode`` alone, on a CPU: ``int8`` (a frozen encoder only) and ``fast``, which takes what a
+    short measurement at first use finds quickest among float32, bfloat16 and, for a frozen encoder, int8. Its choice is kept beside the
+    embedding cache, so that it holds for later runs.
+
     Attributes:
+        backend: what computes int8: ``torch`` (BERT's and RoBERTa's build), ``onnx`` (ONNX Runtime, extra ``onnx``), or ``auto``: the
+            quicker one of those that are there.
         max_length: word pieces a text, special tokens included; the rest of the text is cut.
         pooling: ``cls``, ``mean``, ``max``, or ``mean-last:K``: the mean of the last K layers, then the mean over tokens.
     """
 
     max_length: int = pydantic.Field(64, ge=3)
     pooling: str = "mean"
+    backend: Backend = "auto"
+
+    @pydantic.field_validator("precision")
+    @classmethod
+    def _int8_is_frozen(cls, value: Precision, info: pydantic.ValidationInfo) -> Precision:
+        if value == "int8" and info.data.get("tune", "frozen") != "frozen":
+            raise ValueError("int8 has no gradients: set tune to frozen, or precision to bf16, fp32 or auto")
+        return value
 
     @pydantic.field_validator("pooling")
     @classmethod

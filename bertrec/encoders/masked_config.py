@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pydantic
 
-from bertrec.encoders.config import TunedEncoderConfig
+from bertrec.encoders.config import Precision, TunedEncoderConfig
 
 
 class MaskedConfig(TunedEncoderConfig):
@@ -17,3 +17,10 @@ class MaskedConfig(TunedEncoderConfig):
     tune: str = "full"
     dropout: bool = True
     max_length: int = pydantic.Field(500, ge=3)
+
+    @pydantic.field_validator("precision")
+    @classmethod
+    def _no_int8(cls, value: Precision) -> Precision:
+        if value in {"int8", "fast"}:
+            raise ValueError(f"must be auto, fp32 or bf16: {value} is for encoders that turn texts into vectors")
+        return value

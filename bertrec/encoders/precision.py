@@ -15,7 +15,8 @@ def computing_in(precision: Precision, device: torch.device, *, tuning: bool) ->
     """Return the context of a forward pass.
 
     Args:
-        precision: ``auto`` is bfloat16 while tuning on a device that has units for it, else what the caller computes in.
+        precision: ``auto`` is bfloat16 while tuning on a device that has units for it, else what the caller computes in; so are
+            ``int8`` and ``fast``, which are for ``TextEncoder.encode`` alone.
         device: where the weights are.
         tuning: whether gradients will be taken through the pass.
     """

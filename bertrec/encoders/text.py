@@ -15,9 +15,11 @@ from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.encoders.backbone import Backbone, check_length, load_backbone
 from bertrec.encoders.batching import distinct_texts, padded_tokens, token_budget_batches
-from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.cache import default_folder
+from bertrec.encoders.config import EncoderConfig, Precision
 from bertrec.encoders.depth import apply_depth, set_mode, transformer_layers
 from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
+from bertrec.encoders.inference import Forward, make_forward, number_format
 from bertrec.encoders.pooling import TokenPooling
 from bertrec.encoders.precision import computing_in
 from bertrec.encoders.source import resolve_folder
@@ -49,7 +51,8 @@ class TextEncoder(torch.nn.Module):
         self.dim: int = int(backbone.get_embedding_dimension())
         self.pooling = TokenPooling(self.dim, config)
         self._stamp: tuple[Any, ...] = ()
-        self._hash = ""
+        self._hash = self._format = ""
+        self._inference: Forward | None = None
         self.train(False)
 
     @classmethod
@@ -82,12 +85,18 @@ class TextEncoder(torch.nn.Module):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over weights, tokenizer, pooling, ``max_length`` and the number format of inference; hashed again only after a change."""
-        stamp = weights_stamp(self.model)
-        if stamp != self._stamp:
-            number_format = "bf16" if self.config.precision == "bf16" else "fp32"
-            self._hash = hash_encoder(self.model, self.tokenizer, self.config.pooling, str(self.config.max_length), number_format)
-            self._stamp = stamp
+        self._forget_if_changed()
+        if not self._hash:
+            pieces = (self.config.pooling, str(self.config.max_length), self.number_format)
+            self._hash = hash_encoder(self.model, self.tokenizer, *pieces)
         return self._hash
+
+    @property
+    def number_format(self) -> str:
+        """What ``encode`` computes in: ``fp32``, ``bf16``, ``int8-torch`` or ``int8-onnx``; measured where the settings leave it open."""
+        self._forget_if_changed()
+        self._format = self._format or number_format(self, _kept_folder())
+        return self._format
 
     @property
     def trainable(self) -> bool:
@@ -125,12 +134,13 @@ class TextEncoder(torch.nn.Module):
             ``[b, dim]`` float32 raw vectors, with gradients for the tuned depth only.
         """
         with self._autocast():
-            several = self.pooling.layers > 1
-            output = self.model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=several, return_dict=True)
-            # The last hidden state comes after a final norm, where there is one; the list's own last element need not.
-            below = output.hidden_states[-self.pooling.layers : -1] if several else ()
-            pooled: torch.Tensor = self.pooling([*below, output.last_hidden_state], attention_mask)
-        return pooled
+            return self._pooled(input_ids, attention_mask)
+
+    def run_model(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, precision: Precision) -> torch.Tensor:
+        """Do as ``forward`` by Hugging Face's own layers without gradients, in ``fp32`` or ``bf16`` whatever the caller computes in."""
+        # Not in inference mode: what some models keep from a pass (rotary angles) must serve a later one with gradients.
+        with torch.no_grad(), computing_in(precision, self.device, tuning=False):
+            return self._pooled(input_ids, attention_mask)
 
     def encode_tokens(self, tokens: Ragged, rows: IntArray | Sequence[int] | None = None) -> torch.Tensor:
         """Encode rows of ``tokens`` in batches of similar length.
@@ -175,10 +185,11 @@ class TextEncoder(torch.nn.Module):
         was_training = self.training
         self.eval()
         try:
+            forward = self._inference_pass()
             with progress_bar(progress, "encode", len(tokens)) as bar:
-                for rows in token_budget_batches(tokens.lengths, self._budget):
+                for rows in token_budget_batches(tokens.lengths, self._inference_budget):
                     with torch.no_grad():
-                        vectors = self(*self._padded(tokens, rows)).cpu().numpy()
+                        vectors = forward(*self._padded(tokens, rows)).cpu().numpy()
                     if not np.isfinite(vectors).all():
                         raise ModelError(f"encoder {self.config.name} gives values that are not finite: set precision to fp32")
                     yield rows, vectors
@@ -241,6 +252,29 @@ class TextEncoder(torch.nn.Module):
     def _budget(self) -> int:
         return self.config.batch_tokens or (4096 if self.device.type == "cpu" else 32768)
 
+    @property
+    def _inference_budget(self) -> int:
+        return self.config.batch_tokens or (1024 * torch.get_num_threads() if self.device.type == "cpu" else 32768)
+
+    def _inference_pass(self) -> Forward:
+        chosen = self.number_format
+        if self._inference is None:
+            self._inference = make_forward(self, chosen, _kept_folder())
+        return self._inference
+
+    def _forget_if_changed(self) -> None:
+        stamp = weights_stamp(self.model)
+        if stamp != self._stamp:
+            self._stamp, self._hash, self._format, self._inference = stamp, "", "", None
+
+    def _pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        several = self.pooling.layers > 1
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=several, return_dict=True)
+        # The last hidden state comes after a final norm, where there is one; the list's own last element need not.
+        below = output.hidden_states[-self.pooling.layers : -1] if several else ()
+        pooled: torch.Tensor = self.pooling([*below, output.last_hidden_state], attention_mask)
+        return pooled
+
     def _padded(self, tokens: Ragged, rows: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
         ids, mask = padded_tokens(tokens, rows, self.tokenizer.pad_token_id or 0)
         return torch.from_numpy(ids).to(self.device), torch.from_numpy(mask).to(self.device)
@@ -258,7 +292,7 @@ class TextEncoder(torch.nn.Module):
 
     def _lower_batches(self, tokens: Ragged, first: int, progress: bool) -> Iterator[tuple[IntArray, torch.Tensor, torch.Tensor]]:
         with progress_bar(progress, "lower layers", len(tokens)) as bar, torch.no_grad():
-            for rows in token_budget_batches(tokens.lengths, self._budget):
+            for rows in token_budget_batches(tokens.lengths, self._inference_budget):
                 ids, mask = self._padded(tokens, rows)
                 with self._autocast():
                     hidden = run_layers(self.model, embed_tokens(self.model, ids), mask, 0, first)[-1]
@@ -273,6 +307,11 @@ class TextEncoder(torch.nn.Module):
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return computing_in(self.config.precision, self.device, tuning=self.training and self.trainable and torch.is_grad_enabled())
+
+
+def _kept_folder() -> Path:
+    """Return where exported models and the choices of ``precision: fast`` are kept: beside the embedding cache."""
+    return default_folder() / "inference"
 
 
 def _check_pooled_layers(config: EncoderConfig, model: Any) -> None:

@@ -78,8 +78,8 @@ def test_half_a_surrogate_pair_is_a_replacement_character_not_a_crash(tiny):
 
 def test_equal_texts_are_encoded_once_and_keep_their_places(tiny, monkeypatch):
     encoder, seen = build(tiny), []
-    plain = encoder.forward
-    monkeypatch.setattr(encoder, "forward", lambda ids, mask: seen.append(len(ids)) or plain(ids, mask))
+    plain = encoder.run_model
+    monkeypatch.setattr(encoder, "run_model", lambda ids, mask, precision: seen.append(len(ids)) or plain(ids, mask, precision))
     vectors = encoder.encode(["toy", "the matrix", "toy", "toy"])
     assert sum(seen) == 2
     np.testing.assert_array_equal(vectors[[2, 3]], vectors[[0, 0]])
