@@ -1,7 +1,7 @@
 """Losses over user and item vectors. Every masked logit is −inf, so that it adds exactly nothing to a denominator.
 
-All of them take user vectors at the positions that have a target, ``user [positions, width]``, already scaled (see `similarity`), and
-return the mean over positions.
+All of them take user vectors at the positions that have a target, ``user [positions, width]``, already scaled (see
+`bertrec.heads.similarity`), and return the mean over positions. The softmax over the whole catalogue is in `bertrec.heads.full_softmax`.
 """
 
 from __future__ import annotations
@@ -11,125 +11,8 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
-# Logits kept at once (float32: 512 MiB); beyond this the softmax is computed in chunks and its logits are recomputed for the gradient.
-LOGITS_AT_ONCE = 1 << 27
-
-
-def scaled(vectors: Tensor, similarity: str, temperature: float = 1.0) -> Tensor:
-    """Prepare vectors for inner products: for ``cosine`` normalised and divided by ``temperature``, for ``dot`` unchanged."""
-    if similarity == "dot":
-        return vectors
-    return functional.normalize(vectors, dim=-1) / temperature
-
-
-def scores(user: Tensor, items: Tensor) -> Tensor:
-    """Return ``[positions, items]`` inner products, never in half precision: at cosine / 0.07 a logit of 14 would lose its second digit."""
-    with torch.autocast(user.device.type, enabled=False):
-        return _at_least_single(user) @ _at_least_single(items).T
-
-
-def paired_scores(user: Tensor, items: Tensor) -> Tensor:
-    """Return ``[positions, k]`` inner products of ``user [positions, width]`` with ``items [positions, k, width]``, as `scores` does."""
-    with torch.autocast(user.device.type, enabled=False):
-        return torch.einsum("pw,pkw->pk", _at_least_single(user), _at_least_single(items))
-
-
-def _at_least_single(vectors: Tensor) -> Tensor:
-    return vectors.float() if vectors.dtype in (torch.float16, torch.bfloat16) else vectors
-
-
-def full_softmax(
-    user: Tensor,
-    items: Tensor,
-    targets: Tensor,
-    *,
-    candidates: Tensor | None = None,
-    repeats: Repeats | None = None,
-    smoothing: float = 0.0,
-) -> Tensor:
-    """Cross-entropy over the whole catalogue.
-
-    Args:
-        user: ``[positions, width]``.
-        items: ``[n_items + 1, width]``; row 0 is padding and never a candidate.
-        targets: ``[positions]`` inner item ids.
-        candidates: ``[n_items + 1]`` bool; items that training must never see are False, so that they are not pushed down as negatives.
-        repeats: which (position, item) pairs repeat an item of the history, with the bias to add there.
-        smoothing: label smoothing over the candidates.
-    """
-    floor = torch.zeros(items.shape[0], device=user.device)
-    floor[0] = -math.inf
-    if candidates is not None:
-        floor = floor.masked_fill(~candidates, -math.inf)
-    step = max(1, LOGITS_AT_ONCE // items.shape[0])
-    if user.shape[0] <= step:
-        return _softmax_sum(user, items, targets, floor, repeats, smoothing) / user.shape[0]
-    total = user.new_zeros((), dtype=torch.float32)
-    for start in range(0, user.shape[0], step):
-        rows = slice(start, start + step)
-        part = repeats.rows(start, start + step) if repeats is not None else None
-        total = total + checkpoint(_softmax_sum, user[rows], items, targets[rows], floor, part, smoothing, use_reentrant=False)
-    return total / user.shape[0]
-
-
-class Repeats:
-    """Pairs (position, item) where the item stands in the history read so far, and the learned bias of such a pair.
-
-    Attributes:
-        row: ``[pairs]`` position numbers, not decreasing.
-        item: ``[pairs]`` inner item ids; a pair stands once.
-        bias: scalar tensor.
-    """
-
-    def __init__(self, row: Tensor, item: Tensor, bias: Tensor) -> None:
-        self.row, self.item, self.bias = row, item, bias
-
-    @classmethod
-    def of_sequences(cls, inputs: Tensor, used: Tensor, bias: Tensor) -> Repeats:
-        """Collect the pairs of a batch.
-
-        Args:
-            inputs: ``[batch, length]`` inner ids, 0 where padded.
-            used: ``[batch, length]`` bool, the positions that have a target; position numbers count these in row order.
-            bias: scalar tensor.
-        """
-        batch, position = used.nonzero(as_tuple=True)
-        length = inputs.shape[1]
-        read = torch.arange(length, device=inputs.device)[None, :] <= position[:, None]
-        read = read & (_first_time(inputs)[batch]) & (inputs[batch] > 0)
-        row, column = read.nonzero(as_tuple=True)
-        return cls(row, inputs[batch[row], column], bias)
-
-    def rows(self, start: int, stop: int) -> Repeats:
-        """Return the pairs of positions ``start`` to ``stop``, numbered from 0."""
-        keep = (self.row >= start) & (self.row < stop)
-        return Repeats(self.row[keep] - start, self.item[keep], self.bias)
-
-    def added_to(self, logits: Tensor) -> Tensor:
-        """Return ``logits`` ``[positions, n_items + 1]`` with the bias added at the pairs."""
-        return logits.index_put((self.row, self.item), self.bias.to(logits.dtype).expand(len(self.row)), accumulate=True)
-
-
-def _first_time(inputs: Tensor) -> Tensor:
-    same = inputs[:, :, None] == inputs[:, None, :]
-    return ~same.tril(-1).any(dim=2)
-
-
-def _softmax_sum(user: Tensor, items: Tensor, targets: Tensor, floor: Tensor, repeats: Repeats | None, smoothing: float) -> Tensor:
-    logits = scores(user, items) + floor
-    if repeats is not None:
-        logits = repeats.added_to(logits)
-    log_sum = logits.logsumexp(dim=-1)
-    picked = logits.gather(1, targets[:, None]).squeeze(1)
-    loss = (log_sum - picked).sum()
-    if smoothing:
-        # functional.cross_entropy would average over the −inf columns too; the mean here is over candidates alone.
-        finite = floor.isfinite()
-        uniform = (logits.masked_fill(~finite, 0.0).sum(dim=-1) / finite.sum() - log_sum).sum()
-        loss = (1 - smoothing) * loss - smoothing * uniform
-    return loss
+from bertrec.heads.similarity import paired_scores, scores
 
 
 def in_batch_softmax(

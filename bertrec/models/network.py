@@ -11,7 +11,10 @@ from torch.nn import functional
 
 from bertrec.encoders.text import TextEncoder
 from bertrec.heads import losses
+from bertrec.heads.full_softmax import full_softmax
 from bertrec.heads.items import ItemTower
+from bertrec.heads.repeats import Repeats
+from bertrec.heads.similarity import paired_scores, scaled
 from bertrec.heads.users import make_head
 from bertrec.models.config import ModelConfig
 from bertrec.models.text_source import TextSource
@@ -58,9 +61,14 @@ class Network(nn.Module):
         """Yield what gets the encoder's learning rate."""
         return self.encoder.parameters() if self.encoder is not None else iter(())
 
-    def item_vectors(self, rows: Tensor | None = None) -> Tensor:
-        """Return unscaled item vectors of the inner ids ``rows`` ``[m]``, or of all: ``[m, width]`` or ``[n_items + 1, width]``."""
-        return self.tower(self.text(rows) if self.text is not None else None, rows)
+    def item_vectors(self, rows: Tensor | None = None, fresh: Tensor | None = None) -> Tensor:
+        """Return unscaled item vectors, ``[m, width]`` or ``[n_items + 1, width]``.
+
+        Args:
+            rows: ``[m]`` inner ids, each once; None takes all items.
+            fresh: inner ids whose text may not be an old vector (``train.refresh_every``); None stands for all.
+        """
+        return self.tower(self.text(rows, fresh) if self.text is not None else None, rows)
 
     def user_states(self, items: Tensor, inputs: Tensor) -> Tensor:
         """Return the head's output at every position.
@@ -74,11 +82,11 @@ class Network(nn.Module):
 
     def scaled_users(self, states: Tensor) -> Tensor:
         """Scale user vectors so that their inner product with `scaled_items` is the score."""
-        return losses.scaled(states, self.settings.loss.similarity, self.settings.loss.temperature)
+        return scaled(states, self.settings.loss.similarity, self.settings.loss.temperature)
 
     def scaled_items(self, items: Tensor) -> Tensor:
         """Scale item vectors so that their inner product with `scaled_users` is the score."""
-        return losses.scaled(items, self.settings.loss.similarity)
+        return scaled(items, self.settings.loss.similarity)
 
     def forward(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return ``{"loss": scalar}``.
@@ -91,11 +99,11 @@ class Network(nn.Module):
         return {"loss": steps[self.settings.loss.kind](inputs, targets)}
 
     def _full(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        items, used = self.item_vectors(), targets > 0
+        items, used = self.item_vectors(fresh=_read(inputs, targets)), targets > 0
         user = self.scaled_users(self.user_states(items, inputs)[used])
         bias = self.repeat_bias
-        repeats = losses.Repeats.of_sequences(inputs, used, bias) if bias is not None else None
-        return losses.full_softmax(
+        repeats = Repeats.of_sequences(inputs, used, bias) if bias is not None else None
+        return full_softmax(
             user,
             self.scaled_items(items),
             targets[used],
@@ -138,14 +146,14 @@ class Network(nn.Module):
         used = targets > 0
         drawn = torch.multinomial(self.counts.float(), self.settings.loss.negatives, replacement=True)
         distinct, _, (rows, target_rows, drawn_rows) = self._distinct(inputs, targets, drawn)
-        items = self.item_vectors(distinct)
-        scaled = self.scaled_items(items)
+        items = self.item_vectors(distinct, fresh=_read(inputs, targets))
+        vectors = self.scaled_items(items)
         user = self.scaled_users(self.user_states(items, rows)[used])
         shift = math.log(self.settings.loss.negatives)
         return losses.sampled_softmax(
             user,
-            scaled[target_rows[used]],
-            scaled[drawn_rows],
+            vectors[target_rows[used]],
+            vectors[drawn_rows],
             target_ids=targets[used],
             negative_ids=drawn,
             log_q_positive=self._log_share(targets[used]) + shift,
@@ -158,12 +166,17 @@ class Network(nn.Module):
         pool = (self.counts > 0).nonzero(as_tuple=True)[0]
         drawn = pool[torch.randint(len(pool), (len(wanted), self.settings.loss.negatives), device=pool.device)]
         distinct, _, (rows, wanted_rows, drawn_rows) = self._distinct(inputs, wanted, drawn)
-        items = self.item_vectors(distinct)
-        scaled = self.scaled_items(items)
+        items = self.item_vectors(distinct, fresh=_read(inputs, targets))
+        vectors = self.scaled_items(items)
         user = self.scaled_users(self.user_states(items, rows)[used])
-        right = losses.paired_scores(user, scaled[wanted_rows][:, None]).squeeze(1)
-        wrong = losses.paired_scores(user, scaled[drawn_rows])
+        right = paired_scores(user, vectors[wanted_rows][:, None]).squeeze(1)
+        wrong = paired_scores(user, vectors[drawn_rows])
         wrong = wrong.masked_fill(drawn == wanted[:, None], -math.inf)
         if self.settings.loss.kind == "bpr":
             return losses.bpr(right, wrong)
         return losses.gbce(right, wrong, n_items=len(pool), calibration=self.settings.loss.calibration)
+
+
+def _read(inputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the ids of a batch's inputs and targets."""
+    return torch.cat([inputs.reshape(-1), targets.reshape(-1)])

@@ -10,6 +10,7 @@ from bertrec.core.config import Config
 
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+GradientCache = Literal["auto", "on", "off"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -35,6 +36,10 @@ class TrainConfig(Config):
         metric: the validation figure that chooses the best epoch; higher is better.
         loggers: names that the Hugging Face Trainer reports to, e.g. ``("tensorboard",)``.
         save_every_epoch: write a checkpoint after each epoch; without it there is nothing to resume from.
+        gradient_cache: run a tuned text encoder twice a step, so that the activations of one small batch of texts are kept and not those of
+            all: less memory for about a third more work. ``auto`` does so for the texts whose activations would go beyond 2 GiB.
+        refresh_every: a tuned text encoder reads the inputs and targets of each step anew, and the other items of the loss only once in so
+            many steps and when an epoch begins; their vectors then carry no gradient to the encoder. 0 reads every item each step.
         evaluate_every: epochs between evaluations; the last epoch is always evaluated.
     """
 
@@ -55,4 +60,6 @@ class TrainConfig(Config):
     metric: str = "NDCG@10"
     loggers: tuple[str, ...] = ()
     save_every_epoch: bool = True
+    gradient_cache: GradientCache = "auto"
+    refresh_every: int = Field(0, ge=0)
     evaluate_every: int = Field(1, ge=1)

@@ -31,7 +31,7 @@ from bertrec.training.progress import ProgressBar, shows_progress
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.trainer import ModuleTrainer
 
-FREE_SETTINGS = frozenset({"epochs", "patience", "max_seconds", "device", "loggers", "save_every_epoch"})
+FREE_SETTINGS = frozenset({"epochs", "patience", "max_seconds", "device", "loggers", "save_every_epoch", "gradient_cache"})
 """Settings that may differ between a run and its continuation."""
 
 logger = logging.getLogger(__name__)

@@ -6,81 +6,9 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from bertrec.heads import losses
-
-
-def softmax_by_hand(user: Tensor, items: Tensor, target: int, candidates: list[int], extra: dict[int, float] | None = None) -> float:
-    extra = extra or {}
-    logits = {item: float(user @ items[item]) + extra.get(item, 0.0) for item in candidates}
-    return -(logits[target] - math.log(sum(math.exp(value) for value in logits.values())))
-
-
-@pytest.fixture
-def batch() -> tuple[Tensor, Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    user = torch.randn(5, 4, generator=generator, dtype=torch.float64)
-    items = torch.randn(8, 4, generator=generator, dtype=torch.float64)
-    return user, items, torch.tensor([1, 7, 3, 3, 5])
-
-
-def test_full_softmax_is_the_mean_over_real_items_only(batch: tuple[Tensor, Tensor, Tensor]) -> None:
-    user, items, targets = batch
-    expected = sum(softmax_by_hand(user[i], items, int(targets[i]), list(range(1, 8))) for i in range(5)) / 5
-    assert float(losses.full_softmax(user, items, targets)) == pytest.approx(expected, rel=1e-6)
-
-
-def test_items_that_training_never_sees_get_no_gradient(batch: tuple[Tensor, Tensor, Tensor]) -> None:
-    user, items, targets = batch
-    items = items.clone().requires_grad_()
-    candidates = torch.tensor([False, True, True, True, False, True, True, True])
-    loss = losses.full_softmax(user, items, targets, candidates=candidates)
-    loss.backward()
-    expected = sum(softmax_by_hand(user[i], items.detach(), int(targets[i]), [1, 2, 3, 5, 6, 7]) for i in range(5)) / 5
-    assert float(loss.detach()) == pytest.approx(expected, rel=1e-6)
-    assert items.grad is not None
-    assert items.grad[0].abs().sum() == 0
-    assert items.grad[4].abs().sum() == 0
-    assert items.grad[2].abs().sum() > 0
-
-
-def test_chunked_softmax_equals_the_plain_one_in_value_and_gradient(
-    batch: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    user, items, targets = batch
-    bias = torch.tensor(-0.7, dtype=torch.float64, requires_grad=True)
-    row, item = torch.tensor([0, 1, 4]), torch.tensor([2, 3, 6])
-
-    def run() -> list[Tensor]:
-        leaves = [user.clone().requires_grad_(), items.clone().requires_grad_(), bias]
-        loss = losses.full_softmax(leaves[0], leaves[1], targets, repeats=losses.Repeats(row, item, bias), smoothing=0.1)
-        return [loss, *torch.autograd.grad(loss, leaves)]
-
-    plain = run()
-    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", 16)
-    for a, b in zip(plain, run(), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
-
-
-def test_label_smoothing_equals_torch_over_the_candidates(batch: tuple[Tensor, Tensor, Tensor]) -> None:
-    user, items, targets = batch
-    expected = torch.nn.functional.cross_entropy((user @ items[1:].T).float(), targets - 1, label_smoothing=0.2)
-    torch.testing.assert_close(losses.full_softmax(user, items, targets, smoothing=0.2).float(), expected)
-
-
-def test_repeats_are_the_items_read_so_far_each_once() -> None:
-    inputs = torch.tensor([[5, 6, 5], [7, 0, 0]])
-    used = torch.tensor([[True, True, True], [True, False, False]])
-    repeats = losses.Repeats.of_sequences(inputs, used, torch.tensor(2.0))
-    assert sorted(zip(repeats.row.tolist(), repeats.item.tolist(), strict=True)) == [(0, 5), (1, 5), (1, 6), (2, 5), (2, 6), (3, 7)]
-
-
-def test_repeat_bias_is_added_before_the_softmax(batch: tuple[Tensor, Tensor, Tensor]) -> None:
-    user, items, targets = batch
-    repeats = losses.Repeats(torch.tensor([0, 0]), torch.tensor([2, 4]), torch.tensor(-3.0))
-    expected = softmax_by_hand(user[0], items, 1, list(range(1, 8)), {2: -3.0, 4: -3.0})
-    assert float(losses.full_softmax(user[:1], items, targets[:1], repeats=repeats)) == pytest.approx(expected, rel=1e-6)
+from bertrec.heads.similarity import scaled
 
 
 def test_in_batch_softmax_equals_the_sum_over_slots() -> None:
@@ -161,5 +89,5 @@ def test_bpr_ignores_negatives_that_must_not_count() -> None:
 
 def test_scaled_cosine_and_dot() -> None:
     vectors = torch.tensor([[3.0, 4.0]])
-    torch.testing.assert_close(losses.scaled(vectors, "cosine", 0.5), torch.tensor([[1.2, 1.6]]))
-    assert losses.scaled(vectors, "dot", 0.5) is vectors
+    torch.testing.assert_close(scaled(vectors, "cosine", 0.5), torch.tensor([[1.2, 1.6]]))
+    assert scaled(vectors, "dot", 0.5) is vectors
