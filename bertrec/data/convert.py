@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bertrec.core.distinct import distinct
 from bertrec.core.errors import DataError, unknown_name
 from bertrec.core.files import atomic_file
 from bertrec.core.ragged import Ragged
@@ -83,7 +84,7 @@ def split_labels(interactions: Interactions, split: Split) -> npt.NDArray[np.str
 
 def _by_user(interactions: Interactions, evaluated: EvaluationSet | None) -> Ragged | None:
     rows = np.zeros(0, np.int64) if evaluated is None else interactions.users.encode(evaluated.users)
-    if not rows.all() or len(np.unique(rows)) != len(rows):
+    if not rows.all() or len(distinct(rows)) != len(rows):
         return None
     lengths = np.zeros(len(interactions.users), np.int64)
     if evaluated is None:

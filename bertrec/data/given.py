@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bertrec.core.distinct import distinct
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
@@ -147,7 +148,7 @@ def _last_of_each(owner: IntArray, n_users: int, *keys: npt.NDArray[Any]) -> Int
 
 
 def _one_target(part: _Rows, n_users: int, source: str) -> IntArray:
-    if len(np.unique(part.owner)) != len(part.owner):
+    if len(distinct(part.owner)) != len(part.owner):
         raise DataError(f"{source}: a user has several rows: a sequential benchmark has one a user in its validation and test files")
     targets = np.zeros(n_users, np.int64)
     targets[part.owner] = part.targets

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.distinct import distinct
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.impressions import Impressions
@@ -122,7 +123,7 @@ class _Met:
 
     def __init__(self, interactions: Interactions) -> None:
         self._width = len(interactions.catalog) + 1
-        self._pairs = np.unique(interactions.sequences.rows * self._width + interactions.sequences.values)
+        self._pairs = distinct(interactions.sequences.rows * self._width + interactions.sequences.values)
         self.counts = interactions.item_counts
         self.items = np.flatnonzero(self.counts)
         self.others = len(self.items) - np.bincount(self._pairs // self._width, minlength=len(interactions.sequences))

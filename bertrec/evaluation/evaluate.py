@@ -22,7 +22,7 @@ from bertrec.evaluation.slices import Slice, make_slices
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """One evaluation set made ready: targets that are distinct candidates, and what was left out."""
 
     data: EvaluationData
@@ -35,14 +35,17 @@ class _Task:
 
     @property
     def n_items(self) -> int:
+        """Number of items, padding not counted."""
         return len(self.item_counts) - 1
 
     @property
     def seen(self) -> Ragged | None:
+        """What each user has seen, where that is masked."""
         return self.data.histories if self.protocol.mask_seen else None
 
     @property
     def candidate_mask(self) -> BoolArray:
+        """The candidates, ``[n_items + 1]``."""
         return np.arange(self.n_items + 1) > 0 if self.candidates is None else self.candidates
 
 
@@ -75,11 +78,11 @@ def evaluate_scores(
         ModelError: a score is NaN or +inf; the text names the user's row.
     """
     started = time.perf_counter()
-    task = _prepare(evaluation_set, protocol, item_counts, held_out)
+    task = prepare(evaluation_set, protocol, item_counts, held_out)
     ranks, lists = _rank_batches(batches, task, with_lists=top_k_lists is True)
     if not isinstance(top_k_lists, bool):
         lists = top_k_lists
-    return _report(task, ranks, _candidate_counts(task), lists, info, started)
+    return make_report(task, ranks, candidate_counts(task), lists, info, started)
 
 
 def evaluate_ranks(
@@ -117,9 +120,9 @@ def evaluate_ranks(
         raise DataError(
             f"ranks ({len(ranks)} rows, {len(ranks.values)} values) do not match the targets of the evaluation set, one rank a target"
         )
-    task = _prepare(evaluation_set, protocol, item_counts, held_out)
+    task = prepare(evaluation_set, protocol, item_counts, held_out)
     usable = ranks.where(task.kept)
-    counts = _candidate_counts(task) if n_candidates is None else np.asarray(n_candidates, dtype=np.int64)
+    counts = candidate_counts(task) if n_candidates is None else np.asarray(n_candidates, dtype=np.int64)
     if counts.shape != (len(ranks),):
         raise DataError(f"n_candidates must hold {len(ranks)} numbers, one a user, not shape {list(counts.shape)}")
     if not distinct_ranks(usable):
@@ -128,10 +131,15 @@ def evaluate_ranks(
         at = int(np.argmax(usable.values > counts[usable.rows]))
         row = usable.rows[at]
         raise DataError(f"row {row} (user {evaluation_set.users[row]!r}): rank {usable.values[at]} among only {counts[row]} candidates")
-    return _report(task, usable, counts, top_k_lists, info, started, item_groups)
+    return make_report(task, usable, counts, top_k_lists, info, started, item_groups)
 
 
-def _prepare(data: EvaluationData, protocol: Protocol, item_counts: IntArray, held_out: IntArray | None) -> _Task:
+def prepare(data: EvaluationData, protocol: Protocol, item_counts: IntArray, held_out: IntArray | None) -> Task:
+    """Check an evaluation set against the catalogue and leave out what cannot be ranked.
+
+    Raises:
+        DataError: it does not fit, or no target is left.
+    """
     item_counts = np.asarray(item_counts)
     if item_counts.ndim != 1 or len(item_counts) < 2:
         raise DataError(f"item_counts must be [n_items + 1] with at least one item, not of shape {list(item_counts.shape)}")
@@ -156,7 +164,7 @@ def _prepare(data: EvaluationData, protocol: Protocol, item_counts: IntArray, he
     }
     if not len(targets.values):
         raise DataError(f"no target is left to evaluate: {left_out}")
-    return _Task(data, protocol, item_counts, targets, kept, candidates, left_out)
+    return Task(data, protocol, item_counts, targets, kept, candidates, left_out)
 
 
 def _held_out_mask(held_out: IntArray | None, width: int) -> BoolArray:
@@ -168,7 +176,7 @@ def _held_out_mask(held_out: IntArray | None, width: int) -> BoolArray:
     return np.bincount(items, minlength=width) > 0
 
 
-def _rank_batches(batches: Iterable[FloatArray], task: _Task, *, with_lists: bool) -> tuple[Ragged, IntArray | None]:
+def _rank_batches(batches: Iterable[FloatArray], task: Task, *, with_lists: bool) -> tuple[Ragged, IntArray | None]:
     """Rank batch after batch; at most one batch of scores is held."""
     parts: list[IntArray] = []
     lists: list[IntArray] = []
@@ -194,12 +202,13 @@ def _rank_batches(batches: Iterable[FloatArray], task: _Task, *, with_lists: boo
     return Ragged(np.concatenate(parts), task.targets.offsets), np.concatenate(lists) if with_lists else None
 
 
-def _candidate_counts(task: _Task) -> IntArray:
+def candidate_counts(task: Task) -> IntArray:
+    """Return ``[n]``: among how many items the targets of each user are ranked."""
     return count_candidates(task.targets, n_items=task.n_items, seen=task.seen, candidates=task.candidates)
 
 
-def _report(
-    task: _Task,
+def make_report(
+    task: Task,
     ranks: Ragged,
     n_candidates: IntArray,
     lists: IntArray | None,
@@ -207,6 +216,7 @@ def _report(
     started: float,
     item_groups: Mapping[str, BoolArray] | None = None,
 ) -> Report:
+    """Measure the ranks in every slice, and the lists, where there are any, in all."""
     protocol = task.protocol
     cuts = make_slices(ranks, task.targets, task.data.histories, task.item_counts, item_groups)
     slices = {name: _measure(cut, n_candidates, protocol) for name, cut in cuts.items()}
@@ -222,7 +232,7 @@ def _measure(cut: Slice, n_candidates: IntArray, protocol: Protocol) -> SliceRes
     return SliceResult(cut.rows, figures, values, n_candidates[cut.rows], cut.ranks.lengths)
 
 
-def _with_list_metrics(result: SliceResult, lists: IntArray, task: _Task) -> SliceResult:
+def _with_list_metrics(result: SliceResult, lists: IntArray, task: Task) -> SliceResult:
     protocol = task.protocol
     checked = check_lists(lists, rows=len(task.targets), k=max(protocol.ks), n_items=task.n_items)[result.rows]
     each, together = list_metrics(checked, protocol.ks, item_counts=task.item_counts, candidates=task.candidate_mask)

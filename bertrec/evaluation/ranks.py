@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.distinct import distinct
 from bertrec.core.errors import DataError, NotFiniteError
 from bertrec.core.ragged import IntArray, Ragged
 
@@ -55,9 +56,9 @@ def rank_targets(
     array([3])
     """
     scores = as_scores(scores)
-    check_items(targets, scores, candidates, first_row=first_row)
+    check_items(targets, scores.shape, candidates, first_row=first_row)
     if seen is not None:
-        _check_range(seen, scores, "seen items")
+        check_range(seen, scores.shape, "seen items")
     ranks = np.empty(len(targets.values), dtype=np.int64)
     for start, stop in blocks(scores):
         block = scores[start:stop]
@@ -85,10 +86,10 @@ def _rank_block(scores: FloatArray, targets: Ragged, seen: Ragged | None, candid
         which = targets.offsets[has] + position
         block = others if len(has) == len(others) else others[has]
         above[which] = np.count_nonzero(block >= wanted[which, None], axis=1)
-    return above + _place_among_targets(wanted, rows, targets.offsets) + 1
+    return above + place_among_targets(wanted, rows, targets.offsets) + 1
 
 
-def _place_among_targets(wanted: FloatArray, rows: IntArray, offsets: IntArray) -> IntArray:
+def place_among_targets(wanted: FloatArray, rows: IntArray, offsets: IntArray) -> IntArray:
     """Return for each target how many targets of its row stand before it (equals in the order given)."""
     order = np.lexsort((-wanted, rows))
     place = np.empty(len(rows), dtype=np.int64)
@@ -121,13 +122,11 @@ def as_scores(scores: Any) -> FloatArray:
     return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
 
 
-def check_items(targets: Ragged, scores: FloatArray, candidates: BoolArray | None, *, first_row: int = 0) -> None:
-    """Raise DataError where targets are not distinct candidates, one row a row of scores."""
-    if candidates is not None and candidates.shape != (scores.shape[1],):
-        raise DataError(
-            f"candidates must be a mask of {scores.shape[1]} columns, as the scores have, not of shape {list(candidates.shape)}"
-        )
-    _check_range(targets, scores, "targets")
+def check_items(targets: Ragged, shape: tuple[int, ...], candidates: BoolArray | None, *, first_row: int = 0) -> None:
+    """Raise DataError where targets are not distinct candidates, one row a row of scores, which have this shape."""
+    if candidates is not None and candidates.shape != shape[1:]:
+        raise DataError(f"candidates must be a mask of {shape[1]} columns, as the scores have, not of shape {list(candidates.shape)}")
+    check_range(targets, shape, "targets")
     allowed = targets.values > 0 if candidates is None else (targets.values > 0) & candidates[targets.values]
     if not allowed.all():
         at = int(np.argmin(allowed))
@@ -140,11 +139,12 @@ def check_items(targets: Ragged, scores: FloatArray, candidates: BoolArray | Non
         raise DataError(f"row {first_row + targets.rows[at]}: target {targets.values[at]} stands there twice; keep one of each")
 
 
-def _check_range(items: Ragged, scores: FloatArray, what: str) -> None:
-    if len(items) != len(scores):
-        raise DataError(f"{what} have {len(items)} rows, scores have {len(scores)}")
-    if len(items.values) and (items.values.min() < 0 or items.values.max() >= scores.shape[1]):
-        raise DataError(f"{what} must be inner item ids up to {scores.shape[1] - 1}, found {items.values.min()} to {items.values.max()}")
+def check_range(items: Ragged, shape: tuple[int, ...], what: str) -> None:
+    """Raise DataError where items are not inner ids, one row a row of scores, which have this shape."""
+    if len(items) != shape[0]:
+        raise DataError(f"{what} have {len(items)} rows, scores have {shape[0]}")
+    if len(items.values) and (items.values.min() < 0 or items.values.max() >= shape[1]):
+        raise DataError(f"{what} must be inner item ids up to {shape[1] - 1}, found {items.values.min()} to {items.values.max()}")
 
 
 def _check_finite(block: FloatArray, first_row: int, users: Sequence[str | int] | None) -> None:
@@ -183,7 +183,7 @@ def count_candidates(targets: Ragged, *, n_items: int, seen: Ragged | None = Non
     counts = np.full(len(targets), total, dtype=np.int64)
     if seen is None:
         return counts
-    gone = np.unique(pair_keys(seen, n_items + 1))
+    gone = distinct(pair_keys(seen, n_items + 1))
     gone = gone[~np.isin(gone, pair_keys(targets, n_items + 1)) & (gone % (n_items + 1) > 0)]
     if candidates is not None:
         gone = gone[candidates[gone % (n_items + 1)]]

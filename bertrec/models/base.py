@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,12 +12,13 @@ import numpy.typing as npt
 import torch
 
 from bertrec.core.config import Config
-from bertrec.core.errors import ConfigError, DataError, IndexFileError, ModelError
+from bertrec.core.distinct import distinct
+from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
-from bertrec.retrieval.exact import top_k
+from bertrec.models.serving import Recommendations, Server
 from bertrec.retrieval.index import ItemIndex
 from bertrec.training.log import TrainLog
 
@@ -27,19 +27,6 @@ Histories = Ragged | Sequence[Sequence[Id]]
 FloatArray = npt.NDArray[np.float32]
 _USERS_AT_ONCE = 512
 _VECTORS_AT_ONCE = 1 << 15
-
-
-@dataclass(frozen=True)
-class Recommendations:
-    """The best items of each user.
-
-    Attributes:
-        items: external ids, best first; shorter than k only where the catalogue has fewer.
-        scores: the same shape.
-    """
-
-    items: list[list[Id]]
-    scores: list[list[float]]
 
 
 class Recommender(ABC):
@@ -154,7 +141,7 @@ class Recommender(ABC):
             raise DataError(f"{len(known)} histories but {len(wanted)} rows of candidates")
         vectors = self.item_embeddings()
         scores = np.einsum("ij,ij->i", self._user_vectors(known)[wanted.rows], vectors[wanted.values]).astype(np.float32)
-        scores += np.float32(self.repeat_bias) * _stands_in(wanted, self._read(known), len(vectors))
+        scores += np.float32(self.repeat_bias) * _stands_in(wanted, self.read_histories(known), len(vectors))
         scores[wanted.values == 0] = np.nan
         return [scores[wanted.offsets[row] : wanted.offsets[row + 1]] for row in range(len(wanted))]
 
@@ -168,25 +155,29 @@ class Recommender(ABC):
         unknown = np.asarray(np.isnan(vectors).any(axis=1))
         unknown[0] = True
         items = torch.from_numpy(np.where(unknown[:, None], np.float32(0), vectors)).T
-        for first in range(0, len(histories), _VECTORS_AT_ONCE):
-            # Many histories at once, so that those of one length can be read together.
-            part = histories.slice(first, min(first + _VECTORS_AT_ONCE, len(histories)))
-            users = torch.from_numpy(self._user_vectors(part))
-            for start in range(0, len(part), batch_size):
-                stop = min(start + batch_size, len(part))
-                scores = (users[start:stop] @ items).numpy()
-                self._add_repeat_bias(scores, part.slice(start, stop))
+        for vectors_of_users, read in self.user_batches(histories):
+            users = torch.from_numpy(vectors_of_users)
+            for first in range(0, len(users), batch_size):
+                stop = min(first + batch_size, len(users))
+                scores = (users[first:stop] @ items).numpy()
+                self._add_repeat_bias(scores, read.slice(first, stop))
                 scores[:, unknown] = -np.inf
                 yield scores
 
-    def _add_repeat_bias(self, scores: FloatArray, histories: Ragged) -> None:
+    def user_batches(self, histories: Ragged) -> Iterator[tuple[FloatArray, Ragged]]:
+        """Yield user vectors ``[b, dim]`` for batches of histories, in order, and the part of the histories that was read."""
+        for start in range(0, len(histories), _VECTORS_AT_ONCE):
+            # Many histories at once, so that those of one length can be read together.
+            part = histories.slice(start, min(start + _VECTORS_AT_ONCE, len(histories)))
+            yield self._user_vectors(part), self.read_histories(part)
+
+    def _add_repeat_bias(self, scores: FloatArray, read: Ragged) -> None:
         if self.repeat_bias:
-            read = self._read(histories)
-            pairs = np.unique(read.rows * scores.shape[1] + read.values)
+            pairs = distinct(read.rows * scores.shape[1] + read.values)
             scores.reshape(-1)[pairs] += np.float32(self.repeat_bias)
 
-    def _read(self, histories: Ragged) -> Ragged:
-        """Return the part of each history that the model reads."""
+    def read_histories(self, histories: Ragged) -> Ragged:
+        """Return the part of each history that the model reads: its newest items, or those that it knows."""
         return histories
 
     def recommend(self, histories: Histories, k: int = 10, *, exclude_seen: bool = True, index: ItemIndex | None = None) -> Recommendations:
@@ -202,35 +193,18 @@ class Recommender(ABC):
             DataError: ``k`` is below 1, or a history holds unknown items only.
             IndexFileError: the index was built from another model.
         """
-        if k < 1:
-            raise DataError(f"k is {k}: ask for at least one item")
-        known = self.histories(histories)
-        if index is not None:
-            return self._recommend_from(index, known, k, exclude_seen)
-        items: list[list[Id]] = []
-        scores: list[list[float]] = []
-        start = 0
-        for batch in self.score_all(known):
-            seen = known.slice(start, start + len(batch)) if exclude_seen else None
-            best, values = top_k(batch, k, seen=seen)
-            start += len(batch)
-            for row, row_values in zip(best, values, strict=True):
-                there = (row > 0) & np.isfinite(row_values)
-                items.append(self.catalog.ids.decode(row[there]))
-                scores.append(row_values[there].tolist())
-        return Recommendations(items, scores)
+        return self.serve(index).recommend(histories, k, exclude_seen=exclude_seen)
 
-    def _recommend_from(self, index: ItemIndex, known: Ragged, k: int, exclude_seen: bool) -> Recommendations:
-        if index.model_hash and index.model_hash != self.model_hash:
-            raise IndexFileError("the index was built from another model: build it again with  bertrec index build")
-        if not exclude_seen and self.repeat_bias:
-            raise DataError(
-                "an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false"
-            )
-        exclude = [self.catalog.ids.decode(row) for row in known] if exclude_seen else None
-        found = index.search(self._user_vectors(known), k, exclude=exclude)
-        lengths = [len(row) for row in found.ids]
-        return Recommendations(found.ids, [row[:n].tolist() for row, n in zip(found.scores, lengths, strict=True)])
+    def serve(self, index: ItemIndex | None = None) -> Server:
+        """Return what answers many calls: item vectors, ids and index are taken once, as the model is now.
+
+        Args:
+            index: search this index instead of all item vectors.
+
+        Raises:
+            IndexFileError: the index was built from another model.
+        """
+        return Server(self, index)
 
     @property
     @abstractmethod

@@ -1,16 +1,18 @@
-"""Measure a recommender: its scores into the evaluator, with what identifies both beside the figures."""
+"""Measure a recommender: its vectors into the evaluator, with what identifies both beside the figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from bertrec.core.ragged import IntArray
+from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.splits import EvaluationSet
-from bertrec.evaluation.evaluate import evaluate_scores
+from bertrec.evaluation.by_vectors import ListMaker, UserBatch, evaluate_vectors
 from bertrec.evaluation.protocol import Protocol
+from bertrec.evaluation.ranks import BoolArray
 from bertrec.evaluation.report import Report
 from bertrec.models.base import Recommender
+from bertrec.models.serving import BestItems
 
 
 def measure(
@@ -37,12 +39,23 @@ def measure(
     info: dict[str, Any] = {"model": {"class": model.name, "hash": model.model_hash}} if lists else {}
     if manifest is not None:
         info["split"] = dict(manifest)
-    return evaluate_scores(
-        model.score_all(evaluation_set.histories),
+    vectors = model.item_embeddings()
+    return evaluate_vectors(
+        model.user_batches(evaluation_set.histories),
+        vectors,
         evaluation_set,
         protocol or Protocol(),
         item_counts,
+        repeat_bias=model.repeat_bias,
         held_out=held_out,
-        top_k_lists=lists,
+        lists=_list_maker(BestItems(vectors, model.repeat_bias)) if lists else None,
         info=info,
     )
+
+
+def _list_maker(best: BestItems) -> ListMaker:
+    def lists(batch: UserBatch, k: int, seen: Ragged | None, candidates: BoolArray | None) -> IntArray:
+        users, read = batch
+        return best.search(users, k, seen=seen, read=read, candidates=candidates)[0]
+
+    return lists

@@ -191,7 +191,14 @@ class NeuralRecommender(Recommender):
             self._text_vectors = torch.from_numpy(vectors)
             return TextTable(self._text_vectors, whitening)
         self._encoder = encoder
-        return TunedText(encoder, encoder.tokenize(train.catalog.texts), whitening)
+        train_settings = self.config.train
+        return TunedText(
+            encoder,
+            encoder.tokenize(train.catalog.texts),
+            whitening,
+            gradient_cache=train_settings.gradient_cache,
+            refresh_every=train_settings.refresh_every,
+        )
 
     def _check_same_texts(self, init: NeuralRecommender | None) -> None:
         if init is None or not init.uses_text:
@@ -301,7 +308,7 @@ class NeuralRecommender(Recommender):
         was_training = network.training
         network.eval()
         items = self._item_vectors()
-        read = self._read(histories)
+        read = self.read_histories(histories)
         users = torch.zeros(len(read), self.config.item.width)
         order = np.argsort(read.lengths, kind="stable")
         order = order[read.lengths[order] > 0]
@@ -314,7 +321,8 @@ class NeuralRecommender(Recommender):
         network.train(was_training)
         return users.numpy()
 
-    def _read(self, histories: Ragged) -> Ragged:
+    def read_histories(self, histories: Ragged) -> Ragged:
+        """Return the newest items of each history; without text, of those that were trained on."""
         if not self.uses_text:
             trained = self.network.tower.trained.cpu().numpy()
             histories = histories.where(trained[histories.values])

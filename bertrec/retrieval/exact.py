@@ -1,4 +1,4 @@
-"""Exact masked top-k, over score matrices and over stored vectors: the yardstick that every index is held to."""
+"""Exact masked top-k over score matrices."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from bertrec.core.ragged import Ragged
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-
-_SCORES_AT_ONCE = 1 << 24  # float32 scores held at a time: 64 MiB
-_PAIRS_AT_ONCE = 1 << 16
 
 
 def check_k(k: int) -> int:
@@ -89,71 +86,3 @@ def _widened(array: npt.NDArray[Any], width: int, fill: float) -> npt.NDArray[An
     out = np.full((len(array), width), fill, dtype=array.dtype)
     out[:, : array.shape[1]] = array
     return out
-
-
-def rounding_bound(queries: FloatArray, largest_norm: float) -> FloatArray:
-    """Return ``[b, 1]``: how far two float32 inner products of the same pair may lie apart, whatever the order of summation."""
-    norms = np.linalg.norm(queries, axis=1, keepdims=True)
-    return (queries.shape[1] * np.finfo(np.float32).eps * norms * largest_norm).astype(np.float32)
-
-
-def search_vectors(
-    queries: FloatArray, vectors: FloatArray, k: int, *, alive: BoolArray, banned: Ragged, largest_norm: float
-) -> tuple[IntArray, FloatArray]:
-    """Return the ``k`` rows of ``vectors`` with the largest inner product, exactly, equal scores by lower position.
-
-    A matrix product alone would round the same pair differently in different batches; it only picks the candidates here, within its
-    rounding bound, and each candidate is then scored on its own, so that a query's result depends on nothing but the query.
-
-    Args:
-        queries: ``[b, d]``.
-        vectors: ``[n, d]``.
-        k: how many.
-        alive: ``[n]``, False for rows that must not be returned to anyone.
-        banned: positions that must not be returned, one row a query.
-        largest_norm: the largest length of a row of ``vectors``.
-
-    Returns:
-        ``(positions, scores)``, ``[b, k]``; -1 and ``-inf`` where there is none.
-    """
-    positions = np.full((len(queries), k), -1, dtype=np.int64)
-    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    step = max(1, _SCORES_AT_ONCE // max(1, len(vectors)))
-    for start in range(0, len(queries), step):
-        stop = min(start + step, len(queries))
-        part = queries[start:stop]
-        rough = part @ vectors.T
-        rough[:, ~alive] = -np.inf
-        out = banned.slice(start, stop)
-        rough[out.rows, out.values] = -np.inf
-        rows, columns = _candidates(rough, k, rounding_bound(part, largest_norm))
-        _place(rows, columns, pair_scores(part, vectors, rows, columns), positions[start:stop], scores[start:stop])
-    return positions, scores
-
-
-def _candidates(rough: FloatArray, k: int, bound: FloatArray) -> tuple[IntArray, IntArray]:
-    width = min(k, rough.shape[1])
-    cut = np.partition(rough, rough.shape[1] - width, axis=1)[:, [-width]]
-    # The k-th rough score may be a bound too high and a candidate's a bound too low.
-    rows, columns = np.nonzero((rough >= cut - 2 * bound) & ~np.isneginf(rough))
-    return rows.astype(np.int64), columns.astype(np.int64)
-
-
-def pair_scores(queries: FloatArray, vectors: FloatArray, rows: IntArray, columns: IntArray) -> FloatArray:
-    """Return the inner product of ``queries[rows[i]]`` and ``vectors[columns[i]]``, each pair summed on its own, ``[pairs]``."""
-    out = np.empty(len(rows), dtype=np.float32)
-    for start in range(0, len(rows), _PAIRS_AT_ONCE):
-        part = slice(start, start + _PAIRS_AT_ONCE)
-        out[part] = np.vecdot(queries[rows[part]], vectors[columns[part]])
-    return out
-
-
-def _place(rows: IntArray, columns: IntArray, values: FloatArray, positions: IntArray, scores: FloatArray) -> None:
-    """Sort pairs by row, falling score and position, and write the first ``k`` of each row into place."""
-    order = np.lexsort((columns, -values, rows))
-    rows, columns, values = rows[order], columns[order], values[order]
-    counts = np.bincount(rows, minlength=len(positions))
-    rank = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-    fits = rank < positions.shape[1]
-    positions[rows[fits], rank[fits]] = columns[fits]
-    scores[rows[fits], rank[fits]] = values[fits]

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.products import rounding_bound
 from bertrec.core.ragged import Ragged
 from bertrec.retrieval.engine import Searcher
-from bertrec.retrieval.exact import BoolArray, FloatArray, IntArray, rounding_bound, search_vectors
+from bertrec.retrieval.exact import BoolArray, FloatArray, IntArray
+from bertrec.retrieval.scan import search_vectors
 
 # Fetched beyond k, so that ties at the k-th place are seen and removed items seldom cost a second round; more where codes rank roughly,
 # since scoring a few more by their full vectors costs little and raises recall.

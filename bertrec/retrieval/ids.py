@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bertrec.core.distinct import distinct
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.retrieval.checks import Id
@@ -65,7 +66,7 @@ class IdTable:
         if (rows < 0).any():
             missing = ids[int(np.argmax(rows < 0))]
             raise DataError(f"id {missing!r} is not in the index ({int((rows < 0).sum())} of {len(ids)} ids to remove are not)")
-        if len(np.unique(rows)) != len(rows):
+        if len(distinct(rows)) != len(rows):
             twice = next(item for item, count in Counter(ids).items() if count > 1)
             raise DataError(f"id {twice!r} is given more than once")
         self.alive = self.alive.copy()
@@ -102,7 +103,7 @@ class IdTable:
 
     def _distinct(self, rows: IntArray, queries: IntArray, count: int) -> Ragged:
         known = rows >= 0
-        keys = np.unique(queries[known] * len(self.ids) + rows[known])
+        keys = distinct(queries[known] * len(self.ids) + rows[known])
         lengths = np.bincount(keys // max(1, len(self.ids)), minlength=count)
         return Ragged.from_lengths(keys % max(1, len(self.ids)), lengths.astype(np.int64))
 

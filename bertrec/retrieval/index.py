@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -14,11 +14,12 @@ from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.ragged import Ragged
 from bertrec.retrieval import engine, storage
 from bertrec.retrieval.checks import Id, check_ids, check_vectors
-from bertrec.retrieval.exact import FloatArray, IntArray, check_k, search_vectors
+from bertrec.retrieval.exact import FloatArray, IntArray, check_k
 from bertrec.retrieval.filtered import Stored, search_filtered
 from bertrec.retrieval.ids import IdTable
 from bertrec.retrieval.parameters import IndexConfig, IndexParameters, check_names, resolve
 from bertrec.retrieval.recall import recall_at_k
+from bertrec.retrieval.scan import search_vectors
 
 _RECALL_QUERIES = 200
 
@@ -40,9 +41,14 @@ class SearchResult:
     @property
     def ids(self) -> list[list[Id]]:
         """External ids, one list a query, shorter than ``k`` where there are no more."""
-        named = self._row_ids[np.maximum(self.positions, 0)].tolist()
+        named = self.padded_ids.tolist()
         counts = (self.positions >= 0).sum(axis=1).tolist()
         return [row[:count] for row, count in zip(named, counts, strict=True)]
+
+    @property
+    def padded_ids(self) -> Any:
+        """External ids, an object array ``[b, k]``; where there is no further item, any id stands."""
+        return self._row_ids[np.maximum(self.positions, 0)]
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -116,6 +122,12 @@ class ItemIndex:
         return kept
 
     @property
+    def built_ids(self) -> list[Id]:
+        """The ids of the build, in order, removed ones too: the i-th is inner id ``i + 1`` of a Ragged ``exclude``."""
+        built: list[Id] = self._parts.table.built.tolist()
+        return built
+
+    @property
     def dim(self) -> int:
         """Dimensions of the vectors."""
         return int(self._parts.index.d)
@@ -177,6 +189,24 @@ class ItemIndex:
         padding = ((0, 0), (0, k - width))
         positions = np.pad(found[0], padding, constant_values=-1)
         return SearchResult(positions, np.pad(found[1], padding, constant_values=-np.inf), self._parts.table.ids)
+
+    def searched_with(self, *, nprobe: int | None = None, ef_search: int | None = None, refine_factor: int | None = None) -> Self:
+        """Return an index over the same items that searches with other settings; nothing is built.
+
+        Both share what was built: add to, remove from or compact neither of them.
+
+        Args:
+            nprobe: see :class:`IndexConfig`, as for the others; None stays as it is.
+            ef_search: the same of a graph.
+            refine_factor: the same of product codes.
+
+        Raises:
+            ConfigError: a value outside its range.
+        """
+        given = {"nprobe": nprobe, "ef_search": ef_search, "refine_factor": refine_factor}
+        changes = {name: value for name, value in given.items() if value is not None}
+        config, resolved = self._parts.config.updated(changes), self._parts.resolved.updated(changes)
+        return type(self)(replace(self._parts, config=config, resolved=resolved, recall=None))
 
     def add(self, vectors: npt.ArrayLike, ids: Iterable[Id]) -> None:
         """Add items; inverted lists and codes keep the centroids they were trained with until :meth:`compact`.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from bertrec.retrieval.index import ItemIndex
+    from bertrec.retrieval.index import ItemIndex, SearchResult
 
 
 def recall_at_k(index: ItemIndex, queries: npt.ArrayLike, k: int = 10) -> float:
@@ -29,7 +30,17 @@ def recall_at_k(index: ItemIndex, queries: npt.ArrayLike, k: int = 10) -> float:
     found, true = index.search(queries, k), index.search(queries, k, exact=True)
     if not len(true.scores):
         raise DataError("recall needs at least one query")
+    return float(recall_each(found, true).mean())
+
+
+def recall_each(found: SearchResult, true: SearchResult) -> npt.NDArray[np.float64]:
+    """Return the recall of each query, ``[b]``, as `recall_at_k` counts it.
+
+    Args:
+        found: what an index found.
+        true: what exact search finds for the same queries and k; at least one item each.
+    """
     existing = true.positions >= 0
     last = true.scores.min(axis=1, where=existing, initial=float("inf"))[:, None]
     hits = (found.positions >= 0) & (found.scores >= last)
-    return float(hits.sum() / existing.sum())
+    return np.asarray(hits.sum(axis=1) / existing.sum(axis=1), np.float64)

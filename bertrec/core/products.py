@@ -1,0 +1,63 @@
+"""Inner products: pairs summed on their own, how far two roundings of a pair may lie apart, and work spread over threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+_PAIRS_AT_ONCE = 1 << 13  # both sides of so many pairs stay in the second-level cache
+
+
+def rounding_bound(queries: FloatArray, largest_norm: float) -> FloatArray:
+    """Return ``[b, 1]``: how far two float32 inner products of the same pair may lie apart, whatever the order of summation.
+
+    A single product is rounded in one way only, so the bound is 0 in one dimension.
+    """
+    if queries.shape[1] == 1:
+        return np.zeros((len(queries), 1), np.float32)
+    norms = np.linalg.norm(queries, axis=1, keepdims=True)
+    return (queries.shape[1] * np.finfo(np.float32).eps * norms * largest_norm).astype(np.float32)
+
+
+def pair_scores(queries: FloatArray, vectors: FloatArray, rows: IntArray, columns: IntArray) -> FloatArray:
+    """Return the inner product of ``queries[rows[i]]`` and ``vectors[columns[i]]``, each pair summed on its own, ``[pairs]``."""
+    out = np.empty(len(rows), dtype=np.float32)
+    for start in range(0, len(rows), _PAIRS_AT_ONCE):
+        part = slice(start, start + _PAIRS_AT_ONCE)
+        out[part] = np.vecdot(queries[rows[part]], vectors[columns[part]])
+    return out
+
+
+def in_threads(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+    """Return ``work`` of each part, in order, by as many threads as torch has, each of which computes alone.
+
+    For work that NumPy and torch do without the interpreter's lock. One part, or one thread, is worked on where it is.
+    """
+    import torch
+
+    threads = min(torch.get_num_threads(), len(parts))
+    if threads < 2:
+        return [work(part) for part in parts]
+    with _kept_thread_count(), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(work, parts))
+
+
+@contextmanager
+def _kept_thread_count() -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

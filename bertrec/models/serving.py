@@ -1,0 +1,175 @@
+"""Serving: the best items for histories, from vectors and ids that are made ready once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bertrec.core.distinct import distinct
+from bertrec.core.errors import DataError, IndexFileError
+from bertrec.core.products import pair_scores
+from bertrec.core.ragged import IntArray, Ragged
+from bertrec.evaluation.ranks import pair_keys
+from bertrec.retrieval.scan import search_vectors
+
+if TYPE_CHECKING:
+    from bertrec.models.base import FloatArray, Histories, Id, Recommender
+    from bertrec.retrieval.index import ItemIndex
+
+_USERS_AT_ONCE = 1 << 15
+
+
+@dataclass(frozen=True)
+class Recommendations:
+    """The best items of each user.
+
+    Attributes:
+        items: external ids, best first; shorter than k only where the catalogue has fewer.
+        scores: the same shape.
+    """
+
+    items: list[list[Id]]
+    scores: list[list[float]]
+
+
+class BestItems:
+    """Exact search of a model's item vectors by inner id, with seen items left out and the repeat bias in.
+
+    Args:
+        vectors: ``[n_items + 1, d]``; row 0 is padding, a row with NaN is an item without a score.
+        repeat_bias: what is added to the score of an item of the history that was read.
+    """
+
+    def __init__(self, vectors: FloatArray, repeat_bias: float = 0.0) -> None:
+        known = np.asarray(~np.isnan(vectors).any(axis=1))
+        known[0] = False
+        self._known = known
+        self._vectors = np.ascontiguousarray(np.where(known[:, None], vectors, np.float32(0)), dtype=np.float32)
+        self._largest_norm = float(np.linalg.norm(self._vectors, axis=1).max(initial=0.0))
+        self._bias = np.float32(repeat_bias)
+
+    def search(
+        self, users: FloatArray, k: int, *, seen: Ragged | None, read: Ragged, candidates: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[IntArray, FloatArray]:
+        """Return inner ids and scores of the ``k`` best items of each user, 0 and ``-inf`` where there are no more.
+
+        Args:
+            users: ``[b, d]``.
+            k: at least 1.
+            seen: inner ids to leave out; None leaves nothing out.
+            read: the histories that the repeat bias is for.
+            candidates: ``[n_items + 1]``; None allows the whole catalogue.
+        """
+        alive = self._known if candidates is None else self._known & candidates
+        gone = self._checked(seen, len(users))
+        repeated = self._distinct(self._checked(read, len(users)), gone, alive) if self._bias else None
+        banned = gone if repeated is None else self._rows(np.concatenate([self._keys(gone), self._keys(repeated)]), len(users))
+        items, scores = search_vectors(users, self._vectors, k, alive=alive, banned=banned, largest_norm=self._largest_norm)
+        items[items < 0] = 0
+        return (items, scores) if repeated is None else self._merged(users, items, scores, repeated)
+
+    def _checked(self, rows: Ragged | None, count: int) -> Ragged:
+        if rows is None:
+            return Ragged(np.zeros(0, np.int64), np.zeros(count + 1, np.int64))
+        if len(rows) != count or (len(rows.values) and (rows.values.min() < 0 or rows.values.max() >= len(self._known))):
+            raise DataError(f"histories must be {count} rows of inner ids up to {len(self._known) - 1}")
+        return rows
+
+    def _keys(self, rows: Ragged) -> IntArray:
+        return pair_keys(rows, len(self._known))
+
+    def _distinct(self, read: Ragged, gone: Ragged, alive: npt.NDArray[np.bool_]) -> Ragged:
+        """Return the items that the repeat bias is for and that may be listed, each once a row."""
+        keys = distinct(self._keys(read))
+        return self._rows(keys[alive[keys % len(alive)] & ~np.isin(keys, self._keys(gone))], len(read))
+
+    def _rows(self, keys: IntArray, count: int) -> Ragged:
+        rows, items = np.divmod(np.sort(keys), len(self._known))
+        return Ragged.from_lengths(items, np.bincount(rows, minlength=count))
+
+    def _merged(self, users: FloatArray, items: IntArray, scores: FloatArray, own: Ragged) -> tuple[IntArray, FloatArray]:
+        """Put the items that the repeat bias moves in their places among the others."""
+        lifted = pair_scores(users, self._vectors, own.rows, own.values) + self._bias
+        width = items.shape[1] + int(own.lengths.max(initial=0))
+        all_items, all_scores = np.zeros((len(items), width), np.int64), np.full((len(items), width), -np.inf, np.float32)
+        all_items[:, : items.shape[1]], all_scores[:, : items.shape[1]] = items, scores
+        place = items.shape[1] + np.arange(len(own.values)) - own.offsets[own.rows]
+        all_items[own.rows, place], all_scores[own.rows, place] = own.values, lifted
+        order = np.lexsort((all_items, -all_scores), axis=-1)[:, : items.shape[1]]
+        return np.take_along_axis(all_items, order, axis=1), np.take_along_axis(all_scores, order, axis=1)
+
+
+class Server:
+    """A fitted model ready to answer: item vectors, ids and, where given, an index are taken once and kept.
+
+    Made by `Recommender.serve`. It serves the model as it was then: make a new one after another fit.
+
+    Args:
+        model: fitted.
+        index: search this index instead of all item vectors.
+
+    Raises:
+        IndexFileError: the index was built from another model.
+    """
+
+    def __init__(self, model: Recommender, index: ItemIndex | None = None) -> None:
+        self.model = model
+        self.index = index
+        self._best = BestItems(model.item_embeddings(), model.repeat_bias) if index is None else None
+        self._ids = np.array([None, *model.catalog.ids.ids], dtype=object)
+        if index is not None:
+            if index.model_hash and index.model_hash != model.model_hash:
+                raise IndexFileError("the index was built from another model: build it again with  bertrec index build")
+            self._place = np.zeros(len(self._ids), np.int64)
+            inner = model.catalog.ids.encode(index.built_ids)
+            self._place[inner] = np.arange(1, len(inner) + 1)
+            self._place[0] = 0
+
+    def recommend(self, histories: Histories, k: int = 10, *, exclude_seen: bool = True) -> Recommendations:
+        """Return the ``k`` best items for each history, as `Recommender.recommend` does.
+
+        Raises:
+            DataError: ``k`` is below 1, a history holds unknown items only, or seen items are to stay in a list from an index although
+                the model has a repeat bias, which an index does not hold.
+        """
+        if k < 1:
+            raise DataError(f"k is {k}: ask for at least one item")
+        if self.index is not None and not exclude_seen and self.model.repeat_bias:
+            raise DataError(
+                "an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false"
+            )
+        known = self.model.histories(histories)
+        return self.from_vectors(self.model.user_embeddings(known), known, k, exclude_seen=exclude_seen)
+
+    def from_vectors(self, users: FloatArray, known: Ragged, k: int, *, exclude_seen: bool = True) -> Recommendations:
+        """Return what `recommend` does for user vectors ``[b, d]`` that were made already of histories of inner ids."""
+        items: list[list[Id]] = []
+        scores: list[list[float]] = []
+        for start in range(0, len(users), _USERS_AT_ONCE):
+            stop = min(start + _USERS_AT_ONCE, len(users))
+            part = known.slice(start, stop)
+            found, values = self._search(users[start:stop], part, k, part if exclude_seen else None)
+            items += _cut(found, values)
+            scores += _cut(values, values)
+        return Recommendations(items, scores)
+
+    def _search(self, users: FloatArray, histories: Ragged, k: int, seen: Ragged | None) -> tuple[Any, FloatArray]:
+        if self._best is not None:
+            width = min(k, len(self._ids) - 1)
+            found, values = self._best.search(users, width, seen=seen, read=self.model.read_histories(histories))
+            return self._ids[found], values
+        assert self.index is not None
+        result = self.index.search(users, k, exclude=None if seen is None else Ragged(self._place[seen.values], seen.offsets))
+        return result.padded_ids, result.scores
+
+
+def _cut(table: npt.NDArray[Any], scores: FloatArray) -> list[Any]:
+    """Return the rows of ``table`` as lists, each up to where the scores end."""
+    rows = table.tolist()
+    counts = np.isfinite(scores).sum(axis=1)
+    for row in np.flatnonzero(counts < scores.shape[1]).tolist():
+        del rows[row][counts[row] :]
+    return rows

@@ -1,0 +1,175 @@
+"""Exact search of stored vectors: every item is scored roughly, few of them truly.
+
+A matrix product rounds the same pair differently in different batches; it only picks the candidates here, within its rounding bound, and
+each candidate is then scored on its own, so that a query's result depends on nothing but the query. Where the processor multiplies tiles
+of bfloat16, many queries are first scored in that format, whose far wider bound lets a few more candidates through.
+
+Candidates are found without sorting or comparing all scores: the items are dealt into groups, and the k-th largest of the groups' maxima
+is reached by k items at least, so that only the groups whose maximum is as high can hold one of the best k.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bertrec.core.products import FloatArray, IntArray, in_threads, pair_scores, rounding_bound
+from bertrec.core.ragged import Ragged
+
+BoolArray = npt.NDArray[np.bool_]
+
+_SCORES_AT_ONCE = 1 << 22  # rough scores held by a thread
+_FEWEST_QUERIES = 64  # but at least so many a block, or the vectors are read too often
+_WORTH_HALF = 128  # queries from which a copy of the vectors in bfloat16 pays
+_HALF_UNIT = 2.0**-8  # unit roundoff of bfloat16
+_HALF_RANGE = (1e-12, 1e12)  # lengths whose products neither vanish nor overflow
+
+
+def search_vectors(
+    queries: FloatArray, vectors: FloatArray, k: int, *, alive: BoolArray, banned: Ragged, largest_norm: float
+) -> tuple[IntArray, FloatArray]:
+    """Return the ``k`` rows of ``vectors`` with the largest inner product, exactly, equal scores by lower position.
+
+    Args:
+        queries: ``[b, d]``.
+        vectors: ``[n, d]``.
+        k: how many.
+        alive: ``[n]``, False for rows that must not be returned to anyone.
+        banned: positions that must not be returned, one row a query; repeats do no harm.
+        largest_norm: the largest length of a row of ``vectors``.
+
+    Returns:
+        ``(positions, scores)``, ``[b, k]``; -1 and ``-inf`` where there is none.
+    """
+    if not len(queries) or not len(vectors):
+        return _nothing(len(queries), k)
+    half = len(queries) >= _WORTH_HALF and _half_is_fast() and _in_half_range(queries, largest_norm)
+    positions, scores, left = _search(_Scan(vectors, k, alive, largest_norm, half=half), queries, banned)
+    if len(left):
+        finer = _Scan(vectors, k, alive, largest_norm, half=False)
+        positions[left], scores[left], _ = _search(finer, queries[left], banned.take(left))
+    return positions, scores
+
+
+def _nothing(count: int, k: int) -> tuple[IntArray, FloatArray]:
+    return np.full((count, k), -1, dtype=np.int64), np.full((count, k), -np.inf, dtype=np.float32)
+
+
+def _search(scan: _Scan, queries: FloatArray, banned: Ragged) -> tuple[IntArray, FloatArray, IntArray]:
+    """Return positions, scores and the queries that ``scan`` says nothing of."""
+    found = _nothing(len(queries), scan.k)
+    unsettled = in_threads(lambda strip: scan.fill(queries, banned, strip, found), _strips(len(queries), scan.queries_at_once))
+    return *found, np.concatenate(unsettled)
+
+
+def _strips(count: int, at_once: int) -> list[range]:
+    """Return a few strips of queries, each of whole blocks, for the threads to share."""
+    blocks = math.ceil(count / at_once)
+    step = at_once * max(1, math.ceil(blocks / 16))
+    return [range(start, min(start + step, count), at_once) for start in range(0, count, step)]
+
+
+def _half_is_fast() -> bool:
+    import torch
+
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
+def _in_half_range(queries: FloatArray, largest_norm: float) -> bool:
+    lengths = np.append(np.linalg.norm(queries, axis=1), np.float32(largest_norm))
+    return bool((lengths >= _HALF_RANGE[0]).all() and (lengths <= _HALF_RANGE[1]).all())
+
+
+class _Scan:
+    """One search: the vectors in the format they are scored in, and how the items are dealt into groups.
+
+    Item ``i`` is in group ``i % groups``: a maximum over groups then runs along whole rows of scores.
+    """
+
+    def __init__(self, vectors: FloatArray, k: int, alive: BoolArray, largest_norm: float, *, half: bool) -> None:
+        import torch
+
+        self.vectors, self.k, self.largest_norm, self.half = vectors, k, largest_norm, half
+        self.table = torch.from_numpy(vectors).to(torch.bfloat16 if half else torch.float32)
+        self.dead = torch.from_numpy(np.flatnonzero(~alive))
+        self.size = max(1, math.isqrt(len(vectors) // (8 * k)))
+        self.groups = math.ceil(len(vectors) / self.size)
+        self.queries_at_once = min(1024, max(_FEWEST_QUERIES, _SCORES_AT_ONCE // len(vectors)))
+
+    def fill(self, queries: FloatArray, banned: Ragged, strip: range, found: tuple[IntArray, FloatArray]) -> IntArray:
+        """Put the results of a strip of queries in place, and return the queries that need a finer look."""
+        import torch
+
+        width = min(self.queries_at_once, strip.stop - strip.start)
+        store = torch.empty(self.size * self.groups * width, dtype=self.table.dtype)
+        left = [np.zeros(0, np.int64)]
+        for start in strip:
+            stop = min(start + self.queries_at_once, strip.stop)
+            part = queries[start:stop]
+            rough = store[: self.size * self.groups * len(part)].view(-1, len(part))
+            limits, unsettled = self._score(part, banned.slice(start, stop), rough)
+            rows, columns = self._candidates(rough, *limits)
+            values = pair_scores(part, self.vectors, rows, columns)
+            _place(rows, columns, values, found[0][start:stop], found[1][start:stop])
+            left.append(start + unsettled)
+        return np.concatenate(left)
+
+    def _score(self, queries: FloatArray, banned: Ragged, rough: Any) -> tuple[tuple[Any, Any], IntArray]:
+        """Fill ``rough`` and return ``(groups' maxima, limit of each query)`` and the queries that it says nothing of."""
+        import torch
+
+        count = len(self.vectors)
+        torch.mm(self.table, torch.from_numpy(queries).to(self.table.dtype).T, out=rough[:count])
+        rough[count:] = -torch.inf
+        rough[self.dead] = -torch.inf
+        keys = _keys(rough)
+        keys[banned.values, banned.rows] = _keys(torch.tensor([-torch.inf], dtype=rough.dtype))[0]
+        maxima = np.ascontiguousarray(np.maximum.reduce(keys.reshape(self.size, self.groups, -1), axis=0).T)
+        at = self.groups - min(self.k, self.groups)
+        best = np.partition(maxima, at, axis=1)[:, at]
+        bound = 2 * rounding_bound(queries, self.largest_norm)[:, 0]
+        if not self.half:
+            # The k-th rough score may be a bound too high and a candidate's a bound too low.
+            return (maxima, np.maximum(best - bound, np.finfo(np.float32).min)), np.zeros(0, np.int64)
+        # Both factors are rounded to bfloat16, and so is the sum: three roundings of at most the product of the lengths.
+        spread = bound + 2 * 3.1 * _HALF_UNIT * np.linalg.norm(queries, axis=1) * self.largest_norm
+        # As whole numbers, bit patterns are ordered as their values are where these are positive: elsewhere nothing can be said.
+        limit = (best.astype(np.int32) << 16).view(np.float32) - spread.astype(np.float32)
+        clear = (best > 0) & (limit > 0)
+        bits = np.where(clear, limit.view(np.int32) >> 16, np.iinfo(np.int16).max).astype(np.int16)
+        return (maxima, bits), np.flatnonzero(~clear)
+
+    def _candidates(self, rough: Any, maxima: Any, limit: Any) -> tuple[IntArray, IntArray]:
+        """Return rows and columns of all pairs whose rough score reaches the query's limit, by row."""
+        rows, groups = np.divmod(np.flatnonzero(maxima >= limit[:, None]), self.groups)
+        members = _keys(rough).reshape(self.size, self.groups, -1)[:, groups, rows].T
+        which, place = np.divmod(np.flatnonzero(np.ascontiguousarray(members) >= limit[rows, None]), self.size)
+        return rows[which], place * self.groups + groups[which]
+
+
+def _keys(rough: Any) -> npt.NDArray[Any]:
+    """Return a tensor's values as an array, those of bfloat16 as their bit patterns."""
+    import torch
+
+    return np.asarray((rough.view(torch.int16) if rough.dtype == torch.bfloat16 else rough).numpy())
+
+
+def _place(rows: IntArray, columns: IntArray, values: FloatArray, positions: IntArray, scores: FloatArray) -> None:
+    """Write the first ``k`` pairs of each row, by falling score and rising position, into place; ``rows`` ascend.
+
+    A pair is sorted as one whole number: what falls as the score rises above what rises with the position.
+    """
+    bits = (values + np.float32(0)).view(np.int32).astype(np.int64)  # -0 becomes 0
+    falling = ~(bits ^ ((bits >> 63) & 0x7FFFFFFF))
+    counts = np.bincount(rows, minlength=len(positions))
+    place = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    table = np.full((len(positions), max(1, int(counts.max(initial=0)))), np.iinfo(np.int64).max)
+    table[rows, place] = (falling << 32) | columns
+    table = np.sort(table, axis=1)[:, : positions.shape[1]]
+    there = np.arange(table.shape[1]) < counts[:, None]
+    positions[:, : table.shape[1]][there] = (table & 0xFFFFFFFF)[there]
+    ordered = ~(table >> 32)
+    scores[:, : table.shape[1]][there] = (ordered ^ ((ordered >> 63) & 0x7FFFFFFF)).astype(np.int32).view(np.float32)[there]

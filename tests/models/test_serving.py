@@ -1,0 +1,142 @@
+"""Serving and measuring from vectors: the same lists, scores and figures as from the full matrix of scores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bertrec.core.errors import DataError, IndexFileError
+from bertrec.core.ragged import Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.splits import EvaluationSet, Split
+from bertrec.evaluation.evaluate import evaluate_scores
+from bertrec.evaluation.lists import top_k_items
+from bertrec.evaluation.protocol import Protocol
+from bertrec.models.base import Recommender
+from bertrec.models.measure import measure
+from bertrec.models.popularity import Popularity
+from bertrec.models.serving import BestItems
+from bertrec.retrieval.index import ItemIndex
+
+
+class GivenVectors(Popularity):
+    """A user's vector is the sum of the vectors of the history; whole numbers, so that every product is exact and many tie."""
+
+    name = "given"
+
+    def __init__(self, catalog: ItemCatalog, bias: float = 0.0, seed: int = 0) -> None:
+        super().__init__()
+        self._catalog, self.bias = catalog, bias
+        self.vectors = np.random.default_rng(seed).integers(-2, 3, (len(catalog) + 1, 3)).astype(np.float32)
+        self.vectors[[3, 7]] = np.nan
+        self.vectors[0] = 0
+
+    def item_embeddings(self) -> np.ndarray:
+        return self.vectors
+
+    def _user_vectors(self, histories: Ragged) -> np.ndarray:
+        out = np.zeros((len(histories), 3), np.float32)
+        np.add.at(out, histories.rows, np.nan_to_num(self.vectors)[histories.values])
+        return out
+
+    def read_histories(self, histories: Ragged) -> Ragged:
+        return histories.last(2)
+
+    @property
+    def repeat_bias(self) -> float:
+        return self.bias
+
+    @property
+    def model_hash(self) -> str:
+        return f"given-{self.bias}"
+
+
+@pytest.fixture
+def data(catalog: ItemCatalog) -> EvaluationSet:
+    generator = np.random.default_rng(5)
+    histories = Ragged.from_rows([generator.integers(1, len(catalog) + 1, row % 6) for row in range(40)])
+    targets = Ragged.from_rows([generator.permutation(len(catalog))[: row % 3] + 1 for row in range(40)])
+    return EvaluationSet([f"u{row}" for row in range(40)], histories, targets)
+
+
+@pytest.mark.parametrize("bias", [0.0, -3.0, 2.0])
+@pytest.mark.parametrize("mask_seen", [True, False])
+@pytest.mark.parametrize("candidates", ["all", "held_out"])
+def test_measuring_from_vectors_gives_what_scores_give(
+    catalog: ItemCatalog, data: EvaluationSet, bias: float, mask_seen: bool, candidates: Any
+) -> None:
+    model = GivenVectors(catalog, bias)
+    counts, protocol = np.arange(len(catalog) + 1), Protocol(mask_seen=mask_seen, candidates=candidates, ks=(1, 4, 30), bootstrap=20)
+    held_out = np.arange(1, len(catalog), 2)
+    slow = evaluate_scores(
+        model.score_all(data.histories), data, protocol, counts, held_out=held_out, top_k_lists=True, info={"model": {}}
+    ).to_json()
+    fast = measure(model, data, protocol=protocol, item_counts=counts, held_out=held_out).to_json()
+    assert fast["slices"] == slow["slices"]
+    assert fast["protocol"]["left_out"] == slow["protocol"]["left_out"]
+    assert "Coverage@4" in fast["slices"]["all"]["metrics"]
+
+
+@pytest.mark.parametrize("bias", [0.0, -3.0, 2.0])
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("k", [1, 5, 99])
+def test_lists_are_those_of_the_full_matrix(catalog: ItemCatalog, data: EvaluationSet, bias: float, exclude_seen: bool, k: int) -> None:
+    model = GivenVectors(catalog, bias)
+    scores = np.concatenate(list(model.score_all(data.histories)))
+    lists = top_k_items(scores, k, seen=data.histories if exclude_seen else None)
+    expected = [catalog.ids.decode(row[row > 0]) for row in lists]
+    server = model.serve()
+    found = server.recommend(data.histories, k, exclude_seen=exclude_seen)
+    assert found.items == expected
+    assert found.scores == [scores[row, best[best > 0]].tolist() for row, best in enumerate(lists)]
+    each = [server.recommend(data.histories.slice(row, row + 1), k, exclude_seen=exclude_seen) for row in range(len(data.histories))]
+    assert [one.items[0] for one in each] == expected
+    assert model.recommend(data.histories, k, exclude_seen=exclude_seen) == found
+
+
+def test_external_ids_and_inner_ids_serve_alike(catalog: ItemCatalog, data: EvaluationSet) -> None:
+    server = GivenVectors(catalog).serve()
+    assert server.recommend([catalog.ids.decode(row) for row in data.histories], 4) == server.recommend(data.histories, 4)
+    assert server.recommend([], 4).items == []
+
+
+def test_an_index_over_part_of_the_catalogue_in_another_order_leaves_out_what_was_seen(catalog: ItemCatalog, data: EvaluationSet) -> None:
+    model = GivenVectors(catalog)
+    rows = model.known_items()[::-1][:12]
+    index = ItemIndex.build(model.vectors[rows], [*catalog.ids.decode(rows)], model_hash=model.model_hash, kind="flat")
+    found = model.serve(index).recommend(data.histories, 20)
+    scores = np.concatenate(list(model.score_all(data.histories)))
+    for row, (items, values) in enumerate(zip(found.items, found.scores, strict=True)):
+        inner = catalog.ids.encode(items)
+        assert set(inner) == set(rows) - set(data.histories[row])
+        assert values == scores[row, inner].tolist() == sorted(values, reverse=True)
+
+
+def test_what_cannot_be_served_is_named(catalog: ItemCatalog, data: EvaluationSet) -> None:
+    model = GivenVectors(catalog, 2.0)
+    index = ItemIndex.build(np.ones((2, 3)), ["red-0", "red-1"], model_hash="another", kind="flat")
+    with pytest.raises(IndexFileError, match="another model"):
+        model.serve(index)
+    with pytest.raises(DataError, match="at least one"):
+        model.serve().recommend(data.histories, 0)
+    own = ItemIndex.build(np.ones((2, 3)), ["red-0", "red-1"], model_hash=model.model_hash, kind="flat")
+    with pytest.raises(DataError, match="repeat bias"):
+        model.serve(own).recommend(data.histories, 2, exclude_seen=False)
+    with pytest.raises(DataError, match="inner ids up to 3"):
+        BestItems(np.ones((4, 2), np.float32)).search(
+            np.ones((1, 2), np.float32), 1, seen=Ragged.from_rows([[9]]), read=Ragged.from_rows([[1]])
+        )
+
+
+def test_a_fitted_model_serves_what_it_recommends(split: Split, small: dict[str, Any]) -> None:
+    from bertrec.models.registry import create
+
+    assert split.test is not None
+    model: Recommender = create("unisrec", settings={**small, "train.epochs": 1}).fit(split.train, progress=False)
+    scores = np.concatenate(list(model.score_all(split.test.histories)))
+    found = model.serve().recommend(split.test.histories, 3)
+    for row, values in enumerate(found.scores):
+        unseen = np.delete(scores[row], [0, *split.test.histories[row]])
+        np.testing.assert_allclose(values, np.sort(unseen)[::-1][:3], rtol=1e-5, atol=1e-6)
