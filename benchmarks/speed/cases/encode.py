@@ -1,0 +1,170 @@
+"""Texts to vectors by MiniLM: number formats against ``SentenceTransformer.encode`` with its defaults, and a catalogue of new and old."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks.speed.harness import Case, Side
+
+if TYPE_CHECKING:
+    from bertrec.encoders.text import TextEncoder
+
+Once = Callable[[], dict[str, Any]]
+MAX_LENGTH = 256
+"""Where SentenceTransformer cuts MiniLM's texts: both sides read the same word pieces."""
+CHANGED = 0.01
+_HERE = "benchmarks.speed.cases.encode"
+
+
+def titles(data: str, texts: int) -> list[str]:
+    """Return amazon-beauty's titles, or ``texts`` made-up ones of 3 to 30 words where ``texts`` is above 0."""
+    if not texts:
+        lines = (Path(data) / "amazon-beauty" / "items.tsv").read_text(encoding="utf-8").splitlines()
+        return [line.split("\t")[1] for line in lines[1:]]
+    rng = np.random.default_rng(0)
+    words = np.array(["".join(rng.choice(list("abcdefghiklmnoprstu"), length)) for length in rng.integers(2, 9, 5000)])
+    return [" ".join(words[rng.integers(0, 5000, length)]) for length in rng.integers(3, 31, texts)]
+
+
+def minilm(precision: str, backend: str = "auto") -> TextEncoder:
+    from bertrec.encoders.config import EncoderConfig
+    from bertrec.encoders.text import TextEncoder
+
+    return TextEncoder.from_config(EncoderConfig.from_dict({"max_length": MAX_LENGTH, "precision": precision, "backend": backend}))
+
+
+def ours(*, data: str, texts: int = 0, precision: str = "fp32", backend: str = "auto") -> Once:
+    items, encoder = titles(data, texts), minilm(precision, backend)
+    encoder.encode(items[:8])  # The measured choice and an exported model are made once, at first use.
+
+    def once() -> dict[str, Any]:
+        vectors = encoder.encode(items)
+        return {"items": len(items), "array": vectors, "computed_in": encoder.number_format}
+
+    return once
+
+
+def sentence_transformers(*, data: str, texts: int = 0, **ignored: str) -> Once:
+    from sentence_transformers import SentenceTransformer
+
+    from bertrec.encoders.source import resolve_folder
+
+    items, model = titles(data, texts), SentenceTransformer(str(resolve_folder("minilm")), device="cpu", local_files_only=True)
+    return lambda: {"items": len(items), "array": model.encode(items)}
+
+
+def agree_exactly(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float | bool]:
+    return _agree(ours, theirs, least=0.9999)
+
+
+def agree_nearly(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, float | bool]:
+    return _agree(ours, theirs, mean=0.98)
+
+
+def _agree(ours: dict[str, Any], theirs: dict[str, Any], *, least: float = -1, mean: float = -1) -> dict[str, float | bool]:
+    first, second = (side["array"] / np.linalg.norm(side["array"], axis=1, keepdims=True) for side in (ours, theirs))
+    cosine = (first * second).sum(axis=1)
+    return {
+        "cosine_mean": float(cosine.mean()),
+        "cosine_least": float(cosine.min()),
+        "ok": bool(cosine.min() >= least and cosine.mean() >= mean),
+    }
+
+
+def changed(*, data: str, texts: int = 0) -> Once:
+    """Encode the catalogue again after a hundredth of its titles got another ending, the others being in the cache."""
+    from bertrec.encoders.cache import EmbeddingCache
+
+    items, encoder = titles(data, texts), minilm("fp32")
+    cache, versions = EmbeddingCache(tempfile.mkdtemp(prefix="bertrec-speed-")), count()
+    encoder.encode(items, cache=cache)
+
+    def once() -> dict[str, Any]:
+        vectors = encoder.encode(with_changes(items, next(versions)), cache=cache)
+        return {"items": len(vectors)}
+
+    return once
+
+
+def fresh(*, data: str, texts: int = 0) -> Once:
+    items, encoder = titles(data, texts), minilm("fp32")
+    versions = count()
+    return lambda: {"items": len(encoder.encode(with_changes(items, next(versions))))}
+
+
+def with_changes(items: list[str], version: int) -> list[str]:
+    """Return the titles with every hundredth one ending in its version."""
+    step = round(1 / CHANGED)
+    return [f"{title} {version}" if row % step == 0 else title for row, title in enumerate(items)]
+
+
+def process(*, data: str, texts: int = 0, cached: bool) -> Once:
+    """Do the same in a new process a run, so that imports and loading count."""
+    folder, versions = tempfile.mkdtemp(prefix="bertrec-speed-") if cached else "", count()
+    call = f"from {_HERE} import encode_once; encode_once({data!r}, {texts}, {folder!r}, int(__import__('sys').argv[1]))"
+
+    def once() -> dict[str, Any]:
+        subprocess.run([sys.executable, "-c", call, str(next(versions))], check=True)
+        return {}
+
+    if cached:
+        once()
+    return once
+
+
+def encode_once(data: str, texts: int, folder: str, version: int) -> None:
+    """Do what ``process`` runs: load and encode a version of the catalogue, with the cache in ``folder`` where one is named."""
+    from bertrec.encoders.cache import EmbeddingCache
+
+    minilm("fp32").encode(with_changes(titles(data, texts), version), cache=EmbeddingCache(folder) if folder else None)
+
+
+def _against_theirs(name: str, title: str, goal: float | None, stretch: float | None, agree: str, **keywords: str) -> Case:
+    return Case(
+        name=name,
+        title=f"Encode 12,101 titles with MiniLM, {title}, against SentenceTransformer.encode with its defaults",
+        ours=Side(f"{_HERE}:ours", dict(keywords)),
+        theirs=Side(f"{_HERE}:sentence_transformers"),
+        goal=goal,
+        stretch=stretch,
+        repeats=3,
+        needs=("amazon-beauty",),
+        fallback={"texts": 2000},
+        agree=f"{_HERE}:{agree}",
+    )
+
+
+CASES = [
+    _against_theirs("encode-fp32", "fp32", 1.5, 1.8, "agree_exactly", precision="fp32"),
+    _against_theirs("encode-bf16", "bf16", None, None, "agree_nearly", precision="bf16"),
+    _against_theirs("encode-int8", "int8", 3.0, 4.0, "agree_nearly", precision="int8", backend="torch"),
+    _against_theirs("encode-fast", "the number format that was quickest here", 3.0, 4.0, "agree_nearly", precision="fast"),
+    Case(
+        name="encode-changed",
+        title="Encode 12,101 titles of which 1 % changed, against a fresh encode; loading excluded",
+        ours=Side(f"{_HERE}:changed"),
+        theirs=Side(f"{_HERE}:fresh"),
+        goal=50,
+        repeats=3,
+        needs=("amazon-beauty",),
+        fallback={"texts": 2000},
+    ),
+    Case(
+        name="encode-changed-process",
+        title="Encode 12,101 titles of which 1 % changed, against a fresh encode; imports and loading included",
+        ours=Side(f"{_HERE}:process", {"cached": True}),
+        theirs=Side(f"{_HERE}:process", {"cached": False}),
+        repeats=3,
+        suite="full",
+        needs=("amazon-beauty",),
+        fallback={"texts": 2000},
+    ),
+]
