@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.distinct import distinct
+from bertrec.core.distinct import without
 from bertrec.core.errors import DataError, NotFiniteError
 from bertrec.core.ragged import IntArray, Ragged
 
@@ -183,8 +183,8 @@ def count_candidates(targets: Ragged, *, n_items: int, seen: Ragged | None = Non
     counts = np.full(len(targets), total, dtype=np.int64)
     if seen is None:
         return counts
-    gone = distinct(pair_keys(seen, n_items + 1))
-    gone = gone[~np.isin(gone, pair_keys(targets, n_items + 1)) & (gone % (n_items + 1) > 0)]
+    gone = without(pair_keys(seen, n_items + 1), pair_keys(targets, n_items + 1))
+    gone = gone[gone % (n_items + 1) > 0]
     if candidates is not None:
         gone = gone[candidates[gone % (n_items + 1)]]
     return counts - np.bincount(gone // (n_items + 1), minlength=len(targets))

@@ -24,6 +24,7 @@ from bertrec.evaluation.ranks import BoolArray, check_items, check_range, count_
 _ITEMS_AT_ONCE = 255  # what counts in one byte
 _USERS_AT_ONCE = 1024  # times 255 float32 scores: 1 MiB
 _NEAR_AT_ONCE = 1 << 18
+_PAIRS_COST = 64  # a pair scored on its own costs about as much as so many scores of a matrix product
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,10 @@ def rank_vectors(
     scored = items.known[targets.values]
     above = np.zeros(len(wanted), np.int64)
     above[scored] = _count_all(queries, items, targets.where(scored), wanted[scored]) + case.corrections(wanted, scored)
-    unscored = ~scored
-    total = count_candidates(targets, n_items=len(items) - 1, seen=seen, candidates=items.candidates) - targets.lengths
-    above[unscored] = total[targets.rows[unscored]]
-    wanted[unscored] = -np.inf
+    if not scored.all():  # after every candidate that is no target
+        total = count_candidates(targets, n_items=len(items) - 1, seen=seen, candidates=items.candidates) - targets.lengths
+        above[~scored] = total[targets.rows[~scored]]
+        wanted[~scored] = -np.inf
     return above + place_among_targets(wanted, targets.rows, targets.offsets) + 1
 
 
@@ -166,10 +167,28 @@ class _Case:
         lifted = self._counted(without(repeated, np.concatenate([mine, masked])))
         at = (self.targets.rows[scored], wanted[scored])
         rows, columns = np.divmod(plain, len(self.items))
-        found = -_at_or_above((rows, pair_scores(self.users, self.items.vectors, rows, columns)), at, len(self.users))
+        found = -_at_or_above((rows, self._comparable(rows, columns, at)), at, len(self.users))
         if len(lifted):
             found += _at_or_above((lifted // len(self.items), self.scores(lifted)), at, len(self.users))
         return found
+
+    def _comparable(self, rows: IntArray, columns: IntArray, at: tuple[IntArray, FloatArray]) -> FloatArray:
+        """Return scores of pairs, ``rows`` not decreasing, that compare with the target of their row as `pair_scores` do.
+
+        Where the pairs are a good part of all, as with long histories in a small catalogue, products of whole blocks are cheaper; only what
+        lies within their rounding of the target is then scored pair by pair.
+        """
+        if not _one_each(at[0], len(self.users)) or len(rows) * _PAIRS_COST < len(self.users) * len(self.items):
+            return pair_scores(self.users, self.items.vectors, rows, columns)
+        scores = np.empty(len(rows), np.float32)
+        for start in range(0, len(self.users), _USERS_AT_ONCE):
+            part = slice(*np.searchsorted(rows, [start, start + _USERS_AT_ONCE]).tolist())
+            block = self.users[start : start + _USERS_AT_ONCE] @ self.items.vectors.T
+            scores[part] = block[rows[part] - start, columns[part]]
+        bound = 2 * rounding_bound(self.users, self.items.largest_norm)[:, 0]
+        near = np.flatnonzero(np.abs(scores - at[1][rows]) <= bound[rows])
+        scores[near] = pair_scores(self.users, self.items.vectors, rows[near], columns[near])
+        return scores
 
     def _keys(self, rows: Ragged | None) -> IntArray:
         return np.zeros(0, np.int64) if rows is None else pair_keys(rows, len(self.items))
@@ -180,8 +199,14 @@ class _Case:
         return keys[inside[keys % len(self.items)]]
 
 
+def _one_each(rows: IntArray, n_rows: int) -> bool:
+    return len(rows) == n_rows and bool(np.array_equal(rows, np.arange(n_rows)))
+
+
 def _at_or_above(others: tuple[IntArray, FloatArray], targets: tuple[IntArray, FloatArray], n_rows: int) -> IntArray:
     """Return for each target how many of the others of its row score at least as high; both are ``(row numbers, scores)``."""
+    if _one_each(targets[0], n_rows):  # as a rule: nothing to sort
+        return np.bincount(others[0][others[1] >= targets[1][others[0]]], minlength=n_rows)
     rows, scores = np.concatenate([others[0], targets[0]]), np.concatenate([others[1], targets[1]])
     is_target = np.arange(len(rows)) >= len(others[0])
     order = np.lexsort((is_target, -scores, rows))

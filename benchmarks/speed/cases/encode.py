@@ -24,11 +24,11 @@ CHANGED = 0.01
 _HERE = "benchmarks.speed.cases.encode"
 
 
-def titles(data: str, texts: int) -> list[str]:
-    """Return amazon-beauty's titles, or ``texts`` made-up ones of 3 to 30 words where ``texts`` is above 0."""
+def titles(data: str, texts: int, every: int = 1) -> list[str]:
+    """Return every so many of amazon-beauty's titles, or ``texts`` made-up ones of 3 to 30 words where ``texts`` is above 0."""
     if not texts:
         lines = (Path(data) / "amazon-beauty" / "items.tsv").read_text(encoding="utf-8").splitlines()
-        return [line.split("\t")[1] for line in lines[1:]]
+        return [line.split("\t")[1] for line in lines[1::every]]
     rng = np.random.default_rng(0)
     words = np.array(["".join(rng.choice(list("abcdefghiklmnoprstu"), length)) for length in rng.integers(2, 9, 5000)])
     return [" ".join(words[rng.integers(0, 5000, length)]) for length in rng.integers(3, 31, texts)]
@@ -41,8 +41,8 @@ def minilm(precision: str, backend: str = "auto") -> TextEncoder:
     return TextEncoder.from_config(EncoderConfig.from_dict({"max_length": MAX_LENGTH, "precision": precision, "backend": backend}))
 
 
-def ours(*, data: str, texts: int = 0, precision: str = "fp32", backend: str = "auto") -> Once:
-    items, encoder = titles(data, texts), minilm(precision, backend)
+def ours(*, data: str, texts: int = 0, every: int = 1, precision: str = "fp32", backend: str = "auto") -> Once:
+    items, encoder = titles(data, texts, every), minilm(precision, backend)
     encoder.encode(items[:8])  # The measured choice and an exported model are made once, at first use.
 
     def once() -> dict[str, Any]:
@@ -52,12 +52,12 @@ def ours(*, data: str, texts: int = 0, precision: str = "fp32", backend: str = "
     return once
 
 
-def sentence_transformers(*, data: str, texts: int = 0, **ignored: str) -> Once:
+def sentence_transformers(*, data: str, texts: int = 0, every: int = 1) -> Once:
     from sentence_transformers import SentenceTransformer
 
     from bertrec.encoders.source import resolve_folder
 
-    items, model = titles(data, texts), SentenceTransformer(str(resolve_folder("minilm")), device="cpu", local_files_only=True)
+    items, model = titles(data, texts, every), SentenceTransformer(str(resolve_folder("minilm")), device="cpu", local_files_only=True)
     return lambda: {"items": len(items), "array": model.encode(items)}
 
 
@@ -127,26 +127,34 @@ def encode_once(data: str, texts: int, folder: str, version: int) -> None:
     minilm("fp32").encode(with_changes(titles(data, texts), version), cache=EmbeddingCache(folder) if folder else None)
 
 
-def _against_theirs(name: str, title: str, goal: float | None, stretch: float | None, agree: str, **keywords: str) -> Case:
-    return Case(
-        name=name,
-        title=f"Encode 12,101 titles with MiniLM, {title}, against SentenceTransformer.encode with its defaults",
-        ours=Side(f"{_HERE}:ours", dict(keywords)),
-        theirs=Side(f"{_HERE}:sentence_transformers"),
-        goal=goal,
-        stretch=stretch,
-        repeats=3,
-        needs=("amazon-beauty",),
-        fallback={"texts": 2000},
-        agree=f"{_HERE}:{agree}",
-    )
+def _against_theirs(
+    format_name: str, title: str, agree: str, *, goal: float | None = None, stretch: float | None = None, **keywords: str
+) -> list[Case]:
+    """Return a case over a quarter of the titles, and one over all of them with fewer rounds."""
+    found = []
+    for name, share, every, suite, repeats in (("", "every fourth of", 4, "bench", 6), ("-all", "all of", 1, "full", 2)):
+        case = Case(
+            name=f"encode-{format_name}{name}",
+            title=f"Encode {share} 12,101 titles with MiniLM, {title}, against SentenceTransformer.encode with its defaults",
+            ours=Side(f"{_HERE}:ours", {"every": every, **keywords}),
+            theirs=Side(f"{_HERE}:sentence_transformers", {"every": every}),
+            goal=goal,
+            stretch=stretch,
+            repeats=repeats,
+            suite=suite,
+            needs=("amazon-beauty",),
+            fallback={"texts": 2000},
+            agree=f"{_HERE}:{agree}",
+        )
+        found.append(case)
+    return found
 
 
 CASES = [
-    _against_theirs("encode-fp32", "fp32", 1.5, 1.8, "agree_exactly", precision="fp32"),
-    _against_theirs("encode-bf16", "bf16", None, None, "agree_nearly", precision="bf16"),
-    _against_theirs("encode-int8", "int8", 3.0, 4.0, "agree_nearly", precision="int8", backend="torch"),
-    _against_theirs("encode-fast", "the number format that was quickest here", 3.0, 4.0, "agree_nearly", precision="fast"),
+    *_against_theirs("fp32", "fp32", "agree_exactly", goal=1.5, stretch=1.8, precision="fp32"),
+    *_against_theirs("bf16", "bf16", "agree_nearly", precision="bf16"),
+    *_against_theirs("int8", "int8", "agree_nearly", goal=3.0, stretch=4.0, precision="int8", backend="torch"),
+    *_against_theirs("fast", "the number format that was quickest here", "agree_nearly", goal=3.0, stretch=4.0, precision="fast"),
     Case(
         name="encode-changed",
         title="Encode 12,101 titles of which 1 % changed, against a fresh encode; loading excluded",

@@ -86,7 +86,7 @@ def _against_scores(name: str, users: int, items: int) -> Case:
         theirs=Side("benchmarks.speed.cases.evaluate:from_scores", size),
         goal=None,
         stretch=None,
-        repeats=5,
+        repeats=6,
         suite="bench",
         agree="benchmarks.speed.cases.evaluate:agree",
     )

@@ -158,7 +158,7 @@ def _case(name: str, title: str, sides: tuple[str, str], *, head: bool, goal: fl
         theirs=theirs,
         goal=goal,
         stretch=None,
-        repeats=5,
+        repeats=6,
         suite="bench",
         needs=("amazon-beauty",),
         fallback={"users": 22_363, "items": 12_101},

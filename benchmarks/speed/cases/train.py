@@ -200,6 +200,6 @@ CASES = [
         n_items=1_000_000,
         plain=False,
         repeats=1,
-        suite="bench",
+        suite="full",
     ),
 ]

@@ -1,0 +1,154 @@
+"""Write ``docs/performance.md`` and its charts from what the benchmarks left in ``benchmarks/results-speed``.
+
+python -m benchmarks.speed.page
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.__main__ import RESULTS, every_case
+from benchmarks.speed.charts import draw_index_curves, draw_ratios, draw_scaling
+from benchmarks.speed.harness import ROOT
+from bertrec.core.files import atomic_file, read_json
+
+OUT = ROOT / "docs" / "performance.md"
+CHARTS = ROOT / "docs" / "performance"
+NOTES = Path(__file__).with_name("notes.md")
+_CURVES, _SCALING = "index-curves.json", "scaling.json"
+
+
+def main() -> None:
+    """Write the page and the charts of what was measured."""
+    records = [read_json(RESULTS / f"{case.name}.json") for case in every_case() if (RESULTS / f"{case.name}.json").exists()]
+    parts = [NOTES.read_text(encoding="utf-8").rstrip(), "", "## All cases", "", *measured_on(records), "", *case_table(records)]
+    drawn = {"ratios": draw_ratios(records)}
+    if (RESULTS / _CURVES).exists():
+        curves = read_json(RESULTS / _CURVES)
+        drawn["index-curves"] = draw_index_curves(curves["points"])
+        parts += ["", "## Index curves", "", *curve_tables(curves)]
+    if (RESULTS / _SCALING).exists():
+        scaling = read_json(RESULTS / _SCALING)
+        drawn["scaling"] = draw_scaling(scaling["series"])
+        parts += ["", "## Scaling", "", *scaling_table(scaling)]
+    CHARTS.mkdir(exist_ok=True)
+    for name, content in drawn.items():
+        with atomic_file(CHARTS / f"{name}.svg") as place:
+            place.write_bytes(content)
+    with atomic_file(OUT) as place:
+        place.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    print(f"{OUT.relative_to(ROOT)}: {len(records)} cases, {len(drawn)} charts")
+
+
+def measured_on(records: list[dict[str, Any]]) -> list[str]:
+    """Return what the cases were measured on, one line a machine."""
+    lines = {}
+    for record in records:
+        machine = record["machine"]
+        rates = ", ".join(f"{name} {rate:,}" for name, rate in machine["gflops"].items())
+        versions = ", ".join(f"{name} {found}" for name, found in sorted(record["ours"]["versions"].items()))
+        key = (machine["processor"], record["threads"])
+        lines[key] = (
+            f"{machine['processor']}, {record['threads']} of {machine['cores']} cores, {machine['memory_gib']} GiB, "
+            f"Python {machine['python']}; ours: {versions}. Matrix products [2,048 × 384] × [384 × 1,536] in the last run: {rates} GFLOPS."
+        )
+    return list(lines.values())
+
+
+def case_table(records: list[dict[str, Any]]) -> list[str]:
+    """Return one line a case: both sides, ratio, goal, memory, agreement."""
+    lines = [
+        "| case | ours | theirs | ratio (theirs / ours) | interval, rounds | goal | peak MiB, ours / theirs | checks |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    return lines + [_case_row(record) for record in records]
+
+
+def _case_row(record: dict[str, Any]) -> str:
+    ours, theirs, ratio = record["ours"], record.get("theirs"), record.get("ratio")
+    bound = bool(record["theirs"]["figures"].get("lower_bound")) if theirs else False
+    cells = [
+        f"**{record['case']}**: {record['title']}" + (" (generated data)" if record["fallback_data"] else ""),
+        seconds(ours["median_seconds"]),
+        seconds(theirs["median_seconds"]) if theirs else "–",
+        f"{'≥ ' if bound else ''}**{ratio['median']:.3g} ×**" if ratio else "–",
+        f"{ratio['low']:.3g} to {ratio['high']:.3g}, {ratio['rounds']}" if ratio else "–",
+        _goal(record, bound=bound),
+        " / ".join(f"{side['peak_mib']:,.0f}" for side in (ours, theirs) if side),
+        ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in record.get("agreement", {}).items() if name != "ok")
+        or "–",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _goal(record: dict[str, Any], *, bound: bool) -> str:
+    goal, ratio = record["goal"], record.get("ratio")
+    if goal is None or ratio is None:
+        return "–"
+    reached = ratio["median"] >= goal
+    return f"{goal:.3g} × {'reached' if reached else 'not shown' if bound else '**missed**'}"
+
+
+def seconds(value: float) -> str:
+    """Return a time in a unit that reads well.
+
+    >>> seconds(0.0021), seconds(12.3), seconds(130)
+    ('2.1 ms', '12.3 s', '130 s')
+    """
+    return f"{value * 1000:.3g} ms" if value < 0.1 else f"{value:.3g} s"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def curve_tables(curves: dict[str, Any]) -> list[str]:
+    """Return the chart, and the fastest point with recall of at least .95 of each index."""
+    lines = [
+        f"![Recall against speed of HNSW and IVF-PQ](performance/index-curves.svg)\n\nVectors: {curves['vectors']}.",
+        "",
+        "| data | index | threads | fastest setting with recall@10 ≥ .95 | recall@10 | queries/s | times flat |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    groups = sorted({(p["data"], p["kind"], p["threads"]) for p in curves["points"]})
+    for data, kind, threads in groups:
+        found = [p for p in curves["points"] if (p["data"], p["kind"], p["threads"]) == (data, kind, threads)]
+        good = [p for p in found if p["recall"] >= 0.95]
+        best = max(good, key=lambda p: p["queries_per_second"]) if good else max(found, key=lambda p: p["recall"])
+        named = ", ".join(f"{name} {best[name]}" for name in ("ef_search", "nprobe", "refine_factor") if name in best) or "exact"
+        named = named if good else f"none; the best recall: {named}"
+        figures = f"{best['recall']:.3f} | {best['queries_per_second']:,.0f} | {best['times_flat']:.1f}"
+        lines.append(f"| {data} | {kind} | {threads} | {named} | {figures} |")
+    return lines
+
+
+def scaling_table(scaling: dict[str, Any]) -> list[str]:
+    """Return the chart and the exponents of time and memory."""
+    lines = [
+        "![Time against size](performance/scaling.svg)",
+        "",
+        f"Each point is one run in a process of its own, {scaling['threads']} threads; a series ends where its next point would take over "
+        f"{scaling['limit_seconds']:.0f} s. Exponents by least squares over the points whose time (memory) is work and not fixed cost.",
+        "",
+        "| series | sizes | seconds | exponent of time (95 %) | exponent of memory (95 %) |",
+        "|---|---|---|---|---|",
+    ]
+    for series in scaling["series"]:
+        points = series["points"]
+        sizes = f"{points[0]['size']:,} to {points[-1]['size']:,} {series['unit']}"
+        spent = f"{seconds(points[0]['seconds'])} to {seconds(points[-1]['seconds'])}"
+        shown = [_exponent(series["exponents"].get(name)) for name in ("seconds", "grown_mib")]
+        lines.append(f"| {series['title']} | {sizes} | {spent} | {shown[0]} | {shown[1]} |")
+    return lines
+
+
+def _exponent(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    ends = f" [{found['low']:.2f}, {found['high']:.2f}]" if found["low"] is not None else ""
+    return f"{found['exponent']:.2f}{ends}, {found['points']} points"
+
+
+if __name__ == "__main__":
+    main()
