@@ -5,7 +5,8 @@ CANDIDATES := python3.11 python3.12 python3.13 python3 python
 BIN := .venv/bin
 STAMP := .venv/.installed
 EXTRAS := cpu,tuning,tuning-cmaes,tuning-postgresql,tuning-redis,report,dev
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt
+# Modules are compiled when they are first imported: compiling all of torch's takes longer than installing them.
+PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test bench bench-full lint type format clean

@@ -1,6 +1,5 @@
 """The benchmark harness itself: ratios with known answers, both sides' processes, and the guard."""
 
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.speed import guard
+from benchmarks.speed.__main__ import _options
 from benchmarks.speed.harness import Case, Side, ratio_of, run_case
 from bertrec.core.errors import BertrecError
 
@@ -122,7 +122,9 @@ def test_the_guard_is_silent_where_nothing_comparable_is_stored(changed):
     assert guard.complaint(record_of(1.0, 2.0) | changed, MACHINE, STORED) is None
 
 
-def test_an_unknown_case_is_refused_with_the_names_there_are():
-    found = subprocess.run([sys.executable, "-m", "benchmarks.speed", "nonesuch"], capture_output=True, text=True, check=False)
-    assert found.returncode == 2
-    assert "no case nonesuch" in found.stderr
+def test_an_unknown_case_is_refused_with_the_names_there_are(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["benchmarks.speed", "nonesuch"])
+    with pytest.raises(SystemExit) as end:
+        _options(["encode-fp32"])
+    assert end.value.code == 2
+    assert "no case nonesuch; there are encode-fp32" in capsys.readouterr().err

@@ -63,7 +63,7 @@ def test_every_model_has_its_row_and_the_broken_one_is_invalid(finished):
         ("popularity", "ok", [0]),
         ("idrec", "ok", [0, 1]),
     ]
-    assert "the score is nan" in rows["unisrec:id"]["reason"]
+    assert "gives scores that are not finite" in rows["unisrec:id"]["reason"]
     assert (rows["idrec"]["ended_by"], rows["idrec"]["converged"], rows["idrec"]["peak_mib"] > 100) == ("schedule", True, True)
     assert len(rows["idrec"]["curves"][0]["points"]) == 2
     assert any(line.startswith("idrec: test NDCG@10") for line in lines)
