@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from bertrec.heads.adaptors import make_adaptor
 from bertrec.heads.config import ItemConfig
+from bertrec.heads.dropout import Dropout
 
 _ID_STD = 0.02
 
@@ -25,7 +26,7 @@ class ItemTower(nn.Module):
         super().__init__()
         self.config = config
         self.adaptor = make_adaptor(text_dim, config) if text_dim is not None else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.id = nn.Embedding(n_items + 1, config.width, padding_idx=0) if "id" in config.input else None
         if self.id is not None:
             nn.init.normal_(self.id.weight, std=_ID_STD)

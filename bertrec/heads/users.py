@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from bertrec.core.errors import ConfigError
 from bertrec.heads.config import HeadConfig
+from bertrec.heads.dropout import with_quick_dropout
 
 
 class SelfAttentionHead(nn.Module):
@@ -82,4 +83,4 @@ def make_head(width: int, config: HeadConfig) -> nn.Module:
     if config.kind == "mean":
         return MeanHead()
     heads = {"self-attention": SelfAttentionHead, "gru": GRUHead, "dssm": DSSMHead}
-    return heads[config.kind](width, config)
+    return with_quick_dropout(heads[config.kind](width, config))
