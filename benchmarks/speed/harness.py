@@ -182,7 +182,8 @@ def run_case(case: Case, data: Path, threads: int, python_of: Callable[[str], Pa
         kept = {name: found[case.repeats > 1 :] for name, found in answers.items()}
         record = _record(case, kept, ready, fallback=bool(missing))
         if case.agree is not None:
-            record["agreement"] = _named(case.agree)(**{name: _loaded(found[-1]) for name, found in kept.items()})
+            checks = _named(case.agree)(**{name: _loaded(found[-1]) for name, found in kept.items()})
+            record["agreement"] = {name: value.item() if hasattr(value, "item") else value for name, value in checks.items()}
     return record | {"threads": threads}
 
 

@@ -43,13 +43,23 @@ def in_threads(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Re
 
     For work that NumPy and torch do without the interpreter's lock. One part, or one thread, is worked on where it is.
     """
+    return list(each_in_threads(work, parts))
+
+
+def each_in_threads(work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
+    """Yield what `in_threads` returns, each part when it and those before it are done; parts not begun are dropped when iteration ends."""
     import torch
 
     threads = min(torch.get_num_threads(), len(parts))
     if threads < 2:
-        return [work(part) for part in parts]
-    with _kept_thread_count(), ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(work, parts))
+        yield from map(work, parts)
+        return
+    with _kept_thread_count():
+        pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            yield from pool.map(work, parts)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.products import each_in_threads
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.encoders.backbone import Backbone, check_length, load_backbone
 from bertrec.encoders.batching import distinct_texts, padded_tokens, token_budget_batches
@@ -186,10 +187,17 @@ class TextEncoder(torch.nn.Module):
         self.eval()
         try:
             forward = self._inference_pass()
+            parts = list(token_budget_batches(tokens.lengths, self._inference_budget))
+
+            def vectors_of(rows: IntArray) -> npt.NDArray[np.float32]:
+                with torch.no_grad():  # of this thread
+                    found: npt.NDArray[np.float32] = forward(*self._padded(tokens, rows)).cpu().numpy()
+                return found
+
             with progress_bar(progress, "encode", len(tokens)) as bar:
-                for rows in token_budget_batches(tokens.lengths, self._inference_budget):
-                    with torch.no_grad():
-                        vectors = forward(*self._padded(tokens, rows)).cpu().numpy()
+                # Batches side by side wait for one another less than the threads of one batch do.
+                found = each_in_threads(vectors_of, parts) if self.device.type == "cpu" else map(vectors_of, parts)
+                for rows, vectors in zip(parts, found, strict=True):
                     if not np.isfinite(vectors).all():
                         raise ModelError(f"encoder {self.config.name} gives values that are not finite: set precision to fp32")
                     yield rows, vectors
@@ -254,7 +262,7 @@ class TextEncoder(torch.nn.Module):
 
     @property
     def _inference_budget(self) -> int:
-        return self.config.batch_tokens or (1024 * torch.get_num_threads() if self.device.type == "cpu" else 32768)
+        return self.config.batch_tokens or (1024 if self.device.type == "cpu" else 32768)
 
     def _inference_pass(self) -> Forward:
         chosen = self.number_format
