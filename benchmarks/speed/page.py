@@ -76,10 +76,14 @@ def _case_row(record: dict[str, Any]) -> str:
         f"{ratio['low']:.3g} to {ratio['high']:.3g}, {ratio['rounds']}" if ratio else "–",
         _goal(record, bound=bound),
         " / ".join(f"{side['peak_mib']:,.0f}" for side in (ours, theirs) if side),
-        ", ".join(f"{name.replace('_', ' ')} {_short(value)}" for name, value in record.get("agreement", {}).items() if name != "ok")
-        or "–",
+        _checks(record),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def _checks(record: dict[str, Any]) -> str:
+    found = {name.replace("_", " "): value for name, value in record.get("agreement", {}).items() if name != "ok"}
+    return ", ".join(f"{name} {_short(value)}" for name, value in found.items()) or "–"
 
 
 def _goal(record: dict[str, Any], *, bound: bool) -> str:
