@@ -24,7 +24,8 @@ def draw_ratios(records: Sequence[dict[str, Any]]) -> bytes:
         for place, record in enumerate(shown):
             ratio = record["ratio"]
             axes.plot([ratio["low"], ratio["high"]], [place, place], color=LIGHT["error"], linewidth=1.2, zorder=2)
-            axes.plot(ratio["median"], place, "o", color=LIGHT["family-text"], markersize=5, zorder=3)
+            at_least = record["theirs"]["figures"].get("lower_bound")  # the other side was cut short: an arrow to the right
+            axes.plot(ratio["median"], place, ">" if at_least else "o", color=LIGHT["family-text"], markersize=5, zorder=3)
             if record["goal"] is not None:
                 axes.plot(record["goal"], place, "|", color=LIGHT["family-id"], markersize=11, markeredgewidth=2, zorder=4)
         axes.axvline(1, color=LIGHT["quiet"], linewidth=0.8)
@@ -34,7 +35,7 @@ def draw_ratios(records: Sequence[dict[str, Any]]) -> bytes:
         axes.minorticks_off()
         axes.set_yticks(range(len(shown)), [record["case"] for record in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.set_xlabel("times as fast as the other side: median and interval of the rounds; bar: goal")
+        axes.set_xlabel("times as fast as the other side: median and interval of the rounds (arrow: at least); bar: goal")
         return svg_bytes(figure)
 
 

@@ -20,7 +20,7 @@ def prepare(folder: Path, data: str, head: bool, users: int = 0, items: int = 0)
     """Save a model of item ids after one short epoch (speed does not depend on how well it learned), for both sides."""
     from bertrec.models.registry import create
 
-    settings = {"item.width": 64, "head.max_history": 50, "train.epochs": 1, "train.max_seconds": 20.0}
+    settings = {"item.width": 64, "head.max_history": 50, "train.epochs": 1, "train.max_seconds": 5.0}
     create("idrec", settings=settings).fit(_interactions(data, users, items), progress=False).save_pretrained(folder / "model")
 
 
