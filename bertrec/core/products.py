@@ -25,8 +25,9 @@ def rounding_bound(queries: FloatArray, largest_norm: float) -> FloatArray:
     """
     if queries.shape[1] == 1:
         return np.zeros((len(queries), 1), np.float32)
-    norms = np.linalg.norm(queries, axis=1, keepdims=True)
-    return (queries.shape[1] * np.finfo(np.float32).eps * norms * largest_norm).astype(np.float32)
+    norms = np.linalg.norm(queries.astype(np.float64), axis=1, keepdims=True)  # in float32 small squares vanish
+    bound = queries.shape[1] * np.finfo(np.float32).eps * norms * largest_norm
+    return np.where(norms > 0, np.maximum(bound, np.finfo(np.float32).tiny), 0.0).astype(np.float32)
 
 
 def pair_scores(queries: FloatArray, vectors: FloatArray, rows: IntArray, columns: IntArray) -> FloatArray:

@@ -115,7 +115,7 @@ class _FullSoftmax(torch.autograd.Function):
 
 def _rows_of_block(user: Tensor, n: int) -> int:
     cells = _CPU_CELLS if user.device.type == "cpu" else _DEVICE_CELLS
-    return min(len(user), max(_FEWEST_ROWS, cells // n))
+    return max(1, min(len(user), max(_FEWEST_ROWS, cells // n)))  # of no position nothing is computed, and the loss is no number
 
 
 class _Sums:

@@ -162,7 +162,11 @@ class Server:
             found, values = self._best.search(users, width, seen=seen, read=self.model.read_histories(histories))
             return self._ids[found], values
         assert self.index is not None
-        result = self.index.search(users, k, exclude=None if seen is None else Ragged(self._place[seen.values], seen.offsets))
+        exclude: Ragged | list[list[Id]] | None = seen
+        if seen is not None:  # inner ids of the build name no item that was added to the index since
+            inner = self.index.only_built
+            exclude = Ragged(self._place[seen.values], seen.offsets) if inner else [self.model.catalog.ids.decode(row) for row in seen]
+        result = self.index.search(users, k, exclude=exclude)
         return result.padded_ids, result.scores
 
 

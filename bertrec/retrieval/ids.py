@@ -35,6 +35,14 @@ class IdTable:
             twice = next(item for item, count in Counter(self.ids[self.alive].tolist()).items() if count > 1)
             raise DataError(f"id {twice!r} is given more than once; ids must be distinct")
         self._inner: IntArray | None = None
+        self._only_built: bool | None = None
+
+    @property
+    def only_built(self) -> bool:
+        """Whether every id that is there now was there at build time, so that inner ids name all of them."""
+        if self._only_built is None:
+            self._only_built = self._row_of.keys() <= set(self.built.tolist())
+        return self._only_built
 
     def __len__(self) -> int:
         return len(self._row_of)
@@ -54,7 +62,7 @@ class IdTable:
         self.ids = np.concatenate([self.ids, _object_array(ids)])
         self.alive = np.concatenate([self.alive, np.ones(len(ids), dtype=np.bool_)])
         self._row_of.update(zip(ids, range(start, start + len(ids)), strict=True))
-        self._inner = None
+        self._inner = self._only_built = None
 
     def remove(self, ids: Sequence[Id]) -> None:
         """Make tombstones of ids, all or none.

@@ -128,6 +128,11 @@ class ItemIndex:
         return built
 
     @property
+    def only_built(self) -> bool:
+        """Whether no item was added since the build, so that ``built_ids`` names all that are there."""
+        return self._parts.table.only_built
+
+    @property
     def dim(self) -> int:
         """Dimensions of the vectors."""
         return int(self._parts.index.d)

@@ -96,11 +96,14 @@ def queries_per_second(index: ItemIndex, queries: npt.NDArray[np.float32], k: in
         index: of any kind.
         queries: ``[q, d]``.
         k: items a query.
-        threads: of FAISS, while it is timed.
+        threads: of FAISS, and of torch, which settles what FAISS leaves open, while it is timed.
     """
+    import torch
+
     faiss = import_faiss()
-    before = faiss.omp_get_max_threads()
+    before = faiss.omp_get_max_threads(), torch.get_num_threads()
     faiss.omp_set_num_threads(threads)
+    torch.set_num_threads(threads)
     times: list[float] = []
     try:
         while len(times) <= _REPEATS or sum(times) < _SECONDS:
@@ -108,7 +111,8 @@ def queries_per_second(index: ItemIndex, queries: npt.NDArray[np.float32], k: in
             index.search(queries, k)
             times.append(time.perf_counter() - started)
     finally:
-        faiss.omp_set_num_threads(before)
+        faiss.omp_set_num_threads(before[0])
+        torch.set_num_threads(before[1])
     return len(queries) / float(np.median(times[1:]))  # the first one warms caches
 
 
@@ -151,13 +155,15 @@ def index_space(kinds: Sequence[str], material: Vectors, settings: Mapping[str, 
     count, dim = material.items.shape
     lists = ["ivf", "ivfpq"]
     most = max(1, min(count // 39, 65536))  # FAISS's k-means asks for 39 vectors a list
-    parts = [part for part in range(1, dim + 1) if dim % part == 0 and (part >= dim / 16 or part == 1)]
+    usual = max(part for part in range(1, max(1, dim // 4) + 1) if dim % part == 0)  # the default, which is the first trial's
+    parts = [part for part in range(1, dim + 1) if dim % part == 0 and (part >= dim / 16 or part in (1, usual))]
+    at_most = settings.get("nlist") or most
     ranges: dict[str, tuple[list[str], dict[str, Any]]] = {
         "hnsw_links": (["hnsw"], {"choice": [8, 16, 32, 64]}),
         "ef_construction": (["hnsw"], {"int": [40, 400], "log": True}),
         "ef_search": (["hnsw"], {"int": [8, 512], "log": True}),
         "nlist": (lists, {"int": [1, most], "log": True}),
-        "nprobe": (lists, {"int": [1, max(16, most // 4)], "log": True}),
+        "nprobe": (lists, {"int": [1, max(16, at_most // 4)], "log": True}),
         "pq_parts": (["ivfpq"], {"choice": parts}),
         "refine": (["ivfpq"], {"choice": [False, True]}),
         "refine_factor": (["ivfpq"], {"int": [2, 16]}),

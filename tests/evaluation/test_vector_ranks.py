@@ -135,3 +135,9 @@ def test_what_does_not_fit_is_named():
         rank_vectors(np.ones((1, 2)), items, Ragged.from_rows([[1, 1]]))
     with pytest.raises(DataError, match="seen items have 2 rows"):
         rank_vectors(np.ones((1, 2)), items, Ragged.from_rows([[1]]), seen=Ragged.from_rows([[1], [2]]))
+
+
+def test_the_rounding_of_tiny_vectors_is_never_taken_for_none():
+    tiny = np.full((1, 4), 1e-30, np.float32)  # whose squares are 0 in float32
+    assert rounding_bound(tiny, 1.0)[0, 0] > 0
+    assert rounding_bound(np.zeros((1, 4), np.float32), 1.0)[0, 0] == 0

@@ -149,3 +149,8 @@ def test_repeats_are_the_items_read_so_far_each_once() -> None:
     used = torch.tensor([[True, True, True], [True, False, False]])
     repeats = Repeats.of_sequences(inputs, used, torch.tensor(2.0))
     assert sorted(zip(repeats.row.tolist(), repeats.item.tolist(), strict=True)) == [(0, 5), (1, 5), (1, 6), (2, 5), (2, 6), (3, 7)]
+
+
+def test_of_no_position_the_loss_is_no_number_and_no_error():
+    user = torch.zeros(0, 4, requires_grad=True)
+    assert full_softmax(user, torch.randn(5, 4), torch.zeros(0, dtype=torch.long)).isnan()

@@ -114,6 +114,16 @@ def test_an_index_over_part_of_the_catalogue_in_another_order_leaves_out_what_wa
         assert values == scores[row, inner].tolist() == sorted(values, reverse=True)
 
 
+def test_what_was_seen_is_left_out_of_an_index_that_was_added_to(catalog: ItemCatalog, data: EvaluationSet) -> None:
+    model = GivenVectors(catalog)
+    rows = model.known_items()
+    ids = [*catalog.ids.decode(rows)]
+    index = ItemIndex.build(model.vectors[rows[:5]], ids[:5], model_hash=model.model_hash, kind="flat")
+    server = model.serve(index)
+    index.add(model.vectors[rows[5:]], ids[5:])
+    assert server.recommend(data.histories, 4) == model.serve().recommend(data.histories, 4)
+
+
 def test_what_cannot_be_served_is_named(catalog: ItemCatalog, data: EvaluationSet) -> None:
     model = GivenVectors(catalog, 2.0)
     index = ItemIndex.build(np.ones((2, 3)), ["red-0", "red-1"], model_hash="another", kind="flat")

@@ -223,3 +223,11 @@ def test_bad_words_are_one_line_and_exit_code_2(words, says, tmp_path, capsys):
     assert main(["tune", "index", items, "--out", str(tmp_path / "out"), *words]) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("shape", "kinds", "settings"), [((900, 34), ["ivfpq"], {}), ((900, 6), ["ivf"], {"nlist": 500})])
+def test_the_first_trial_lies_within_the_space_whatever_the_vectors(shape, kinds, settings):
+    drawn = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    material = Vectors.of(drawn, drawn[:10])
+    problem = IndexSearch(first_settings(kinds, material, settings), settings)
+    index_space(kinds, material, settings).check(problem.defaults)
