@@ -11,6 +11,7 @@ is reached by k items at least, so that only the groups whose maximum is as high
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,9 @@ class _Scan:
         import torch
 
         self.vectors, self.k, self.largest_norm, self.half = vectors, k, largest_norm, half
-        self.table = torch.from_numpy(vectors).to(torch.bfloat16 if half else torch.float32)
+        with warnings.catch_warnings():  # of a loaded index the vectors are a read-only file; nothing is written to them
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            self.table = torch.from_numpy(vectors).to(torch.bfloat16 if half else torch.float32)
         self.dead = torch.from_numpy(np.flatnonzero(~alive))
         self.size = max(1, math.isqrt(len(vectors) // (8 * k)))
         self.groups = math.ceil(len(vectors) / self.size)
