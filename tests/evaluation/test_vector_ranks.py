@@ -50,7 +50,7 @@ def cases(draw):
 
 
 @given(cases(), st.sampled_from([0.0, -1.5, 0.75]), st.sampled_from([1, 3, 255]), st.sampled_from([1, 2, 1024]), st.sampled_from([0, 1000]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_equals_the_ranks_of_the_full_matrix(case, bias, at_once, users_at_once, pairs_cost):
     users, items, targets, seen, repeats, candidates = case
     scores = full_scores(users, items, repeats, bias)

@@ -40,7 +40,7 @@ def searches(draw):
 
 
 @given(searches(), st.booleans())
-@settings(max_examples=75, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_equals_sorting_all_scores(case, half):
     queries, vectors, k, alive, banned = case
     with pytest.MonkeyPatch.context() as patch:
