@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from sentence_transformers.sentence_transformer.modules.pooling import Pooling
 
 from bertrec.encoders.config import EncoderConfig
 
@@ -21,6 +20,8 @@ class TokenPooling(torch.nn.Module):
     """
 
     def __init__(self, dim: int, config: EncoderConfig) -> None:
+        from sentence_transformers.sentence_transformer.modules.pooling import Pooling
+
         super().__init__()
         self.layers = config.pooled_layers
         self.over_tokens = Pooling(dim, "mean" if config.pooling.startswith("mean") else config.pooling)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers.masking_utils import create_bidirectional_mask
 
 from bertrec.core.ragged import IntArray
 from bertrec.encoders.batching import padded_positions
@@ -61,6 +60,8 @@ def embed_tokens(model: Any, input_ids: torch.Tensor) -> torch.Tensor:
 
 def run_layers(model: Any, hidden: torch.Tensor, attention_mask: torch.Tensor, start: int, stop: int | None = None) -> list[torch.Tensor]:
     """Run layers ``start`` to ``stop`` on ``hidden`` ``[b, L, hidden]``; return the input and each layer's output, the top one last."""
+    from transformers.masking_utils import create_bidirectional_mask
+
     mask = create_bidirectional_mask(config=model.config, inputs_embeds=hidden, attention_mask=attention_mask)
     extra = (model.encoder.compute_position_bias(hidden),) if model.config.model_type == "mpnet" else ()
     states = [hidden]

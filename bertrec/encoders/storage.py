@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
 from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
-from bertrec.encoders.backbone import Backbone, load_backbone
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.depth import apply_depth
 from bertrec.encoders.pooling import TokenPooling
+
+if TYPE_CHECKING:
+    from bertrec.encoders.backbone import Backbone
 
 MANIFEST = "encoder.json"
 FORMAT = 1
@@ -44,6 +46,8 @@ def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone]:
     Raises:
         ModelError: a file is missing, damaged or not the one that was saved; the text names it.
     """
+    from bertrec.encoders.backbone import load_backbone
+
     folder = Path(folder)
     config = _verified_config(folder)
     backbone = load_backbone(folder, skeleton=True)
@@ -89,7 +93,7 @@ def _write_modules(place: Path, backbone: Backbone, pooling: TokenPooling) -> No
     backbone.save_config(str(place))
     (place / "1_Pooling").mkdir()
     pooling.over_tokens.save(str(place / "1_Pooling"))
-    modules = [(backbone, Backbone.__mro__[1], ""), (pooling, type(pooling.over_tokens), "1_Pooling")]
+    modules = [(backbone, type(backbone).__mro__[1], ""), (pooling, type(pooling.over_tokens), "1_Pooling")]
     listing = [
         {"idx": number, "name": str(number), "path": path, "type": f"{kind.__module__}.{kind.__name__}"}
         for number, (_, kind, path) in enumerate(modules)

@@ -1,4 +1,7 @@
-"""The text encoder: texts to raw vectors, with gradients for as much of it as is tuned."""
+"""The text encoder: texts to raw vectors, with gradients for as much of it as is tuned.
+
+The libraries under it are imported where an encoder is made, since they take seconds and a trained model often needs none.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ import torch
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.products import each_in_threads
 from bertrec.core.ragged import IntArray, Ragged
-from bertrec.encoders.backbone import Backbone, check_length, load_backbone
 from bertrec.encoders.batching import distinct_texts, padded_tokens, token_budget_batches
 from bertrec.encoders.cache import default_folder
 from bertrec.encoders.config import EncoderConfig, Precision
@@ -29,6 +31,7 @@ from bertrec.encoders.storage import load_encoder, save_encoder
 from bertrec.encoders.tokens import progress_bar, tokenize_texts
 
 if TYPE_CHECKING:
+    from bertrec.encoders.backbone import Backbone
     from bertrec.encoders.cache import EmbeddingCache
 
 
@@ -44,6 +47,8 @@ class TextEncoder(torch.nn.Module):
     """
 
     def __init__(self, config: EncoderConfig, backbone: Backbone) -> None:
+        from bertrec.encoders.backbone import check_length
+
         super().__init__()
         check_length(backbone.model, config.max_length, config.name)
         _check_pooled_layers(config, backbone.model)
@@ -64,6 +69,8 @@ class TextEncoder(torch.nn.Module):
             ModelError: there is no such encoder, it cannot be loaded, or its weights are not safetensors.
             ConfigError: ``last:K``, ``mean-last:K`` or ``max_length`` go beyond what the encoder has.
         """
+        from bertrec.encoders.backbone import load_backbone
+
         backbone = load_backbone(resolve_folder(config.name))
         apply_depth(backbone.model, config)
         return cls(config, backbone).to(device)

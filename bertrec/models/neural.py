@@ -28,7 +28,7 @@ from bertrec.models.network import Network
 from bertrec.models.text_source import TextSource, TextTable, TunedText
 from bertrec.models.transplant import transplant
 from bertrec.training.config import TrainConfig
-from bertrec.training.fit import fit_module, training_device
+from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
 
@@ -152,6 +152,8 @@ class NeuralRecommender(Recommender):
             if on_epoch is not None:
                 on_epoch(figures)
             return figures
+
+        from bertrec.training.fit import fit_module  # and with it the Trainer, which no trained model needs
 
         self.train_log = fit_module(
             self.network,

@@ -26,7 +26,7 @@ from bertrec.training.config import TrainConfig
 from bertrec.training.course import Course, Evaluate
 from bertrec.training.log import TrainLog
 from bertrec.training.parameters import encoder_parameter_ids, parameter_groups, restore, trainable_tensors
-from bertrec.training.precision import choose_precision
+from bertrec.training.precision import choose_precision, training_device
 from bertrec.training.progress import ProgressBar, shows_progress
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.trainer import ModuleTrainer
@@ -162,15 +162,6 @@ def _arguments(module: nn.Module, config: TrainConfig, folder: Path) -> Training
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for DDP (torchrun); DataParallel is slower than one of them
     return arguments
-
-
-def training_device(wanted: str) -> str:
-    """Return the type of the device that the Trainer will use."""
-    found = torch.accelerator.current_accelerator(check_available=True)
-    kind = found.type if found else "cpu"
-    if wanted not in ("auto", "cpu", kind):
-        raise ConfigError(f"device {wanted} is not available here: set device to auto ({kind}) or cpu")
-    return kind if wanted == "auto" else wanted
 
 
 def _identity(module: nn.Module, dataset: Any, config: TrainConfig) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,19 @@ def test_save_and_load_leave_scores_unchanged(
     np.testing.assert_array_equal(loaded.user_embeddings(histories), model.user_embeddings(histories))
     assert loaded.recommend(histories, 4) == model.recommend(histories, 4)
     assert loaded.train_log == model.train_log
+
+
+def test_a_saved_model_recommends_without_the_libraries_of_its_encoder(split: Split, small: dict[str, Any], folder: Path) -> None:
+    model = fitted(split, small, "unisrec", "text+id")
+    model.save_pretrained(folder)
+    code = (
+        "import sys\nfrom bertrec.models.base import Recommender\n"
+        f"print(Recommender.from_pretrained({str(folder)!r}).recommend([['red-0']], 3))\n"
+        "print(sorted({'transformers', 'sentence_transformers', 'sklearn', 'scipy', 'recbole', 'optuna'} & set(sys.modules)))"
+    )
+    lists, heavy = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert lists == str(model.recommend([["red-0"]], 3))
+    assert heavy == "[]"
 
 
 @pytest.mark.parametrize("name", ["popularity", "text-similarity"])
