@@ -76,6 +76,7 @@ def train(
     text_fields: o.TextFields = None,
     max_words: o.MaxWords = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds once the new run is whole.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training of the same command.")] = False,
 ) -> None:
     """Train prompts on the impressions of DATA (on sampled ones where DATA has interactions) into the folder RUN."""
     from bertrec.prompting.prompt_runs import PromptPlan, train_prompts
@@ -92,11 +93,11 @@ def train(
         seed=seed or 0,
         id_model=id_model,
     )
-    plan.check(out, overwrite=overwrite)
+    plan.check(out, overwrite=overwrite, resume=resume)
     reading = o.load_options(text_fields=text_fields, max_words=max_words)
     dataset = _load(data, reading)
     started = time.perf_counter()
-    train_prompts(dataset, plan, out, about={"data": data, "load": reading}, say=note)
+    train_prompts(dataset, plan, out, about={"data": data, "load": reading}, overwrite=overwrite, resume=resume, say=note)
     print(f"trained in {time.perf_counter() - started:.0f} s\nrun: {out}")
 
 

@@ -53,6 +53,7 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of the draws and of the reranker's training.")] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the reranker; repeatable.")] = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data are now.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the reranker in --out once the new one is trained.")] = False,
 ) -> None:
     """Train a reranker on lists that RUN retrieves; test users are not looked at."""
     from bertrec.prompting.rerankers import save_reranker, train_reranker
@@ -61,6 +62,8 @@ def train(
         raise BertrecError(f"--out {out} is a file, not a folder")
     if out.is_dir() and any(out.iterdir()) and not (out / "rerank.json").exists():
         raise BertrecError(f"--out {out} is not empty and holds no reranker: choose another")
+    if (out / "rerank.json").exists() and not overwrite:
+        raise BertrecError(f"--out {out} holds a reranker: choose another --out, or --overwrite it")
     settings = o.read_settings(None, set_ or [])
     model, split, _ = open_run(Run(run), data)
     trained, record = train_reranker(

@@ -65,21 +65,29 @@ def atomic_folder(target: str | Path, *, marker: str | None = None) -> Iterator[
         raise BertrecError(f"{target} is a file; choose the name of a folder")
     if marker and target.is_dir() and any(target.iterdir()) and not (target / marker).exists():
         raise BertrecError(f"{target} holds something else and is not replaced; choose another folder")
-    temporary, former = _temporary_beside(target), _temporary_beside(target)
+    temporary = _temporary_beside(target)
     with _disk_errors_named(target):
         temporary.mkdir(parents=True)
         try:
             yield temporary
-            if target.exists():
-                os.replace(target, former)
-            os.replace(temporary, target)
-        except BaseException:
-            if former.exists() and not target.exists():
-                os.replace(former, target)
-            raise
+            replace_folder(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(former, ignore_errors=True)
+
+
+def replace_folder(made: Path, target: Path) -> None:
+    """Give the folder ``made`` the name of ``target``, whose former content is dropped once that is done."""
+    former = _temporary_beside(target)
+    try:
+        if target.exists():
+            os.replace(target, former)
+        os.replace(made, target)
+    except BaseException:
+        if former.exists() and not target.exists():
+            os.replace(former, target)
+        raise
+    finally:
+        shutil.rmtree(former, ignore_errors=True)
 
 
 def write_json(target: str | Path, value: Any) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bertrec.core.errors import BertrecError, ConfigError, DataError, ModelError
-from bertrec.core.files import atomic_folder, read_json, write_json
+from bertrec.core.files import read_json, write_json
 from bertrec.data.clicks import clicks_to_learn
 from bertrec.data.impressions import Impressions, split_share
 from bertrec.data.load import Dataset
@@ -28,6 +28,7 @@ from bertrec.models.prompt4nr import FloatArray, PromptRanker
 from bertrec.models.prompt_config import PromptConfig
 from bertrec.models.prompt_ensemble import PromptEnsemble, together
 from bertrec.models.user_vectors import UserVectors
+from bertrec.prompting.unfinished import check_unfinished, training_into
 
 RECORD = "run.json"
 
@@ -67,12 +68,12 @@ class PromptPlan:
                 raise ConfigError(f"prompt '{prompt.name}' has vectors of users and items in it: name their model with --id-model RUN")
         return [PromptConfig(prompt=prompt).updated(self.settings) for prompt in prompts]
 
-    def check(self, folder: Path, *, overwrite: bool) -> None:
+    def check(self, folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
         """See, before any work, that the settings are right and the folder may be written.
 
         Raises:
             ConfigError: as `configs`.
-            BertrecError: the folder holds something else, or a run that is not to be replaced.
+            BertrecError: the folder holds something else or a run that is not to be replaced, or a former training is unfinished.
         """
         self.configs()
         if folder.exists() and not folder.is_dir():
@@ -80,23 +81,38 @@ class PromptPlan:
         if folder.is_dir() and any(folder.iterdir()):
             if not (folder / RECORD).exists():
                 raise BertrecError(f"--out {folder} holds something else and is not replaced: choose another folder")
-            if not overwrite:
+            if not (overwrite or resume):
                 raise BertrecError(f"--out {folder} holds a finished run: choose another --out, or --overwrite it")
+        check_unfinished(folder, overwrite=overwrite, resume=resume)
 
 
 def train_prompts(
-    dataset: Dataset, plan: PromptPlan, folder: Path, *, about: Mapping[str, Any], say: Callable[[str], None] = lambda line: None
+    dataset: Dataset,
+    plan: PromptPlan,
+    folder: Path,
+    *,
+    about: Mapping[str, Any],
+    overwrite: bool = False,
+    resume: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Train a ranker for each template and write the run, whole or not at all.
+
+    Until then its parts are in a folder beside it, ``FOLDER.unfinished``, with which ``resume`` goes on.
 
     Args:
         dataset: with impressions; else they are sampled from its interactions.
         plan: the templates and settings.
         folder: of the run.
         about: joins the run's record: ``data`` and ``load``, what was read and how.
+        overwrite: replace what is there, a finished run or an unfinished one.
+        resume: go on with the unfinished training of the same plan, data and ``about``.
         say: takes a line at a time.
+
+    Raises:
+        BertrecError: as `PromptPlan.check`; another process is at it; what is to be resumed was started otherwise.
     """
-    plan.check(folder, overwrite=True)
+    plan.check(folder, overwrite=overwrite, resume=resume)
     learned, chosen_on = _parts(dataset, plan)
     for line in learned.notes:
         if line not in dataset.notes:
@@ -104,25 +120,33 @@ def train_prompts(
     say(f"{len(learned)} impressions to train on" + ("" if chosen_on is None else f", {len(chosen_on)} to choose the epoch"))
     vectors = None if plan.id_model is None else _vectors(plan.id_model, dataset)
     _check_prompts(plan.configs(), vectors)
-    record: list[dict[str, Any]] = []
-    with atomic_folder(folder, marker=RECORD) as partial:
-        for number, config in enumerate(plan.configs()):
+    plain = {"data_hash": dataset.content_hash, "validation_share": plan.validation_share, "seed": plan.seed}
+    started = {
+        **about,
+        **plain,
+        "prompts": [config.to_dict() for config in plan.configs()],
+        "zero_shot": plan.zero_shot,
+        "id_model": None if vectors is None else vectors.model.model_hash,
+    }
+    with training_into(folder, started, resume=resume, say=say) as work:
+        for line in (f"{entry['prompt']}: done before" for entry in work.done):
+            say(line)
+        for config in plan.configs()[len(work.done) :]:
             ranker = PromptRanker(config, vectors=vectors if config.prompt.slots & {"user", "item"} else None)
             if plan.zero_shot:
                 ranker.prepare(dataset.catalog)
             else:
-                ranker.fit(learned, validation=chosen_on)
+                ranker.fit(learned, validation=chosen_on, run_dir=work.folder, resume=resume)
             for line in ranker.notes:
                 say(f"note: {config.prompt.name}: {line}")
             figures = None if chosen_on is None else ranker.figures(chosen_on)
             shown = "" if figures is None else "  " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
             say(f"{config.prompt.name}:{shown}")
-            ranker.save_pretrained(partial / "members" / str(number))
+            ranker.save_pretrained(work.next_member)
             log = None if ranker.train_log is None else ranker.train_log.to_dict()
-            record.append({**ranker.about(), "notes": list(ranker.notes), "validation": figures, "train_log": log})
-        plain = {"data_hash": dataset.content_hash, "validation_share": plan.validation_share, "seed": plan.seed}
-        plain["notes"] = list(learned.notes)
-        write_json(partial / RECORD, {"kind": "prompts", **about, **plain, "members": record, "versions": versions()})
+            work.add({**ranker.about(), "notes": list(ranker.notes), "validation": figures, "train_log": log})
+        record = {**plain, "notes": list(learned.notes), "members": work.done, "versions": versions()}
+        write_json(work.folder / RECORD, {"kind": "prompts", **about, **record})
 
 
 def _check_prompts(configs: Sequence[PromptConfig], vectors: UserVectors | None) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from bertrec.cli.main import main
+from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.submission import read_submission
 from bertrec.encoders.testing import tiny_masked
 from bertrec.heads.prompts.prompt import Prompt, library
+from bertrec.models.prompt4nr import PromptRanker
 from bertrec.prompting.prompt_runs import open_prompts
 
 NEWS = {f"N{k}": f"{colour} story {k}" for k, colour in enumerate(["red", "blue", "gold", "red", "blue", "gold", "red", "blue", "gold"])}
@@ -95,6 +98,74 @@ def test_the_encoder_may_stand_among_the_settings_and_reading_options_hold_for_t
     assert run(world, "evaluate", str(world / "set"), "--split", "valid", *words) == 0
     own, named = (json.loads((world / name).read_text()) for name in ("own.json", "named.json"))
     assert own["protocol"]["model_hash"] == named["protocol"]["model_hash"]
+
+
+def test_a_training_cut_short_goes_on_with_what_was_done(world, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    words = ["train", str(world / "data"), "--encoder", str(world / "encoder"), "--set", "encoder.max_length=60", "--epochs", "2"]
+    words += ["--template", "action-hybrid", "--template", "utility-hybrid", "--out", str(out)]
+    assert run(world, *words) == 0  # in one piece
+    whole = [member.model_hash for member in open_prompts(out)[0].members]
+    shutil.rmtree(out)
+
+    trained = []
+    real_fit, real_figures = PromptRanker.fit, PromptRanker.figures
+
+    def fit(self, *given, **named):
+        trained.append(self.config.prompt.name)
+        return real_fit(self, *given, **named)
+
+    def killed(self, impressions):
+        if trained == ["action-hybrid", "utility-hybrid"] and len(calls) > 3:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return real_figures(self, impressions)
+
+    calls = []
+    monkeypatch.setattr(PromptRanker, "fit", fit)
+    monkeypatch.setattr(PromptRanker, "figures", killed)
+    assert run(world, *words) == 130  # in the second epoch of the second prompt
+    assert "--resume goes on" in capsys.readouterr().err
+    assert not out.exists()
+    assert (tmp_path / "run.unfinished" / "checkpoints" / "epoch-1").is_dir()
+    monkeypatch.setattr(PromptRanker, "figures", real_figures)
+
+    assert run(world, *words) == 2
+    assert "holds an unfinished training: --resume" in capsys.readouterr().err
+    assert run(world, *words, "--resume", "--seed", "7") == 2
+    assert "was started with seed = 0, now it is 7" in capsys.readouterr().err
+    trained.clear()
+    assert run(world, *words, "--resume") == 0
+    assert "action-hybrid: done before" in capsys.readouterr().err
+    assert trained == ["utility-hybrid"]
+    assert [member.model_hash for member in open_prompts(out)[0].members] == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+    assert sorted(path.name for path in out.iterdir()) == ["members", "run.json"]
+    assert len(json.loads((out / "run.json").read_text())["members"][1]["train_log"]["epochs"]) == 2
+    assert run(world, *words, "--resume") == 2
+    assert "no unfinished training" in capsys.readouterr().err
+
+
+def test_a_training_that_fails_at_once_leaves_nothing_to_resume_and_others_are_kept_out(world, tmp_path, capsys, monkeypatch):
+    words = ["train", str(world / "data"), "--encoder", str(world / "encoder"), "--epochs", "1", "--out", str(tmp_path / "run")]
+
+    def refuse(self, *given, **named):
+        assert run(world, *words, "--overwrite") == 2  # another process's view
+        raise DataError("nothing to learn")
+
+    monkeypatch.setattr(PromptRanker, "fit", refuse)
+    assert run(world, *words) == 2
+    errors = capsys.readouterr().err
+    assert "another bertrec process is training into it" in errors
+    assert "nothing to learn" in errors
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "run.unfinished").mkdir()
+    (tmp_path / "run.unfinished" / "thesis.tex").write_text("x")
+    assert run(world, *words) == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert run(world, *words, "--overwrite", "--resume") == 2
+    assert "give one of them" in capsys.readouterr().err
+    assert (tmp_path / "run.unfinished" / "thesis.tex").exists()
 
 
 def test_a_prompt_that_cannot_be_asked_is_refused_before_the_first_is_trained(world, tmp_path, capsys):

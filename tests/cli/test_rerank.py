@@ -39,7 +39,10 @@ def test_training_writes_a_reranker_with_its_record(cli, trained, encoder, tmp_p
     assert record["weight"] == 1.0
     assert "retrieval_score" in record["head"]
     assert "learned from 40 lists of valid" in printed
-    assert cli(*train(trained, encoder, out))[0] == 0  # trained again over the former one
+    code, _, err = cli(*train(trained, encoder, out))
+    assert (code, "holds a reranker" in err) == (2, True)
+    assert json.loads((out / "rerank.json").read_text(encoding="utf-8")) == record
+    assert cli(*train(trained, encoder, out, "--overwrite"))[0] == 0
     assert "retrieval_score" not in json.loads((out / "rerank.json").read_text(encoding="utf-8"))["head"]
 
 

@@ -1,0 +1,142 @@
+"""A run of several prompts while it is trained: what is done stays, so that the same command goes on with it.
+
+RUN.unfinished/progress.json   what is being trained, and the record of each ranker that is done
+RUN.unfinished/members/N/      those rankers
+RUN.unfinished/checkpoints/    of the one whose turn it is
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from bertrec.core.errors import BertrecError
+from bertrec.core.files import read_json, replace_folder, write_json
+
+_PROGRESS = "progress.json"
+
+
+def folder_of(target: Path) -> Path:
+    """Return where a run is trained before it takes its place."""
+    return target.with_name(f"{target.name}.unfinished")
+
+
+def check_unfinished(target: Path, *, overwrite: bool, resume: bool) -> None:
+    """See, before any work, whether a former training of this run stands in the way.
+
+    Raises:
+        BertrecError: there is one and no option says what to do, there is none to resume, or its folder holds something else.
+    """
+    folder = folder_of(target)
+    if overwrite and resume:
+        raise BertrecError("--overwrite starts afresh and --resume goes on: give one of them")
+    if resume and not (folder / _PROGRESS).exists():
+        raise BertrecError(f"--resume: there is no unfinished training in {folder}")
+    if folder.exists() and not (folder / _PROGRESS).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BertrecError(f"{folder} is where this run would be trained and holds something else: choose another --out")
+    if folder.exists() and not (overwrite or resume):
+        raise BertrecError(f"{folder} holds an unfinished training: --resume goes on with it, --overwrite starts afresh")
+
+
+@dataclass
+class Unfinished:
+    """A training under way.
+
+    Attributes:
+        folder: where it is kept.
+        plan: what is trained on what, JSON values.
+        done: the records of the rankers that are done.
+    """
+
+    folder: Path
+    plan: dict[str, Any]
+    done: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def next_member(self) -> Path:
+        """Where the ranker whose turn it is belongs."""
+        return self.folder / "members" / str(len(self.done))
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Note that the ranker whose turn it was is saved."""
+        self.done.append(dict(record))
+        self.note_down()
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+
+    def note_down(self) -> None:
+        """Write the progress."""
+        write_json(self.folder / _PROGRESS, {"plan": self.plan, "members": self.done})
+
+    @property
+    def worth_keeping(self) -> bool:
+        """Whether a ranker or an epoch of one is done."""
+        checkpoints = self.folder / "checkpoints"
+        return bool(self.done) or (checkpoints.is_dir() and any(checkpoints.iterdir()))
+
+
+@contextmanager
+def training_into(target: Path, plan: Mapping[str, Any], *, resume: bool, say: Callable[[str], None]) -> Iterator[Unfinished]:
+    """Yield the training of a run; where the block ends without an error, its folder takes the place of ``target``, whole.
+
+    Args:
+        target: folder of the run.
+        plan: what is trained on what, JSON values.
+        resume: go on with the unfinished training of the same plan.
+        say: takes a line, where the training is cut short.
+
+    Raises:
+        BertrecError: another process is at it, or what is to be resumed was started otherwise; the text names the first difference.
+    """
+    folder = folder_of(target)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise BertrecError(f"{folder} is in use: another bertrec process is training into it") from error
+    work = Unfinished(folder, json.loads(json.dumps(dict(plan))))  # as it will be read again
+    try:
+        if resume:
+            work.done = _done_before(work)
+        else:
+            _clear(folder)
+            work.note_down()
+        yield work
+    except BaseException:
+        if not (resume or work.worth_keeping):
+            shutil.rmtree(folder, ignore_errors=True)
+        elif work.worth_keeping:
+            say("training was cut short: the same command with --resume goes on")
+        raise
+    finally:
+        lock.release()
+    replace_folder(folder, target)
+    for name in (_PROGRESS, ".lock"):
+        (target / name).unlink(missing_ok=True)
+
+
+def _done_before(work: Unfinished) -> list[dict[str, Any]]:
+    found = read_json(work.folder / _PROGRESS)
+    former = found["plan"]
+    for name, value in work.plan.items():
+        if former.get(name) != value:
+            raise BertrecError(
+                f"--resume: the training in {work.folder} was started with {name} = {former.get(name)}, now it is {value}; "
+                "give the same options, or --overwrite"
+            )
+    return list(found["members"])
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()
