@@ -13,6 +13,7 @@ from pathlib import Path
 import typer
 
 from bertrec.cli.output import print_table
+from bertrec.core.machine import usable_cores
 
 EXAMPLES = "Example: bertrec doctor"
 
@@ -97,7 +98,7 @@ def check_threads() -> Iterator[Finding]:
     """Cores, and the threads that torch would use."""
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     threads = torch.get_num_threads()
     text = f"torch uses {threads} of {cores} cores"
     if threads > cores:

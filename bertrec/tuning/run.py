@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bertrec.baselines.exchange import save_split
 from bertrec.baselines.process import environment
 from bertrec.core.errors import BertrecError, ConfigError, MissingExtraError
+from bertrec.core.machine import usable_cores
 from bertrec.data.splits import Split
 from bertrec.tuning.material import SPLIT, Material, keep_material, load_material
 from bertrec.tuning.plan import JOURNAL, PLAN, TunePlan, load_plan
@@ -168,7 +170,8 @@ def _turn(folder: Path) -> Iterator[None]:
 def _watch_workers(study: optuna.Study, plan: TunePlan, folder: Path, workers: int, deadline: float, watch: Watch | None) -> None:
     """Keep workers running until the trials are done; one that dies takes its trial with it and is replaced."""
     seconds = 0.0 if deadline == math.inf else max(1.0, deadline - time.monotonic())
-    running = [_start(folder, seconds, number) for number in range(workers)]
+    surroundings = worker_environment(workers)
+    running = [_start(folder, seconds, number, surroundings) for number in range(workers)]
     lost = 0
     try:
         while running:
@@ -181,7 +184,7 @@ def _watch_workers(study: optuna.Study, plan: TunePlan, folder: Path, workers: i
                 if process.returncode and time.monotonic() < deadline:
                     lost += 1
                     _give_up_if_hopeless(lost, study, folder)
-                    running.append(_start(folder, max(1.0, deadline - time.monotonic()) if seconds else 0.0, workers + lost))
+                    running.append(_start(folder, max(1.0, deadline - time.monotonic()) if seconds else 0.0, workers + lost, surroundings))
     finally:
         for process in running:
             process.kill()
@@ -193,12 +196,18 @@ def _give_up_if_hopeless(lost: int, study: optuna.Study, folder: Path) -> None:
         raise BertrecError(f"workers end before they have run a trial; see {folder / 'workers.log'}")
 
 
-def _start(folder: Path, seconds: float, number: int) -> subprocess.Popen[bytes]:
+def worker_environment(workers: int) -> dict[str, str]:
+    """Return the environment of one of so many workers: the cores are shared out among them, unless ``OMP_NUM_THREADS`` says otherwise."""
+    shared = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, usable_cores() // workers))}
+    return {**environment(), **shared}
+
+
+def _start(folder: Path, seconds: float, number: int, surroundings: Mapping[str, str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-W", "ignore", "-m", "bertrec.tuning.worker", str(folder), str(seconds), str(number)]
     with (folder / "workers.log").open("ab") as log:
         # A session of its own: Ctrl-C reaches this process alone, which then ends the workers.
         return subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment(), start_new_session=True
+            command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=surroundings, start_new_session=True
         )
 
 

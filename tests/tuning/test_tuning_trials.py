@@ -21,7 +21,7 @@ from bertrec.data.splits import cold_items, leave_one_out
 from bertrec.tuning.plan import load_plan
 from bertrec.tuning.problems import OwnModel, Result, check_metrics, figure, latency, measure_on
 from bertrec.tuning.rules import make_pruner
-from bertrec.tuning.run import go_on, open_study, tune
+from bertrec.tuning.run import go_on, open_study, tune, worker_environment
 from bertrec.tuning.selection import best_settings, select, write_best
 from bertrec.tuning.space import Space
 from bertrec.tuning.summary import best_rows, summary
@@ -252,6 +252,14 @@ class TestAStudy:
         assert [t.state for t in study.trials] == [STATES.COMPLETE] * 2
         assert sum(bool(t.user_attrs.get("default")) for t in study.trials) == 1
         assert looks
+
+    @pytest.mark.parametrize(("workers", "threads"), [(1, "6"), (2, "3"), (4, "1"), (9, "1")])
+    def test_workers_share_the_cores_unless_the_user_says_otherwise(self, monkeypatch, workers, threads):
+        monkeypatch.setattr("bertrec.tuning.run.usable_cores", lambda: 6)
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        assert worker_environment(workers)["OMP_NUM_THREADS"] == threads
+        monkeypatch.setenv("OMP_NUM_THREADS", "5")
+        assert worker_environment(workers)["OMP_NUM_THREADS"] == "5"
 
     def test_a_grid_ends_at_its_last_point(self, split, tmp_path):
         grid = {"head.dropout": {"choice": [0.3, 0.1]}}
