@@ -14,7 +14,7 @@ from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.evaluation.labels import Ties, auc, user_auc
 from bertrec.evaluation.lists import check_lists, list_metrics, top_k_items
-from bertrec.evaluation.metrics import distinct_ranks, rank_metrics
+from bertrec.evaluation.metrics import Float64Array, distinct_ranks, rank_metrics
 from bertrec.evaluation.protocol import EvaluationData, Protocol, manifest
 from bertrec.evaluation.ranks import BoolArray, FloatArray, as_scores, count_candidates, first_occurrences, rank_targets
 from bertrec.evaluation.report import MetricValue, Report, SliceResult, summarise
@@ -219,17 +219,27 @@ def make_report(
     """Measure the ranks in every slice, and the lists, where there are any, in all."""
     protocol = task.protocol
     cuts = make_slices(ranks, task.targets, task.data.histories, task.item_counts, item_groups)
-    slices = {name: _measure(cut, n_candidates, protocol) for name, cut in cuts.items()}
+    values = rank_metrics(cuts["all"].ranks, protocol.ks)
+    slices = {name: _measure(cut, _values_in(cut, cuts["all"], values, protocol), n_candidates, protocol) for name, cut in cuts.items()}
     if lists is not None:
         slices["all"] = _with_list_metrics(slices["all"], lists, task)
     described = manifest(protocol, users=slices["all"].users, items=task.n_items, left_out=task.left_out)
     return Report(_joined(described, info), slices, time.perf_counter() - started, task.data.users)
 
 
-def _measure(cut: Slice, n_candidates: IntArray, protocol: Protocol) -> SliceResult:
-    values = rank_metrics(cut.ranks, protocol.ks) if len(cut.rows) else {}
+def _measure(cut: Slice, values: dict[str, Float64Array], n_candidates: IntArray, protocol: Protocol) -> SliceResult:
     figures = summarise(values, resamples=protocol.bootstrap, seed=protocol.seed)
     return SliceResult(cut.rows, figures, values, n_candidates[cut.rows], cut.ranks.lengths)
+
+
+def _values_in(cut: Slice, whole: Slice, values: dict[str, Float64Array], protocol: Protocol) -> dict[str, Float64Array]:
+    """Return the metrics of a slice's users: those of all their targets where the slice leaves none of these out."""
+    if not len(cut.rows):
+        return {}
+    place = np.searchsorted(whole.rows, cut.rows)
+    if np.array_equal(cut.ranks.lengths, whole.ranks.lengths[place]):
+        return {name: each[place] for name, each in values.items()}
+    return rank_metrics(cut.ranks, protocol.ks)
 
 
 def _with_list_metrics(result: SliceResult, lists: IntArray, task: Task) -> SliceResult:

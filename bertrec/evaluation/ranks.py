@@ -20,6 +20,7 @@ from bertrec.core.ragged import IntArray, Ragged
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating[Any]]
 
+_FLAGS_A_PAIR = 32  # up to so many, flags for all pairs of a user and an item are cheaper than sorting the seen ones
 _BLOCK_BYTES = 1 << 21  # a block of scores and its comparison stay in the second-level cache
 
 
@@ -183,6 +184,12 @@ def count_candidates(targets: Ragged, *, n_items: int, seen: Ragged | None = Non
     counts = np.full(len(targets), total, dtype=np.int64)
     if seen is None:
         return counts
+    if len(targets) * (n_items + 1) <= _FLAGS_A_PAIR * len(seen.values):
+        flags = np.zeros((len(targets), n_items + 1), bool)
+        flags[seen.rows, seen.values] = True
+        flags[targets.rows, targets.values] = False
+        flags[:, 0] = False
+        return counts - np.count_nonzero(flags if candidates is None else flags & candidates, axis=1)
     gone = without(pair_keys(seen, n_items + 1), pair_keys(targets, n_items + 1))
     gone = gone[gone % (n_items + 1) > 0]
     if candidates is not None:

@@ -23,8 +23,10 @@ from bertrec.evaluation.ranks import BoolArray, check_items, check_range, count_
 
 _ITEMS_AT_ONCE = 255  # what counts in one byte
 _USERS_AT_ONCE = 1024  # times 255 float32 scores: 1 MiB
+_FEWEST_USERS = 256
 _NEAR_AT_ONCE = 1 << 18
 _PAIRS_COST = 64  # a pair scored on its own costs about as much as so many scores of a matrix product
+_MOST_PLACES = 1 << 15  # what counts in two bytes, which sort several times faster than eight
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,16 @@ class RankedItems:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    @property
+    def inside(self) -> BoolArray:
+        """Whether an item is in ``counted``, ``[n_items + 1]``."""
+        return self.known if self.candidates is None else self.known & self.candidates
+
+    @property
+    def few(self) -> bool:
+        """Whether places in ``counted`` are numbers of two bytes."""
+        return len(self.counted) < _MOST_PLACES
+
 
 def rank_vectors(
     users: npt.ArrayLike,
@@ -115,8 +127,13 @@ def rank_vectors(
     case = _Case(queries, items, targets, seen, repeats if repeat_bias else None, np.float32(repeat_bias))
     wanted = case.scores(pair_keys(targets, len(items)))
     scored = items.known[targets.values]
+    at = (targets.rows[scored], wanted[scored])
+    hidden = case.places() if items.few and case.pairs * _PAIRS_COST >= len(queries) * len(items) else None
+    found = _count_all(queries, items, targets.where(scored), wanted[scored], hidden)
+    if hidden is None:
+        found -= case.mistaken(at)
     above = np.zeros(len(wanted), np.int64)
-    above[scored] = _count_all(queries, items, targets.where(scored), wanted[scored]) + case.corrections(wanted, scored)
+    above[scored] = found + case.lifted(at)
     if not scored.all():  # after every candidate that is no target
         total = count_candidates(targets, n_items=len(items) - 1, seen=seen, candidates=items.candidates) - targets.lengths
         above[~scored] = total[targets.rows[~scored]]
@@ -159,44 +176,41 @@ class _Case:
             scores[np.isin(keys, self._keys(self.repeats))] += self.bias
         return scores
 
-    def corrections(self, wanted: FloatArray, scored: BoolArray) -> IntArray:
-        """Return, for the targets that have a score, what has to be added to the plain count."""
-        mine, repeated = self._keys(self.targets), self._keys(self.repeats)
-        masked = self._keys(self.seen)
-        plain = self._counted(distinct(np.concatenate([mine, masked, repeated])))
-        lifted = self._counted(without(repeated, np.concatenate([mine, masked])))
-        at = (self.targets.rows[scored], wanted[scored])
-        rows, columns = np.divmod(plain, len(self.items))
-        found = -_at_or_above((rows, self._comparable(rows, columns, at)), at, len(self.users))
-        if len(lifted):
-            found += _at_or_above((lifted // len(self.items), self.scores(lifted)), at, len(self.users))
-        return found
+    @property
+    def parts(self) -> list[Ragged]:
+        """What stands in the plain count by mistake: targets, seen items, repeats."""
+        return [rows for rows in (self.targets, self.seen, self.repeats) if rows is not None]
 
-    def _comparable(self, rows: IntArray, columns: IntArray, at: tuple[IntArray, FloatArray]) -> FloatArray:
-        """Return scores of pairs, ``rows`` not decreasing, that compare with the target of their row as `pair_scores` do.
+    @property
+    def pairs(self) -> int:
+        """How many that are."""
+        return sum(len(rows.values) for rows in self.parts)
 
-        Where the pairs are a good part of all, as with long histories in a small catalogue, products of whole blocks are cheaper; only what
-        lies within their rounding of the target is then scored pair by pair.
-        """
-        if not _one_each(at[0], len(self.users)) or len(rows) * _PAIRS_COST < len(self.users) * len(self.items):
-            return pair_scores(self.users, self.items.vectors, rows, columns)
-        scores = np.empty(len(rows), np.float32)
-        for start in range(0, len(self.users), _USERS_AT_ONCE):
-            part = slice(*np.searchsorted(rows, [start, start + _USERS_AT_ONCE]).tolist())
-            block = self.users[start : start + _USERS_AT_ONCE] @ self.items.vectors.T
-            scores[part] = block[rows[part] - start, columns[part]]
-        bound = 2 * rounding_bound(self.users, self.items.largest_norm)[:, 0]
-        near = np.flatnonzero(np.abs(scores - at[1][rows]) <= bound[rows])
-        scores[near] = pair_scores(self.users, self.items.vectors, rows[near], columns[near])
-        return scores
+    def places(self) -> list[Ragged]:
+        """Return where they stand in ``items.counted``, -1 where they do not."""
+        place = np.where(self.items.inside, np.cumsum(self.items.inside) - 1, -1)
+        return [Ragged(place[rows.values], rows.offsets) for rows in self.parts]
 
-    def _keys(self, rows: Ragged | None) -> IntArray:
-        return np.zeros(0, np.int64) if rows is None else pair_keys(rows, len(self.items))
+    def mistaken(self, at: tuple[IntArray, FloatArray]) -> IntArray:
+        """Return for the targets ``at`` (row numbers and scores) how many of them, without any bias, score at least as high."""
+        keys = self._counted(distinct(np.concatenate([self._keys(rows) for rows in self.parts])))
+        rows, columns = np.divmod(keys, len(self.items))
+        return _at_or_above((rows, pair_scores(self.users, self.items.vectors, rows, columns)), at, len(self.users))
+
+    def lifted(self, at: tuple[IntArray, FloatArray]) -> IntArray | int:
+        """Return for the targets ``at`` how many repeats that are candidates, bias included, score at least as high."""
+        if self.repeats is None:
+            return 0
+        others = np.concatenate([self._keys(rows) for rows in (self.targets, self.seen) if rows is not None])
+        keys = self._counted(without(self._keys(self.repeats), others))
+        return _at_or_above((keys // len(self.items), self.scores(keys)), at, len(self.users))
+
+    def _keys(self, rows: Ragged) -> IntArray:
+        return pair_keys(rows, len(self.items))
 
     def _counted(self, keys: IntArray) -> IntArray:
         """Keep the pairs whose item is in the plain count."""
-        inside = self.items.known if self.items.candidates is None else self.items.known & self.items.candidates
-        return keys[inside[keys % len(self.items)]]
+        return keys[self.items.inside[keys % len(self.items)]]
 
 
 def _one_each(rows: IntArray, n_rows: int) -> bool:
@@ -216,8 +230,13 @@ def _at_or_above(others: tuple[IntArray, FloatArray], targets: tuple[IntArray, F
     return until[len(others[0]) :] - before[targets[0]]
 
 
-def _count_all(users: FloatArray, items: RankedItems, targets: Ragged, wanted: FloatArray) -> IntArray:
-    """Return for each target how many items of ``items.counted`` score at least ``wanted``, ``[total]``."""
+def _count_all(users: FloatArray, items: RankedItems, targets: Ragged, wanted: FloatArray, hidden: Sequence[Ragged] | None) -> IntArray:
+    """Return for each target how many items of ``items.counted`` score at least ``wanted``, ``[total]``.
+
+    Each of ``hidden`` holds, a row a user, the places there of items that are not counted.
+    """
+    import torch
+
     # Users by falling number of targets: in each block those with a second, third … target are its first columns.
     order = np.argsort(-targets.lengths, kind="stable")
     order = order[targets.lengths[order] > 0]
@@ -227,11 +246,23 @@ def _count_all(users: FloatArray, items: RankedItems, targets: Ragged, wanted: F
     def work(rows: IntArray) -> None:
         at = targets.offsets[rows]
         columns = _Columns(users[rows], wanted, at, targets.lengths[rows], bound[rows])
-        for place, found in enumerate(columns.count(items.counted)):
+        gone = _by_place([places.take(rows) for places in hidden or ()], len(rows))
+        for place, found in enumerate(columns.count(items.counted, gone)):
             counts[at[: len(found)] + place] = found
 
-    in_threads(work, [order[start : start + _USERS_AT_ONCE] for start in range(0, len(order), _USERS_AT_ONCE)])
+    # Fewer users a block than fit, where a thread would have none.
+    size = min(_USERS_AT_ONCE, max(_FEWEST_USERS, -(-len(order) // torch.get_num_threads())))
+    in_threads(work, [order[start : start + size] for start in range(0, len(order), size)])
     return counts
+
+
+def _by_place(parts: Sequence[Ragged], width: int) -> IntArray:
+    """Return ``place * width + row`` of all values, by rising place, those of -1 left out."""
+    if not parts:
+        return np.zeros(0, np.int64)
+    places, rows = (np.concatenate(arrays) for arrays in zip(*((part.values, part.rows) for part in parts), strict=True))
+    order = np.argsort(places.astype(np.int16), kind="stable")
+    return (places * width + rows)[order[np.count_nonzero(places < 0) :]]
 
 
 class _Columns:
@@ -250,17 +281,24 @@ class _Columns:
             self.high.append(np.where(own, np.nextafter(score + spread, np.float32(np.inf)), score))
         self.counts = [np.zeros(len(score), np.int64) for score in self.wanted]
 
-    def count(self, vectors: FloatArray) -> list[IntArray]:
-        """Return for each place among a user's targets the counts of the users that have one there."""
+    def count(self, vectors: FloatArray, gone: IntArray) -> list[IntArray]:
+        """Return for each place among a user's targets the counts of the users that have one there.
+
+        ``gone`` are the cells of ``[len(vectors), b]`` that are not counted, in the order of their rows.
+        """
         import torch
 
         table, queries = torch.from_numpy(vectors), torch.from_numpy(self.users).T
-        scores = torch.empty(min(_ITEMS_AT_ONCE, len(vectors)), len(self.users))
+        width = len(self.users)
+        scores = torch.empty(min(_ITEMS_AT_ONCE, len(vectors)), width)
         flags = np.empty(scores.shape, np.bool_)
         near: list[tuple[int, IntArray, IntArray]] = []
         for start in range(0, len(vectors), _ITEMS_AT_ONCE):
             part = table[start : start + _ITEMS_AT_ONCE]
             torch.mm(part, queries, out=scores[: len(part)])
+            if len(gone):
+                first, last = np.searchsorted(gone, [start * width, (start + len(part)) * width])
+                scores.view(-1).numpy()[gone[first:last] - start * width] = -np.inf
             for place in range(len(self.wanted)):
                 rows, columns = self._count_block(scores.numpy()[: len(part)], flags[: len(part)], place)
                 if len(rows):

@@ -49,16 +49,23 @@ def cases(draw):
     return users, items, targets, draw(st.sampled_from([None, rows[0]])), rows[1], draw(st.sampled_from([None, candidates]))
 
 
-@given(cases(), st.sampled_from([0.0, -1.5, 0.75]), st.sampled_from([1, 3, 255]), st.sampled_from([1, 2, 1024]), st.sampled_from([0, 1000]))
+@given(
+    cases(),
+    st.sampled_from([0.0, -1.5, 0.75]),
+    st.sampled_from([1, 3, 255]),
+    st.sampled_from([1, 2, 1024]),
+    st.sampled_from([(0, 99), (1000, 8), (1000, 99)]),
+)
 @settings(max_examples=120, deadline=None)
-def test_equals_the_ranks_of_the_full_matrix(case, bias, at_once, users_at_once, pairs_cost):
+def test_equals_the_ranks_of_the_full_matrix(case, bias, at_once, users_at_once, way):
     users, items, targets, seen, repeats, candidates = case
     scores = full_scores(users, items, repeats, bias)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_ITEMS_AT_ONCE", at_once)
         patch.setattr(module, "_USERS_AT_ONCE", users_at_once)
         patch.setattr(module, "_NEAR_AT_ONCE", 5)
-        patch.setattr(module, "_PAIRS_COST", pairs_cost)
+        patch.setattr(module, "_PAIRS_COST", way[0])
+        patch.setattr(module, "_MOST_PLACES", way[1])
         found = rank_vectors(users, RankedItems.of(items, candidates), targets, seen=seen, repeats=repeats, repeat_bias=bias)
     assert found.tolist() == rank_targets(scores, targets, seen=seen, candidates=candidates).tolist()
 
