@@ -6,8 +6,9 @@
     python benchmarks/prompts_mind.py pairs --data DATA_FOLDER --encoder ENCODER --templates action-hybrid nrms --seeds 0 1 2
 
 Both `choose` and `test` train on the other four fifths; `choose` measures on the fifth, `test` on the test part. ``nrms`` stands for
-the two towers over MiniLM. `pairs` compares what `test` measured, per-impression values averaged over seeds, and adds the ensemble of the
-templates. Results: ``benchmarks/results-prompts``; scores, which the last step needs: ``runs/benchmarks``.
+the two towers over MiniLM, ``similarity`` for no training at all: the cosine between a title and the mean of the history's titles.
+`pairs` compares what `test` measured, per-impression values averaged over seeds, and adds the ensemble of the templates. Results:
+``benchmarks/results-prompts``; scores, which the last step needs: ``runs/benchmarks``.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from bertrec.core.files import write_json
+from bertrec.core.ragged import Ragged
+from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions, split_share
 from bertrec.data.load import load
+from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.text import TextEncoder
 from bertrec.evaluation.impressions import evaluate_impressions
 from bertrec.evaluation.protocol import Protocol, versions
 from bertrec.evaluation.report import Report
@@ -46,7 +52,7 @@ def main() -> None:
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--templates", nargs="+", required=True)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--set", nargs="*", default=[], help="NAME=VALUE of the prompts' settings")
+    parser.add_argument("--set", nargs="*", default=[], help="NAME=VALUE of the settings of prompts or towers")
     options = parser.parse_args()
     dataset = load(options.data / "mind-mini")
     learned, chosen_on = split_share(dataset.impressions["train"], SHARE, SHARE_SEED)
@@ -54,13 +60,16 @@ def main() -> None:
     if options.step == "pairs":
         _pairs(options.templates, options.seeds, measured)
         return
-    settings = dict(pair.split("=", 1) for pair in options.set)
+    settings = {name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in options.set)}
     for seed in options.seeds:
         for name in options.templates:
-            ranker: PromptRanker | NRMS
-            if name == "nrms":
-                ranker, seconds = _towers(seed, learned, chosen_on)
+            ranker: PromptRanker | NRMS | Similarity
+            if name == "similarity":
+                ranker, seconds = Similarity(dataset.catalog), 0.0
                 about: dict[str, Any] = {"encoder": "minilm"}
+            elif name == "nrms":
+                ranker, seconds = _towers(seed, learned, chosen_on, settings)
+                about = {"encoder": "minilm", "settings": settings}
             else:
                 ranker, seconds = _prompt(name, seed, learned, chosen_on, options.encoder, settings)
                 about = {**ranker.about(), "settings": settings}
@@ -70,9 +79,29 @@ def main() -> None:
             _note(options.step, name, seed, measured, scores, {**about, "fit_seconds": round(seconds, 1)}, ranker)
 
 
+class Similarity:
+    """The cosine between a candidate's title and the mean of the history's titles, MiniLM as it is."""
+
+    train_log = None
+
+    def __init__(self, catalog: ItemCatalog) -> None:
+        encoder = TextEncoder.from_config(EncoderConfig(max_length=32))
+        vectors = encoder.encode(catalog.titles, cache=EmbeddingCache())
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        self.vectors = np.concatenate([np.zeros_like(vectors[:1]), vectors])
+
+    def score(self, histories: Ragged, candidates: Ragged) -> np.ndarray[Any, Any]:
+        """Return ``[total candidates]``, 0 after an empty history."""
+        newest = histories.last(NRMSConfig().max_history)
+        sums = np.zeros((len(newest), self.vectors.shape[1]), np.float32)
+        np.add.at(sums, newest.rows, self.vectors[newest.values])
+        sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+        return np.vecdot(sums[candidates.rows], self.vectors[candidates.values])
+
+
 def _pairs(names: list[str], seeds: list[int], measured: Impressions) -> None:
     scores = {name: [np.load(SCORES / f"mind-test-{name}-{seed}.npz")["scores"] for seed in seeds] for name in names}
-    templates = [name for name in names if name != "nrms"]
+    templates = [name for name in names if name not in ("nrms", "similarity")]
     if len(templates) > 1:
         scores["ensemble"] = [np.mean(rows, axis=0) for rows in zip(*(scores[name] for name in templates), strict=True)]
         for seed, found in zip(seeds, scores["ensemble"], strict=True):
@@ -85,19 +114,16 @@ def _pairs(names: list[str], seeds: list[int], measured: Impressions) -> None:
 
 
 def _prompt(
-    name: str, seed: int, learned: Impressions, chosen_on: Impressions, encoder: str, settings: dict[str, str]
+    name: str, seed: int, learned: Impressions, chosen_on: Impressions, encoder: str, settings: dict[str, Any]
 ) -> tuple[PromptRanker, float]:
-    import yaml
-
-    flat = {key: yaml.safe_load(value) for key, value in settings.items()}
-    config = PromptConfig(prompt=Prompt.load(name)).updated({"encoder.name": encoder, "train.seed": seed, **flat})
+    config = PromptConfig(prompt=Prompt.load(name)).updated({"encoder.name": encoder, "train.seed": seed, **settings})
     started = time.perf_counter()
     ranker = PromptRanker(config).fit(learned, validation=chosen_on)
     return ranker, time.perf_counter() - started
 
 
-def _towers(seed: int, learned: Impressions, chosen_on: Impressions) -> tuple[NRMS, float]:
-    config = NRMSConfig(encoder=EncoderConfig(tune="full", max_length=32)).updated({"train.seed": seed})
+def _towers(seed: int, learned: Impressions, chosen_on: Impressions, settings: dict[str, Any]) -> tuple[NRMS, float]:
+    config = NRMSConfig().updated({"train.seed": seed, **settings})
     started = time.perf_counter()
     towers = NRMS(config).fit(learned, validation=chosen_on)
     return towers, time.perf_counter() - started
@@ -116,7 +142,7 @@ def _note(
     shown: Impressions,
     scores: np.ndarray[Any, Any],
     info: dict[str, Any],
-    ranker: PromptRanker | NRMS | None,
+    ranker: PromptRanker | NRMS | Similarity | None,
 ) -> None:
     report = _report(shown, scores, info)
     log = None if ranker is None or ranker.train_log is None else ranker.train_log.to_dict()

@@ -13,9 +13,12 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.impressions import Impressions
+from bertrec.data.interactions import Interactions
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.testing import tiny_bert
+from bertrec.encoders.text import TextEncoder
 from bertrec.models.nrms import NRMS, NRMSConfig, UserTower
+from bertrec.models.registry import create
 from bertrec.training.config import TrainConfig
 
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue", "gold") for thing in ("car", "hat", "sea", "dog")]
@@ -61,15 +64,53 @@ def test_it_learns_and_scores_are_inner_products_that_padding_does_not_move(conf
 def test_the_user_tower_is_attention_over_attended_items():
     torch.manual_seed(0)
     tower, items = UserTower(4, 1, 0.0).eval(), torch.randn(1, 3, 4)
+    mask = torch.tensor([[True, True, False]])
+    assert torch.allclose(tower(items, mask)[0], items[0, :2].mean(dim=0), atol=1e-6)  # untrained: the mean of the history
+    for weight in (tower.attention.out_proj.weight, tower.query.weight):
+        torch.nn.init.normal_(weight)
     weight, bias = tower.attention.in_proj_weight, tower.attention.in_proj_bias
     query, key, value = (items[0] @ weight[4 * k : 4 * k + 4].T + bias[4 * k : 4 * k + 4] for k in range(3))
-    attended = tower.attention.out_proj((query @ key.T / 2).softmax(dim=1) @ value)
+    attended = items[0] + tower.attention.out_proj((query @ key.T / 2).softmax(dim=1) @ value)
     share = tower.query(torch.tanh(tower.project(attended)))[:, 0].softmax(dim=0)
     expected = (share[:, None] * attended).sum(dim=0)
     assert torch.allclose(tower(items, torch.ones(1, 3, dtype=torch.bool))[0], expected, atol=1e-6)
 
 
-def test_what_cannot_be_is_said(config):
+def test_an_untrained_tower_is_the_mean_and_a_frozen_encoder_reads_each_item_once(config, monkeypatch):
+    read = []
+    real = TextEncoder.encode_tokens
+    monkeypatch.setattr(TextEncoder, "encode_tokens", lambda self, tokens, rows=None: read.append(rows) or real(self, tokens, rows))
+    still = config.updated({"encoder.tune": "frozen", "train.learning_rate": 1e-12, "train.epochs": 2})
+    model = NRMS(still).fit(same_colour(40), validation=same_colour(10, seed=1), progress=False)
+    model.score(ragged([1]), ragged([1]))
+    assert read == [None]
+    vectors = model._vectors.numpy()
+    assert np.linalg.norm(vectors[1:], axis=1) == pytest.approx(np.ones(12), abs=1e-6)
+    expected = [vectors[[1, 7]].mean(axis=0) @ vectors[3], 0.0]
+    assert model.score(ragged([1, 7], []), ragged([3], [3])) == pytest.approx(np.array(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize("tune", ["frozen", "full"])
+def test_saved_towers_give_the_same_scores(config, tmp_path, tune):
+    model = NRMS(config.updated({"encoder.tune": tune, "train.epochs": 2})).fit(same_colour(40), progress=False)
+    model.save_pretrained(tmp_path / "towers")
+    loaded = NRMS.from_pretrained(tmp_path / "towers")
+    histories, candidates = ragged([1, 2], [], [5, 6, 7, 8]), ragged([3], [1, 2], [9, 1])
+    np.testing.assert_array_equal(loaded.score(histories, candidates), model.score(histories, candidates))
+    assert (loaded.config, loaded.train_log) == (model.config, model.train_log)
+    assert loaded.catalog.content_hash == model.catalog.content_hash
+    weights = tmp_path / "towers" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(ModelError, match=r"model\.safetensors is not the file that was saved"):
+        NRMS.from_pretrained(tmp_path / "towers")
+
+
+def test_what_cannot_be_is_said(config, tmp_path):
+    with pytest.raises(ModelError, match="not trained"):
+        NRMS(config).save_pretrained(tmp_path / "towers")
+    create("popularity").fit(Interactions(same_colour(2).catalog, IdMap(["u"]), ragged([1, 2]))).save_pretrained(tmp_path / "popular")
+    with pytest.raises(ModelError, match="holds a popularity model, no two towers"):
+        NRMS.from_pretrained(tmp_path / "popular")
     with pytest.raises(ModelError, match="not trained"):
         NRMS(config).score(ragged([1]), ragged([1]))
     with pytest.raises(DataError, match="no labels"):
