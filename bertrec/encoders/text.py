@@ -16,6 +16,7 @@ import torch
 
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.products import each_in_threads
+from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.encoders.batching import distinct_texts, padded_tokens, token_budget_batches
 from bertrec.encoders.cache import default_folder
@@ -28,7 +29,7 @@ from bertrec.encoders.precision import computing_in
 from bertrec.encoders.source import resolve_folder
 from bertrec.encoders.states import LowerStates, embed_tokens, gather_states, run_layers, supports_states
 from bertrec.encoders.storage import load_encoder, save_encoder
-from bertrec.encoders.tokens import progress_bar, tokenize_texts
+from bertrec.encoders.tokens import tokenize_texts
 
 if TYPE_CHECKING:
     from bertrec.encoders.backbone import Backbone

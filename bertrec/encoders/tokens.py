@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
+from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import Ragged
 from bertrec.encoders.batching import distinct_texts
 
@@ -29,11 +29,6 @@ def tokenize_texts(tokenizer: Any, texts: Sequence[str], max_length: int, *, pro
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     values = np.fromiter((token for row in rows for token in row), np.int64, int(lengths.sum()))
     return Ragged.from_lengths(values, lengths).take(place)
-
-
-def progress_bar(show: bool, label: str, total: int) -> Any:
-    """Return a bar with items a second and the time left, or one that shows nothing."""
-    return tqdm(total=total, desc=label, unit="item", disable=not show)
 
 
 def token_ids(tokenizer: Any, texts: list[str], **options: Any) -> list[list[int]]:

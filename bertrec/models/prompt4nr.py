@@ -9,10 +9,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import torch
-from tqdm.auto import tqdm
 
 from bertrec.core.errors import ConfigError, DataError, ModelError, NotFiniteError
 from bertrec.core.files import sha256_text
+from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
@@ -191,7 +191,7 @@ class PromptRanker:
         self.network.eval()
         margins = np.zeros(len(candidates.values))
         try:
-            with tqdm(total=len(margins), desc="score", unit="pair", disable=not progress) as bar:
+            with progress_bar(progress, "score", len(margins), unit="pair") as bar:
                 for places, found in self._margins(self._rows(histories), candidates):
                     margins[places] = found
                     bar.update(len(places))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 
 from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.encoders.batching import distinct_texts, padded_tokens, token_budget_batches
 from bertrec.encoders.text import TextEncoder
@@ -125,8 +126,6 @@ def maxsim(
 
 def _token_codes(encoder: TextEncoder, tokens: Ragged, planes: FloatArray | None, progress: bool) -> tuple[IntArray, npt.NDArray[Any]]:
     """Return the row and the code of every token that is no special one; tokens of one row stand in their order."""
-    from tqdm.auto import tqdm
-
     special = np.array(encoder.tokenizer.all_special_ids)
     rows: list[IntArray] = [np.zeros(0, np.int64)]
     width = int(encoder.model.config.hidden_size) if planes is None else planes.shape[1] // 8
@@ -134,7 +133,7 @@ def _token_codes(encoder: TextEncoder, tokens: Ragged, planes: FloatArray | None
     was_training = encoder.training
     encoder.eval()
     try:
-        with tqdm(total=len(tokens), desc="token vectors", unit="item", disable=not progress) as bar, torch.no_grad():
+        with progress_bar(progress, "token vectors", len(tokens)) as bar, torch.no_grad():
             for batch in token_budget_batches(tokens.lengths, encoder.config.batch_tokens or _BATCH_TOKENS):
                 ids, mask = padded_tokens(tokens, batch, encoder.tokenizer.pad_token_id or 0)
                 on_device = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bertrec.core.errors import MissingExtraError
+from bertrec.core.progress import progress_bar
 from bertrec.retrieval.exact import FloatArray, IntArray
 from bertrec.retrieval.parameters import IndexConfig
 
@@ -75,13 +76,11 @@ def fill(index: Any, vectors: FloatArray, *, progress: bool = False) -> None:
     """Train the index where it needs it, and add ``vectors`` ``[n, d]``; ``progress`` shows a bar on standard error."""
     if not index.is_trained:
         index.train(vectors)
-    starts: Any = range(0, len(vectors), _ADD_AT_ONCE)
-    if progress:
-        from tqdm.auto import tqdm
-
-        starts = tqdm(starts, desc="Indexing", unit_scale=_ADD_AT_ONCE, unit=" items")
-    for start in starts:
-        index.add(vectors[start : start + _ADD_AT_ONCE])
+    with progress_bar(progress, "index", len(vectors)) as bar:
+        for start in range(0, len(vectors), _ADD_AT_ONCE):
+            part = vectors[start : start + _ADD_AT_ONCE]
+            index.add(part)
+            bar.update(len(part))
 
 
 def held_vectors(index: Any) -> FloatArray | None:

@@ -197,4 +197,4 @@ def test_progress_is_shown_only_when_asked_for(capfd: pytest.CaptureFixture[str]
     ItemIndex.build(np.eye(3), range(3))
     assert capfd.readouterr() == ("", "")
     ItemIndex.build(np.eye(3), range(3), progress=True)
-    assert "Indexing: 100%" in capfd.readouterr().err
+    assert "index: 100%" in capfd.readouterr().err
