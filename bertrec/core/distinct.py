@@ -39,12 +39,27 @@ def without(values: IntArray, others: IntArray) -> IntArray:
     if flags is not None:
         flags[others[(others >= 0) & (others < len(flags))]] = False
         return np.flatnonzero(flags).astype(values.dtype, copy=False)
-    kept, gone = distinct(values), np.sort(others)
-    place = np.searchsorted(gone, kept)
-    inside = place < len(gone)
-    found = np.zeros(len(kept), bool)
-    found[inside] = gone[place[inside]] == kept[inside]
-    return kept[~found]
+    kept = distinct(values)
+    return kept[~among(kept, others)]
+
+
+def among(values: IntArray, others: IntArray) -> npt.NDArray[np.bool_]:
+    """Return for each value whether it is among the others.
+
+    >>> among(np.array([3, 1, 3]), np.array([3, 5]))
+    array([ True, False,  True])
+    """
+    found = np.zeros(len(values), bool)
+    flags = _flags(others)
+    if flags is not None:
+        inside = (values >= 0) & (values < len(flags))
+        found[inside] = flags[values[inside]]
+        return found
+    ordered = np.sort(others)
+    place = np.searchsorted(ordered, values)
+    inside = place < len(ordered)
+    found[inside] = ordered[place[inside]] == values[inside]
+    return found
 
 
 def _flags(values: IntArray) -> npt.NDArray[np.bool_] | None:

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.distinct import distinct, without
+from bertrec.core.distinct import among, distinct, without
 from bertrec.core.errors import DataError, NotFiniteError
 from bertrec.core.products import FloatArray, in_threads, pair_scores, rounding_bound
 from bertrec.core.ragged import IntArray, Ragged
@@ -173,7 +173,7 @@ class _Case:
         rows, columns = np.divmod(keys, len(self.items))
         scores = pair_scores(self.users, self.items.vectors, rows, columns)
         if self.repeats is not None:
-            scores[np.isin(keys, self._keys(self.repeats))] += self.bias
+            scores[among(keys, self._keys(self.repeats))] += self.bias
         return scores
 
     @property

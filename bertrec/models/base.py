@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from bertrec.core.config import Config
-from bertrec.core.distinct import distinct
+from bertrec.core.distinct import among, distinct
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
@@ -225,4 +225,4 @@ class Recommender(ABC):
 
 
 def _stands_in(wanted: Ragged, histories: Ragged, n_items: int) -> npt.NDArray[np.bool_]:
-    return np.isin(wanted.rows * n_items + wanted.values, histories.rows * n_items + histories.values)
+    return among(wanted.rows * n_items + wanted.values, histories.rows * n_items + histories.values)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.distinct import distinct
+from bertrec.core.distinct import without
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.products import pair_scores
 from bertrec.core.ragged import IntArray, Ragged
@@ -83,8 +83,8 @@ class BestItems:
 
     def _distinct(self, read: Ragged, gone: Ragged, alive: npt.NDArray[np.bool_]) -> Ragged:
         """Return the items that the repeat bias is for and that may be listed, each once a row."""
-        keys = distinct(self._keys(read))
-        return self._rows(keys[alive[keys % len(alive)] & ~np.isin(keys, self._keys(gone))], len(read))
+        keys = without(self._keys(read), self._keys(gone))
+        return self._rows(keys[alive[keys % len(alive)]], len(read))
 
     def _rows(self, keys: IntArray, count: int) -> Ragged:
         rows, items = np.divmod(np.sort(keys), len(self._known))

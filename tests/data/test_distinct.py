@@ -3,15 +3,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertrec.core.distinct import distinct, without
+from bertrec.core.distinct import among, distinct, without
 
-numbers = st.lists(st.integers(-5, 40), max_size=30).map(lambda row: np.array(row, np.int64))
+close, far = st.integers(-5, 40), st.integers(-5, 10**6)  # by flags, by sorting
+numbers = st.lists(close | far, max_size=30).map(lambda row: np.array(row, np.int64)) | st.lists(close, max_size=30).map(
+    lambda row: np.abs(np.array(row, np.int64))
+)
 
 
 @given(numbers, numbers)
 def test_both_are_what_sets_give(values, others):
     assert distinct(values).tolist() == sorted(set(values.tolist()))
     assert without(values, others).tolist() == sorted(set(values.tolist()) - set(others.tolist()))
+    assert among(values, others).tolist() == [value in others.tolist() for value in values.tolist()]
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.int32])
