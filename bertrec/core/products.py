@@ -15,7 +15,8 @@ IntArray = npt.NDArray[np.int64]
 Part = TypeVar("Part")
 Result = TypeVar("Result")
 
-_PAIRS_AT_ONCE = 1 << 13  # both sides of so many pairs stay in the second-level cache
+_FLOATS_AT_ONCE = 1 << 16  # of one side of the pairs: both then stay in the second-level cache
+_FEWEST_PAIRS = 512  # but fewer at once cost more than they save
 
 
 def rounding_bound(queries: FloatArray, largest_norm: float) -> FloatArray:
@@ -33,9 +34,10 @@ def rounding_bound(queries: FloatArray, largest_norm: float) -> FloatArray:
 def pair_scores(queries: FloatArray, vectors: FloatArray, rows: IntArray, columns: IntArray) -> FloatArray:
     """Return the inner product of ``queries[rows[i]]`` and ``vectors[columns[i]]``, each pair summed on its own, ``[pairs]``."""
     out = np.empty(len(rows), dtype=np.float32)
-    for start in range(0, len(rows), _PAIRS_AT_ONCE):
-        part = slice(start, start + _PAIRS_AT_ONCE)
-        out[part] = np.vecdot(queries[rows[part]], vectors[columns[part]])
+    at_once = max(_FEWEST_PAIRS, _FLOATS_AT_ONCE // max(1, queries.shape[1]))
+    for start in range(0, len(rows), at_once):
+        part = slice(start, start + at_once)
+        out[part] = np.vecdot(np.take(queries, rows[part], axis=0), np.take(vectors, columns[part], axis=0))
     return out
 
 
