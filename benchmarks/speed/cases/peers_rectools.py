@@ -189,7 +189,7 @@ CASES = [
     ),
     Case(
         name="rectools-unisrec",
-        title="Text-only UniSRec on amazon-scientific: 10 epochs and the top 10 of all users, against RecTools' UniSRecModel",
+        title="Text-only UniSRec on amazon-scientific: epochs within 280 s of theirs and top-10 lists, against RecTools' UniSRecModel",
         ours=Side(f"{_HERE}:ours_unisrec", _UNISREC),
         theirs=Side(f"{_PEER}:unisrec", _UNISREC | _BUDGET, environment="rectools"),
         goal=5.0,
