@@ -22,6 +22,7 @@ from bertrec.retrieval.recall import recall_at_k
 from bertrec.retrieval.scan import search_vectors
 
 _RECALL_QUERIES = 200
+_SCANNED_FROM = 64  # queries at once: on a CPU one product is then several times as fast as FAISS, and as exact as its flat index
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ class ItemIndex:
             k: results a query; above the number of items all of them are returned.
             exclude: for each query the external ids not to return (ids that are not in the index are no error: they cannot be returned),
                 or a Ragged of inner ids, where inner id ``i + 1`` is the i-th id of :meth:`build` and 0 is padding.
-            exact: score every item instead of asking FAISS.
+            exact: score every item instead of asking FAISS, as is done for many queries of a flat index on a CPU anyway.
 
         Raises:
             ConfigError: ``k`` below 1.
@@ -187,7 +188,8 @@ class ItemIndex:
             raise IndexFileError("the index is empty: all its items were removed; add some")
         banned = self._banned(exclude, len(checked))
         width, stored = min(k, len(self)), self._searchable()
-        if exact:
+        many = stored.ordering == "exact" and len(checked) >= _SCANNED_FROM and not stored.searcher.on_gpu
+        if exact or many:
             found = search_vectors(checked, stored.vectors, width, alive=stored.alive, banned=banned, largest_norm=stored.largest_norm)
         else:
             found = search_filtered(checked, width, banned, stored)

@@ -199,3 +199,16 @@ def test_unusable_searches_say_what_is_wrong(call: str) -> None:
     error, text, action = calls[call]
     with pytest.raises(error, match=text):
         action()
+
+
+def test_many_queries_of_a_flat_index_are_scored_without_faiss_and_find_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    vectors, queries = (generator.integers(-3, 4, (n, 3)).astype(np.float32) for n in (200, 70))  # many ties
+    exclude = [generator.integers(0, 200, 5).tolist() for _ in range(70)]
+    index = ItemIndex.build(vectors, range(200), kind="flat")
+    index.remove(range(0, 200, 7))
+    one_by_one = [index.search(queries[row : row + 1], 10, exclude=exclude[row : row + 1]) for row in range(70)]
+    monkeypatch.setattr("bertrec.retrieval.index.search_filtered", None)
+    together = index.search(queries, 10, exclude=exclude)
+    np.testing.assert_array_equal(together.positions, np.concatenate([found.positions for found in one_by_one]))
+    np.testing.assert_array_equal(together.scores, np.concatenate([found.scores for found in one_by_one]))
