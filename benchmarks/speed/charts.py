@@ -56,7 +56,7 @@ def draw_index_curves(points: Sequence[dict[str, Any]]) -> bytes:
             axes.set_title(f"{_NAMES.get(data, data)}, {threads} thread{'s' if threads > 1 else ''}", fontsize=LABEL_SIZE, loc="left")
         grid[0].legend(loc="lower right")
         figure.supxlabel("recall@10", fontsize=LABEL_SIZE)
-        figure.supylabel("times the queries a second of a flat index", fontsize=LABEL_SIZE)
+        figure.supylabel("times the queries a second of FAISS's flat index", fontsize=LABEL_SIZE)
         return svg_bytes(figure)
 
 
@@ -67,6 +67,8 @@ def _curves(axes: Axes, points: Sequence[dict[str, Any]]) -> None:
             line = sorted((p["recall"], p["times_flat"]) for p in points if p["kind"] == kind and p.get("refine_factor", 0) == factor)
             label = "HNSW" if kind == "hnsw" else f"IVF-PQ, refined {factor} ×"
             axes.plot([x for x, _ in line], [y for _, y in line], style, marker=".", color=_COLOURS[kind], linewidth=1, label=label)
+    scan = [point for point in points if point["kind"] == "scan"]
+    axes.plot([p["recall"] for p in scan], [p["times_flat"] for p in scan], "s", color=LIGHT["quiet"], markersize=4, label="bertrec, exact")
     axes.axhline(20, color=LIGHT["quiet"], linewidth=0.8)
     axes.axvline(0.95, color=LIGHT["quiet"], linewidth=0.8)
     axes.set_yscale("log")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,15 @@ from bertrec.retrieval.recall import recall_each
 
 Vectors = npt.NDArray[np.float32]
 WIDTH, K = 64, 10
+SETS = ("around-items", "gaussian")
 BUILDS: dict[str, dict[str, Any]] = {
     "flat": {"kind": "flat"},
     "hnsw": {"kind": "hnsw", "hnsw_links": 32, "ef_construction": 100},
     "ivfpq": {"kind": "ivfpq", "nlist": 4096, "pq_parts": 16, "refine": True, "refine_factor": 8},
 }
 SWEEPS: dict[str, list[dict[str, int]]] = {
-    "flat": [{}],
+    "flat": [{}],  # FAISS's own IndexFlatIP, which the ratios refer to
+    "scan": [{}],  # how `ItemIndex` searches a flat index for many queries on a CPU
     "hnsw": [{"ef_search": size} for size in (16, 32, 64, 128, 256, 512, 1024)],
     "ivfpq": [{"nprobe": lists, "refine_factor": factor} for factor in (4, 8, 16) for lists in (4, 8, 16, 32, 64, 128, 256)],
 }
@@ -79,36 +81,48 @@ def built(folder: Path, vectors: Vectors, kind: str) -> ItemIndex:
     return index
 
 
-def measured(index: ItemIndex, settings: dict[str, int], queries: Vectors, true: Any, rounds: int) -> dict[str, Any]:
-    """Return recall, and queries per second of the median round, of one call for all queries."""
+def measured(
+    index: ItemIndex, settings: dict[str, int], queries: Vectors, true: Any, rounds: int, plain: Vectors | None = None
+) -> dict[str, Any]:
+    """Return recall, and queries per second of the median round, of one call for all queries; ``plain`` ones go to FAISS itself."""
     tuned = index.searched_with(**settings) if settings else index
     found = tuned.search(queries, K)
+    search: Callable[[Vectors, int], Any] = tuned.search
+    if plain is not None:
+        flat = engine.import_faiss().IndexFlatIP(WIDTH)
+        flat.add(plain)
+        search = flat.search
     taken = []
     for _ in range(rounds):
         started = time.perf_counter()
-        tuned.search(queries, K)
+        search(queries, K)
         taken.append(time.perf_counter() - started)
     return {**settings, "recall": float(recall_each(found, true).mean()), "queries_per_second": len(queries) / float(np.median(taken))}
 
 
-def curves(real: Vectors, folder: Path, *, count: int, queries: int, threads: tuple[int, ...], rounds: int) -> list[dict[str, Any]]:
+def curves(
+    real: Vectors, folder: Path, *, sets: Sequence[str], count: int, queries: int, threads: tuple[int, ...], rounds: int
+) -> list[dict[str, Any]]:
     """Return all points, those that were measured before among them."""
     import torch
 
     points: list[dict[str, Any]] = []
     for name, vectors, asked, about in data_sets(real, count, queries):
+        if name not in sets:
+            continue
         true = None
-        for kind in BUILDS:
+        for kind in SWEEPS:
+            build = "flat" if kind == "scan" else kind
             index = None
             for used in threads:
                 for number, settings in enumerate(SWEEPS[kind]):
                     kept = folder / "points" / f"{name}-{count}-{kind}-{used}-{number}.json"
                     if not kept.is_file():
-                        index = index or built(folder / f"{name}-{count}-{kind}", vectors, kind)
+                        index = index or built(folder / f"{name}-{count}-{build}", vectors, build)
                         true = true or index.search(asked, K, exact=True)
                         engine.import_faiss().omp_set_num_threads(used)
                         torch.set_num_threads(used)
-                        point = measured(index, settings, asked, true, rounds)
+                        point = measured(index, settings, asked, true, rounds, vectors if kind == "flat" else None)
                         kept.parent.mkdir(parents=True, exist_ok=True)
                         write_json(kept, {"data": name, "items": count, "kind": kind, "threads": used, **about, **point})
                     points.append(read_json(kept))
@@ -129,6 +143,7 @@ def main() -> None:
     parser.add_argument("--vectors", type=Path, required=True, help="a .npy file of real item vectors [n, d]")
     parser.add_argument("--folder", type=Path, required=True, help="where indexes and points are kept")
     parser.add_argument("--about", default="", help="what the vectors are; stands in the JSON")
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS, help="which vectors")
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -138,6 +153,7 @@ def main() -> None:
     points = curves(
         item_vectors(given.vectors),
         given.folder,
+        sets=given.sets,
         count=given.items,
         queries=given.queries,
         threads=tuple(given.threads),
