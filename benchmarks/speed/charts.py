@@ -44,19 +44,22 @@ def _within(tick: float, records: Sequence[dict[str, Any]]) -> bool:
     return 0.5 * min(values, default=1) <= tick <= 2 * max(values, default=1)
 
 
+_TIMES = (1, 3, 10, 20, 50, 100, 200, 500, 1000)
+
+
 def draw_index_curves(points: Sequence[dict[str, Any]]) -> bytes:
     """Draw recall against the speed in flat searches, one panel for each set of vectors and number of threads."""
     panels = sorted({(point["data"], point["threads"]) for point in points})
     with svg_style():
-        figure = new_figure(2.6 * -(-len(panels) // 2) + 0.3)
+        figure = new_figure(3.2 * -(-len(panels) // 2) + 0.3)
         grid = figure.subplots(-(-len(panels) // 2), min(2, len(panels)), sharex=True, sharey=True, squeeze=False).ravel()
         for axes, (data, threads) in zip(grid, panels, strict=False):
             own = [point for point in points if (point["data"], point["threads"]) == (data, threads)]
             _curves(axes, own)
             axes.set_title(f"{_NAMES.get(data, data)}, {threads} thread{'s' if threads > 1 else ''}", fontsize=LABEL_SIZE, loc="left")
-        grid[0].legend(loc="lower right")
+        grid[0].legend(loc="lower left")
         figure.supxlabel("recall@10", fontsize=LABEL_SIZE)
-        figure.supylabel("times the queries a second of FAISS's flat index", fontsize=LABEL_SIZE)
+        figure.supylabel("speed, times FAISS's flat index", fontsize=LABEL_SIZE)
         return svg_bytes(figure)
 
 
@@ -72,6 +75,9 @@ def _curves(axes: Axes, points: Sequence[dict[str, Any]]) -> None:
     axes.axhline(20, color=LIGHT["quiet"], linewidth=0.8)
     axes.axvline(0.95, color=LIGHT["quiet"], linewidth=0.8)
     axes.set_yscale("log")
+    axes.set_yticks(_TIMES, [f"{times:,}" for times in _TIMES])
+    axes.set_yticks([], minor=True)
+    axes.set_ylim(0.7 * min([20, *(p["times_flat"] for p in scan)]), 1.5 * max(p["times_flat"] for p in points))
 
 
 def draw_scaling(series: Sequence[dict[str, Any]]) -> bytes:
@@ -84,6 +90,9 @@ def draw_scaling(series: Sequence[dict[str, Any]]) -> bytes:
             axes.plot([p["size"] for p in one["points"]], [p["seconds"] for p in one["points"]], "o-", color=_COLOURS["hnsw"], markersize=4)
             axes.set_xscale("log")
             axes.set_yscale("log")
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter(lambda value, _: f"{value:g}")
+                axis.set_minor_formatter("")
             found = one["exponents"].get("seconds")
             slope = f", exponent {found['exponent']:.2f}" if found else ""
             axes.set_title(f"{one['series']}{slope}", fontsize=LABEL_SIZE - 1, loc="left")
