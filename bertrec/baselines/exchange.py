@@ -280,7 +280,7 @@ def read_ragged(values: Mapping[str, npt.NDArray[Any]], name: str) -> Ragged:
 def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write named arrays as one ``.npz``, whole or not at all."""
     with atomic_file(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)  # type: ignore[arg-type]
+        np.savez(stream, **arrays)  # type: ignore[arg-type]  # a name could be that of its flag
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

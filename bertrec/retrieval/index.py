@@ -22,7 +22,9 @@ from bertrec.retrieval.recall import recall_at_k
 from bertrec.retrieval.scan import search_vectors
 
 _RECALL_QUERIES = 200
-_SCANNED_FROM = 64  # queries at once: on a CPU one product is then several times as fast as FAISS, and as exact as its flat index
+_SCANNED_FROM = (
+    64  # queries at once: where it was measured (AMX) one product is then many times as fast as FAISS, and as exact as its flat index
+)
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def _step(loss_of: Callable[..., torch.Tensor], positions: int, n_items: int, wi
     def once() -> dict[str, Any]:
         started = time.perf_counter()
         loss = loss_of(user, items, targets)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         seconds = time.perf_counter() - started
         assert user.grad is not None
         array, user.grad, items.grad = user.grad.numpy(), None, None

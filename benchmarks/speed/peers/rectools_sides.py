@@ -48,10 +48,10 @@ class Clock(lightning.Callback):
     @property
     def epochs(self) -> list[float]:
         """Seconds of each epoch so far."""
-        return [after - before for before, after in zip(self.marks[:-1], self.marks[1:])]  # noqa: B905
+        return [after - before for before, after in zip(self.marks[:-1], self.marks[1:], strict=True)]
 
 
-class TimedUniSRec(UniSRecModel):  # type: ignore[misc]
+class TimedUniSRec(UniSRecModel):  # type: ignore[misc]  # RecTools is not installed where types are checked
     """UniSRecModel with a clock in its trainer."""
 
     clock: Clock
@@ -175,7 +175,7 @@ def _note(folder: str, **figures: float) -> None:
 
 
 def _spans(offsets: np.ndarray) -> list[tuple[int, int]]:
-    return list(zip(offsets[:-1].tolist(), offsets[1:].tolist()))  # noqa: B905
+    return list(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
 
 
 def _dataset(users: np.ndarray, items: np.ndarray, order: np.ndarray) -> Any:

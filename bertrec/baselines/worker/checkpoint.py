@@ -117,7 +117,7 @@ def item_vectors(model: Any, n_items: int) -> torch.Tensor | None:
         vectors = table.weight
     # Some tables have a further row for a mask.
     usable = isinstance(vectors, torch.Tensor) and vectors.dim() == 2 and len(vectors) >= n_items
-    return vectors[:n_items] if usable else None  # type: ignore[index]
+    return vectors[:n_items] if usable else None  # type: ignore[index]  # usable says it is a tensor
 
 
 def _propagated(model: Any) -> Any:
