@@ -149,7 +149,7 @@ def run(row: Row, seed: int, folder: Path) -> None:
 
 def _fitted(row: Row, seed: int, split: Split) -> Recommender:
     settings = {} if row.model in ("popularity", "text-similarity") else {"train.seed": seed, **dict(row.settings)}
-    model = create(row.model, item_input=row.item_input, tune=row.tune, settings=settings)  # type: ignore[arg-type]  # strings that create() checks
+    model = create(row.model, item_input=row.item_input, tune=row.tune, settings=settings)
     init = Recommender.from_pretrained(PER_USER / f"{row.init}-{seed}") if row.init else None
     if row.zero_shot and init is not None:
         return init.with_catalog(split.catalog)

@@ -136,7 +136,7 @@ def _own(name: str, settings: dict[str, Any]) -> Contestant:
     model, _, rest = name.partition(":")
     item_input, _, tune = rest.partition(":")
     options = {"model": model, "item_input": item_input or None, "tune": tune or None}
-    made = create(model, item_input=options["item_input"], tune=options["tune"], settings=settings)  # type: ignore[arg-type]
+    made = create(model, item_input=options["item_input"], tune=options["tune"], settings=settings)
     reads_text = isinstance(made, TextSimilarity) or "text" in str(made.config.to_flat().get("item.input", ""))
     search = make_search(model, ({},), settings, made.config.to_flat())
     return Contestant(name, "bertrec", "text" if reads_text else "id", search, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from bertrec.core.errors import ConfigError, unknown_name
 from bertrec.heads.config import ItemInput
@@ -19,7 +19,7 @@ MODELS: dict[str, type[Recommender]] = {kind.name: kind for kind in (UniSRec, Mo
 
 
 def create(
-    model: str, *, item_input: ItemInput | None = None, tune: str | None = None, settings: Mapping[str, Any] | None = None
+    model: str, *, item_input: str | None = None, tune: str | None = None, settings: Mapping[str, Any] | None = None
 ) -> Recommender:
     """Make an untrained model by name.
 
@@ -39,7 +39,8 @@ def create(
     item_input = item_input or settings.get("item.input")
     tune = tune or settings.get("encoder.tune")
     if issubclass(kind, NeuralRecommender):
-        return kind(kind.default_config(item_input=item_input, tune=tune or "frozen").updated(settings))
+        checked = cast(ItemInput | None, item_input)  # by the settings, which name the right ones
+        return kind(kind.default_config(item_input=checked, tune=tune or "frozen").updated(settings))
     if (item_input is not None and model != "text-similarity") or item_input not in (None, "text"):
         raise ConfigError(f"{model} has no --item-input {item_input}: leave the option out")
     if kind is TextSimilarity:

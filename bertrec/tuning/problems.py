@@ -94,10 +94,10 @@ class OwnModel:
     def create(self, settings: Mapping[str, Any], *, seed: int | None = None) -> Recommender:
         """Return the untrained model with the settings."""
         own = {**self.settings, **settings}
-        made = create(self.model, item_input=self.item_input, tune=self.tune, settings=own)  # type: ignore[arg-type]
+        made = create(self.model, item_input=self.item_input, tune=self.tune, settings=own)
         if "train.seed" in made.config.to_flat() and "train.seed" not in own:
             own["train.seed"] = self.seed if seed is None else seed
-            made = create(self.model, item_input=self.item_input, tune=self.tune, settings=own)  # type: ignore[arg-type]
+            made = create(self.model, item_input=self.item_input, tune=self.tune, settings=own)
         return made
 
     @property
