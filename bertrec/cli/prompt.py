@@ -70,6 +70,9 @@ def train(
     id_model: Annotated[
         Path | None, typer.Option(metavar="RUN", help="A trained run whose vectors fill {user} and {item} in the template.")
     ] = None,
+    prior: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="A trained run from whose scores training starts, such as one of text-similarity.")
+    ] = None,
     zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Train nothing: the run asks the encoder as it is.")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the soft tokens, negatives, batches and the share.")] = None,
@@ -92,6 +95,7 @@ def train(
         zero_shot=zero_shot,
         seed=seed or 0,
         id_model=id_model,
+        prior=prior,
     )
     plan.check(out, overwrite=overwrite, resume=resume)
     reading = o.load_options(text_fields=text_fields, max_words=max_words)

@@ -29,6 +29,7 @@ from bertrec.heads.prompts.verbalizer import Verbalizer
 from bertrec.models.neural import OnEpoch
 from bertrec.models.prompt_config import PromptConfig
 from bertrec.models.prompt_network import PromptNetwork, VectorMap
+from bertrec.models.prompt_prior import Prior
 from bertrec.models.prompt_rows import ClickDataset, PromptRows
 from bertrec.models.saving import hash_tensors
 from bertrec.models.user_vectors import UserVectors
@@ -50,15 +51,21 @@ class PromptRanker:
         config: the settings.
         encoder: an encoder to go on with, instead of the one that ``config.encoder`` names, such as that of another ranker.
         vectors: an ID model's vectors, for prompts with the slots ``{user}`` and ``{item}``.
+        prior: vectors of a trained model whose score joins the answer (`bertrec.models.prompt_prior.Prior`); it needs `fit`.
     """
 
     def __init__(
-        self, config: PromptConfig | None = None, *, encoder: MaskedEncoder | None = None, vectors: UserVectors | None = None
+        self,
+        config: PromptConfig | None = None,
+        *,
+        encoder: MaskedEncoder | None = None,
+        vectors: UserVectors | None = None,
+        prior: UserVectors | None = None,
     ) -> None:
         self.config = config or PromptConfig()
         self.encoder = encoder or MaskedEncoder.from_config(self.config.encoder)
         self.once = self._reads_once()
-        self.vectors = vectors
+        self.vectors, self.prior = vectors, prior
         if bool(self.config.prompt.slots & {"user", "item"}) != (vectors is not None):
             raise ConfigError(f"prompt '{self.config.prompt.name}': the slots {{user}} and {{item}} and an ID model go together")
         self.train_log: TrainLog | None = None
@@ -87,8 +94,9 @@ class PromptRanker:
             ConfigError: the prompt does not fit the encoder.
             ModelError: the ID model's vectors are of other items.
         """
-        if self.vectors is not None and self.vectors.model.catalog.ids != catalog.ids:
-            raise ModelError(f"prompt '{self.config.prompt.name}' holds vectors of an ID model of other items than these {len(catalog)}")
+        for vectors, what in ((self.vectors, "holds vectors of an ID model"), (self.prior, "starts from a model")):
+            if vectors is not None and vectors.model.catalog.ids != catalog.ids:
+                raise ModelError(f"prompt '{self.config.prompt.name}' {what} of other items than these {len(catalog)}")
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.config.train.seed)
             self._build(catalog)
@@ -106,7 +114,9 @@ class PromptRanker:
                 spread = float(self.encoder.model.get_input_embeddings().weight.std())
                 mapper = VectorMap(self.vectors.items, self.encoder.embedding_dim, spread)
             verbalizer = Verbalizer.of(prompt, self.encoder.tokenizer)
-            self.network = PromptNetwork(self.encoder, verbalizer, self.config, slots=slots, vectors=mapper).to(self.encoder.device)
+            prior = None if self.prior is None else Prior()
+            network = PromptNetwork(self.encoder, verbalizer, self.config, slots=slots, vectors=mapper, prior=prior)
+            self.network = network.to(self.encoder.device)
         self.network.eval()
 
     def fit(
@@ -138,7 +148,10 @@ class PromptRanker:
         negatives = self.config.negatives
         clicks = sample_negatives(impressions, negatives, self.config.train.seed) if negatives else _labelled(impressions)
         self.notes = clicks.notes[len(impressions.notes) :]
-        dataset = ClickDataset(self._rows(clicks.histories), clicks, self._pad)
+        prior = self._prior_scores(clicks.histories, clicks.candidates)
+        if self.network.prior is not None and prior is not None and clicks.labels is not None:
+            self.network.prior.start(prior, clicks.labels, clicks.candidates, self.config.loss)
+        dataset = ClickDataset(self._rows(clicks.histories), clicks, self._pad, prior)
 
         def judged() -> dict[str, float]:
             assert validation is not None
@@ -183,10 +196,13 @@ class PromptRanker:
 
         Raises:
             DataError: as many histories as rows of candidates are needed, with ids of the catalogue.
+            ModelError: there is a prior and no training yet.
             NotFiniteError: the encoder gives a value that is no number.
         """
         self._check(histories, candidates)
         assert self.network is not None
+        if self.network.prior is not None and not self.network.prior.started:
+            raise ModelError(f"prompt '{self.config.prompt.name}' starts from another model's scores: call fit before score")
         was_training = self.network.training
         self.network.eval()
         margins = np.zeros(len(candidates.values))
@@ -199,6 +215,8 @@ class PromptRanker:
             self.network.train(was_training)
         if not np.isfinite(margins).all():
             raise NotFiniteError("the encoder gives scores that are no numbers: set encoder.precision to fp32")
+        if self.network.prior is not None and (prior := self._prior_scores(histories, candidates)) is not None:
+            margins = self.network.prior.join(margins, prior)
         return np.asarray(np.exp(-np.logaddexp(0, -margins)), np.float64)
 
     def _margins(self, rows: PromptRows, candidates: Ragged) -> Iterator[tuple[IntArray, npt.NDArray[np.float32]]]:
@@ -218,6 +236,9 @@ class PromptRanker:
                 own = self._here(rows.own(np.where(inside, candidates.values[places], 0), self._pad))
                 found = self.network.ask(shared.take(torch.from_numpy(owner).to(self.encoder.device)), **own).cpu().numpy()
                 yield places[inside], found[inside]
+
+    def _prior_scores(self, histories: Ragged, candidates: Ragged) -> FloatArray | None:
+        return None if self.prior is None else self.prior.scores(histories, candidates)
 
     def _here(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {name: tensor.to(self.encoder.device) for name, tensor in batch.items()}
@@ -259,9 +280,15 @@ class PromptRanker:
     @property
     def model_hash(self) -> str:
         """SHA-256 over what the scores depend on."""
-        mapper = None if self.network is None or self.network.vectors is None else self.network.vectors.state_dict()
+        others = [vectors.model.model_hash for vectors in (self.vectors, self.prior) if vectors is not None]
         settings = {name: value for name, value in self.config.to_flat().items() if not name.startswith("train.")}
-        return sha256_text(self.catalog.content_hash, self.encoder.fingerprint, str(settings), hash_tensors(mapper or {}))
+        return sha256_text(self.catalog.content_hash, self.encoder.fingerprint, str(settings), hash_tensors(self.own_tensors), *others)
+
+    @property
+    def own_tensors(self) -> dict[str, torch.Tensor]:
+        """What was learned beside the encoder: the map of an ID model's vectors and how a prior joins."""
+        parts = {} if self.network is None else {"vectors": self.network.vectors, "prior": self.network.prior}
+        return {f"{name}.{key}": value for name, part in parts.items() if part is not None for key, value in part.state_dict().items()}
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the ranker as safetensors and JSON, whole or not at all."""
@@ -282,7 +309,8 @@ class PromptRanker:
 
     def about(self) -> Mapping[str, Any]:
         """Return what a report says of the ranker: prompt, attention, and the head where bertrec trained it."""
-        return {"prompt": self.config.prompt.name, "attention": "once" if self.once else "joint", "head": self.encoder.head_note}
+        prior = {} if self.prior is None else {"prior": self.prior.model.name}
+        return {"prompt": self.config.prompt.name, "attention": "once" if self.once else "joint", "head": self.encoder.head_note, **prior}
 
 
 def _labelled(impressions: Impressions) -> Impressions:

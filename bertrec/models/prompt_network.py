@@ -10,6 +10,7 @@ from bertrec.encoders.masked import MaskedEncoder
 from bertrec.encoders.shared_prefix import Prefix, read_continuations, read_prefix
 from bertrec.heads.prompts.verbalizer import Verbalizer
 from bertrec.models.prompt_config import PromptConfig
+from bertrec.models.prompt_prior import Prior
 
 
 class VectorMap(nn.Module):
@@ -49,6 +50,7 @@ class PromptNetwork(nn.Module):
         config: the settings.
         slots: token ids that stand in place of the vectors of ``user`` and ``item``.
         vectors: maps them; None where the prompt has no such slot.
+        prior: joins another model's scores; None without one.
     """
 
     def __init__(
@@ -59,21 +61,25 @@ class PromptNetwork(nn.Module):
         *,
         slots: dict[str, int],
         vectors: VectorMap | None = None,
+        prior: Prior | None = None,
     ) -> None:
         super().__init__()
-        self.encoder, self.vectors = encoder, vectors
+        self.encoder, self.vectors, self.prior = encoder, vectors, prior
         self.verbalizer, self.slots, self.loss = verbalizer, slots, config.loss
         self.mask_id = int(encoder.tokenizer.mask_token_id)
         # By it a resumed training knows its model again: two templates may have parameters of the same shapes.
-        self.identity = sha256_text(str({name: value for name, value in config.to_flat().items() if not name.startswith("train.")}))
+        settings = str({name: value for name, value in config.to_flat().items() if not name.startswith("train.")})
+        self.identity = sha256_text(settings, *([] if prior is None else ["prior"]))
 
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Return what takes the encoder's learning rate."""
         return list(self.encoder.encoder_parameters())
 
-    def forward(self, labels: Tensor, **batch: Tensor) -> dict[str, Tensor]:
-        """Return the loss of clicks ``labels [u, g]`` (1), negatives (0) and empty places (-1)."""
+    def forward(self, labels: Tensor, prior: Tensor | None = None, **batch: Tensor) -> dict[str, Tensor]:
+        """Return the loss of clicks ``labels [u, g]`` (1), negatives (0) and empty places (-1), from ``prior [u, g]`` scores too."""
         margins, present = self.margins(**batch), labels >= 0
+        if self.prior is not None and prior is not None:
+            margins = self.prior(margins, prior)
         if self.loss == "listwise":
             logits = margins.masked_fill(~present, float("-inf")).log_softmax(dim=1)
             clicks = logits[labels == 1]  # with negatives=0 a batch may have none, whose mean would be no number

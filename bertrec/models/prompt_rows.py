@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.impressions import Impressions
 from bertrec.encoders.batching import padded_tokens
@@ -91,16 +93,18 @@ class ClickDataset(torch.utils.data.Dataset[int]):
     """Training data: a row a click, with its negatives (`bertrec.data.negatives.sample_negatives`).
 
     Attributes:
-        content_hash: of the impressions, to recognise a run that goes on.
+        content_hash: of the impressions and the prior, to recognise a run that goes on.
+        prior: ``[n, g]`` scores of another model, 0 where there is no candidate; None without one.
     """
 
-    def __init__(self, rows: PromptRows, impressions: Impressions, pad: int) -> None:
+    def __init__(self, rows: PromptRows, impressions: Impressions, pad: int, prior: npt.NDArray[np.float64] | None = None) -> None:
         self.rows, self._pad = rows, pad
         self.items = impressions.candidates.padded()
         assert impressions.labels is not None
         labels = Ragged(impressions.labels.astype(np.int64) + 1, impressions.candidates.offsets).padded()
         self.labels = labels - 1  # -1 where there is no candidate
-        self.content_hash = impressions.content_hash
+        self.prior = None if prior is None else _padded(prior.astype(np.float32), impressions.candidates)
+        self.content_hash = impressions.content_hash if prior is None else sha256_text(impressions.content_hash, prior.tobytes().hex())
 
     def __len__(self) -> int:
         return len(self.items)
@@ -115,4 +119,12 @@ class ClickDataset(torch.utils.data.Dataset[int]):
     def collate(self, indices: Sequence[int]) -> Batch:
         """Return the keyword arguments of the network."""
         rows = np.asarray(indices, np.int64)
-        return {**self.rows.batch(rows, self.items[rows], self._pad), "labels": torch.from_numpy(self.labels[rows])}
+        batch = {**self.rows.batch(rows, self.items[rows], self._pad), "labels": torch.from_numpy(self.labels[rows])}
+        return batch if self.prior is None else {**batch, "prior": torch.from_numpy(self.prior[rows])}
+
+
+def _padded(values: npt.NDArray[np.float32], like: Ragged) -> npt.NDArray[np.float32]:
+    """Return one row of values a row of ``like``, filled up with 0."""
+    out = np.zeros((len(like), int(like.lengths.max(initial=0))), np.float32)
+    out[np.arange(out.shape[1]) < like.lengths[:, None]] = values
+    return out

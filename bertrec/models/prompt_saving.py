@@ -4,11 +4,15 @@ config.json, model.safetensors   settings, versions, hashes; the map of an ID mo
 items.parquet, items.json        the catalogue
 encoder/                         the masked language model with its soft tokens
 vectors/                         the ID model, where the prompt has vectors
+prior/                           the model whose scores the answers start from, where there is one
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+from torch import Tensor
 
 from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_folder
@@ -21,6 +25,7 @@ from bertrec.models.user_vectors import UserVectors
 from bertrec.training.log import TrainLog
 
 NAME = "prompt4nr"
+_VECTORS, _PRIOR = "vectors", "prior"
 
 
 def save_ranker(ranker: PromptRanker, folder: Path) -> None:
@@ -29,18 +34,18 @@ def save_ranker(ranker: PromptRanker, folder: Path) -> None:
     Raises:
         ModelError: it has no catalogue yet.
     """
-    catalog, network = ranker.catalog, ranker.network
-    assert network is not None
+    catalog = ranker.catalog
     with atomic_folder(folder, marker=WEIGHTS) as partial:
         ranker.encoder.save(partial / "encoder")
-        if ranker.vectors is not None:
-            ranker.vectors.model.save_pretrained(partial / "vectors")
+        for place, vectors in ((_VECTORS, ranker.vectors), (_PRIOR, ranker.prior)):
+            if vectors is not None:
+                vectors.model.save_pretrained(partial / place)
         save_tensors(
             partial,
             name=NAME,
             config=ranker.config.to_dict(),
             catalog=catalog,
-            tensors={} if network.vectors is None else network.vectors.state_dict(),
+            tensors=ranker.own_tensors,
             train_log=None if ranker.train_log is None else ranker.train_log.to_dict(),
         )
 
@@ -54,14 +59,22 @@ def load_ranker(folder: Path) -> PromptRanker:
     about, catalog, tensors = read_tensors(folder)
     if about["class"] != NAME:
         raise ModelError(f"{folder} holds a {about['class']} model, no cloze prompt")
-    vectors = UserVectors.from_model(Recommender.from_pretrained(folder / "vectors")) if tensors else None
-    ranker = PromptRanker(PromptConfig.from_dict(about["config"]), encoder=MaskedEncoder.load(folder / "encoder"), vectors=vectors)
+    own = {name: _part(tensors, name) for name in (_VECTORS, _PRIOR)}
+    models = {name: UserVectors.from_model(Recommender.from_pretrained(folder / name)) for name, part in own.items() if part}
+    config, encoder = PromptConfig.from_dict(about["config"]), MaskedEncoder.load(folder / "encoder")
+    ranker = PromptRanker(config, encoder=encoder, vectors=models.get(_VECTORS), prior=models.get(_PRIOR))
     ranker.prepare(catalog)
     assert ranker.network is not None
-    if ranker.network.vectors is not None:
-        try:
-            ranker.network.vectors.load_state_dict(tensors)
-        except RuntimeError as error:
-            raise ModelError(f"{folder / WEIGHTS} does not fit the model beside it: {' '.join(str(error).split())}") from error
+    for name, module in ((_VECTORS, ranker.network.vectors), (_PRIOR, ranker.network.prior)):
+        if module is not None:
+            try:
+                module.load_state_dict(own[name])
+            except RuntimeError as error:
+                raise ModelError(f"{folder / WEIGHTS} does not fit the model beside it: {' '.join(str(error).split())}") from error
     ranker.train_log = TrainLog.from_dict(about["train_log"]) if about.get("train_log") else None
     return ranker
+
+
+def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors of one module, without its name before theirs."""
+    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}

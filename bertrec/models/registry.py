@@ -18,9 +18,7 @@ from bertrec.models.unisrec import UniSRec
 MODELS: dict[str, type[Recommender]] = {kind.name: kind for kind in (UniSRec, MoRec, IDRec, TextSimilarity, Popularity)}
 
 
-def create(
-    model: str, *, item_input: str | None = None, tune: str | None = None, settings: Mapping[str, Any] | None = None
-) -> Recommender:
+def create(model: str, *, item_input: str | None = None, tune: str | None = None, settings: Mapping[str, Any] | None = None) -> Recommender:
     """Make an untrained model by name.
 
     Args:

@@ -51,9 +51,10 @@ class TextSimilarity(Recommender):
     def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, progress: bool = True, **options: Any) -> Self:
         """Encode the catalogue of ``train``; ``validation`` and ``run_dir`` are not used."""
         self._check_untrained(options)
-        return self._over(train.catalog, progress=progress)
+        return self.over(train.catalog, progress=progress)
 
-    def _over(self, catalog: ItemCatalog, *, progress: bool) -> Self:
+    def over(self, catalog: ItemCatalog, *, progress: bool = True) -> Self:
+        """Encode a catalogue: no interactions are needed."""
         encoder = TextEncoder.from_config(self.config.encoder)
         vectors = encoder.encode(catalog.texts, cache=EmbeddingCache(), progress=progress)
         if self.config.whitening != "none":
@@ -64,7 +65,7 @@ class TextSimilarity(Recommender):
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """Return the same model over other items."""
-        return type(self)(self.config)._over(catalog, progress=False)
+        return type(self)(self.config).over(catalog, progress=False)
 
     @property
     def vectors(self) -> torch.Tensor:

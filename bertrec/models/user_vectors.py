@@ -1,15 +1,18 @@
-"""Vectors of users and items from a trained model, for prompts that hold them (CoLLM)."""
+"""Vectors of users and items from a trained model, for prompts that hold them (CoLLM) or start from its scores."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from bertrec.core.ragged import Ragged
 from bertrec.models.base import Recommender
+
+_PAIRS = 1 << 16  # scored at once
 
 
 @dataclass(frozen=True)
@@ -42,3 +45,12 @@ class UserVectors:
         if len(filled):
             out[filled] = self.model.user_embeddings(histories.take(filled))
         return torch.from_numpy(out)
+
+    def scores(self, histories: Ragged, candidates: Ragged) -> npt.NDArray[np.float64]:
+        """Return the inner product of each history's vector and each of its candidates' vectors, ``[total candidates]``."""
+        users, items = self.of(histories).numpy(), self.items.numpy()
+        out = np.empty(len(candidates.values))
+        for start in range(0, len(out), _PAIRS):
+            part = slice(start, start + _PAIRS)
+            out[part] = np.vecdot(users[candidates.rows[part]], items[candidates.values[part]])
+        return out

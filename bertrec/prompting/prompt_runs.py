@@ -44,6 +44,7 @@ class PromptPlan:
         zero_shot: train nothing.
         seed: of the share.
         id_model: folder of a trained model whose vectors fill the slots ``{user}`` and ``{item}``.
+        prior: folder of a trained model from whose scores the training of each prompt starts.
     """
 
     templates: tuple[str, ...]
@@ -52,6 +53,7 @@ class PromptPlan:
     zero_shot: bool = False
     seed: int = 0
     id_model: Path | None = None
+    prior: Path | None = None
 
     def configs(self) -> list[PromptConfig]:
         """Return the settings of each ranker.
@@ -62,6 +64,8 @@ class PromptPlan:
         for name in self.settings:
             if name == "prompt" or name.startswith("prompt."):
                 raise ConfigError(f"--set {name}: a prompt is chosen with --template; write one of your own as a YAML file")
+        if self.prior is not None and self.zero_shot:
+            raise ConfigError("--prior: how the scores of another model join is learned: leave out --zero-shot")
         prompts = load_prompts(self.templates)
         for prompt in prompts:
             if prompt.slots & {"user", "item"} and self.id_model is None:
@@ -118,7 +122,7 @@ def train_prompts(
         if line not in dataset.notes:
             say(f"note: {line}")
     say(f"{len(learned)} impressions to train on" + ("" if chosen_on is None else f", {len(chosen_on)} to choose the epoch"))
-    vectors = None if plan.id_model is None else _vectors(plan.id_model, dataset)
+    vectors, prior = (None if run is None else _vectors(run, dataset) for run in (plan.id_model, plan.prior))
     _check_prompts(plan.configs(), vectors)
     plain = {"data_hash": dataset.content_hash, "validation_share": plan.validation_share, "seed": plan.seed}
     started = {
@@ -127,12 +131,13 @@ def train_prompts(
         "prompts": [config.to_dict() for config in plan.configs()],
         "zero_shot": plan.zero_shot,
         "id_model": None if vectors is None else vectors.model.model_hash,
+        "prior": None if prior is None else prior.model.model_hash,
     }
     with training_into(folder, started, resume=resume, say=say) as work:
         for line in (f"{entry['prompt']}: done before" for entry in work.done):
             say(line)
         for config in plan.configs()[len(work.done) :]:
-            ranker = PromptRanker(config, vectors=vectors if config.prompt.slots & {"user", "item"} else None)
+            ranker = PromptRanker(config, vectors=vectors if config.prompt.slots & {"user", "item"} else None, prior=prior)
             if plan.zero_shot:
                 ranker.prepare(dataset.catalog)
             else:

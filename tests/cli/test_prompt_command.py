@@ -11,7 +11,7 @@ from bertrec.cli.main import main
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.submission import read_submission
-from bertrec.encoders.testing import tiny_masked
+from bertrec.encoders.testing import tiny_bert, tiny_masked
 from bertrec.heads.prompts.prompt import Prompt, library
 from bertrec.models.prompt4nr import PromptRanker
 from bertrec.prompting.prompt_runs import open_prompts
@@ -210,3 +210,33 @@ def test_bad_input_is_one_line_and_exit_code_2(world, words, says, capsys, monke
     errors = capsys.readouterr().err.strip().splitlines()
     assert says in errors[-1]
     assert "Traceback" not in "\n".join(errors)
+
+
+def test_a_prompt_starts_from_the_scores_of_a_run(world, tmp_path, capsys):
+    similarity = tmp_path / "similarity"
+    words = [
+        "train",
+        str(world / "data"),
+        "--model",
+        "text-similarity",
+        "--set",
+        f"encoder.name={tiny_bert(tmp_path / 'text', NEWS.values())}",
+    ]
+    assert main([*words, "--out", str(similarity)]) == 0
+    words = [
+        "train",
+        str(world / "data"),
+        "--encoder",
+        str(world / "encoder"),
+        "--set",
+        "encoder.max_length=60",
+        "--prior",
+        str(similarity),
+    ]
+    assert run(world, *words, "--zero-shot", "--out", str(tmp_path / "none")) == 2
+    assert "leave out --zero-shot" in capsys.readouterr().err
+    assert run(world, *words, "--epochs", "1", "--out", str(tmp_path / "run")) == 0
+    ensemble, record = open_prompts(tmp_path / "run")
+    assert record["members"][0]["prior"] == "text-similarity"
+    assert ensemble.members[0].network.prior.started
+    assert run(world, "evaluate", str(tmp_path / "run"), "--split", "valid", "--json", str(tmp_path / "f.json")) == 0
