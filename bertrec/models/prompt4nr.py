@@ -28,6 +28,7 @@ from bertrec.heads.prompts.layout import Layout
 from bertrec.heads.prompts.verbalizer import Verbalizer
 from bertrec.models.neural import OnEpoch
 from bertrec.models.prompt_config import PromptConfig
+from bertrec.models.prompt_groups import candidate_groups
 from bertrec.models.prompt_network import PromptNetwork, VectorMap
 from bertrec.models.prompt_prior import Prior
 from bertrec.models.prompt_rows import ClickDataset, PromptRows
@@ -38,7 +39,6 @@ from bertrec.training.log import TrainLog
 
 FloatArray = npt.NDArray[np.float64]
 METRICS = ("AUC", "MRR", "nDCG@5", "nDCG@10")
-_GROUP = 16  # candidates of one history that are read together
 
 
 class PromptRanker:
@@ -231,7 +231,7 @@ class PromptRanker:
         asked = np.flatnonzero(candidates.lengths > 0)
         for picked in token_budget_batches(rows.tokens.lengths[asked], self.encoder.batch_tokens):
             shared = self.network.read(**self._here(rows.shared(asked[picked], self._pad)))
-            for owner, places in _groups(asked[picked], candidates, lengths, self.encoder.batch_tokens):
+            for owner, places in candidate_groups(asked[picked], candidates, lengths, self.encoder.batch_tokens):
                 inside = places >= 0
                 own = self._here(rows.own(np.where(inside, candidates.values[places], 0), self._pad))
                 found = self.network.ask(shared.take(torch.from_numpy(owner).to(self.encoder.device)), **own).cpu().numpy()
@@ -317,30 +317,3 @@ def _labelled(impressions: Impressions) -> Impressions:
     if impressions.labels is None:
         raise DataError("these impressions have no labels")
     return impressions
-
-
-def _groups(rows: IntArray, candidates: Ragged, lengths: IntArray, budget: int) -> Iterator[tuple[IntArray, IntArray]]:
-    """Divide the candidates of some rows into groups of one row and similar length, and yield several groups at a time.
-
-    Args:
-        rows: ``[u]`` row numbers.
-        candidates: of all rows.
-        lengths: tokens of each candidate, ``[total]``.
-        budget: padded tokens at a time.
-
-    Yields:
-        For each group its row's number among ``rows``, ``[c]``, and its places among the candidates, ``[c, g]``, -1 for none.
-    """
-    groups, owners = [], []
-    for number, row in enumerate(rows):
-        places = np.arange(candidates.offsets[row], candidates.offsets[row + 1])
-        parts = np.array_split(places[np.argsort(lengths[places], kind="stable")], -(-len(places) // _GROUP))
-        groups += parts
-        owners += [number] * len(parts)
-    longest = np.array([lengths[group[-1]] for group in groups])
-    for batch in token_budget_batches(longest * _GROUP, budget):
-        width = max(len(groups[at]) for at in batch)
-        places = np.full((len(batch), width), -1, np.int64)
-        for at, number in enumerate(batch):
-            places[at, : len(groups[number])] = groups[number]
-        yield np.array([owners[at] for at in batch], np.int64), places
