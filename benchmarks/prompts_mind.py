@@ -6,7 +6,9 @@
     python benchmarks/prompts_mind.py pairs --data DATA_FOLDER --encoder ENCODER --templates action-hybrid nrms --seeds 0 1 2
 
 Both `choose` and `test` train on the other four fifths; `choose` measures on the fifth, `test` on the test part. ``nrms`` stands for
-the two towers over MiniLM, ``similarity`` for no training at all: the cosine between a title and the mean of the history's titles.
+the two towers over MiniLM, ``similarity`` for no training at all: the cosine between a title and the mean of the history's titles, and
+``text-similarity`` for the same of title, abstract and category (`bertrec.models.text_similarity`). ``action-hybrid+text-similarity`` is
+the prompt that starts from the latter's scores (``bertrec prompt train --prior``).
 `pairs` compares what `test` measured, per-impression values averaged over seeds, and adds the ensemble of the templates. Results:
 ``benchmarks/results-prompts``; scores, which the last step needs: ``runs/benchmarks``.
 """
@@ -39,6 +41,8 @@ from bertrec.heads.prompts.prompt import Prompt
 from bertrec.models.nrms import NRMS, NRMSConfig
 from bertrec.models.prompt4nr import PromptRanker
 from bertrec.models.prompt_config import PromptConfig
+from bertrec.models.text_similarity import TextSimilarity
+from bertrec.models.user_vectors import UserVectors
 
 RESULTS = Path(__file__).parent / "results-prompts"
 SCORES = Path("runs") / "benchmarks"
@@ -63,9 +67,9 @@ def main() -> None:
     settings = {name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in options.set)}
     for seed in options.seeds:
         for name in options.templates:
-            ranker: PromptRanker | NRMS | Similarity
-            if name == "similarity":
-                ranker, seconds = Similarity(dataset.catalog), 0.0
+            ranker: PromptRanker | NRMS | Similarity | TextPrior
+            if name in UNTRAINED:
+                ranker, seconds = UNTRAINED[name](dataset.catalog), 0.0
                 about: dict[str, Any] = {"encoder": "minilm"}
             elif name == "nrms":
                 ranker, seconds = _towers(seed, learned, chosen_on, settings)
@@ -99,9 +103,25 @@ class Similarity:
         return np.vecdot(sums[candidates.rows], self.vectors[candidates.values])
 
 
+class TextPrior:
+    """The mean cosine of a candidate's whole text and the texts of the history: what a prompt may start from."""
+
+    train_log = None
+
+    def __init__(self, catalog: ItemCatalog) -> None:
+        self.vectors = UserVectors.from_model(TextSimilarity().over(catalog, progress=False))
+
+    def score(self, histories: Ragged, candidates: Ragged) -> np.ndarray[Any, Any]:
+        """Return ``[total candidates]``, 0 after an empty history."""
+        return self.vectors.scores(histories, candidates)
+
+
+UNTRAINED: dict[str, type[Similarity] | type[TextPrior]] = {"similarity": Similarity, "text-similarity": TextPrior}
+
+
 def _pairs(names: list[str], seeds: list[int], measured: Impressions) -> None:
     scores = {name: [np.load(SCORES / f"mind-test-{name}-{seed}.npz")["scores"] for seed in seeds] for name in names}
-    templates = [name for name in names if name not in ("nrms", "similarity")]
+    templates = [name for name in names if name != "nrms" and name not in UNTRAINED]
     if len(templates) > 1:
         scores["ensemble"] = [np.mean(rows, axis=0) for rows in zip(*(scores[name] for name in templates), strict=True)]
         for seed, found in zip(seeds, scores["ensemble"], strict=True):
@@ -116,9 +136,11 @@ def _pairs(names: list[str], seeds: list[int], measured: Impressions) -> None:
 def _prompt(
     name: str, seed: int, learned: Impressions, chosen_on: Impressions, encoder: str, settings: dict[str, Any]
 ) -> tuple[PromptRanker, float]:
-    config = PromptConfig(prompt=Prompt.load(name)).updated({"encoder.name": encoder, "train.seed": seed, **settings})
+    template, _, prior = name.partition("+")
+    config = PromptConfig(prompt=Prompt.load(template)).updated({"encoder.name": encoder, "train.seed": seed, **settings})
     started = time.perf_counter()
-    ranker = PromptRanker(config).fit(learned, validation=chosen_on)
+    vectors = TextPrior(learned.catalog).vectors if prior else None
+    ranker = PromptRanker(config, prior=vectors).fit(learned, validation=chosen_on)
     return ranker, time.perf_counter() - started
 
 
@@ -142,7 +164,7 @@ def _note(
     shown: Impressions,
     scores: np.ndarray[Any, Any],
     info: dict[str, Any],
-    ranker: PromptRanker | NRMS | Similarity | None,
+    ranker: PromptRanker | NRMS | Similarity | TextPrior | None,
 ) -> None:
     report = _report(shown, scores, info)
     log = None if ranker is None or ranker.train_log is None else ranker.train_log.to_dict()

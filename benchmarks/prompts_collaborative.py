@@ -1,0 +1,160 @@
+"""Collaborative tokens (CoLLM) on ml-100k as click prediction: what vectors of an ID model add to a cloze prompt, for warm and cold pairs.
+
+    bertrec encoder adapt-mlm ml-100k --tune last:2 --epochs 3 --out ENCODER
+    python benchmarks/prompts_collaborative.py --encoder ENCODER --seeds 0 1 2
+
+Global time split 50/25/25, label rating >= 4. A pair is warm where its user and its item have three training ratings or more. The
+history of a pair is what its user had liked before that moment, test period included. Training takes a random sample of the training
+part; of the test part all warm pairs and all pairs of cold items are measured, and a sample of the other pairs of cold users. The ID
+model, its sequences and the mapping see the training part alone. Results: ``benchmarks/results-prompts``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import bertrec
+from bertrec.core.files import write_json
+from bertrec.data.impressions import Impressions
+from bertrec.data.interactions import Interactions
+from bertrec.data.ratings import impressions_from_ratings
+from bertrec.data.splits import leave_one_out
+from bertrec.evaluation.label_intervals import auc_difference, auc_interval
+from bertrec.evaluation.labels import auc, user_auc
+from bertrec.evaluation.protocol import versions
+from bertrec.heads.prompts.prompt import Prompt
+from bertrec.models.prompt4nr import PromptRanker
+from bertrec.models.prompt_config import PromptConfig
+from bertrec.models.registry import create
+from bertrec.models.user_vectors import UserVectors
+
+RESULTS = Path(__file__).parent / "results-prompts"
+HISTORY, LIKED_FROM, WARM_FROM = 10, 4.0, 3
+SETTINGS = {"encoder.max_length": 160, "negatives": 0, "train.epochs": 1, "train.batch_size": 4}
+Slices = dict[str, np.ndarray[Any, np.dtype[np.bool_]]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", required=True)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--train", type=int, default=500, help="impressions of up to 16 ratings")
+    parser.add_argument("--cold", type=int, default=2500, help="pairs of cold users that are measured, beside those of cold items")
+    options = parser.parse_args()
+    ratings = bertrec.load("ml-100k").interactions
+    assert ratings is not None
+    assert ratings.timestamp is not None
+    begins = np.quantile(ratings.timestamp, 0.5), np.quantile(ratings.timestamp, 0.75)
+    past = ratings.where(ratings.timestamp < begins[0])
+    test, slices = _test_part(ratings, past, begins[1], options.cold)
+    counts = {name: int(found.sum()) for name, found in slices.items()}
+    print({"training ratings": len(past), **counts}, flush=True)
+    scores = {}
+    for seed in options.seeds:
+        for name, (found, seconds) in _trained(past, test, seed, options).items():
+            scores[name, seed] = found
+            print(
+                seed, name, round(seconds), {slice_: round(auc(found[at], test.labels[at]), 4) for slice_, at in slices.items()}, flush=True
+            )
+            _write(name, seed, found, seconds, test, slices)
+    _compare(scores, options.seeds, test, slices)
+
+
+def _test_part(ratings: Interactions, past: Interactions, begins: float, cold: int) -> tuple[Impressions, Slices]:
+    """Return the measured pairs of the test part and which of them are warm, of a cold user, of a cold item."""
+    shown = impressions_from_ratings(ratings, liked_from=LIKED_FROM, max_history=HISTORY)
+    assert shown.timestamp is not None
+    assert shown.labels is not None
+    users = ratings.users.encode(shown.users) - 1
+    known_user = (past.sequences.lengths >= WARM_FROM)[users[shown.candidates.rows]]
+    known_item = past.item_counts[shown.candidates.values] >= WARM_FROM
+    tested = (shown.timestamp >= begins)[shown.candidates.rows]
+    others = np.flatnonzero(tested & ~known_user & known_item)
+    kept = tested & (known_user | ~known_item)
+    kept[np.random.default_rng(0).choice(others, min(cold, len(others)), replace=False)] = True
+    candidates = shown.candidates.where(kept)
+    part = replace(shown, candidates=candidates, labels=shown.labels[kept]).take(np.flatnonzero(candidates.lengths > 0))
+    warm = (known_user & known_item)[kept]
+    return part, {"measured": np.ones(len(warm), bool), "warm": warm, "cold user": ~known_user[kept], "cold item": ~known_item[kept]}
+
+
+def _trained(past: Interactions, test: Impressions, seed: int, options: argparse.Namespace) -> dict[str, tuple[Any, float]]:
+    """Return scores and seconds of training of each model."""
+    learned = impressions_from_ratings(past, liked_from=LIKED_FROM, max_history=HISTORY, joined=True)
+    learned = learned.take(np.sort(np.random.default_rng(seed).permutation(len(learned))[: options.train]))
+    assert past.rating is not None
+    liked = leave_one_out(past.where(past.rating >= LIKED_FROM))
+    began = time.perf_counter()
+    id_model = create("idrec", settings={"train.seed": seed}).fit(liked.train, validation=liked.validation, progress=False)
+    vectors = UserVectors.from_model(id_model)
+    found = {"ID model": (_id_scores(vectors, test), time.perf_counter() - began)}
+
+    def ask(name: str, encoder: str, tune: str) -> PromptRanker:
+        began = time.perf_counter()
+        prompt = Prompt.load("item-text" if name == "text" else "collaborative")
+        config = PromptConfig(prompt=prompt).updated({**SETTINGS, "encoder.name": encoder, "encoder.tune": tune, "train.seed": seed})
+        ranker = PromptRanker(config, vectors=None if name == "text" else vectors).fit(learned, progress=False)
+        found[name] = ranker.score(test.histories, test.candidates), time.perf_counter() - began
+        return ranker
+
+    with tempfile.TemporaryDirectory() as folder:
+        ask("text", options.encoder, "full").save_pretrained(Path(folder) / "text")
+        ask("two steps", str(Path(folder) / "text" / "encoder"), "frozen")  # the second step learns the mapping alone
+    ask("joint", options.encoder, "full")
+    return found
+
+
+def _id_scores(vectors: UserVectors, test: Impressions) -> Any:
+    users = vectors.of(test.histories).numpy()
+    return np.vecdot(users[test.candidates.rows], vectors.items.numpy()[test.candidates.values])
+
+
+def _write(name: str, seed: int, scores: Any, seconds: float, test: Impressions, slices: Slices) -> None:
+    assert test.labels is not None
+    rows = np.unique(np.asarray([str(user) for user in test.users]), return_inverse=True)[1][test.candidates.rows]
+    figures = {}
+    for slice_, at in slices.items():
+        each = user_auc(scores[at], test.labels[at], rows[at], int(rows.max()) + 1)
+        interval = auc_interval(scores[at], test.labels[at], rows[at])
+        value = auc(scores[at], test.labels[at])
+        figures[slice_] = {
+            "pairs": int(at.sum()),
+            "positive": float(test.labels[at].mean()),
+            "AUC": {"mean": value, "ci95": interval},
+            "UAUC": {"mean": each.mean, "users": each.users, "skipped": each.skipped},
+        }
+    machine = {"threads": torch.get_num_threads(), "versions": versions()}
+    record = {
+        "name": name,
+        "seed": seed,
+        "fit_and_score_seconds": round(seconds, 1),
+        "settings": SETTINGS,
+        "machine": machine,
+        "figures": figures,
+    }
+    write_json(RESULTS / f"collaborative-{name.replace(' ', '-')}-{seed}.json", record)
+
+
+def _compare(scores: dict[tuple[str, int], Any], seeds: list[int], test: Impressions, slices: Slices) -> None:
+    """Compare the mean over seeds of each pair's probability: with and without the vectors."""
+    mean = {name: np.mean([scores[name, seed] for seed in seeds], axis=0) for name in ("text", "two steps", "joint")}
+    users = np.asarray([str(user) for user in test.users])[test.candidates.rows]
+    out = {}
+    for slice_, at in slices.items():
+        for name in ("two steps", "joint"):
+            result = auc_difference(mean[name][at], mean["text"][at], test.labels[at], users[at], resamples=2000)  # type: ignore[index]  # labelled
+            out[f"{name} - text, {slice_}"] = asdict(result)
+            print(slice_, name, f"{result.difference:+.4f} [{result.ci95[0]:+.4f}, {result.ci95[1]:+.4f}]", flush=True)
+    write_json(RESULTS / "collaborative-pairs.json", {"seeds": seeds, "scores": "mean of the seeds' probabilities", "comparisons": out})
+
+
+if __name__ == "__main__":
+    main()
