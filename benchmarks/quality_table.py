@@ -84,7 +84,10 @@ COMPARISONS: list[tuple[str, str, str, str, tuple[str, str]]] = [
         (data, f"{key}-text-id", f"{key}-id", "masked", ("text + ID", "ID"))
         for data, key in (("amazon-scientific", "scientific"), ("amazon-beauty", "beauty"), ("ml-100k", "ml100k"))
     ],
-    ("amazon-scientific", "scientific-text", "scientific-id", "masked", ("text", "ID")),
+    *[
+        (data, f"{key}-text", f"{key}-id", "masked", ("text", "ID"))
+        for data, key in (("amazon-scientific", "scientific"), ("amazon-beauty", "beauty"), ("ml-100k", "ml100k"))
+    ],
     *[
         ("ml-100k, text only", f"depth-{tune}", frozen, "masked", (label, name))
         for tune, label in (("last2", "last:2"), ("lora", "lora"), ("full", "full"))
