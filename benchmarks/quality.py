@@ -4,7 +4,7 @@
     python benchmarks/quality_table.py
 
 Every model is what ``bertrec train DATA --model … --item-input … --tune … --seed …`` makes: no setting beyond these
-(but for the row that says so, which sets the frozen encoder beside the tuned ones under their loss). DATA_FOLDER holds
+(but for the two rows that say so: the frozen encoder beside the tuned ones under their loss, and int8). DATA_FOLDER holds
 ``amazon-scientific``,
 ``amazon-beauty`` and ``ml-latest-small``; ml-100k comes with RecBole. Per-user values, which the paired intervals need, are kept under
 ``runs/benchmarks``.
@@ -96,6 +96,8 @@ ROWS = [
     *[Row("depth", f"depth-{tune.replace(':', '')}", "ml-100k", "morec", "text", tune) for tune in ("frozen", "last:2", "lora", "full")],
     # What tuning alone adds: the frozen encoder under the tuned ones' loss, batch and epochs.
     Row("depth", "depth-frozen-same", "ml-100k", "morec", "text", "frozen", settings=_TUNED),
+    # What int8 in place of fp32 in the frozen encoder costs downstream.
+    Row("precision", "scientific-text-int8", "amazon-scientific", "unisrec", "text", settings=(("encoder.precision", "int8"),)),
     Row("transfer", "transfer-zero-shot", "amazon-scientific", "unisrec", "text", init="beauty-text", zero_shot=True),
     Row("transfer", "transfer-fine-tuned", "amazon-scientific", "unisrec", "text", init="beauty-text"),
 ]

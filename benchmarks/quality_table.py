@@ -93,6 +93,7 @@ COMPARISONS: list[tuple[str, str, str, str, tuple[str, str]]] = [
         for tune, label in (("last2", "last:2"), ("lora", "lora"), ("full", "full"))
         for frozen, name in (("depth-frozen", "frozen, its own defaults"), ("depth-frozen-same", "frozen, same loss and epochs"))
     ],
+    ("amazon-scientific, text only", "scientific-text-int8", "scientific-text", "masked", ("int8", "fp32")),
     (
         "amazon-scientific, text only",
         "transfer-fine-tuned",
@@ -149,6 +150,7 @@ def page() -> list[str]:
     both = ("masked", "unmasked")
     depth = {f"MoRec, text, {tune}": f"depth-{tune.replace(':', '')}" for tune in ("frozen", "last:2", "lora", "full")}
     depth |= {"MoRec, text, frozen, the tuned ones' loss and epochs": "depth-frozen-same"}
+    precision = {"encoded in fp32 (default)": "scientific-text", "encoded in int8": "scientific-text-int8"}
     transfer = {"zero-shot": "transfer-zero-shot", "fine-tuned (--init)": "transfer-fine-tuned", "from scratch": "scientific-text"}
     none = {"Popularity": "{}-popularity", "TextSimilarity": "{}-similarity"}
     return [
@@ -158,6 +160,7 @@ def page() -> list[str]:
         *table("amazon-beauty", trio("beauty"), both),
         *table("ml-100k", trio("ml100k") | {k: v.format("ml100k") for k, v in none.items()}, both),
         *table("Tuning depth, ml-100k, text only", depth, both),
+        *table("The frozen encoder's precision: UniSRec, text, amazon-scientific", precision, both),
         *table("Transfer: amazon-beauty to amazon-scientific, text only", transfer, both),
         "### Items that training never saw (10 % of the catalogue, seen items masked)",
         "",
