@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from bertrec.core.ragged import Ragged
+from bertrec.models.list_softmax import fit_list_softmax
 
 FloatArray = npt.NDArray[np.float64]
-_STEPS = 50
+_STEPS = 100
+_L2 = 1e-4  # keeps the weight finite where the scores tell all clicks apart
 
 
 class Prior(nn.Module):
@@ -45,31 +47,21 @@ class Prior(nn.Module):
             labels: ``[total]``, 1 for a click.
             rows: the candidates, for the listwise loss.
             loss: ``pointwise`` or ``listwise``.
+
+        Raises:
+            DataError: no list has both a click and another candidate, which the listwise loss needs.
         """
         if self.started:
             return
-        self.centre.fill_(float(scores.mean()))
-        self.spread.fill_(float(scores.std()) or 1.0)
-        values = torch.from_numpy((scores - scores.mean()) / (scores.std() or 1.0))
-        clicked = torch.from_numpy(labels == 1)
-        found = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-        optimizer = torch.optim.LBFGS([found], max_iter=_STEPS, line_search_fn="strong_wolfe")
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            if loss == "listwise":
-                logits = found[0] * values
-                total = torch.zeros(len(rows), dtype=torch.float64).index_add(0, torch.from_numpy(rows.rows), logits.exp())
-                value = (total.log()[torch.from_numpy(rows.rows)] - logits)[clicked].mean()
-            else:
-                value = nn.functional.binary_cross_entropy_with_logits(found[0] * values + found[1], clicked.double())
-            value.backward()
-            return value
-
-        optimizer.step(closure)
+        spread = float(scores.std()) or 1.0
+        values = (scores - scores.mean()) / spread
+        if loss == "listwise":
+            weight, shift = float(fit_list_softmax(values[:, None], labels, rows, l2=_L2)[0]), 0.0
+        else:
+            weight, shift = _fit_logistic(values, labels)
         with torch.no_grad():
-            self.weight.fill_(float(found[0]))
-            self.shift.fill_(float(found[1]))
+            for part, value in ((self.centre, scores.mean()), (self.spread, spread), (self.weight, weight), (self.shift, shift)):
+                part.fill_(float(value))
             self.started.fill_(True)
 
     @torch.no_grad()
@@ -77,3 +69,20 @@ class Prior(nn.Module):
         """Return what `forward` does of ``[n]`` numbers, in float64."""
         gain, weight, shift, centre, spread = (float(x) for x in (self.gain, self.weight, self.shift, self.centre, self.spread))
         return gain * margins + weight * ((scores - centre) / spread) + shift
+
+
+def _fit_logistic(values: FloatArray, labels: npt.NDArray[np.int8]) -> tuple[float, float]:
+    """Return weight and intercept of a logistic regression on one feature."""
+    x, y = torch.from_numpy(values), torch.from_numpy((labels == 1).astype(np.float64))
+    found = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([found], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        search.zero_grad()
+        loss = nn.functional.binary_cross_entropy_with_logits(found[0] * x + found[1], y) + _L2 * found[0] ** 2
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    search.step(closure)
+    weight, intercept = found.detach().tolist()
+    return weight, intercept

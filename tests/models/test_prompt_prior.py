@@ -99,9 +99,9 @@ def test_it_starts_where_the_scores_alone_explain_the_labels_best(loss):
     def cost(found):
         margins = found[0] * values + found[1]
         if loss == "pointwise":
-            return np.mean(np.logaddexp(0, margins) - labels * margins)
+            return np.mean(np.logaddexp(0, margins) - labels * margins) + 1e-4 * found[0] ** 2
         lists = margins.reshape(12, 5)
-        return np.mean(np.log(np.exp(lists).sum(axis=1)) - lists[labels.reshape(12, 5) == 1])
+        return np.mean(np.log(np.exp(lists).sum(axis=1)) - lists[labels.reshape(12, 5) == 1]) + 1e-4 * found[0] ** 2
 
     best = minimize(cost, np.zeros(2)).x
     assert prior.weight.item() == pytest.approx(best[0], abs=1e-3)
@@ -109,6 +109,14 @@ def test_it_starts_where_the_scores_alone_explain_the_labels_best(loss):
     assert prior.shift.item() == pytest.approx(best[1] if loss == "pointwise" else 0, abs=1e-3)
     prior.start(scores, 1 - labels, rows, loss)  # a second training goes on from what was learned
     assert prior.weight.item() == pytest.approx(best[0], abs=1e-3)
+
+
+@pytest.mark.parametrize("loss", ["pointwise", "listwise"])
+def test_scores_that_tell_all_clicks_apart_give_a_finite_weight(loss):
+    prior = Prior()
+    prior.start(np.array([0.0, 1, 0, 1]), np.array([0, 1, 0, 1], np.int8), Ragged.from_rows([[1, 2], [1, 2]]), loss)
+    joined = prior.join(np.zeros(2), np.array([0.0, 1]))
+    assert 2 < joined[1] - joined[0] < 100
 
 
 def test_both_ways_to_join_are_the_formula():
