@@ -91,7 +91,7 @@ def draw_scaling(series: Sequence[dict[str, Any]]) -> bytes:
             axes.set_xscale("log")
             axes.set_yscale("log")
             for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_formatter(lambda value, _: f"{value:g}")
+                axis.set_major_formatter(lambda value, _: _short(value))
                 axis.set_minor_formatter("")
             found = one["exponents"].get("seconds")
             slope = f", exponent {found['exponent']:.2f}" if found else ""
@@ -101,3 +101,11 @@ def draw_scaling(series: Sequence[dict[str, Any]]) -> bytes:
             axes.set_visible(False)
         figure.supylabel("seconds", fontsize=LABEL_SIZE)
         return svg_bytes(figure)
+
+
+def _short(value: float) -> str:
+    """Write a number as ``1M``, ``30k`` or as it is."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
