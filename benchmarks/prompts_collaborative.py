@@ -145,12 +145,13 @@ def _write(name: str, seed: int, scores: Any, seconds: float, test: Impressions,
 
 def _compare(scores: dict[tuple[str, int], Any], seeds: list[int], test: Impressions, slices: Slices) -> None:
     """Compare the mean over seeds of each pair's probability: with and without the vectors."""
+    assert test.labels is not None
     mean = {name: np.mean([scores[name, seed] for seed in seeds], axis=0) for name in ("text", "two steps", "joint")}
     users = np.asarray([str(user) for user in test.users])[test.candidates.rows]
     out = {}
     for slice_, at in slices.items():
         for name in ("two steps", "joint"):
-            result = auc_difference(mean[name][at], mean["text"][at], test.labels[at], users[at], resamples=2000)  # type: ignore[index]  # labelled
+            result = auc_difference(mean[name][at], mean["text"][at], test.labels[at], users[at], resamples=2000)
             out[f"{name} - text, {slice_}"] = asdict(result)
             print(slice_, name, f"{result.difference:+.4f} [{result.ci95[0]:+.4f}, {result.ci95[1]:+.4f}]", flush=True)
     write_json(RESULTS / "collaborative-pairs.json", {"seeds": seeds, "scores": "mean of the seeds' probabilities", "comparisons": out})

@@ -56,7 +56,7 @@ def full_softmax(
     pairs = None if repeats is None else _Pairs.of(repeats, floor)
     with torch.autocast(user.device.type, enabled=False):
         inputs = at_least_single(user), at_least_single(items), bias.to(floor.dtype)
-        loss: Tensor = _FullSoftmax.apply(*inputs, targets, floor, pairs, smoothing, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
+        loss: Tensor = _FullSoftmax.apply(*inputs, targets, floor, pairs, smoothing, torch.is_grad_enabled())  # type: ignore[no-untyped-call]  # of torch
     return loss
 
 

@@ -52,7 +52,7 @@ def fit_list_softmax(features: npt.NDArray[Any], labels: npt.NDArray[Any], lists
         top = torch.full((len(usable),), -torch.inf, dtype=torch.float64).scatter_reduce(0, rows, logits.detach(), "amax")
         total = torch.zeros(len(usable), dtype=torch.float64).index_add(0, rows, (logits - top[rows]).exp())
         loss = -(target * (logits - top[rows] - total.log()[rows])).sum() / len(usable) + l2 * weight.square().sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         return loss
 
     search.step(closure)

@@ -80,7 +80,7 @@ def _fit_logistic(values: FloatArray, labels: npt.NDArray[np.int8]) -> tuple[flo
     def closure() -> Tensor:
         search.zero_grad()
         loss = nn.functional.binary_cross_entropy_with_logits(found[0] * x + found[1], y) + _L2 * found[0] ** 2
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
         return loss
 
     search.step(closure)

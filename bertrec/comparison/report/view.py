@@ -79,7 +79,7 @@ class View:
     def ranked(self) -> list[Json]:
         """Models that finished, best first by the primary metric; equals by name."""
         usable = [model for model in self.models if self._is_ranked(model)]
-        return sorted(usable, key=lambda model: (-mean(model, self.primary), str(model["name"])))  # type: ignore[operator]
+        return sorted(usable, key=lambda model: (-mean(model, self.primary), str(model["name"])))  # type: ignore[operator]  # ranked models have one
 
     @cached_property
     def unranked(self) -> list[Json]:
