@@ -44,6 +44,17 @@ class Ragged:
         """Build from values in row order and the length of each row, ``[n]``."""
         return cls(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
+    @classmethod
+    def before(cls, values: IntArray, stops: IntArray, lengths: IntArray) -> Ragged:
+        """Copy a row of ``lengths [n]`` values from just before each of the places ``stops [n]``, without a loop over them.
+
+        >>> Ragged.before(np.array([7, 8, 9]), np.array([3, 1]), np.array([2, 1])).values.tolist()
+        [8, 9, 7]
+        """
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
+        return cls(values[np.repeat(stops - lengths, lengths) + within], offsets)
+
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
@@ -66,10 +77,7 @@ class Ragged:
     def take(self, rows: IntArray | Sequence[int]) -> Ragged:
         """Return the rows numbered ``rows``, in that order, copied without a loop over them."""
         picked = np.asarray(rows, dtype=np.int64)
-        lengths = self.lengths[picked]
-        out = Ragged.from_lengths(np.zeros(int(lengths.sum()), np.int64), lengths)
-        within = np.arange(len(out.values)) - np.repeat(out.offsets[:-1], lengths)
-        return Ragged(self.values[np.repeat(self.offsets[:-1][picked], lengths) + within], out.offsets)
+        return Ragged.before(self.values, self.offsets[1:][picked], self.lengths[picked])
 
     def slice(self, start: int, stop: int) -> Ragged:
         """Return rows ``start`` to ``stop`` as views, without a copy of the values."""
@@ -78,10 +86,7 @@ class Ragged:
 
     def last(self, count: int) -> Ragged:
         """Return each row cut to its last ``count`` values (the newest of a history)."""
-        keep = np.minimum(self.lengths, count)
-        out = Ragged.from_lengths(np.zeros(int(keep.sum()), np.int64), keep)
-        within = np.arange(len(out.values)) - np.repeat(out.offsets[:-1], keep)
-        return Ragged(self.values[np.repeat(self.offsets[1:] - keep, keep) + within], out.offsets)
+        return Ragged.before(self.values, self.offsets[1:], np.minimum(self.lengths, count))
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Ragged:
         """Return the rows with only the values where ``keep`` (``[total]``) holds; rows may become empty."""

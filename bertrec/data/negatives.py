@@ -110,7 +110,7 @@ def impressions_from_sequences(
         interactions.catalog,
         [str(number) for number in range(1, len(at) + 1)],
         [interactions.users.ids[row] for row in rows],
-        _before(sequences.values, at, before if max_history is None else np.minimum(before, max_history)),
+        Ragged.before(sequences.values, at, before if max_history is None else np.minimum(before, max_history)),
         candidates,
         labels,
         None if interactions.timestamp is None or interactions.timestamp_is_position else interactions.timestamp[at],
@@ -187,13 +187,6 @@ def _shuffled(generator: np.random.Generator, clicks: IntArray, negatives: IntAr
     filled = np.arange(together.shape[1]) < lengths[:, None]
     labels = (order == 0)[filled].astype(np.int8)
     return Ragged.from_lengths(np.take_along_axis(together, order, axis=1)[filled], lengths), labels
-
-
-def _before(values: IntArray, at: IntArray, lengths: IntArray) -> Ragged:
-    """Return the ``lengths`` values before each place ``at``."""
-    out = Ragged.from_lengths(np.zeros(int(lengths.sum()), np.int64), lengths)
-    within = np.arange(len(out.values)) - np.repeat(out.offsets[:-1], lengths)
-    return Ragged(values[np.repeat(at - lengths, lengths) + within], out.offsets)
 
 
 def _clicked_items(impressions: Impressions, clicked: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -61,9 +61,6 @@ def impressions_from_ratings(
 def _liked_before(sequences: Ragged, liked: np.ndarray, users: IntArray, moments: IntArray, most: int | None) -> Ragged:
     """Return the liked items of ``users [n]`` at the places before ``moments [n]``."""
     until = np.concatenate([[0], np.cumsum(liked)])
-    stop, start = until[moments], until[sequences.offsets[users]]
-    if most is not None:
-        start = np.maximum(start, stop - most)
-    lengths = stop - start
-    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    return Ragged.from_lengths(sequences.values[liked][np.repeat(start, lengths) + within], lengths)
+    stops = until[moments]
+    lengths = stops - until[sequences.offsets[users]]
+    return Ragged.before(sequences.values[liked], stops, lengths if most is None else np.minimum(lengths, most))

@@ -103,7 +103,8 @@ class ClickDataset(torch.utils.data.Dataset[int]):
         assert impressions.labels is not None
         labels = Ragged(impressions.labels.astype(np.int64) + 1, impressions.candidates.offsets).padded()
         self.labels = labels - 1  # -1 where there is no candidate
-        self.prior = None if prior is None else _padded(prior.astype(np.float32), impressions.candidates)
+        place = Ragged(np.arange(1, len(impressions.candidates.values) + 1), impressions.candidates.offsets).padded()
+        self.prior = None if prior is None else np.append(0, prior).astype(np.float32)[place]
         self.content_hash = impressions.content_hash if prior is None else sha256_text(impressions.content_hash, prior.tobytes().hex())
 
     def __len__(self) -> int:
@@ -121,10 +122,3 @@ class ClickDataset(torch.utils.data.Dataset[int]):
         rows = np.asarray(indices, np.int64)
         batch = {**self.rows.batch(rows, self.items[rows], self._pad), "labels": torch.from_numpy(self.labels[rows])}
         return batch if self.prior is None else {**batch, "prior": torch.from_numpy(self.prior[rows])}
-
-
-def _padded(values: npt.NDArray[np.float32], like: Ragged) -> npt.NDArray[np.float32]:
-    """Return one row of values a row of ``like``, filled up with 0."""
-    out = np.zeros((len(like), int(like.lengths.max(initial=0))), np.float32)
-    out[np.arange(out.shape[1]) < like.lengths[:, None]] = values
-    return out
