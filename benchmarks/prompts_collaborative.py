@@ -2,18 +2,24 @@
 
     bertrec encoder adapt-mlm ml-100k --tune last:2 --epochs 3 --out ENCODER
     python benchmarks/prompts_collaborative.py --encoder ENCODER --seeds 0 1 2
+    python benchmarks/prompts_collaborative.py --encoder ENCODER --seeds 0 1 2 --models joint "joint with joint attention"
 
 Global time split 50/25/25, label rating >= 4. A pair is warm where its user and its item have three training ratings or more. The
 history of a pair is what its user had liked before that moment, test period included. Training takes a random sample of the training
 part; of the test part all warm pairs and all pairs of cold items are measured, and a sample of the other pairs of cold users. The ID
-model, its sequences and the mapping see the training part alone. Results: ``benchmarks/results-prompts``.
+model, its sequences and the mapping see the training part alone. Results: ``benchmarks/results-prompts``; the score of every pair, which
+the paired intervals need, is kept under ``runs/prompts-collaborative``, and a model that is there is not trained again.
+
+The history is read once for all candidates, but in "joint with joint attention": what reading it once costs in quality.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +43,8 @@ from bertrec.models.registry import create
 from bertrec.models.user_vectors import UserVectors
 
 RESULTS = Path(__file__).parent / "results-prompts"
+KEPT = Path("runs") / "prompts-collaborative"
+MODELS = ("ID model", "text", "two steps", "joint", "joint with joint attention")
 HISTORY, LIKED_FROM, WARM_FROM = 10, 4.0, 3
 SETTINGS = {"encoder.max_length": 160, "negatives": 0, "train.epochs": 1, "train.batch_size": 4}
 Slices = dict[str, np.ndarray[Any, np.dtype[np.bool_]]]
@@ -48,6 +56,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--train", type=int, default=500, help="impressions of up to 16 ratings")
     parser.add_argument("--cold", type=int, default=2500, help="pairs of cold users that are measured, beside those of cold items")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS[:4]), help="all are compared with the first prompt")
     options = parser.parse_args()
     ratings = bertrec.load("ml-100k").interactions
     assert ratings is not None
@@ -57,15 +66,24 @@ def main() -> None:
     test, slices = _test_part(ratings, past, begins[1], options.cold)
     counts = {name: int(found.sum()) for name, found in slices.items()}
     print({"training ratings": len(past), **counts}, flush=True)
-    scores = {}
+    scores: dict[tuple[str, int], Any] = {}
+    assert test.labels is not None
     for seed in options.seeds:
-        for name, (found, seconds) in _trained(past, test, seed, options).items():
-            scores[name, seed] = found
+        missing = [name for name in options.models if not _kept(name, seed).exists()]
+        for name, found, seconds in _trained(past, test, seed, missing, options):
             print(
                 seed, name, round(seconds), {slice_: round(auc(found[at], test.labels[at]), 4) for slice_, at in slices.items()}, flush=True
             )
             _write(name, seed, found, seconds, test, slices)
-    _compare(scores, options.seeds, test, slices)
+            KEPT.mkdir(parents=True, exist_ok=True)
+            np.save(_kept(name, seed), found)
+        scores |= {(name, seed): np.load(_kept(name, seed)) for name in options.models}
+    prompts = [name for name in options.models if name != "ID model"]
+    _compare(scores, prompts, options.seeds, test, slices)
+
+
+def _kept(name: str, seed: int) -> Path:
+    return KEPT / f"{name.replace(' ', '-')}-{seed}.npy"
 
 
 def _test_part(ratings: Interactions, past: Interactions, begins: float, cold: int) -> tuple[Impressions, Slices]:
@@ -86,8 +104,12 @@ def _test_part(ratings: Interactions, past: Interactions, begins: float, cold: i
     return part, {"measured": np.ones(len(warm), bool), "warm": warm, "cold user": ~known_user[kept], "cold item": ~known_item[kept]}
 
 
-def _trained(past: Interactions, test: Impressions, seed: int, options: argparse.Namespace) -> dict[str, tuple[Any, float]]:
-    """Return scores and seconds of training of each model."""
+def _trained(
+    past: Interactions, test: Impressions, seed: int, names: list[str], options: argparse.Namespace
+) -> Iterator[tuple[str, Any, float]]:
+    """Train the named models; yield name, scores and seconds of each."""
+    if not names:
+        return
     learned = impressions_from_ratings(past, liked_from=LIKED_FROM, max_history=HISTORY, joined=True)
     learned = learned.take(np.sort(np.random.default_rng(seed).permutation(len(learned))[: options.train]))
     assert past.rating is not None
@@ -95,21 +117,29 @@ def _trained(past: Interactions, test: Impressions, seed: int, options: argparse
     began = time.perf_counter()
     id_model = create("idrec", settings={"train.seed": seed}).fit(liked.train, validation=liked.validation, progress=False)
     vectors = UserVectors.from_model(id_model)
-    found = {"ID model": (_id_scores(vectors, test), time.perf_counter() - began)}
+    if "ID model" in names:
+        yield "ID model", _id_scores(vectors, test), time.perf_counter() - began
 
-    def ask(name: str, encoder: str, tune: str) -> PromptRanker:
-        began = time.perf_counter()
-        prompt = Prompt.load("item-text" if name == "text" else "collaborative")
-        config = PromptConfig(prompt=prompt).updated({**SETTINGS, "encoder.name": encoder, "encoder.tune": tune, "train.seed": seed})
-        ranker = PromptRanker(config, vectors=None if name == "text" else vectors).fit(learned, progress=False)
-        found[name] = ranker.score(test.histories, test.candidates), time.perf_counter() - began
-        return ranker
+    def trained(prompt: str, **settings: Any) -> PromptRanker:
+        config = PromptConfig(prompt=Prompt.load(prompt)).updated({**SETTINGS, "train.seed": seed, **settings})
+        return PromptRanker(config, vectors=vectors if prompt == "collaborative" else None).fit(learned, progress=False)
 
+    full = {"encoder.name": options.encoder, "encoder.tune": "full"}
     with tempfile.TemporaryDirectory() as folder:
-        ask("text", options.encoder, "full").save_pretrained(Path(folder) / "text")
-        ask("two steps", str(Path(folder) / "text" / "encoder"), "frozen")  # the second step learns the mapping alone
-    ask("joint", options.encoder, "full")
-    return found
+        if {"text", "two steps"} & set(names):
+            began = time.perf_counter()
+            text = trained("item-text", **full)
+            yield "text", text.score(test.histories, test.candidates), time.perf_counter() - began
+        if "two steps" in names:
+            text.save_pretrained(Path(folder) / "text")
+            began = time.perf_counter()
+            second = {"encoder.name": str(Path(folder) / "text" / "encoder"), "encoder.tune": "frozen"}  # the mapping alone is learned
+            yield "two steps", trained("collaborative", **second).score(test.histories, test.candidates), time.perf_counter() - began
+    for name, attention in (("joint", "auto"), ("joint with joint attention", "joint")):
+        if name in names:
+            began = time.perf_counter()
+            ranker = trained("collaborative", **full, attention=attention)
+            yield name, ranker.score(test.histories, test.candidates), time.perf_counter() - began
 
 
 def _id_scores(vectors: UserVectors, test: Impressions) -> Any:
@@ -143,18 +173,19 @@ def _write(name: str, seed: int, scores: Any, seconds: float, test: Impressions,
     write_json(RESULTS / f"collaborative-{name.replace(' ', '-')}-{seed}.json", record)
 
 
-def _compare(scores: dict[tuple[str, int], Any], seeds: list[int], test: Impressions, slices: Slices) -> None:
-    """Compare the mean over seeds of each pair's probability: with and without the vectors."""
+def _compare(scores: dict[tuple[str, int], Any], names: list[str], seeds: list[int], test: Impressions, slices: Slices) -> None:
+    """Compare the mean over seeds of each pair's probability: each prompt with the first."""
     assert test.labels is not None
-    mean = {name: np.mean([scores[name, seed] for seed in seeds], axis=0) for name in ("text", "two steps", "joint")}
+    mean = {name: np.mean([scores[name, seed] for seed in seeds], axis=0) for name in names}
     users = np.asarray([str(user) for user in test.users])[test.candidates.rows]
-    out = {}
+    path = RESULTS / "collaborative-pairs.json"
+    out = json.loads(path.read_text())["comparisons"] if path.exists() else {}
     for slice_, at in slices.items():
-        for name in ("two steps", "joint"):
-            result = auc_difference(mean[name][at], mean["text"][at], test.labels[at], users[at], resamples=2000)
-            out[f"{name} - text, {slice_}"] = asdict(result)
+        for name in names[1:]:
+            result = auc_difference(mean[name][at], mean[names[0]][at], test.labels[at], users[at], resamples=2000)
+            out[f"{name} - {names[0]}, {slice_}"] = asdict(result)
             print(slice_, name, f"{result.difference:+.4f} [{result.ci95[0]:+.4f}, {result.ci95[1]:+.4f}]", flush=True)
-    write_json(RESULTS / "collaborative-pairs.json", {"seeds": seeds, "scores": "mean of the seeds' probabilities", "comparisons": out})
+    write_json(path, {"seeds": seeds, "scores": "mean of the seeds' probabilities", "comparisons": out})
 
 
 if __name__ == "__main__":

@@ -4,10 +4,9 @@
     python benchmarks/quality_table.py
 
 Every model is what ``bertrec train DATA --model … --item-input … --tune … --seed …`` makes: no setting beyond these
-(but for the two rows that say so: the frozen encoder beside the tuned ones under their loss, and int8). DATA_FOLDER holds
-``amazon-scientific``,
-``amazon-beauty`` and ``ml-latest-small``; ml-100k comes with RecBole. Per-user values, which the paired intervals need, are kept under
-``runs/benchmarks``.
+(but for the rows that say so: the frozen encoder beside the tuned ones under their loss, int8, refreshed negatives, a longer schedule).
+DATA_FOLDER holds ``amazon-scientific``, ``amazon-beauty`` and ``ml-latest-small``; ml-100k comes with RecBole. Per-user values, which the
+paired intervals need, are kept under ``runs/benchmarks``.
 """
 
 from __future__ import annotations
@@ -77,6 +76,7 @@ def _pair(group: str, data: str, **more: Any) -> list[Row]:
 
 
 _TUNED = (("loss.kind", "in-batch"), ("train.batch_size", 64), ("train.epochs", 8))
+_STALE = (("loss.kind", "full"), ("train.batch_size", 64), ("train.epochs", 4))
 
 ROWS = [
     *_pair("scientific", "amazon-scientific"),
@@ -96,8 +96,15 @@ ROWS = [
     *[Row("depth", f"depth-{tune.replace(':', '')}", "ml-100k", "morec", "text", tune) for tune in ("frozen", "last:2", "lora", "full")],
     # What tuning alone adds: the frozen encoder under the tuned ones' loss, batch and epochs.
     Row("depth", "depth-frozen-same", "ml-100k", "morec", "text", "frozen", settings=_TUNED),
+    # What it costs that negatives keep a vector of some steps ago: the whole catalogue in the loss, read anew each step or each 20.
+    *[
+        Row("refresh", f"refresh-{name}", "ml-100k", "morec", "text", "last:2", settings=(*_STALE, ("train.refresh_every", every)))
+        for every, name in ((0, "each-step"), (20, "20-steps"))
+    ],
     # What int8 in place of fp32 in the frozen encoder costs downstream.
     Row("precision", "scientific-text-int8", "amazon-scientific", "unisrec", "text", settings=(("encoder.precision", "int8"),)),
+    # Twice the epochs: amazon-beauty's validation figure still rose at the end of the default schedule.
+    Row("longer", "beauty-text-id-longer", "amazon-beauty", "unisrec", "text+id", settings=(("train.epochs", 24),)),
     Row("transfer", "transfer-zero-shot", "amazon-scientific", "unisrec", "text", init="beauty-text", zero_shot=True),
     Row("transfer", "transfer-fine-tuned", "amazon-scientific", "unisrec", "text", init="beauty-text"),
 ]

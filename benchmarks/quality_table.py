@@ -93,6 +93,8 @@ COMPARISONS: list[tuple[str, str, str, str, tuple[str, str]]] = [
         for tune, label in (("last2", "last:2"), ("lora", "lora"), ("full", "full"))
         for frozen, name in (("depth-frozen", "frozen, its own defaults"), ("depth-frozen-same", "frozen, same loss and epochs"))
     ],
+    ("ml-100k, text only, last:2", "refresh-20-steps", "refresh-each-step", "masked", ("read each 20 steps", "read each step")),
+    ("amazon-beauty, text + ID", "beauty-text-id-longer", "beauty-text-id", "masked", ("24 epochs", "12 epochs (default)")),
     ("amazon-scientific, text only", "scientific-text-int8", "scientific-text", "masked", ("int8", "fp32")),
     (
         "amazon-scientific, text only",
@@ -150,6 +152,7 @@ def page() -> list[str]:
     both = ("masked", "unmasked")
     depth = {f"MoRec, text, {tune}": f"depth-{tune.replace(':', '')}" for tune in ("frozen", "last:2", "lora", "full")}
     depth |= {"MoRec, text, frozen, the tuned ones' loss and epochs": "depth-frozen-same"}
+    stale = {"in each step": "refresh-each-step", "once in 20 steps": "refresh-20-steps"}
     precision = {"encoded in fp32 (default)": "scientific-text", "encoded in int8": "scientific-text-int8"}
     transfer = {"zero-shot": "transfer-zero-shot", "fine-tuned (--init)": "transfer-fine-tuned", "from scratch": "scientific-text"}
     none = {"Popularity": "{}-popularity", "TextSimilarity": "{}-similarity"}
@@ -157,9 +160,12 @@ def page() -> list[str]:
         *NOTES.read_text(encoding="utf-8").splitlines(),
         "",
         *table("amazon-scientific", trio("scientific") | {k: v.format("scientific") for k, v in none.items()}, both),
-        *table("amazon-beauty", trio("beauty"), both),
+        *table("amazon-beauty", trio("beauty") | {"UniSRec, text + ID, 24 epochs": "beauty-text-id-longer"}, both),
         *table("ml-100k", trio("ml100k") | {k: v.format("ml100k") for k, v in none.items()}, both),
         *table("Tuning depth, ml-100k, text only", depth, both),
+        *table(
+            "How often the encoder reads the other items of the loss: MoRec, text, last:2, full softmax, 4 epochs, ml-100k", stale, both
+        ),
         *table("The frozen encoder's precision: UniSRec, text, amazon-scientific", precision, both),
         *table("Transfer: amazon-beauty to amazon-scientific, text only", transfer, both),
         "### Items that training never saw (10 % of the catalogue, seen items masked)",

@@ -22,7 +22,7 @@ def machine(threads: int) -> dict[str, Any]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        rates = {name: round(_rate(kind)) for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
+        rates = {name: round(matrix_rate(kind)) for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
     finally:
         torch.set_num_threads(before)
     return {
@@ -51,7 +51,8 @@ def _cpuinfo() -> str:
     return place.read_text() if place.exists() else ""
 
 
-def _rate(kind: torch.dtype) -> float:
+def matrix_rate(kind: torch.dtype) -> float:
+    """Return the best of 30 products of MiniLM's size, in GFLOPS, with the threads that are set."""
     import torch
 
     left, right = torch.randn(_ROWS, _IN).to(kind), torch.randn(_IN, _OUT).to(kind)
