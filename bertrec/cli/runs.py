@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertrec import __version__
 from bertrec.cli.output import note
+from bertrec.core import resuming
 from bertrec.core.errors import BertrecError, DataError, ModelError
 from bertrec.core.files import read_json, write_json
 
@@ -89,25 +90,13 @@ class Run:
         return Recommender.from_pretrained(self.model)
 
 
-@contextmanager
-def only_one(run: Run) -> Iterator[None]:
+def only_one(run: Run) -> AbstractContextManager[None]:
     """Hold the run folder for this process.
 
     Raises:
         BertrecError: another process is training into it.
     """
-    from filelock import FileLock, Timeout
-
-    run.folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run.folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise BertrecError(f"{run.folder} is in use: another bertrec process is training into it") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return resuming.only_one(run.folder)
 
 
 def check_free(run: Run, *, overwrite: bool, resume: bool) -> None:
@@ -125,7 +114,7 @@ def check_free(run: Run, *, overwrite: bool, resume: bool) -> None:
         raise BertrecError(f"--out {run.folder} is a file, not a folder")
     if resume and not run.pending:
         raise BertrecError(f"{run.folder} holds no unfinished training to resume" + (": it has ended" if run.finished else ""))
-    if run.folder.is_dir() and not (run.finished or run.pending) and any(path.name != ".lock" for path in run.folder.iterdir()):
+    if run.folder.is_dir() and not (run.finished or run.pending) and any(path.name != resuming.LOCK for path in run.folder.iterdir()):
         raise BertrecError(f"{run.folder} is not empty and holds no run: choose another --out")
     if overwrite or resume:
         return
@@ -150,13 +139,7 @@ def check_same(run: Run, plan: Mapping[str, Any]) -> None:
     Raises:
         BertrecError: it was not; the text names the first difference.
     """
-    former = read_json(run.pending_file)
-    for name in plan:
-        if former.get(name) != plan[name]:
-            raise BertrecError(
-                f"--resume: {run.folder} was started with {name} = {former.get(name)}, now it is {plan[name]}; "
-                "give the same options, or --overwrite"
-            )
+    resuming.check_same_plan(run.folder, read_json(run.pending_file), plan)
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from bertrec.comparison.plan import Contestant, Plan
 from bertrec.comparison.search import check_extra
 from bertrec.core.errors import BertrecError, DataError
 from bertrec.core.files import atomic_file, read_json, write_json
+from bertrec.core.resuming import only_one
 from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.protocol import TIE_RULE
 
@@ -135,25 +136,13 @@ def _unknown_users(split: Split, part: EvaluationSet) -> np.ndarray[Any, np.dtyp
     return np.flatnonzero(lengths[inner] == 0)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> AbstractContextManager[None]:
     """Hold the folder's lock."""
-    import filelock
-
     if folder.exists() and not folder.is_dir():
         raise BertrecError(f"{folder} is a file; choose the name of a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "plan.json").exists():
         raise BertrecError(f"{folder} holds something else; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise BertrecError(f"{folder} is in use by another comparison: wait for it, or choose another folder") from error
-    try:
-        yield
-    finally:
-        lock.release()
+    return only_one(folder, busy=" by another comparison: wait for it, or choose another folder")
 
 
 def _begin(folder: Path, split: Split, plan: Plan) -> str:

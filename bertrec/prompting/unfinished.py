@@ -15,8 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from bertrec.core import resuming
 from bertrec.core.errors import BertrecError
 from bertrec.core.files import read_json, replace_folder, write_json
 
@@ -95,42 +94,29 @@ def training_into(target: Path, plan: Mapping[str, Any], *, resume: bool, say: C
         BertrecError: another process is at it, or what is to be resumed was started otherwise; the text names the first difference.
     """
     folder = folder_of(target)
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise BertrecError(f"{folder} is in use: another bertrec process is training into it") from error
-    work = Unfinished(folder, json.loads(json.dumps(dict(plan))))  # as it will be read again
-    try:
-        if resume:
-            work.done = _done_before(work)
-        else:
-            _clear(folder)
-            work.note_down()
-        yield work
-    except BaseException:
-        if not (resume or work.worth_keeping):
-            shutil.rmtree(folder, ignore_errors=True)
-        elif work.worth_keeping:
-            say("training was cut short: the same command with --resume goes on")
-        raise
-    finally:
-        lock.release()
+    with resuming.only_one(folder):
+        work = Unfinished(folder, json.loads(json.dumps(dict(plan))))  # as it will be read again
+        try:
+            if resume:
+                work.done = _done_before(work)
+            else:
+                _clear(folder)
+                work.note_down()
+            yield work
+        except BaseException:
+            if not (resume or work.worth_keeping):
+                shutil.rmtree(folder, ignore_errors=True)
+            elif work.worth_keeping:
+                say("training was cut short: the same command with --resume goes on")
+            raise
     replace_folder(folder, target)
-    for name in (_PROGRESS, ".lock"):
+    for name in (_PROGRESS, resuming.LOCK):
         (target / name).unlink(missing_ok=True)
 
 
 def _done_before(work: Unfinished) -> list[dict[str, Any]]:
     found = read_json(work.folder / _PROGRESS)
-    former = found["plan"]
-    for name, value in work.plan.items():
-        if former.get(name) != value:
-            raise BertrecError(
-                f"--resume: the training in {work.folder} was started with {name} = {former.get(name)}, now it is {value}; "
-                "give the same options, or --overwrite"
-            )
+    resuming.check_same_plan(work.folder, found["plan"], work.plan)
     return list(found["members"])
 
 
@@ -138,5 +124,5 @@ def _clear(folder: Path) -> None:
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != ".lock":
+        elif path.name != resuming.LOCK:
             path.unlink()
