@@ -26,6 +26,7 @@ _SHARED = {"layers": 2, "heads": 2, "length": 50, "batch_size": 128, "seed": 0}
 _SASREC: dict[str, Any] = {**_SHARED, "data_set": "amazon-beauty", "width": 64, "epochs": 3, "learning_rate": 1e-3, "dropout": 0.2}
 _UNISREC: dict[str, Any] = {**_SHARED, "data_set": "amazon-scientific", "width": 128, "epochs": 10}
 _BUDGET = {"budget_seconds": 280.0}
+_TEN_EPOCHS = {"budget_seconds": 1500.0}  # which took theirs 14 minutes
 _MOST_EPOCHS, _PATIENCE = 100, 5
 
 
@@ -189,9 +190,9 @@ CASES = [
     ),
     Case(
         name="rectools-unisrec",
-        title="Text-only UniSRec on amazon-scientific: epochs within 280 s of theirs and top-10 lists, against RecTools' UniSRecModel",
+        title="Text-only UniSRec on amazon-scientific: ten epochs and top-10 lists, against RecTools' UniSRecModel",
         ours=Side(f"{_HERE}:ours_unisrec", _UNISREC),
-        theirs=Side(f"{_PEER}:unisrec", _UNISREC | _BUDGET, environment="rectools"),
+        theirs=Side(f"{_PEER}:unisrec", _UNISREC | _TEN_EPOCHS, environment="rectools"),
         goal=5.0,
         repeats=1,
         suite="full",
