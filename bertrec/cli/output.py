@@ -91,5 +91,7 @@ def print_comparison(title: str, models: Mapping[str, Mapping[str, Any]], metric
 
 
 def protocol_line(protocol: Mapping[str, Any]) -> str:
-    """Return the protocol that a figure was measured under as one line."""
-    return "protocol: " + ", ".join(f"{name}={value}" for name, value in protocol.items() if not isinstance(value, dict))
+    """Return the protocol that a figure was measured under as one line, with what was left out, where anything was."""
+    lost = {f"left_out.{name}": count for name, count in protocol.get("left_out", {}).items() if count}
+    plain = {name: value for name, value in protocol.items() if not isinstance(value, dict | list)}
+    return "protocol: " + ", ".join(f"{name}={value}" for name, value in (plain | lost).items())

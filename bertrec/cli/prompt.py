@@ -143,6 +143,8 @@ def score(
     from bertrec.data.submission import write_submission
 
     ensemble, shown, _ = _open(run, data, split)
+    for line in dict.fromkeys(filter(None, (member.encoder.head_note for member in ensemble.members))):
+        note(f"note: {line}")
     if lost := [line for line in shown.notes if "dropped" in line and "candidate" in line]:
         raise DataError(f"{lost[0]}: a submission must rank every candidate: add these items to news.tsv")
     scores = ensemble.score(shown.histories, shown.candidates, progress=True)
@@ -159,7 +161,7 @@ def _open(run: Path, data: str | None, part: str) -> tuple[PromptEnsemble, Impre
     dataset = _load(record["data"] if data is None else data, record.get("load", {}))
     shown = _part(dataset, part)
     ensemble.prepare(shown.catalog)
-    return ensemble, shown, {"data": dataset.name, "data_hash": dataset.content_hash, "split": part}
+    return ensemble, shown, {"data": dataset.name, "data_hash": dataset.content_hash, "split": part, "notes": list(shown.notes)}
 
 
 def _load(data: str, options: dict[str, Any]) -> Dataset:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.models.list_softmax import fit_list_softmax
 
@@ -20,8 +21,9 @@ class Prior(nn.Module):
 
     .. math:: g\,m + w\,\frac{s - \bar s}{\sigma_s} + b
 
-    Mean and standard deviation are those of the training pairs. At the start :math:`g = 0`, and :math:`w` and :math:`b` fit the labels best
-    without the prompt, so that training begins at the other model's order and not at a random one; all three are learned with the rest.
+    Mean and standard deviation are those of the training pairs; an item that the model does not know has the mean. At the start
+    :math:`g = 0`, and :math:`w` and :math:`b` fit the labels best without the prompt, so that training begins at the other model's order
+    and not at a random one; all three are learned with the rest.
     """
 
     centre: Tensor
@@ -37,7 +39,7 @@ class Prior(nn.Module):
 
     def forward(self, margins: Tensor, scores: Tensor) -> Tensor:
         """Return the joint margins, of the shape of both arguments."""
-        return self.gain * margins + self.weight * ((scores - self.centre) / self.spread) + self.shift
+        return self.gain * margins + self.weight * ((scores - self.centre) / self.spread).nan_to_num(nan=0.0) + self.shift
 
     def start(self, scores: FloatArray, labels: npt.NDArray[np.int8], rows: Ragged, loss: str) -> None:
         """Take mean, spread, weight and shift from the training pairs, unless that was done by an earlier training.
@@ -49,26 +51,29 @@ class Prior(nn.Module):
             loss: ``pointwise`` or ``listwise``.
 
         Raises:
-            DataError: no list has both a click and another candidate, which the listwise loss needs.
+            DataError: no list has both a click and another candidate, which the listwise loss needs; or the model knows none of the items.
         """
         if self.started:
             return
-        spread = float(scores.std()) or 1.0
-        values = (scores - scores.mean()) / spread
+        known = scores[~np.isnan(scores)]
+        if not len(known):
+            raise DataError("the model whose scores training starts from knows none of the candidates: train it on these items")
+        centre, spread = float(known.mean()), float(known.std()) or 1.0
+        values = np.nan_to_num((scores - centre) / spread, nan=0.0)
         if loss == "listwise":
             weight, shift = float(fit_list_softmax(values[:, None], labels, rows, l2=_L2)[0]), 0.0
         else:
             weight, shift = _fit_logistic(values, labels)
         with torch.no_grad():
-            for part, value in ((self.centre, scores.mean()), (self.spread, spread), (self.weight, weight), (self.shift, shift)):
-                part.fill_(float(value))
+            for part, value in ((self.centre, centre), (self.spread, spread), (self.weight, weight), (self.shift, shift)):
+                part.fill_(value)
             self.started.fill_(True)
 
     @torch.no_grad()
     def join(self, margins: FloatArray, scores: FloatArray) -> FloatArray:
         """Return what `forward` does of ``[n]`` numbers, in float64."""
         gain, weight, shift, centre, spread = (float(x) for x in (self.gain, self.weight, self.shift, self.centre, self.spread))
-        return gain * margins + weight * ((scores - centre) / spread) + shift
+        return gain * margins + weight * np.nan_to_num((scores - centre) / spread, nan=0.0) + shift
 
 
 def _fit_logistic(values: FloatArray, labels: npt.NDArray[np.int8]) -> tuple[float, float]:

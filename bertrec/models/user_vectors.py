@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from torch import Tensor
 from bertrec.core.ragged import Ragged
 from bertrec.models.base import Recommender
 
-_PAIRS = 1 << 16  # scored at once
+_PAIRS = 1 << 16  # scored at once, about: histories stay whole
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,9 @@ class UserVectors:
         return torch.from_numpy(out)
 
     def scores(self, histories: Ragged, candidates: Ragged) -> npt.NDArray[np.float64]:
-        """Return the inner product of each history's vector and each of its candidates' vectors, ``[total candidates]``."""
-        users, items = self.of(histories).numpy(), self.items.numpy()
-        out = np.empty(len(candidates.values))
-        for start in range(0, len(out), _PAIRS):
-            part = slice(start, start + _PAIRS)
-            out[part] = np.vecdot(users[candidates.rows[part]], items[candidates.values[part]])
-        return out
+        """Return the model's score of each history's candidates, ``[total candidates]``; NaN for an item that it does not know."""
+        parts = [np.zeros(0)]
+        starts = np.searchsorted(candidates.offsets, np.arange(0, len(candidates.values), _PAIRS), side="right") - 1
+        for first, last in pairwise([*np.unique(starts).tolist(), len(candidates)]):
+            parts += self.model.score(histories.slice(first, last), candidates.slice(first, last))
+        return np.concatenate(parts).astype(np.float64)

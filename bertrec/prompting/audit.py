@@ -32,6 +32,7 @@ from bertrec.prompting.audit_shift import GroupShift, compare_groups
 
 Float64Array = npt.NDArray[np.float64]
 CATEGORIES, PRICES = "categories", "price level"
+_FEWEST_WORDS = 2  # of a group that is compared
 _LEVELS = 4
 NO_PRICES = "not measured: the catalogue has no prices"
 CAUTIONS = (
@@ -110,8 +111,10 @@ def audit(
     masking: list[dict[str, Any]] = []
     if config.mask:
         hidden = [best[text] for text in neutral]
-        for row, other in zip(shifts, _compared(requests, hidden, measures, lists, config)[0], strict=True):
-            row["masked"] = {name: other[name] for name in ("distance", "ci95", "p", "p_holm", "shown")}
+        others = {_place(row): row for row in _compared(requests, hidden, measures, lists, config)[0]}
+        for row in shifts:
+            if (other := others.get(_place(row))) is not None:  # masked requests may have no item with a value
+                row["masked"] = {name: other[name] for name in ("distance", "ci95", "p", "p_holm", "shown")}
         masking = _kept(requests, found, hidden, lists)
     unreachable = sum(row["smallest_p"] * len(shifts) >= ALPHA for row in shifts)
     few = [f"{unreachable} comparisons could show nothing, so few are their words: fill the groups up."] if unreachable else []
@@ -121,9 +124,13 @@ def audit(
         "differences": differences,
         "masking": masking,
         "means": means,
-        "cautions": [*CAUTIONS, *few],
+        "cautions": [*CAUTIONS, *few, *_silent(requests, found, measures)],
         "seconds": time.perf_counter() - started,
     }
+
+
+def _place(row: dict[str, Any]) -> tuple[str, ...]:
+    return (row["measure"], row["attribute"], *row["groups"])
 
 
 def _category_measure(labels: ItemLabels) -> _Measure:
@@ -150,8 +157,12 @@ def _compared(
     for measure in measures:
         profiles = _profiles(requests, found, measure)
         for attribute, words in lists.attributes.items():
-            groups = {group: np.stack([profiles[attribute, word] for word in listed]) for group, listed in words.groups.items()}
-            means += [_mean_row(measure, attribute, group, rows) for group, rows in groups.items()]
+            told = {
+                group: [profiles[attribute, word] for word in listed if (attribute, word) in profiles]
+                for group, listed in words.groups.items()
+            }
+            means += [_mean_row(measure, attribute, group, np.stack(rows)) for group, rows in told.items() if rows]
+            groups = {group: np.stack(rows) for group, rows in told.items() if len(rows) >= _FEWEST_WORDS}
             for pair in combinations(groups, 2):
                 first, second = groups[pair[0]], groups[pair[1]]
                 shift = compare_groups(first, second, permutations=config.permutations, bootstrap=config.bootstrap, seed=config.seed)
@@ -168,17 +179,20 @@ def _compared(
 
 def _profiles(requests: Sequence[Request], found: Sequence[IntArray], measure: _Measure) -> dict[tuple[str, str], Float64Array]:
     """Return each word's mean mix over its templates; a request none of whose items has a value counts in no mean."""
-    sums: dict[tuple[str, str], Float64Array] = {}
-    counts: dict[tuple[str, str], int] = {}
+    mixes: dict[tuple[str, str], list[Float64Array]] = {}
     for request, items in zip(requests, found, strict=True):
         total = measure.weights[items].sum(axis=0)
-        key = (request.attribute, request.word)
-        sums.setdefault(key, np.zeros(len(measure.columns)))
-        counts.setdefault(key, 0)
         if total.sum() > 0:
-            sums[key] += total / total.sum()
-            counts[key] += 1
-    return {key: value / max(counts[key], 1) for key, value in sums.items()}
+            mixes.setdefault((request.attribute, request.word), []).append(total / total.sum())
+    return {key: np.mean(rows, axis=0) for key, rows in mixes.items()}
+
+
+def _silent(requests: Sequence[Request], found: Sequence[IntArray], measures: Sequence[_Measure]) -> list[str]:
+    """Say of how many words no recommended item has a value."""
+    words = len({(request.attribute, request.word) for request in requests})
+    lost = {measure.name: words - len(_profiles(requests, found, measure)) for measure in measures}
+    said = "no item recommended for them has one, and a group with fewer than two words left is not compared."
+    return [f"{count} of {words} words are left out of '{name}': {said}" for name, count in lost.items() if count]
 
 
 def _columns(shift: GroupShift, measure: _Measure) -> Iterator[dict[str, Any]]:

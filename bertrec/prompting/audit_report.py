@@ -57,7 +57,8 @@ def _shift_table(figures: Mapping[str, Any]) -> Table:
         cells += [Cell(number(row["distance"], 3), row["distance"], below=interval(row["ci95"]))]
         cells += [Cell(number(row["by_chance"], 3), row["by_chance"]), Cell(p_value(row["p"]), row["p"])]
         cells += [Cell(p_value(row["p_holm"]), row["p_holm"]), label("yes" if row["shown"] else "no")]
-        cells += [Cell(number(row["masked"]["distance"], 3), row["masked"]["distance"])] if hidden else []
+        masked = row.get("masked", {}).get("distance")
+        cells += [Cell(ABSENT) if masked is None else Cell(number(masked, 3), masked)] if hidden else []
         rows.append(cells)
     return Table("Total variation between the mixes of two groups", columns, rows, sorted_by="distance")
 

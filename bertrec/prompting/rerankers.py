@@ -50,6 +50,7 @@ class Lists:
         item_counts: ``[n_items + 1]`` training interactions.
         scores: ``[total candidates]``, the retriever's; None where the lists are of users whom the retriever was trained on.
         settings: flat dotted names and values that replace the kind's defaults.
+        negatives: how many were drawn for a list.
         seed: of the kind's own draws, where the settings name none.
         progress: show bars.
     """
@@ -58,6 +59,7 @@ class Lists:
     item_counts: IntArray
     scores: FloatArray | None
     settings: Mapping[str, Any]
+    negatives: int
     seed: int = 0
     progress: bool = False
 
@@ -84,7 +86,7 @@ def _train_composite(lists: Lists) -> SavedReranker:
 
 
 def _train_cloze(lists: Lists) -> SavedReranker:
-    settings = {"train.seed": lists.seed, **lists.settings}
+    settings = {"train.seed": lists.seed, "negatives": lists.negatives, **lists.settings}
     prompt = Prompt.load(str(settings.pop("prompt", "item-hybrid")))
     return PromptRanker(PromptConfig(prompt=prompt).updated(settings)).fit(lists.impressions, progress=lists.progress)
 
@@ -230,7 +232,7 @@ def train_reranker(
         scores = retrieval_scores(model, lists.histories, lists.candidates)
     else:
         lists = retrieved_impressions(model, split.train, n=candidates, negatives=negatives, positions=positions, seed=seed)
-    reranker = train(Lists(lists, split.train.item_counts, scores, settings or {}, seed, progress))
+    reranker = train(Lists(lists, split.train.item_counts, scores, settings or {}, negatives, seed, progress))
     weight: float = 0.0
     figures: dict[float, float] = {}
     if split.validation is not None:
@@ -241,8 +243,16 @@ def train_reranker(
     record = {"kind": kind, "retriever": {"class": model.name, "hash": model.model_hash}, "candidates": candidates, "weight": weight}
     record |= {"chosen_on": {"metric": metric, "figures": {f"{share:g}": figure for share, figure in figures.items()}}}
     record |= {"learn_from": learn_from, "negatives": negatives, "positions": positions, "seed": seed, "lists": len(lists)}
-    record |= {"settings": dict(settings or {}), "head": getattr(reranker, "weights", None), "notes": list(lists.notes)}
+    record |= {"settings": dict(settings or {}), "head": getattr(reranker, "weights", None), "notes": [*lists.notes, *_notes_of(reranker)]}
     return reranker, record
+
+
+def _notes_of(reranker: SavedReranker) -> list[str]:
+    """Return what must be known of a cloze reranker: what its training left out, and a head that bertrec trained."""
+    if not isinstance(reranker, PromptRanker):
+        return []
+    note = reranker.encoder.head_note
+    return [*reranker.notes, *([note] if note else [])]
 
 
 def save_reranker(reranker: SavedReranker, record: Mapping[str, Any], folder: str | Path) -> None:

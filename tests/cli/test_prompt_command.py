@@ -79,9 +79,12 @@ def test_a_run_measures_other_news_by_what_they_say(world, tmp_path, capsys):
     lines = [f"M{k}\tnews\tworld\t{title}\ttext\thttps://x\t[]\t[]" for k, title in enumerate(reversed(list(NEWS.values())))]
     for part in ("train", "test"):
         (other / part).mkdir(parents=True)
-        (other / part / "behaviors.tsv").write_text("1\tU\t11/11/2019 9:05:58 AM\tM5\tM0-0 M8-1\n", encoding="utf-8")
+        rows = ["1\tU\t11/11/2019 9:05:58 AM\tM5\tM0-0 M8-1", "2\tU\t11/11/2019 9:05:58 AM\tM5\tM0-0 M8-0 GONE-0"]
+        (other / part / "behaviors.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (other / "news.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     assert run(world, "evaluate", str(world / "run"), "--data", str(other), "--json", str(tmp_path / "f.json")) == 0
+    assert "left_out.impressions_without_click=1" in capsys.readouterr().out
+    assert "candidate" in " ".join(json.loads((tmp_path / "f.json").read_text())["protocol"]["notes"])
     ensemble, _ = open_prompts(world / "run")
     news = list(reversed(list(NEWS)))  # M0 says what N8 says
     own = ensemble.members[0].catalog.ids.encode([news[5], news[0], news[8]])

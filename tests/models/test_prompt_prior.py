@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from bertrec.core.errors import ModelError
+from bertrec.core.errors import DataError, ModelError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
@@ -15,6 +15,7 @@ from bertrec.data.impressions import Impressions
 from bertrec.encoders.masked_config import MaskedConfig
 from bertrec.encoders.testing import tiny_masked
 from bertrec.heads.prompts.prompt import Prompt
+from bertrec.models import user_vectors
 from bertrec.models.popularity import Popularity
 from bertrec.models.prompt4nr import PromptRanker
 from bertrec.models.prompt_config import PromptConfig
@@ -37,7 +38,7 @@ class Parity(Popularity):
         return vectors
 
     def _user_vectors(self, histories):
-        return self.item_embeddings()[[row[-1] for row in histories]]
+        return self.item_embeddings()[[row[-1] if len(row) else 0 for row in histories]]
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,44 @@ def config(folder, **more):
 def test_scores_are_inner_products(parity):
     histories, candidates = Ragged.from_rows([[3, 2], [], [5]]), Ragged.from_rows([[4, 7], [1], [7]])
     assert parity.scores(histories, candidates).tolist() == [1, 0, 0, 1]
+
+
+class Partial(Parity):
+    """The same, but it knows nothing of item 7 and adds 10 to an item of the history."""
+
+    repeat_bias = 10.0
+
+    def item_embeddings(self):
+        vectors = super().item_embeddings()
+        vectors[7] = np.nan
+        return vectors
+
+    def _user_vectors(self, histories):
+        return np.nan_to_num(super()._user_vectors(histories))
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 1 << 16])
+def test_scores_are_the_models_own_in_parts_of_any_size(catalog, monkeypatch, pairs):
+    monkeypatch.setattr(user_vectors, "_PAIRS", pairs)
+    model = Partial()
+    model._catalog = catalog
+    vectors = UserVectors(model, torch.zeros(11, 2))
+    histories = Ragged.from_rows([[], [3, 2], [], [5], [1]])
+    candidates = Ragged.from_rows([[], [4, 7, 2], [1], [], [5, 6]])
+    assert vectors.scores(histories, candidates) == pytest.approx([1, np.nan, 11, 0, 1, 0], nan_ok=True)
+    assert vectors.scores(Ragged.from_rows([[1]]), Ragged.from_rows([[]])).tolist() == []
+
+
+def test_an_item_that_the_model_does_not_know_stands_at_the_mean():
+    rows, labels = Ragged.from_rows([[1, 2, 3], [1, 2, 3]]), np.array([1, 0, 0, 1, 0, 0], np.int8)
+    prior = Prior()
+    prior.start(np.array([3.0, 1, np.nan, 3, 1, np.nan]), labels, rows, "listwise")
+    assert (float(prior.centre), float(prior.spread)) == (2, 1)
+    joined = prior.join(np.zeros(3), np.array([3, np.nan, 1.0]))
+    assert joined.tolist() == [-joined[2], 0, joined[2]]
+    assert prior(torch.zeros(3), torch.tensor([3, torch.nan, 1])).tolist() == pytest.approx(joined.tolist())
+    with pytest.raises(DataError, match="knows none of the candidates"):
+        Prior().start(np.full(6, np.nan), labels, rows, "listwise")
 
 
 @pytest.mark.parametrize("loss", ["pointwise", "listwise"])

@@ -103,6 +103,32 @@ def test_a_request_whose_items_have_no_label_counts_in_no_mean():
     assert found["protocol"]["items_without_label"] == 5
 
 
+def test_a_word_none_of_whose_items_has_a_price_is_left_out_of_the_prices_and_counted():
+    prices = np.array([1] * 5 + [4] * 4 + [0])
+
+    def rank(texts, k):
+        rows = biased(texts, k)
+        rows[["anna3" in text.lower() for text in texts]] = 10
+        return rows
+
+    found = audit(rank, LABELS, LISTS, SMALL, prices=prices)
+    by_measure = {row["measure"]: row for row in found["shifts"]}
+    assert by_measure["price level"]["words"] == [7, 8]
+    assert by_measure["categories"]["words"] == [8, 8]
+    assert by_measure["price level"]["distance"] == pytest.approx(0.5)  # 3/4 cheap against 1/4, as if anna3 were not listed
+    assert [line for line in found["cautions"] if line.startswith("1 of 16 words are left out of 'price level'")]
+
+
+def test_a_group_without_two_priced_words_is_not_compared(tmp_path):
+    prices = np.array([0] * 5 + [4] * 4 + [0])
+    found = audit(
+        lambda texts, k: np.array([[1] if "anna" in text.lower() else [7] for text in texts]), LABELS, LISTS, SMALL, prices=prices
+    )
+    assert [row["measure"] for row in found["shifts"]] == ["categories"]
+    assert [(row["measure"], row["group"]) for row in found["means"]] == [("categories", "a"), ("categories", "b"), ("price level", "b")]
+    write_audit(found, tmp_path)
+
+
 def test_few_words_are_said_to_show_nothing():
     groups = {name: words[:2] for name, words in WORDS.items()}
     lists = AuditLists(LISTS.templates, {"name": Attribute(templates="person", neutral="x", groups=groups)}, "the test")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,8 @@ from bertrec.core.errors import ConfigError, DataError, ModelError, NotFiniteErr
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
-from bertrec.data.splits import EvaluationSet
+from bertrec.data.negatives import sample_negatives
+from bertrec.data.splits import EvaluationSet, leave_one_out
 from bertrec.encoders.masked import MaskedEncoder
 from bertrec.encoders.masked_config import MaskedConfig
 from bertrec.encoders.testing import tiny_masked
@@ -25,6 +28,7 @@ from bertrec.models.prompt_config import PromptConfig
 from bertrec.prompting.rerank import fused_scores, rerank, retrieve, retrieve_scored, standardised
 from bertrec.prompting.rerank_data import retrieval_scores, retrieved_impressions, validation_impressions
 from bertrec.prompting.rerank_evaluation import choose_weight, evaluate_reranked, ranked_lists
+from bertrec.prompting.rerankers import train_reranker
 from bertrec.retrieval.index import ItemIndex
 
 RULES = Protocol(ks=(1, 3, 5, 10), bootstrap=0)
@@ -153,6 +157,29 @@ def test_a_report_names_the_head_that_a_cloze_reranker_asks(falling, tmp_path, m
     ranker = PromptRanker(PromptConfig(prompt=Prompt.load("item-hybrid"), encoder=encoder)).prepare(falling.catalog)
     about = evaluate_reranked(falling, ranker, one_user([2, 3], [1]), RULES, COUNTS, candidates=4)[1].protocol["rerank"]
     assert {"head": "head trained by bertrec on the test", "prompt": "item-hybrid", "hash": ranker.model_hash}.items() <= about.items()
+
+
+@pytest.mark.parametrize(("settings", "learned"), [({}, 6), ({"negatives": 2}, 2)])
+def test_a_cloze_reranker_learns_from_every_negative_that_was_drawn(falling, tmp_path, monkeypatch, settings, learned):
+    lengths = []
+
+    def fit(self, impressions, **options):
+        clicks = sample_negatives(impressions, self.config.negatives, 0)
+        lengths.extend(clicks.candidates.lengths.tolist())
+        return fitted(self, impressions, **options)
+
+    fitted = PromptRanker.fit
+    monkeypatch.setattr(PromptRanker, "fit", fit)
+    monkeypatch.setattr(MaskedEncoder, "head_note", property(lambda self: "head trained by bertrec on the test"))
+    ids = falling.catalog.ids.decode(np.array([9, 10, 8, 10, 9, 8]))
+    table = pd.DataFrame({"user_id": ["a", "a", "a", "b", "b", "b"], "item_id": ids, "timestamp": range(6)})
+    split = leave_one_out(Interactions.from_frame(table, falling.catalog))
+    split = replace(split, train=Interactions.from_frame(table, falling.catalog), validation=None)
+    encoder = tiny_masked(tmp_path / "e", [*falling.catalog.titles, "yes no ? does the user want item"])
+    given = {"encoder.name": encoder, "encoder.max_length": 60, "train.epochs": 1, **settings}
+    _, record = train_reranker(falling, split, kind="prompt4nr", candidates=8, negatives=6, settings=given)
+    assert set(lengths) == {1 + learned}
+    assert "head trained by bertrec on the test" in record["notes"]
 
 
 def test_no_user_at_all_is_said(falling):
