@@ -141,6 +141,23 @@ def test_a_failed_save_leaves_the_former_model(split: Split, small: dict[str, An
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on file sizes")
+def test_a_disk_that_is_full_while_weights_are_written_is_one_error(split: Split, small: dict[str, Any], folder: Path) -> None:
+    import resource
+
+    model = fitted(split, small)
+    model.save_pretrained(folder)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((folder / "model.safetensors").stat().st_size - 1, hard))
+        with pytest.raises(BertrecError, match=r"cannot write .*: .*os error.*; what was there before is unchanged"):
+            model.save_pretrained(folder)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert Recommender.from_pretrained(folder).model_hash == model.model_hash
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
 def test_a_text_model_moves_to_another_catalogue(split: Split, small: dict[str, Any]) -> None:
     model = fitted(split, small, "unisrec", "text+id", **{"train.epochs": 20})
     rows = [("new", "red thing number2"), ("other", "blue thing number1"), ("red-3", "red thing number3")]
