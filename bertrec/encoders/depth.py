@@ -64,6 +64,19 @@ def set_mode(model: Any, config: EncoderConfig | MaskedConfig, mode: bool) -> No
             module.training = mode
 
 
+def merge_lora(model: nn.Module) -> None:
+    """Add each LoRA matrix to the weights it stands beside, and drop it: the same numbers, from a model without LoRA."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in list(model.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge()
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, module.get_base_layer())
+    for module in model.modules():
+        module.__dict__.pop("peft_config", None)
+
+
 def is_lora(name: str) -> bool:
     """Say whether the parameter of this name belongs to a LoRA matrix."""
     return ".lora_" in name

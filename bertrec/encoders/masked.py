@@ -14,7 +14,7 @@ from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.encoders.backbone import position_limit
-from bertrec.encoders.depth import apply_depth, set_mode
+from bertrec.encoders.depth import apply_depth, merge_lora, set_mode
 from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
 from bertrec.encoders.masked_attention import run_encoder
 from bertrec.encoders.masked_config import MaskedConfig
@@ -64,7 +64,7 @@ class MaskedEncoder(nn.Module):
 
     @classmethod
     def from_config(cls, config: MaskedConfig, *, device: torch.device | str | None = None, new_head: bool = False) -> Self:
-        """Load the encoder that ``config`` names; soft tokens that a folder of ``save`` holds are left out.
+        """Load the encoder that ``config`` names; of a folder of ``save`` soft tokens are left out, and LoRA matrices become its weights.
 
         Args:
             config: the settings.
@@ -80,7 +80,14 @@ class MaskedEncoder(nn.Module):
         if (folder / MANIFEST).exists():
             saved, head = read_manifest(folder)
             if saved.tune == "lora":
-                raise ModelError(f"{folder} holds LoRA matrices: read it with MaskedEncoder.load, or train from the encoder {saved.name}")
+                if new_head:
+                    raise ModelError(
+                        f"{folder} holds LoRA matrices beside a head of its own: make a new head from the encoder {saved.name}"
+                    )
+                _, model, tokenizer, _, head = load_masked(folder)
+                merge_lora(model)
+                apply_depth(model.base_model, config)
+                return cls(config, model, tokenizer, head=head).to(device)
         model, tokenizer = load_masked_model(config.name, folder, new_head=new_head)
         apply_depth(model.base_model, config)
         return cls(config, model, tokenizer, head=None if new_head else head).to(device)

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from bertrec.cli.main import main
 from bertrec.core.errors import DataError
@@ -243,3 +244,27 @@ def test_a_prompt_starts_from_the_scores_of_a_run(world, tmp_path, capsys):
     assert record["members"][0]["prior"] == "text-similarity"
     assert ensemble.members[0].network.prior.started
     assert run(world, "evaluate", str(tmp_path / "run"), "--split", "valid", "--json", str(tmp_path / "f.json")) == 0
+
+
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_text_first_and_then_the_vectors_of_an_id_model(world, tmp_path, tune):
+    rows = [f"U{k % 4}\tN{k % 9}\t{k}" for k in range(36)]
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "interactions.tsv").write_text("user_id\titem_id\ttimestamp\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    items = [f"{name}\t{title}" for name, title in NEWS.items()]
+    (tmp_path / "shop" / "items.tsv").write_text("item_id\ttitle\n" + "\n".join(items) + "\n", encoding="utf-8")
+    shop, id_run, text, both = str(tmp_path / "shop"), str(tmp_path / "id"), str(tmp_path / "text"), str(tmp_path / "both")
+    assert main(["train", shop, "--model", "idrec", "--epochs", "1", "--set", "item.width=8", "--out", id_run]) == 0
+    small = ["--epochs", "1", "--set", "encoder.max_length=60"]
+    first = ["--encoder", str(world / "encoder"), "--template", "item-text", "--tune", tune, "--set", "encoder.lora_rank=2"]
+    assert run(world, "train", shop, *first, *small, "--out", text) == 0
+    second = ["--encoder", f"{text}/members/0/encoder", "--template", "collaborative", "--tune", "frozen", "--id-model", id_run]
+    assert run(world, "train", shop, *second, *small, "--out", both) == 0
+    one, other = (open_prompts(tmp_path / "both")[0].members[0] for _ in range(2))
+    histories, candidates = Ragged.from_rows([[1, 2], [3]]), Ragged.from_rows([[3, 4], [5]])
+    assert one.score(histories, candidates).tolist() == other.score(histories, candidates).tolist()
+    assert one.vectors.items.shape == (10, 8)
+    assert one.model_hash == other.model_hash
+    with torch.no_grad():
+        next(one.network.vectors.map.parameters()).add_(1.0)  # the vectors are read
+    assert one.score(histories, candidates).tolist() != other.score(histories, candidates).tolist()

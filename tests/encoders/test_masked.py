@@ -350,10 +350,21 @@ class TestSaving:
         with pytest.raises(Exception, match="holds something else"):
             build(masked["bert"]).save(tmp_path)
 
-    def test_lora_is_not_a_plain_encoder(self, masked, tmp_path):
-        build(masked["bert"], tune="lora").save(tmp_path / "saved")
-        with pytest.raises(ModelError, match=r"holds LoRA matrices: read it with MaskedEncoder\.load"):
-            build(tmp_path / "saved")
+    @pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+    @pytest.mark.parametrize("tune", ["frozen", "full", "lora"])
+    def test_training_goes_on_from_merged_lora(self, masked, architecture, tune, tmp_path, texts):
+        first = build(masked[architecture], tune="lora")
+        with torch.no_grad():
+            for name, parameter in first.named_parameters():
+                if ".lora_" in name:
+                    parameter.normal_(0, 0.3)
+        first.save(tmp_path / "first")
+        second = build(tmp_path / "first", tune=tune)
+        torch.testing.assert_close(all_logits(second, texts), all_logits(first, texts), atol=1e-4, rtol=1e-4)
+        assert any(".lora_" in name for name, _ in second.named_parameters()) == (tune == "lora")
+        assert not torch.allclose(all_logits(build(masked[architecture]), texts), all_logits(first, texts), atol=1e-2)
+        with pytest.raises(ModelError, match="beside a head of its own"):
+            MaskedEncoder.from_config(second.config.updated({"name": str(tmp_path / "first")}), new_head=True)
 
 
 def test_tokens_are_those_of_the_tokenizer(masked, texts):
