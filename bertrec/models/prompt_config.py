@@ -1,4 +1,4 @@
-"""Settings of a cloze-prompt ranker, with Prompt4NR's values where it names them."""
+"""Settings of a cloze-prompt ranker: Prompt4NR's template, negatives, batch, epochs and decay; the learning rates and warm-up are ours."""
 
 from __future__ import annotations
 

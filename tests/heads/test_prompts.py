@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -198,3 +201,14 @@ def test_label_logits_are_means_over_words_and_pieces():
 def test_answers_that_cannot_be_asked_for_are_refused(answers, says):
     with pytest.raises(ConfigError, match=says):
         Verbalizer.of(Prompt.from_dict({"name": "p", "text": "{candidate}[MASK]", "answers": answers}), TOKENIZER)
+
+
+def test_the_page_lists_every_prompt_as_it_is():
+    page = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `([a-z-]+)` \| `([^`]+)` \| (\S+) / (\S+) \| (once|joint) \| (.+) \|$", page, flags=re.MULTILINE)
+    assert sorted(name for name, *_ in table) == sorted(library())
+    for name, text, negative, positive, reads, source in table:
+        found = Prompt.load(name)
+        assert (found.text, found.answers) == (text, {"negative": (negative,), "positive": (positive,)}), name
+        assert (reads == "once") == found.history_first, name
+        assert found.source == source, name

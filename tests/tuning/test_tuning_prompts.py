@@ -97,7 +97,7 @@ def test_a_trial_measures_what_the_ranker_says_itself(world, clicks):
     assert (result.epochs, result.best_epoch) == (1, 1)
 
 
-def test_the_defaults_are_the_papers_and_lie_in_the_preset():
+def test_the_defaults_lie_in_the_preset():
     problem = PromptSearch()
     preset = Space.preset("prompt4nr")
     first = preset.defaults(problem.defaults)
