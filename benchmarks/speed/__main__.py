@@ -25,7 +25,7 @@ from rich.table import Table
 
 import benchmarks.speed.cases
 from benchmarks.speed import guard
-from benchmarks.speed.harness import ROOT, Case, our_python, run_case
+from benchmarks.speed.harness import ROOT, Case, goal_in_words, our_python, run_case
 from benchmarks.speed.machine import machine
 from bertrec.core.errors import BertrecError
 from bertrec.core.files import write_json
@@ -61,6 +61,9 @@ def main() -> int:
         write_json(options.out / f"{case.name}.json", record)
         complaints += judged(record, described)
     console.print(table(records))
+    used = {side: record[side]["versions"] for record in records for side in ("ours", "theirs") if side in record}
+    for side, found in used.items():
+        console.print(f"[dim]{side}: {', '.join(f'{name} {version}' for name, version in sorted(found.items()))}[/dim]", highlight=False)
     for text in complaints:
         console.print(f"[bold red]{text}[/bold red]", highlight=False)
     if options.store and not complaints:
@@ -86,7 +89,6 @@ def table(records: list[dict[str, Any]]) -> Table:
     drawn = Table("case", "ours", "theirs", "ratio", "interval", "goal", "peak MiB", "agreement")
     for record in records:
         ratio, theirs = record.get("ratio"), record.get("theirs")
-        reached = ratio is not None and record["goal"] is not None and ratio["median"] >= record["goal"]
         peaks = [record["ours"]["peak_mib"], *([theirs["peak_mib"]] if theirs else [])]
         drawn.add_row(
             record["case"] + (" (other data)" if record["fallback_data"] else ""),
@@ -94,7 +96,7 @@ def table(records: list[dict[str, Any]]) -> Table:
             f"{theirs['median_seconds']:.3f} s" if theirs else "",
             f"{ratio['median']:.2f} x" if ratio else "",
             f"[{ratio['low']:.2f}, {ratio['high']:.2f}]" if ratio else "",
-            f"{record['goal']:g} x{' reached' if reached else ' missed'}" if record["goal"] is not None else "",
+            goal_in_words(record),
             " / ".join(f"{peak:.0f}" for peak in peaks),
             ", ".join(f"{name} {_short(value)}" for name, value in record.get("agreement", {}).items()),
         )

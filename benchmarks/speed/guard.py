@@ -9,6 +9,7 @@ from typing import Any
 from bertrec.core.files import write_json
 
 STORED = Path(__file__).with_name("stored.json")
+COVERAGE = 0.95  # of the interval of a case that is judged: six rounds or more
 WORSE = 0.8  # a case fails where its whole interval lies below this share of the stored ratio
 
 
@@ -18,11 +19,10 @@ def key(machine: dict[str, Any], record: dict[str, Any]) -> str:
 
 
 def complaint(record: dict[str, Any], machine: dict[str, Any], stored: dict[str, dict[str, float]]) -> str | None:
-    """Return what is wrong with a record, or None: no ratio, nothing stored for this machine, or fast enough."""
-    known = stored.get(key(machine, record), {}).get(record["case"])
-    if "ratio" not in record or known is None or record["ratio"]["high"] >= WORSE * known:
+    """Return what is wrong with a record, or None: no ratio, too few rounds for an interval, nothing stored, or fast enough."""
+    known, ratio = stored.get(key(machine, record), {}).get(record["case"]), record.get("ratio")
+    if known is None or ratio is None or ratio["coverage"] < COVERAGE or ratio["high"] >= WORSE * known:
         return None
-    ratio = record["ratio"]
     found = f"{ratio['median']:.2f} x [{ratio['low']:.2f}, {ratio['high']:.2f}]"
     return f"{record['case']}: {found} is below {WORSE:.0%} of the stored {known:.2f} x"
 

@@ -55,6 +55,7 @@ class Case:
         theirs: what it is measured against; None for a run that has a time or memory of its own to show.
         goal: the ratio to be reached; None where there is none.
         stretch: a ratio beyond it.
+        limits: ``seconds`` (median) or ``peak_mib`` that our side is meant to keep within on two cores.
         repeats: rounds after one warm-up each; with 1 the warm-up is left out too.
         suite: ``bench`` or ``full``.
         needs: data folders; where one is absent the case runs with ``fallback`` on both sides, or is left out.
@@ -70,6 +71,7 @@ class Case:
     theirs: Side | None = None
     goal: float | None = None
     stretch: float | None = None
+    limits: dict[str, float] = field(default_factory=dict)
     repeats: int = 6
     suite: str = "bench"
     needs: tuple[str, ...] = ()
@@ -188,7 +190,7 @@ def run_case(case: Case, data: Path, threads: int, python_of: Callable[[str], Pa
 
 
 def _record(case: Case, kept: dict[str, list[dict[str, Any]]], ready: dict[str, Any], *, fallback: bool) -> dict[str, Any]:
-    record: dict[str, Any] = {name: getattr(case, name) for name in ("title", "goal", "stretch", "notes")}
+    record: dict[str, Any] = {name: getattr(case, name) for name in ("title", "goal", "stretch", "limits", "notes")}
     record |= {"case": case.name, "fallback_data": fallback}
     for name, found in kept.items():
         seconds = [answer["seconds"] for answer in found]
@@ -203,6 +205,24 @@ def _record(case: Case, kept: dict[str, list[dict[str, Any]]], ready: dict[str, 
     if "theirs" in record:
         record["ratio"] = asdict(ratio_of(record["ours"]["seconds"], record["theirs"]["seconds"]))
     return record
+
+
+def goal_in_words(record: dict[str, Any]) -> str:
+    """Return a record's goal and limits, each with whether it was reached; empty where it has none.
+
+    >>> goal_in_words({"goal": 3.0, "ratio": {"median": 4.0}, "limits": {"seconds": 2}, "ours": {"median_seconds": 2.5, "peak_mib": 1}})
+    '3 x reached, <= 2 s missed'
+    """
+    said = []
+    if record["goal"] is not None and "ratio" in record:
+        theirs = record.get("theirs", {}).get("figures", {})
+        missed = "not shown" if theirs.get("lower_bound") else "missed"
+        said.append(f"{record['goal']:.3g} x {'reached' if record['ratio']['median'] >= record['goal'] else missed}")
+    measured = {"seconds": record["ours"]["median_seconds"], "peak_mib": record["ours"]["peak_mib"]}
+    for name, limit in record.get("limits", {}).items():
+        unit = "s" if name == "seconds" else "MiB"
+        said.append(f"<= {limit:g} {unit} {'reached' if measured[name] <= limit else 'missed'}")
+    return ", ".join(said)
 
 
 def _loaded(answer: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.speed.__main__ import RESULTS, every_case
 from benchmarks.speed.charts import draw_index_curves, draw_ratios, draw_scaling
-from benchmarks.speed.harness import ROOT
+from benchmarks.speed.harness import ROOT, goal_in_words
 from bertrec.core.files import atomic_file, read_json
 
 OUT = ROOT / "docs" / "performance.md"
@@ -21,7 +21,8 @@ _CURVES, _SCALING = "index-curves.json", "scaling.json"
 
 def main() -> None:
     """Write the page and the charts of what was measured."""
-    records = [read_json(RESULTS / f"{case.name}.json") for case in every_case() if (RESULTS / f"{case.name}.json").exists()]
+    found = [case for case in every_case() if (RESULTS / f"{case.name}.json").exists()]
+    records = [read_json(RESULTS / f"{case.name}.json") | {"limits": case.limits} for case in found]
     parts = [NOTES.read_text(encoding="utf-8").rstrip(), "", "## All cases", "", *measured_on(records), "", *case_table(records)]
     drawn = {"ratios": draw_ratios(records)}
     if (RESULTS / _CURVES).exists():
@@ -74,7 +75,7 @@ def _case_row(record: dict[str, Any]) -> str:
         seconds(theirs["median_seconds"]) if theirs else "–",
         f"{'≥ ' if bound else ''}**{ratio['median']:.3g} ×**" if ratio else "–",
         f"{ratio['low']:.3g} to {ratio['high']:.3g}, {ratio['rounds']}" if ratio else "–",
-        _goal(record, bound=bound),
+        _goal(record),
         " / ".join(f"{side['peak_mib']:,.0f}" for side in (ours, theirs) if side),
         _checks(record),
     ]
@@ -86,12 +87,8 @@ def _checks(record: dict[str, Any]) -> str:
     return ", ".join(f"{name} {_short(value)}" for name, value in found.items()) or "–"
 
 
-def _goal(record: dict[str, Any], *, bound: bool) -> str:
-    goal, ratio = record["goal"], record.get("ratio")
-    if goal is None or ratio is None:
-        return "–"
-    reached = ratio["median"] >= goal
-    return f"{goal:.3g} × {'reached' if reached else 'not shown' if bound else '**missed**'}"
+def _goal(record: dict[str, Any]) -> str:
+    return goal_in_words(record).replace(" x ", " × ").replace("<=", "≤").replace("missed", "**missed**") or "–"
 
 
 def seconds(value: float) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.speed import guard
 from benchmarks.speed.__main__ import _options
-from benchmarks.speed.harness import Case, Side, ratio_of, run_case
+from benchmarks.speed.harness import Case, Side, goal_in_words, ratio_of, run_case
 from bertrec.core.errors import BertrecError
 
 HERE = "tests.benchmarks.test_speed_harness"
@@ -106,7 +106,11 @@ def test_absent_data_leave_a_case_out_or_take_its_fallback(tmp_path):
 
 
 def record_of(low, high, **more):
-    return {"case": "c", "threads": 2, "fallback_data": False, "ratio": {"median": (low + high) / 2, "low": low, "high": high}} | more
+    return {"case": "c", "threads": 2, "fallback_data": False, "ratio": _ratio(low, high)} | more
+
+
+def _ratio(low, high, coverage=0.97):
+    return {"median": (low + high) / 2, "low": low, "high": high, "coverage": coverage}
 
 
 MACHINE = {"processor": "P (avx2)"}
@@ -118,9 +122,25 @@ def test_the_guard_fails_only_where_the_whole_interval_is_a_fifth_below(low, hig
     assert (guard.complaint(record_of(low, high), MACHINE, STORED) is not None) is fails
 
 
-@pytest.mark.parametrize("changed", [{"threads": 1}, {"fallback_data": True}, {"case": "other"}])
+@pytest.mark.parametrize("changed", [{"threads": 1}, {"fallback_data": True}, {"case": "other"}, {"ratio": _ratio(1.0, 2.0, coverage=0.5)}])
 def test_the_guard_is_silent_where_nothing_comparable_is_stored(changed):
     assert guard.complaint(record_of(1.0, 2.0) | changed, MACHINE, STORED) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, "2 x reached, <= 5 s reached, <= 100 MiB missed"),
+        ({"goal": 4.0}, "4 x missed, <= 5 s reached, <= 100 MiB missed"),
+        ({"goal": 4.0, "theirs": {"figures": {"lower_bound": True}}, "limits": {}}, "4 x not shown"),
+        ({"goal": None, "limits": {"seconds": 4.0}}, "<= 4 s missed"),
+        ({"goal": None, "limits": {}}, ""),
+    ],
+)
+def test_each_goal_says_whether_it_was_reached(changed, said):
+    record = record_of(1.0, 5.0) | {"goal": 2.0, "limits": {"seconds": 5, "peak_mib": 100}}
+    record |= {"ours": {"median_seconds": 5.0, "peak_mib": 101.0}} | changed
+    assert goal_in_words(record) == said
 
 
 def test_an_unknown_case_is_refused_with_the_names_there_are(monkeypatch, capsys):
