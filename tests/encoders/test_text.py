@@ -36,6 +36,22 @@ def test_a_text_in_a_batch_pools_as_the_plain_model_alone_does(folders, architec
             np.testing.assert_allclose(vectors[row], answer[pooling], atol=1e-5, err_msg=pooling)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("pooling", ["mean", "mean-last:2"])
+def test_batches_side_by_side_give_the_same_vectors(folders, architecture, pooling, texts):
+    encoder = build(folders[architecture], pooling=pooling, batch_tokens=24)
+    many = [f"{text} toy {number}" for number in range(12) for text in texts]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        alone = encoder.encode(many)
+        torch.set_num_threads(3)
+        np.testing.assert_allclose(encoder.encode(many), alone, atol=1e-6)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
