@@ -8,7 +8,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, print_figures, protocol_line
-from bertrec.cli.runs import Run, fit_catalog, load_data, split_data
+from bertrec.cli.runs import Run, data_for, fit_catalog, split_data
 from bertrec.core.errors import BertrecError, DataError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ bertrec evaluate runs/text --data data/scientific
 
 def evaluate(
     run: o.RunArgument,
-    data: Annotated[str | None, typer.Option(help="Other data than the run's own; a text-only run needs no training for it.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data (no training for a text-only run).")] = None,
     split: Annotated[str, typer.Option(help="Which held-out part: test or valid.")] = "test",
     mask_seen: o.MaskSeen = True,
     candidates: Annotated[str, typer.Option(help="What is ranked: all items, or only those held_out of training (cold-items).")] = "all",
@@ -74,11 +74,13 @@ def evaluate_run(run: Run, *, data: str | None, load: dict[str, Any], part: str,
     from bertrec.models.measure import measure
 
     model = run.load_model()
-    source = record if data is None else {"data": data, "load": load}
-    dataset = load_data(source)
-    split = split_data(dataset, source)
+    dataset = data_for(record, data, load)
+    own = data is None or dataset.content_hash == record.get("data_hash")
+    split = split_data(dataset, record if own else {})
     for line in dataset.notes:
         note(f"note: {line}")
+    if not own:
+        note(f"note: {data}, as read here, is not what the run was trained on: measured by the split {split.manifest['method']}")
     rows = part_of(split, part)
     model = fit_catalog(model, dataset)
     held_out = split.held_out if len(split.held_out) else None

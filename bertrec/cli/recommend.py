@@ -15,7 +15,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table
-from bertrec.cli.runs import Run, fit_catalog, load_data
+from bertrec.cli.runs import Run, data_for, fit_catalog
 from bertrec.core.errors import BertrecError, DataError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def recommend(
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Recommend items of the history too.")] = False,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")] = "table",
     why: Annotated[bool, typer.Option("--why", help="Name what in the history and in the item's text raised the score most.")] = False,
-    data: Annotated[str | None, typer.Option(help="Other data than the run's own.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data.")] = None,
     rerank: Annotated[Path | None, typer.Option(metavar="RERANKER", help="Put what RUN retrieves in this reranker's order.")] = None,
     candidates: Annotated[int | None, typer.Option(min=1, help="How many items RUN retrieves for it (default as trained).")] = None,
 ) -> None:
@@ -82,10 +82,9 @@ def recommend(
     elif given["--history-ids"]:
         cases = [Case(None, id_history(model.catalog, given["--history-ids"]))]
     else:
-        dataset = load_data(record if data is None else {"data": data})
+        dataset = data_for(record, data)
         model = fit_catalog(model, dataset)
-        names = given["--user"] + (o.read_lines(users_file) if users_file else [])
-        cases = user_cases(dataset.interactions, names)
+        cases = user_cases(dataset.interactions, given["--user"], users_file)
     fill(model, cases, k=k, keep_seen=keep_seen, index=index, reranker=rerank, candidates=candidates)
     if why:
         explain_cases(model, cases)
@@ -128,14 +127,30 @@ def id_history(catalog: ItemCatalog, typed: Sequence[str]) -> list[Id]:
     return found
 
 
-def user_cases(interactions: Interactions, names: Sequence[str]) -> list[Case]:
-    """Return one case a user, each with everything that the data knows of that user."""
+def user_cases(interactions: Interactions, names: Sequence[str], users_file: Path | None = None) -> list[Case]:
+    """Return one case a user, those of the file last, each with everything that the data knows of that user.
+
+    Raises:
+        DataError: the file cannot be read, or an id is unknown; the text names its file and line.
+    """
     import numpy as np
 
     known = set(interactions.users.ids)
     users = [o.known_id(name, known) for name in names]
+    if users_file is not None:
+        users += [_listed_id(name, known, users_file) for name in o.read_lines(users_file)]
     rows = interactions.sequences.take(np.asarray(interactions.users.encode(users), dtype=np.int64) - 1)
     return [Case(user, interactions.catalog.ids.decode(row)) for user, row in zip(users, rows, strict=True)]
+
+
+def _listed_id(name: str, known: set[Id], file: Path) -> Id:
+    try:
+        return o.known_id(name, known)
+    except DataError as error:
+        # A pipe cannot be read a second time, so there the file alone is named.
+        lines = file.read_text(encoding="utf-8-sig").splitlines() if file.is_file() else []
+        line = next((f"line {number}: " for number, text in enumerate(lines, start=1) if text.strip() == name), "")
+        raise DataError(f"{file}: {line}{error}") from error
 
 
 def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: bool) -> None:

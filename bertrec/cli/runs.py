@@ -204,6 +204,28 @@ def load_data(record: Mapping[str, Any]) -> Dataset:
     return dataset
 
 
+def data_for(record: Mapping[str, Any], data: str | None, given: Mapping[str, Any] | None = None) -> Dataset:
+    """Load the run's own data, or ``data`` in their place, read as the run's were; reading options in ``given`` win over the run's.
+
+    Where the run's options do not fit ``data``, a note says why and ``data`` is read without them.
+
+    Raises:
+        DataError: the data are missing, or cannot be read with ``given`` alone either.
+    """
+    if data is None:
+        return load_data(record)
+    given = dict(given or {})
+    kept = {name: value for name, value in record.get("load", {}).items() if name not in given}
+    try:
+        return load_data({"data": data, "load": kept | given})
+    except DataError as error:
+        if not kept:
+            raise
+        dataset = load_data({"data": data, "load": given})
+        note(f"note: {data} is read without the run's {', '.join(f'{name}={value}' for name, value in kept.items())}: {error}")
+        return dataset
+
+
 def split_data(dataset: Dataset, record: Mapping[str, Any]) -> Split:
     """Split as the run did."""
     from bertrec.data.load import make_split

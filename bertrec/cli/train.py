@@ -148,7 +148,13 @@ def announce(dataset: Dataset, split: Split) -> None:
     for line in dataset.notes:
         note(f"note: {line}")
     held = "".join(f", {name} {len(rows)} users" for name, rows in parts.items() if rows is not None)
-    note(f"split {split.manifest.get('method', '')}: training {len(split.train)} interactions{held}")
+    method, counts = split.manifest.get("method", ""), split.manifest.get("counts", {})
+    note(f"split {method}: training {len(split.train)} interactions{held}")
+    left = counts.get("users_not_evaluated", 0)
+    lacking = [f"{left} of {counts['users']} users are not evaluated (no history, or nothing held out)"] if left else []
+    lacking += [f"no {name} users" for name, rows in parts.items() if rows is None or not len(rows)]
+    if lacking:
+        note(f"note: split {method}: {'; '.join(lacking)}")
 
 
 def validate(model: Recommender, split: Split) -> dict[str, Any] | None:

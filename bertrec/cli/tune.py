@@ -119,7 +119,7 @@ def run(
     finish(out, workers)
 
 
-@app.command("resume")
+@app.command("resume", epilog="Example: bertrec tune resume tuned --trials 100 --timeout 1h")
 def resume(
     study: StudyArgument,
     trials: Annotated[int | None, typer.Option(min=1, help="Of the whole study, those that have ended included.")] = None,
@@ -134,7 +134,7 @@ def resume(
     finish(study, workers)
 
 
-@app.command("show")
+@app.command("show", epilog="Example: bertrec tune show tuned")
 def show(study: StudyArgument) -> None:
     """Print a study's best trials and how many went how."""
     from bertrec.tuning.plan import load_plan
@@ -146,7 +146,7 @@ def show(study: StudyArgument) -> None:
     print_hint(plan.storage)
 
 
-@app.command("best")
+@app.command("best", epilog="Example: bertrec tune best tuned > best.yaml")
 def best(
     study: StudyArgument,
     least: Annotated[
@@ -162,13 +162,13 @@ def best(
     print(write_best(study).read_text(encoding="utf-8"), end="")
 
 
-@app.command("export")
+@app.command("export", epilog="Example: bertrec tune export tuned")
 def export(study: StudyArgument) -> None:
     """Write best.yaml, trials.parquet and the report of a study as it stands."""
     write(study, None)
 
 
-@app.command("compare")
+@app.command("compare", epilog="Example: bertrec tune compare tuned tuned-sasrec")
 def compare(studies: Annotated[list[Path], typer.Argument(metavar="STUDY…", help="Folders of studies.")]) -> None:
     """Print several studies side by side: best value, trials, minutes."""
     from bertrec.tuning.plan import load_plan

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -63,6 +64,25 @@ def test_data_that_moved_can_be_named(cli, run, shop, tmp_path):
     assert code == 2
     assert "--data" in err
     assert cli("evaluate", run, "--data", shop)[0] == 0
+
+
+def test_moved_data_are_measured_as_the_run_was_trained(cli, shop, tmp_path):
+    """Ten users one after the other, five items each, and one disliked: of the last tenth only user 9 has a past."""
+    rows = [f"{user},{100 + (user + step) % 10},{10 * user + step},{1 if step == 5 else 5}" for user in range(1, 11) for step in range(6)]
+    data, run, out = tmp_path / "data", tmp_path / "run", tmp_path / "figures.json"
+    data.mkdir()
+    shutil.copy(shop / "items.csv", data)
+    (data / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp,rating", *rows]) + "\n", encoding="utf-8")
+    options = ["--model", "idrec", "--epochs", "1", "--split", "time", "--min-rating", "2", "--set", "item.width=16"]
+    assert cli("train", data, "--out", run, *options)[0] == 0
+    moved = data.rename(tmp_path / "moved")
+    assert "name it with --data" in cli("evaluate", run)[2]
+    for words, method, users, told in (([], "time", 1, False), (["--min-rating", "0"], "leave_one_out", 10, True)):
+        code, _, err = cli("evaluate", run, "--data", moved, "--json", out, *words)
+        assert code == 0, err
+        found = measured(out)
+        assert (found["protocol"]["split"]["method"], found["slices"]["all"]["users"]) == (method, users)
+        assert (f"is not what the run was trained on: measured by the split {method}" in err) is told
 
 
 def test_changed_data_are_noticed(cli, run, shop, tmp_path):

@@ -16,6 +16,7 @@ LEAVES = [[c] for c in COMMANDS[:8]] + [["data", c] for c in ("describe", "conve
 LEAVES += [["index", c] for c in ("build", "info", "add", "remove", "compact")]
 LEAVES += [["encoder", "adapt-mlm"], ["rerank", "train"], ["rerank", "evaluate"]]
 LEAVES += [["prompt", c] for c in ("train", "evaluate", "score")]
+LEAVES += [["tune", c] for c in ("index", "resume", "show", "best", "export", "compare")]
 
 
 def run_with(monkeypatch, error):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 
 import pytest
 
@@ -45,6 +46,24 @@ def test_users_are_known_from_the_runs_data_and_their_items_left_out(cli, traine
     assert "only 5 items could be recommended where 20 were asked for" in err
     whole = cli("recommend", trained, "--user", "1", "-k", "20", "--keep-seen", "--format", "json")[1]
     assert sorted(items(whole)[0]) == [str(item) for item in range(100, 110)]
+
+
+def test_other_data_are_read_as_the_runs_were(cli, run, shop, tmp_path):
+    data, record = tmp_path / "data", json.loads((run / "run.json").read_text(encoding="utf-8"))
+    (run / "run.json").write_text(json.dumps(record | {"load": {"min_rating": 2}}), encoding="utf-8")
+    data.mkdir()
+    shutil.copy(shop / "items.csv", data)
+    (data / "interactions.csv").write_text("user_id,item_id,timestamp,rating\n1,100,0,5\n1,105,1,1\n1,101,2,5\n", encoding="utf-8")
+    out = cli("recommend", run, "--data", data, "--user", "1", "--format", "json")[1]
+    assert json.loads(out)["recommendations"][0]["history"] == ["100", "101"]  # 105 was not liked
+
+
+def test_an_unknown_user_of_a_file_is_named_with_its_line(cli, trained, tmp_path):
+    users = tmp_path / "users.txt"
+    users.write_text("2\n\n 4000 \n")
+    code, out, err = cli("recommend", trained, "--users-file", users)
+    assert (code, out) == (2, "")
+    assert f"{users}: line 3: unknown id '4000'" in err
 
 
 def test_csv_is_fit_for_a_program(cli, trained):

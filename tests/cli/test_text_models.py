@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from bertrec.cli import demo
+from bertrec.cli.embed import read_vectors
 from bertrec.cli.main import main
 from bertrec.encoders.testing import tiny_bert
 from bertrec.retrieval.index import ItemIndex
@@ -42,6 +44,35 @@ def test_a_text_run_is_measured_on_other_data_without_training(cli, text_run, tm
     found = json.loads(out.read_text(encoding="utf-8"))
     assert found["slices"]["all"]["users"] == 4
     assert found["slices"]["all"]["metrics"]["HR@1"]["mean"] == 1.0  # of three items two are seen: the third is all that is left
+
+
+def test_other_data_are_read_with_the_runs_options_where_they_fit(cli, text_run, tmp_path):
+    run, other, bare, out = (tmp_path / name for name in ("run", "other", "bare", "figures.json"))
+    write_other(other)
+    bare.mkdir()
+    shutil.copy(other / "interactions.csv", bare)
+    (bare / "items.csv").write_text("item_id,title\nnew-1,Copper Kettle\nnew-2,Copper Lamp\nnew-3,Oak Rug\n")
+    shutil.copytree(text_run, run)
+    record = json.loads((run / "run.json").read_text(encoding="utf-8")) | {"split": {"method": "time", "options": {}}}
+
+    def vectors(data, **load):
+        (run / "run.json").write_text(json.dumps(record | {"load": load}), encoding="utf-8")
+        code, _, err = cli("embed", run, "--data", data, "--out", tmp_path / "items.parquet")
+        assert code == 0, err
+        return read_vectors(tmp_path / "items.parquet")[1], err
+
+    (titles, _), (whole, _) = vectors(bare), vectors(other)
+    kept, said = vectors(other, text_fields=["title"])
+    assert (kept == titles).all()
+    assert not (kept == whole).all()
+    assert "note" not in said
+    left, said = vectors(other, text_fields=["title"], min_rating=3)
+    assert (left == whole).all()
+    assert "is read without the run's text_fields=['title'], min_rating=3: a minimum rating needs a column 'rating'" in said
+    code, _, err = cli("evaluate", run, "--data", other, "--json", out)
+    assert code == 0
+    assert json.loads(out.read_text(encoding="utf-8"))["protocol"]["split"]["method"] == "leave_one_out"  # a time split has no times here
+    assert "is not what the run was trained on: measured by the split leave_one_out" in err
 
 
 def test_new_items_join_the_index_by_their_text(cli, text_run, tmp_path):

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from filelock import FileLock
 
-from bertrec.cli.train import choose
+from bertrec.cli.train import announce, choose
 from bertrec.core.errors import BertrecError
+from bertrec.data.load import load, make_split
 
 QUICK = ["--model", "idrec", "--epochs", "1", "--set", "item.width=16", "--set", "head.layers=1"]
 
@@ -59,6 +61,31 @@ def test_what_was_dropped_is_printed(cli, shop, tmp_path):
     code, _, err = cli("train", data, "--out", tmp_path / "r", *QUICK)
     assert code == 0
     assert any(line.startswith("note: ") and " 1 " in line for line in err.splitlines()), err
+
+
+def announced(data, method, capsys):
+    dataset = load(data)
+    announce(dataset, make_split(dataset, method))
+    return [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: split ")]
+
+
+def test_users_too_short_for_the_split_are_said(cli, shop, tmp_path, capsys):
+    data = shutil.copytree(shop, tmp_path / "data")
+    assert announced(data, "auto", capsys) == []
+    with (data / "interactions.csv").open("a") as stream:
+        stream.write("41,100,0\n41,101,1\n42,100,0\n")
+    said = "note: split leave_one_out: 2 of 42 users are not evaluated (no history, or nothing held out)"
+    assert announced(data, "auto", capsys) == [said]
+    assert said in cli("train", data, "--out", tmp_path / "r", *QUICK)[2].splitlines()
+
+
+def test_a_split_without_test_users_is_said(tmp_path, capsys):
+    """Validation begins at 7 and the test at 8, when only c is left, who has no history; of a nothing is held out."""
+    users = "ababababcc"
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "".join(f"{u},i{t % 4},{t}\n" for t, u in enumerate(users)))
+    (tmp_path / "items.csv").write_text("item_id,title\n" + "".join(f"i{t},Thing {t}\n" for t in range(4)))
+    said = "note: split time: 2 of 3 users are not evaluated (no history, or nothing held out); no test users"
+    assert announced(tmp_path, "time", capsys) == [said]
 
 
 def test_a_finished_run_is_left_alone_without_overwrite(cli, shop, run):
