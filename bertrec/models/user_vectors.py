@@ -49,7 +49,7 @@ class UserVectors:
 
     def scores(self, histories: Ragged, candidates: Ragged) -> npt.NDArray[np.float64]:
         """Return the model's score of each history's candidates, ``[total candidates]``; NaN for an item that it does not know."""
-        parts = [np.zeros(0)]
+        parts: list[npt.NDArray[np.floating]] = [np.zeros(0)]
         starts = np.searchsorted(candidates.offsets, np.arange(0, len(candidates.values), _PAIRS), side="right") - 1
         for first, last in pairwise([*np.unique(starts).tolist(), len(candidates)]):
             parts += self.model.score(histories.slice(first, last), candidates.slice(first, last))
