@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from bertrec.core.errors import DataError, ModelError, unknown_name
 from bertrec.core.files import atomic_file, read_json, sha256_text, write_json
-from bertrec.data.frames import id_column, is_text_like, require_columns, text_column, to_arrow
+from bertrec.data.frames import id_column, is_numeric_text, is_text_like, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
 from bertrec.data.templates import check_template, cut_words, render
 
@@ -115,13 +115,12 @@ class TextCatalog:
         on_empty: OnEmpty,
         source: str,
     ) -> Self:
-        table = to_arrow(frame, source, needed=[id_name, *(text_fields or ())])
+        table, mixed = to_arrow(frame, source, needed=[id_name, *(_TITLES if text_fields is None else text_fields)])
         require_columns(table, [id_name], source)
-        names = _chosen_fields(table, id_name, text_fields, source)
+        names, notes = _chosen_fields(table, id_name, text_fields, mixed, cls.kind, source)
         external = id_column(table, id_name, source)
         fields = {name: [cut_words(text, max_words) for text in text_column(table, name)] for name in names}
         ids, inner = IdMap.from_column(external)
-        notes = []
         if len(ids) < len(inner):
             notes.append(f"{source}: {_check_repeated(external, inner, fields, cls.kind, source)}")
             first = np.unique(inner, return_index=True)[1]
@@ -170,14 +169,15 @@ class ItemCatalog(TextCatalog):
         Args:
             frame: one row an item.
             item_id: the column of ids (text or whole numbers).
-            text_fields: columns to use as text; by default every text column but the id, ``title`` first.
+            text_fields: columns to use as text; by default titles and names, and every other column of text that is not all numbers;
+                those left out are in the notes.
             max_words: each field is cut to so many words; ``None`` for no cut.
             template: how fields are joined, see :class:`TextCatalog`.
             on_empty: what to do with items that have no text at all.
             source: what error messages call the table.
 
         Raises:
-            DataError: a column is missing, an id is missing, or an id occurs twice with different texts.
+            DataError: a column is missing, an id is missing, an id occurs twice with different texts, or a column mixes types.
         """
         return cls._build(frame, item_id, text_fields=text_fields, max_words=max_words, template=template, on_empty=on_empty, source=source)
 
@@ -200,18 +200,35 @@ class UserCatalog(TextCatalog):
         on_empty: OnEmpty = "keep",
         source: str = "the user table",
     ) -> Self:
-        """Build from a table with one row a user; see :meth:`ItemCatalog.from_frame`."""
+        """Build from a table with one row a user; see :meth:`ItemCatalog.from_frame`. Texts that are all numbers (an age) stay in."""
         return cls._build(frame, user_id, text_fields=text_fields, max_words=max_words, template=template, on_empty=on_empty, source=source)
 
 
-def _chosen_fields(table: pa.Table, id_name: str, text_fields: Sequence[str] | None, source: str) -> list[str]:
+def _chosen_fields(
+    table: pa.Table, id_name: str, text_fields: Sequence[str] | None, mixed: Sequence[str], kind: str, source: str
+) -> tuple[list[str], list[str]]:
+    """Return the text columns, and a note on those that were left out unasked (``mixed``: already left out)."""
     others = [name for name in table.column_names if name != id_name]
     if text_fields is not None:
         for name in text_fields:
             if name not in others:
                 raise DataError(f"{source}: {unknown_name('text field', name, others)}")
-        return list(dict.fromkeys(text_fields))
-    return text_first([name for name in others if is_text_like(table[name].type)])
+        return list(dict.fromkeys(text_fields)), []
+    # In CSV and TSV every column was read as text; of a user even a number, such as the age, says something.
+    text = [name for name in others if is_text_like(table[name].type) and not (kind == "item" and is_numeric_text(table[name]))]
+    for name in _TITLES:
+        if name in others and name not in text:
+            text.append(_plain_title(table, name, source))
+    left = [repr(name) for name in others if name not in text] + [f"{name!r} (mixed types)" for name in mixed]
+    note = f"{source}: left out, as not text: {', '.join(left)} (to use one, list it in the text fields)"
+    return text_first(text), [note] if left else []
+
+
+def _plain_title(table: pa.Table, name: str, source: str) -> str:
+    kind = table[name].type
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        raise DataError(f"{source}: column '{name}' is of type {kind}: titles are text: convert the column or rename it")
+    return name
 
 
 def text_first(names: Sequence[str]) -> list[str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import reprlib
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import narwhals as nw
@@ -14,30 +17,65 @@ import pyarrow.compute as pc
 from bertrec.core.errors import DataError
 from bertrec.data.ids import flat_array
 
+# What Arrow raises where values are not of one type, or a whole number has more than 64 bits.
+_UNREADABLE = (pa.ArrowException, OverflowError)
+# A time of day that ends in Z or an offset from UTC; the end of a date such as 2020-01-01 is none.
+_ZONED = r"[T ]\S*(Z|[+-]\d\d(:?\d\d)?)$"
 
-def to_arrow(frame: Any, source: str, *, needed: Iterable[str] = ()) -> pa.Table:
+
+def to_arrow(frame: Any, source: str, *, needed: Iterable[str] = ()) -> tuple[pa.Table, list[str]]:
     """Turn a data frame into an Arrow table.
 
-    Columns that Arrow cannot hold (objects of mixed types) are left out, unless ``needed`` names them.
+    Returns:
+        The table, and the names of the columns that Arrow cannot hold (objects of mixed types), which are left out.
 
     Raises:
-        DataError: ``frame`` is no data frame, or a needed column holds values of mixed types.
+        DataError: ``frame`` is no data frame, or a column that ``needed`` names holds values of mixed types; the row is named.
     """
     if isinstance(frame, pa.Table):
-        return frame
+        return frame, []
     try:
         wrapped = nw.from_native(frame)
     except TypeError as error:
         raise DataError(f"{source}: expected a pandas, polars or PyArrow table, got {type(frame).__name__}") from error
     eager = wrapped.collect() if isinstance(wrapped, nw.LazyFrame) else wrapped
+    wanted = set(needed)
     columns: dict[str, Any] = {}
     for name in eager.columns:
+        series = eager[name]
+        try:  # of polars' objects Arrow would take the addresses
+            columns[name] = _array(series.to_list()) if series.dtype == nw.Object else series.to_arrow()
+        except _UNREADABLE as error:
+            if name in wanted:
+                raise DataError(f"{source}: {_misfit(series.to_list(), name)}") from error
+    return pa.table(columns), [name for name in eager.columns if name not in columns]
+
+
+def _array(values: list[Any]) -> pa.Array:
+    return pa.array(values, from_pandas=True)
+
+
+def _misfit(values: list[Any], name: str) -> str:
+    """Say which value keeps a column from being of one type."""
+    row = _first_unread(values, _array)
+    value = values[row]
+    kind, shown = type(value).__name__, reprlib.repr(value)
+    if _first_unread([value], _array) == 0:
+        return f"row {row + 1}, column '{name}': {shown} ({kind}) is neither text nor a number of up to 64 bits: make it one of them"
+    return f"row {row + 1}, column '{name}' mixes types: {shown} is of type {kind}, unlike the rows above: make it all text or all numbers"
+
+
+def _first_unread(values: Any, read: Callable[[Any], Any]) -> int:
+    """Return the first row (from 0) up to which ``read`` fails, or the number of rows; found by bisection."""
+
+    def fails(count: int) -> bool:
         try:
-            columns[name] = eager[name].to_arrow()
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
-            if name in set(needed):
-                raise DataError(f"{source}: column '{name}' mixes types ({error}): make it all text or all numbers") from error
-    return pa.table(columns)
+            read(values[:count])
+        except _UNREADABLE:
+            return True
+        return False
+
+    return bisect_left(range(1, len(values) + 1), True, key=fails)
 
 
 def require_columns(table: pa.Table, names: Iterable[str], source: str) -> None:
@@ -49,7 +87,10 @@ def require_columns(table: pa.Table, names: Iterable[str], source: str) -> None:
     missing = [name for name in names if name not in table.column_names]
     if missing:
         there = ", ".join(table.column_names) or "none"
-        raise DataError(f"{source}: no column '{missing[0]}' (columns: {there}): rename one, or say which column it is")
+        raise DataError(
+            f"{source}: no column '{missing[0]}' (columns: {there}): rename one, or say which it is "
+            "(under 'columns' in a YAML description of the data; in the library as an argument of from_frame)"
+        )
     if not table.num_rows:
         raise DataError(f"{source}: no rows: the table is empty or holds only a header")
 
@@ -85,7 +126,7 @@ def id_column(table: pa.Table, name: str, source: str) -> pa.Array:
 
 
 def number_column(table: pa.Table, name: str, source: str) -> npt.NDArray[np.float64]:
-    """Return a numeric column (or times, in seconds since 1970) as float64, ``[n]``.
+    """Return a numeric column (or times, in seconds since 1970) as float64, ``[n]``; a time without a zone is taken as UTC.
 
     Raises:
         DataError: a value that is missing, not a number or not finite; row and column are named.
@@ -122,29 +163,40 @@ def _parsed(text: pa.Array, name: str, source: str) -> pa.Array:
     """Parse text as numbers, or else as ISO dates and times."""
     trimmed = pc.utf8_trim_whitespace(text)
     filled = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.large_string()), trimmed)
-    try:
-        return filled.cast(pa.float64())
-    except pa.ArrowInvalid:
-        pass
-    try:
-        return _seconds(filled.cast(pa.timestamp("us")))
-    except pa.ArrowInvalid:
-        row, value = _first_unparsed(filled)
-        raise DataError(f"{source}: row {row + 1}, column '{name}': {value!r} is neither a number nor an ISO time") from None
-
-
-def _first_unparsed(text: pa.Array) -> tuple[int, str]:
-    for row, value in enumerate(text.to_pylist()):
+    for read in (_numbers, _times):
         try:
-            float(value or "nan")
-        except ValueError:
-            return row, value
-    return 0, text[0].as_py()
+            return read(filled)
+        except pa.ArrowInvalid:
+            continue
+    row = max(_first_unread(filled, _numbers), _first_unread(filled, _times))
+    value = filled[row : row + 1]
+    if _first_unread(value, _numbers) == _first_unread(value, _times) == 0:
+        what = "is neither a number nor an ISO time: correct it, or leave out the row or the column"
+    else:
+        what = "is unlike the rows above, as numbers and ISO times are mixed: make all of them numbers or all ISO times"
+    raise DataError(f"{source}: row {row + 1}, column '{name}': {value[0].as_py()!r} {what}")
+
+
+def _numbers(text: pa.Array) -> pa.Array:
+    return text.cast(pa.float64())
+
+
+def _times(text: pa.Array) -> pa.Array:
+    zoned = pc.match_substring_regex(text, _ZONED)
+    missing = pa.scalar(None, text.type)
+    local = pc.if_else(zoned, missing, text).cast(pa.timestamp("us"))
+    return pc.coalesce(_seconds(local), _seconds(pc.if_else(zoned, text, missing).cast(pa.timestamp("us", "UTC"))))
 
 
 def text_column(table: pa.Table, name: str) -> list[str]:
-    """Return any column as text, ``""`` where it is missing; lists of texts are joined with ``", "``."""
+    """Return any column as text, ``""`` where it is missing; lists of texts are joined with ``", "``.
+
+    Whole numbers that a missing value elsewhere once turned into floats are written as integers.
+    """
     column = flat_array(table[name])
+    if pa.types.is_floating(column.type):
+        with contextlib.suppress(pa.ArrowInvalid):
+            column = column.cast(pa.int64())
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         column = pa.array([", ".join(str(part) for part in row if part) if row else "" for row in column.to_pylist()], pa.large_string())
     elif not is_text(column.type):
@@ -159,7 +211,24 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_text_like(kind: pa.DataType) -> bool:
-    """Say whether a column of this type is taken as item text by default: text or a list of texts."""
+    """Say whether a column of this type is text or a list of texts."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return is_text(kind.value_type)
     return is_text(kind)
+
+
+def is_numeric_text(column: pa.ChunkedArray) -> bool:
+    """Say whether a text column holds numbers (or true/false) only; one with no value at all does not."""
+    if not is_text(column.type):
+        return False
+    text = column.cast(pa.large_string())
+    filled = text.filter(pc.not_equal(text, "")).drop_null()
+    if not len(filled):
+        return False
+    for kind in (pa.float64(), pa.bool_()):
+        try:
+            filled.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+        return True
+    return False

@@ -39,6 +39,7 @@ class Interactions:
         text: ``[total]`` texts of reviews or ``None``.
         part: ``[total]`` int8, 0 train, 1 validation, 2 test, from a ``split`` column; used only when asked for.
         timestamp_is_position: the timestamps of every user are 0, 1, 2, …: no common clock.
+        part_fault: why a ``split`` column was ignored, ``""`` where none was.
         filters: what was applied, in order; part of every split's manifest.
         notes: what was dropped and how much of it, one line each.
     """
@@ -53,6 +54,7 @@ class Interactions:
     text: list[str] | None = None
     part: npt.NDArray[np.int8] | None = None
     timestamp_is_position: bool = False
+    part_fault: str = field(default="", repr=False)
     filters: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), repr=False)
 
@@ -137,11 +139,11 @@ class Interactions:
             source: what error messages call the table.
 
         Raises:
-            DataError: a missing column, id or time, or more than half of the interactions of unknown items.
+            DataError: a missing column, id or time, a named column of mixed types, or more than half of the interactions of unknown items.
         """
         optional = {"timestamp": timestamp, "rating": rating, "label": label, "weight": weight, "text": text, "split": split}
         renamed = [column for role, column in optional.items() if column != role]
-        table = to_arrow(frame, source, needed=[user_id, item_id])
+        table, _ = to_arrow(frame, source, needed=[user_id, item_id, *optional.values()])
         require_columns(table, [user_id, item_id, *renamed], source)
         names = {role: column for role, column in optional.items() if column in table.column_names}
         return _from_table(table, catalog, user_id, item_id, names, users, source)
@@ -159,10 +161,11 @@ def _from_table(
     columns: dict[str, Any] = {
         role: number_column(table, names[role], source) for role in ("timestamp", "rating", "label", "weight") if role in names
     }
+    fault = ""
     if "split" in names:
-        part, complaint = _parts(table, names["split"], source)
+        part, fault = _parts(table, names["split"], source)
         columns |= {} if part is None else {"part": part}
-        notes = (*notes, *complaint)
+        notes = (*notes, fault) if fault else notes
     time = columns.get("timestamp")
     order = np.argsort(owner, kind="stable") if time is None else np.lexsort((time, owner))
     positions = time is not None and _is_position(owner[order], time[order])
@@ -173,7 +176,7 @@ def _from_table(
         texts = text_column(table, names["text"])
         arranged["text"] = [texts[row] for row in order]
     sequences = Ragged.from_lengths(items[order], lengths)
-    built = Interactions(catalog, users, sequences, timestamp_is_position=positions, notes=notes, **arranged)
+    built = Interactions(catalog, users, sequences, timestamp_is_position=positions, part_fault=fault, notes=notes, **arranged)
     return built.without_empty_users()
 
 
@@ -202,12 +205,12 @@ def _is_position(owner: IntArray, time: npt.NDArray[np.float64]) -> bool:
     return bool(np.all(time == within))
 
 
-def _parts(table: pa.Table, name: str, source: str) -> tuple[npt.NDArray[np.int8] | None, tuple[str, ...]]:
-    """Read a ``split`` column; one with other values is ignored with a note, as it is used only when asked for."""
+def _parts(table: pa.Table, name: str, source: str) -> tuple[npt.NDArray[np.int8] | None, str]:
+    """Read a ``split`` column; one with other values is ignored and said to be so, as it is used only when asked for."""
     values = text_column(table, name)
     codes = np.array([PARTS.get(value.strip().lower(), -1) for value in values], dtype=np.int8)
     bad = np.flatnonzero(codes < 0)
     if not len(bad):
-        return codes, ()
+        return codes, ""
     what = f"row {bad[0] + 1} holds {values[bad[0]]!r}, which is none of train, valid, test"
-    return None, (f"{source}: column '{name}' is ignored: {what}",)
+    return None, f"{source}: column '{name}' is ignored: {what}"

@@ -203,7 +203,8 @@ def _read_folder(folder: Path, wanted: str | None) -> RawData:
     if not found:
         raise DataError(f"{folder}: no known format: expected {_HINT}")
     if len(found) > 1:
-        raise DataError(f"{folder}: files of several formats ({', '.join(found)}): say which with the option format")
+        which = f"in a YAML description of the data, say which, such as  format: {found[0]}"
+        raise DataError(f"{folder}: files of several formats ({', '.join(found)}): {which}")
     return _FORMATS[found[0]][1](folder)
 
 
@@ -251,15 +252,15 @@ def _build(raw: RawData, options: LoadOptions) -> Dataset:
     interactions, given = _interactions(raw, catalog, impressions)
     filtered = _filtered(interactions, options)
     if options.given and (given is not None or impressions) and filtered is not interactions:
-        raise DataError(f"{raw.name}: filters do not apply to the given split: leave them out, or set given to false")
+        otherwise = "leave them out, or, in a YAML description of the data, set  given: false"
+        raise DataError(f"{raw.name}: filters do not apply to the given split: {otherwise}")
     if not options.given:
         given = None
     profiles = None
     if raw.users is not None:
         profiles = UserCatalog.from_frame(raw.users, max_words=options.max_words, source=raw.sources.get("users", "the user table"))
-    shown_notes = [note for part in impressions.values() for note in part.notes]
-    others = [*catalog.notes, *filtered.notes, *([] if given is None else given.train.notes), *shown_notes]
-    notes = list(dict.fromkeys([*raw.notes, *others]))
+    noted: list[Any] = [catalog, profiles, filtered, None if given is None else given.train, *impressions.values()]
+    notes = list(dict.fromkeys([*raw.notes, *(note for part in noted if part is not None for note in part.notes)]))
     kept = impressions if filtered.catalog is catalog else {}
     return Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes)
 

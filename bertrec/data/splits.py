@@ -164,8 +164,10 @@ def split_by_part(interactions: Interactions) -> Split:
     """Split as the data's own ``split`` column (train, valid, test) says.
 
     Raises:
-        DataError: there is no such column, or nothing to train on.
+        DataError: there is no such column, it holds another value (the row is named), or there is nothing to train on.
     """
+    if interactions.part_fault:
+        raise DataError(f"the data hold no given split: {interactions.part_fault}: correct it or choose another method")
     if interactions.part is None:
         raise DataError("the data hold no given split: add a column 'split' (train/valid/test) or choose another method")
     valid, test = interactions.part == 1, interactions.part == 2

@@ -42,6 +42,27 @@ def test_fields_are_cut_to_words_and_chosen():
     assert list(ItemCatalog.from_frame(frame(title=["x", "y"], plot=["p", "q"]), text_fields=["plot", "title"]).fields) == ["plot", "title"]
 
 
+def test_columns_that_are_no_text_are_left_out_with_a_note():
+    data = frame(title=["x", "y"], year=[1, 2], isbn=["1", ""], seen=["true", "false"], genres=pd.Series(["p", 1], dtype=object))
+    catalog = ItemCatalog.from_frame(data)
+    assert list(catalog.fields) == ["title"]
+    assert catalog.notes == (
+        "the item table: left out, as not text: 'year', 'isbn', 'seen', 'genres' (mixed types) (to use one, list it in the text fields)",
+    )
+    chosen = ItemCatalog.from_frame(data, text_fields=["isbn"])
+    assert (chosen.fields, chosen.notes) == ({"isbn": ["1", ""]}, ("the item table: 1 of 2 items have no text (kept)",))
+    with pytest.raises(DataError, match="row 2, column 'genres' mixes types"):
+        ItemCatalog.from_frame(data, text_fields=["title", "genres"])
+
+
+@pytest.mark.parametrize("name", ["title", "name"])
+@pytest.mark.parametrize("values", [["1980", ""], [1980, None], pd.Series([1980, None], dtype="Int64"), pd.Categorical([1980, None])])
+def test_a_title_of_numbers_stays_the_title(name, values):
+    catalog = ItemCatalog.from_frame(frame(brand=["Acme", "Bolt"], **{name: values}))
+    assert catalog.fields == {name: ["1980", ""], "brand": ["Acme", "Bolt"]}
+    assert catalog.titles == ["1980", "b"]
+
+
 def test_lists_of_texts_are_joined():
     catalog = ItemCatalog.from_frame(pl.DataFrame({"item_id": [1, 2], "genres": [["Drama", "War"], []]}))
     assert catalog.texts == ["Drama, War", ""]
@@ -105,7 +126,10 @@ def test_a_repeated_id_with_two_texts_is_an_error_that_names_both_rows():
         (pd.DataFrame({"item_id": ["a", ""], "title": ["x", "y"]}), "row 2, column 'item_id': the id is empty"),
         (pd.DataFrame({"item_id": [1.0, 2.5], "title": ["x", "y"]}), "row 2, column 'item_id': 2.5 is no id"),
         (pd.DataFrame({"item_id": [True, False], "title": ["x", "y"]}), "of type bool"),
-        (pd.DataFrame({"item_id": pd.Series([1, "a"], dtype=object), "title": ["x", "y"]}), "column 'item_id' mixes types"),
+        (pd.DataFrame({"item_id": pd.Series([1, "a"], dtype=object), "title": ["x", "y"]}), "row 2, column 'item_id' mixes types: 'a' is"),
+        (frame(title=pd.Series(["x", 3], dtype=object)), "row 2, column 'title' mixes types: 3 is of type int"),
+        (frame(name=pd.Series([3, "x"], dtype=object), title=["x", "y"]), "row 2, column 'name' mixes types: 'x' is of type str"),
+        (frame(title=[b"x", b"y"]), "column 'title' is of type binary: titles are text"),
         ([{"item_id": 1}], "got list"),
     ],
 )
@@ -156,6 +180,7 @@ def test_damaged_catalogue_files_are_named(tmp_path):
 
 def test_users_have_a_catalogue_of_their_own(tmp_path):
     users = UserCatalog.from_frame(pd.DataFrame({"user_id": [1, 2], "job": ["cook", ""]}))
+    assert UserCatalog.from_frame(pd.DataFrame({"user_id": [1], "age": ["24"]})).texts == ["24"]
     users.save(tmp_path)
     assert (tmp_path / "users.parquet").exists()
     assert UserCatalog.load(tmp_path).texts == ["cook", ""]

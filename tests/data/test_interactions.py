@@ -15,6 +15,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.filters import drop_duplicates, k_core, min_rating
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
+from bertrec.data.splits import split_by_part
 
 
 def catalogue(n=5):
@@ -86,7 +87,10 @@ def test_more_than_half_unknown_is_an_error():
     [
         ({"timestamp": [1.0, float("nan"), 2.0]}, "row 2, column 'timestamp': the value is missing or not a finite number"),
         ({"timestamp": [1.0, float("inf"), 2.0]}, "row 2, column 'timestamp'"),
-        ({"timestamp": ["1", "soon", "2"]}, "row 2, column 'timestamp': 'soon' is neither a number nor an ISO time"),
+        ({"timestamp": ["1", "soon", "2"]}, "row 2, column 'timestamp': 'soon' is neither a number nor an ISO time: correct it"),
+        ({"timestamp": ["2020-01-01", "", "garbage"]}, "row 3, column 'timestamp': 'garbage' is neither a number nor an ISO time"),
+        ({"timestamp": ["2020-01-01T00:00Z", "soon", "soon"]}, "row 2, column 'timestamp': 'soon' is neither"),
+        ({"timestamp": ["5", "2020-01-01", "6"]}, "row 2, column 'timestamp': '2020-01-01' is unlike the rows above, as numbers and ISO"),
         ({"timestamp": ["1", "", "2"]}, "row 2, column 'timestamp': the value is missing"),
         ({"rating": [1.0, 2.0, None]}, "row 3, column 'rating'"),
         ({"user_id": ["u", None, "v"]}, "row 2, column 'user_id': the id is missing"),
@@ -98,8 +102,42 @@ def test_bad_values_are_named_by_row_and_column(columns, message):
         Interactions.from_frame(pd.DataFrame(data), catalogue())
 
 
+STANDARD = ["user_id", "item_id", "timestamp", "rating", "label", "weight", "text", "split"]
+
+
+@pytest.mark.parametrize("column", STANDARD)
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([2, "1", 3], r"row 2, column '{}' mixes types: '1' is of type str, unlike the rows above: make it all text or all numbers$"),
+        (["i1", None, 2], r"row 3, column '{}' mixes types: 2 is of type int"),
+        ([1, 2**70, 3], r"row 2, column '{}': 1180591\S* \(int\) is neither text nor a number of up to 64 bits"),
+    ],
+)
+def test_mixed_types_in_a_standard_column_are_an_error_with_its_row(column, values, message):
+    data = {"user_id": ["u", "u", "v"], "item_id": ["i1", "i2", "i1"], column: pd.Series(values, dtype=object)}
+    with pytest.raises(DataError, match="^the interaction table: " + message.format(column)):
+        Interactions.from_frame(pd.DataFrame(data), catalogue())
+    with pytest.raises(DataError, match=message.format(column)):
+        Interactions.from_frame(pl.DataFrame({**data, column: pl.Series(values, dtype=pl.Object)}), catalogue())
+
+
+def test_mixed_types_in_a_column_that_is_not_used_do_no_harm():
+    mixed = pd.Series([2, "1"], dtype=object)
+    assert rows(build([("u", "i1"), ("u", "i2")], colour=mixed)) == {"u": [1, 2]}
+    frame = pd.DataFrame({"user_id": ["u", "u"], "item_id": ["i1", "i2"], "timestamp": mixed, "when": [2, 1]})
+    assert rows(Interactions.from_frame(frame, catalogue(), timestamp="when")) == {"u": [2, 1]}
+
+
+def test_iso_times_with_a_zone_and_without_are_utc():
+    texts = ["1970-01-02T00:00:00Z", "1970-01-02 01:00+01:00", "1970-01-01T18:30:00-0530", "1970-01-02T02:00:00.5+02", "1970-01-02"]
+    for text, seconds in zip(texts, [86400, 86400, 86400, 86400.5, 86400], strict=True):
+        assert build([("u", "i1")], timestamp=[text]).timestamp.tolist() == [seconds]
+    assert build([("u", "i1")] * 5, timestamp=texts).timestamp.tolist() == [86400, 86400, 86400, 86400, 86400.5]
+
+
 def test_missing_columns_and_rows_are_errors():
-    with pytest.raises(DataError, match=r"no column 'item_id' \(columns: user_id\)"):
+    with pytest.raises(DataError, match=r"no column 'item_id' \(columns: user_id\): .* in a YAML description of the data; in the library"):
         Interactions.from_frame(pd.DataFrame({"user_id": ["u"]}), catalogue())
     with pytest.raises(DataError, match="no column 'when'"):
         Interactions.from_frame(pd.DataFrame({"user_id": ["u"], "item_id": ["i1"]}), catalogue(), timestamp="when")
@@ -112,6 +150,9 @@ def test_other_columns_are_ignored_and_texts_follow_their_rows():
     assert built.text == ["이른", "late"]
     assert built.part is None
     assert "column 'split' is ignored: row 1 holds 'maybe'" in built.notes[0]
+    shorter = min_rating(build([("u", "i1"), ("u", "i2")], rating=[1, 5], split=["train", "maybe"]), 4)
+    with pytest.raises(DataError, match=r"no given split: .* column 'split' is ignored: row 2 holds 'maybe', .* correct it or choose"):
+        split_by_part(shorter)
 
 
 def test_users_can_be_numbered_as_elsewhere():

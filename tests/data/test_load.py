@@ -44,6 +44,13 @@ def test_dropping_items_without_text_drops_their_interactions_counted(shop):
     assert any("2 of 8 interactions are of items absent" in note for note in data.notes)
 
 
+def test_notes_on_users_are_among_the_notes(shop):
+    found = load(shop)
+    note = f"{shop}/users.csv: 1 of 3 users have no text (kept)"
+    assert note in found.notes
+    assert note in make_split(found).manifest["notes"]
+
+
 def test_the_hash_follows_the_data(shop):
     first = load(shop).content_hash
     assert load(shop).content_hash == first
@@ -129,7 +136,7 @@ def test_what_is_no_data_set_is_an_error(shop, tmp_path):
     with pytest.raises(DataError, match="no known format"):
         load(tmp_path / "empty")
     (shop / "toy.inter").write_text("user_id:token\titem_id:token\nu\ta\n")
-    with pytest.raises(DataError, match=r"several formats \(tables, atomic\)"):
+    with pytest.raises(DataError, match=r"several formats \(tables, atomic\): in a YAML description of the data, .* format: tables"):
         load(shop)
     assert load(shop, LoadOptions(format="tables")).format == "tables"
 

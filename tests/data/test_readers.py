@@ -3,11 +3,13 @@ from __future__ import annotations
 import gzip
 import json
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from bertrec.core.errors import DataError
+from bertrec.data.catalog import ItemCatalog
 from bertrec.data.load import LoadOptions, load, make_split
 from bertrec.data.readers.delimited import read_delimited, read_table
 
@@ -40,7 +42,18 @@ def test_csv_tables_keep_ids_as_text_and_numbers_out_of_the_text(tmp_path):
     assert sequences(data.interactions) == {"u": ["007", "8"], "v": ["007"]}
     assert data.catalog.fields == {"title": ["Bond", "기생충 🎬"]}
     assert data.users.texts == ["요리사", ""]
+    assert data.notes[0] == f"{tmp_path}/shop/items.csv: left out, as not text: 'year' (to use one, list it in the text fields)"
     assert load(tmp_path / "shop", LoadOptions(text_fields=("year",))).catalog.texts == ["1962", "2019"]
+
+
+def test_titles_of_numbers_are_the_same_in_every_kind_of_table(tmp_path):
+    rows = {"item_id": ["007", "8"], "title": [1980, None], "brand": ["Acme", "Bolt"], "price": ["5", "7"]}
+    fields = {"title": ["1980", ""], "brand": ["Acme", "Bolt"]}
+    csv = load(tables(tmp_path / "a", items="item_id,title,brand,price\n007,1980,Acme,5\n8,,Bolt,7\n"))
+    parquet = tables(tmp_path / "b")
+    (parquet / "items.csv").unlink()
+    pq.write_table(pa.table(rows), parquet / "items.parquet")
+    assert csv.catalog.fields == load(parquet).catalog.fields == ItemCatalog.from_frame(pd.DataFrame(rows)).fields == fields
 
 
 def test_tsv_parquet_and_gzip_hold_the_same(tmp_path):
@@ -130,6 +143,10 @@ def test_the_split_column_counts_only_when_asked_for(tmp_path):
     given = make_split(data, "given")
     assert (given.manifest["method"], given.train.sequences.values.tolist()) == ("given", [1, 2])
     assert given.test.histories.values.tolist() == [1, 2, 1]
+    data = load(tables(tmp_path, interactions=text.replace("valid", "vaild")))
+    with pytest.raises(DataError, match=r"no given split: .*interactions\.csv: column 'split' is ignored: row 3 holds 'vaild'.*: correct"):
+        make_split(data, "given")
+    assert make_split(data).manifest["method"] == "leave_one_out"
 
 
 # --- atomic files -----------------------------------------------------------------------------------------------------------------------
@@ -211,7 +228,9 @@ def test_a_flat_benchmark_is_a_given_split(tmp_path):
 
 def test_filters_do_not_touch_a_given_split_in_silence(tmp_path):
     atomic(tmp_path, train__inter=HEAD + "u\ti1\ti2\n", test__inter=HEAD + "u\ti1 i2\ti3\n")
-    with pytest.raises(DataError, match="filters do not apply to the given split"):
+    with pytest.raises(
+        DataError, match=r"filters do not apply to the given split: .* in a YAML description of the data, set  given: false"
+    ):
         load(tmp_path, LoadOptions(k_core=1))
     assert load(tmp_path, LoadOptions(k_core=1, given=False)).catalog.ids.ids == ["i1", "i2", "i3"]
 
@@ -226,6 +245,10 @@ def test_filters_do_not_touch_a_given_split_in_silence(tmp_path):
         ({"valid__inter": HEAD + "u\ti1\ti2\n"}, r"toy\.train\.inter is missing"),
         ({"train__inter": HEAD + "u\ti1\ti2\n", "test__inter": HEAD + "u\ti1\ti2\nu\ti1\ti3\n"}, "a user has several rows"),
         ({"train__inter": HEAD}, r"toy\.train\.inter: no rows"),
+        (
+            {"inter": "user_id:token\titem_id:token\nu\ti1\n", "user": "uid:token\tjob:token\nu\tcook\n"},
+            r"toy\.user: no column 'user_id' \(columns: uid, job\): rename one",
+        ),
     ],
 )
 def test_bad_atomic_files_are_named(tmp_path, files, message):
@@ -235,7 +258,7 @@ def test_bad_atomic_files_are_named(tmp_path, files, message):
 
 def test_an_atomic_folder_needs_items_and_one_name(tmp_path):
     inter = "user_id:token\titem_id:token\nu\ti1\n"
-    with pytest.raises(DataError, match=r"b\.item: no such file"):
+    with pytest.raises(DataError, match=r"b\.item: no such file: it is to hold the items, .* item_id:token title:token_seq"):
         load(write(tmp_path / "a", b__inter=inter))
     with pytest.raises(DataError, match=r"several data sets \(b, c\)"):
         load(write(tmp_path / "b", b__inter=inter, c__train__inter=inter))
@@ -277,6 +300,9 @@ def test_movielens_latest(tmp_path):
     assert data.catalog.texts == ["American President, The (1995) Comedy, Drama", "Up"]
     with pytest.raises(DataError, match=r"ratings\.csv: no column 'userId'"):
         load(write(tmp_path, ratings__csv="user,movieId\n1,10\n"))
+    for header, name in {"movieId,title": "genres", "movieId,genres": "title", "movie,title": "movieId"}.items():
+        with pytest.raises(DataError, match=rf"movies\.csv: no column '{name}' \(columns: {header.replace(',', ', ')}\): rename one"):
+            load(write(tmp_path, **{**files, "movies__csv": f"{header}\n10,Up\n"}))
 
 
 # --- Amazon -----------------------------------------------------------------------------------------------------------------------------
@@ -334,6 +360,17 @@ def test_amazon_2023_in_milliseconds(tmp_path):
         (lines(OLD_REVIEWS), lines([{"asin": "01"}]) + "{oops\n", r"meta\.json: line 2 is neither JSON nor a literal"),
         (lines(OLD_REVIEWS), lines([{"asin": "01"}, {"title": "x"}]), r"meta\.json: row 2 has neither"),
         (lines(OLD_REVIEWS), "[]", "no file of metadata"),
+        (
+            lines([*OLD_REVIEWS, {**OLD_REVIEWS[0], "asin": 7}]),
+            lines([{"asin": "01"}]),
+            r"reviews\.json: line 3: 'asin' is 7: write it as text, in quotation marks, in every line$",
+        ),
+        (
+            lines(OLD_REVIEWS) + "\n" + lines([{**OLD_REVIEWS[0], "overall": "5"}]),
+            lines([{"asin": "01"}]),
+            r"reviews\.json: line 4: 'overall' is '5': write it as a number, without quotation marks, in every line$",
+        ),
+        (lines(OLD_REVIEWS) + "7\n", lines([{"asin": "01"}]), r"reviews\.json: line 3 is no JSON object: each line holds one review"),
         (lines(OLD_REVIEWS).encode() + b"\xff\n", lines([{"asin": "01"}]), r"reviews\.json: line 3 is not UTF-8"),
     ],
 )

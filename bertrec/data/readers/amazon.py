@@ -11,6 +11,7 @@ import gzip
 import html
 import io
 import json
+import reprlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,20 +84,29 @@ def _read_reviews(path: Path) -> pa.Table:
     try:
         table = pa_json.read_json(io.BytesIO(content), pa_json.ReadOptions(block_size=1 << 24), options)
     except pa.ArrowInvalid as error:
-        raise DataError(f"{path}: {_bad_line(content) or str(error).splitlines()[0]}") from error
+        raise DataError(f"{path}: {_bad_line(content, names) or str(error).splitlines()[0]}") from error
     table = table.select(list(names)).rename_columns(list(names.values()))
     if names is _NEW and (pc.max(table["timestamp"]).as_py() or 0) > _MILLISECONDS:
         table = table.set_column(table.column_names.index("timestamp"), "timestamp", pc.divide(table["timestamp"], 1000.0))
     return table
 
 
-def _bad_line(content: bytes) -> str | None:
+def _bad_line(content: bytes, names: dict[str, str]) -> str | None:
+    """Say which line Arrow cannot read, and why."""
     for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.strip():
+            continue
         try:
-            if line.strip():
-                json.loads(line)
+            entry = json.loads(line)
         except ValueError as error:
             return f"line {number} is no JSON ({error})"
+        if not isinstance(entry, dict):
+            return f"line {number} is no JSON object: each line holds one review, such as {{{', '.join(names)}}}"
+        for key, name in names.items():
+            value, kind = entry.get(key), (int, float) if name in _NUMBERS else str
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                wanted = "a number, without quotation marks" if name in _NUMBERS else "text, in quotation marks"
+                return f"line {number}: '{key}' is {reprlib.repr(value)}: write it as {wanted}, in every line"
     return None
 
 

@@ -33,14 +33,19 @@ def read_folder(folder: Path) -> RawData:
         DataError: a file is missing or its header names no types, or the folder holds several data sets.
     """
     name = _name(folder)
-    items, item_types = read_atomic(folder / f"{name}.item")
+    item = folder / f"{name}.item"
+    if not item.is_file():
+        header = "item_id:token title:token_seq"
+        raise DataError(f"{item}: no such file: it is to hold the items, tab-separated under a header such as  {header}")
+    items, item_types = read_atomic(item)
     raw = RawData(name, "atomic", items, text_fields=_text_fields(item_types, "item_id"))
-    raw.sources["items"] = str(folder / f"{name}.item")
+    raw.sources["items"] = str(item)
     flat, user = folder / f"{name}.inter", folder / f"{name}.user"
     if flat.is_file():
         raw.interactions, raw.sources["interactions"] = read_atomic(flat)[0], str(flat)
     if user.is_file():
         users, user_types = read_atomic(user)
+        require_columns(users, ["user_id"], str(user))
         raw.users, raw.sources["users"] = users.select(["user_id", *_text_fields(user_types, "user_id")]), str(user)
     _add_benchmark(raw, folder, name)
     if raw.interactions is None and not raw.sequences:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bertrec.core.errors import DataError
+from bertrec.data.frames import require_columns
 from bertrec.data.readers.delimited import read_delimited
 from bertrec.data.readers.raw import RawData
 
@@ -77,15 +78,13 @@ def _read_dat(folder: Path) -> RawData:
 
 def _read_csv(folder: Path) -> RawData:
     ratings = _renamed(folder / "ratings.csv", {"userId": "user_id", "movieId": "item_id"})
-    movies = _renamed(folder / "movies.csv", {"movieId": "item_id"})
+    movies = _renamed(folder / "movies.csv", {"movieId": "item_id"}, others=("title", "genres"))
     return _raw(folder, "ratings.csv", "movies.csv", ratings, _genres_listed(movies))
 
 
-def _renamed(path: Path, names: dict[str, str]) -> pa.Table:
+def _renamed(path: Path, names: dict[str, str], others: Iterable[str] = ()) -> pa.Table:
     table = read_delimited(path, delimiter=",", quoted=True)
-    for name in names:
-        if name not in table.column_names:
-            raise DataError(f"{path}: no column '{name}' (columns: {', '.join(table.column_names)}): is this MovieLens?")
+    require_columns(table, [*names, *others], str(path))
     return table.rename_columns([names.get(name, name) for name in table.column_names])
 
 

@@ -70,7 +70,8 @@ class RawData:
         interactions: ``user_id``, ``item_id`` and the optional standard columns, or ``None`` (sequences or impressions only).
         users: ``user_id`` and text columns, or ``None``.
         sources: what messages call each table: ``items``, ``interactions``, ``users``.
-        text_fields: the columns of ``items`` that are text by default; ``None``: all text columns.
+        text_fields: the columns of ``items`` that are text by default; ``None``: as
+            :meth:`bertrec.data.catalog.ItemCatalog.from_frame` chooses.
         sequences: the given split of a sequential benchmark: ``train``, ``valid``, ``test``.
         parts: the interactions' ``split`` column is the given split (a flat benchmark) and not merely carried along.
         impressions: by part.

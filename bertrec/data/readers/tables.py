@@ -6,11 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from bertrec.core.errors import DataError
-from bertrec.data.catalog import text_first
-from bertrec.data.frames import is_text_like
 from bertrec.data.readers.delimited import TABLE_SUFFIXES, read_table
 from bertrec.data.readers.raw import RawData
 
@@ -66,34 +63,10 @@ def read_files(name: str, paths: Mapping[str, Path], *, columns: Mapping[str, st
         interactions=tables["interactions"],
         users=tables.get("users"),
         sources={role: str(path) for role, path in paths.items()},
-        text_fields=text_columns(tables["items"], "item_id"),
     )
-
-
-def text_columns(table: pa.Table, id_name: str) -> tuple[str, ...]:
-    """Return the columns that hold text rather than numbers, ``title`` first; in CSV and TSV all columns were read as text."""
-    names = [name for name in table.column_names if name != id_name and is_text_like(table[name].type) and not _is_numeric(table[name])]
-    return tuple(text_first(names))
 
 
 def _renamed(table: pa.Table, theirs: str, ours: str, source: str) -> pa.Table:
     if ours in table.column_names and ours != theirs:
         raise DataError(f"{source}: the column '{theirs}' is to be '{ours}', but there is a column '{ours}' already")
     return table.rename_columns([ours if name == theirs else name for name in table.column_names])
-
-
-def _is_numeric(column: pa.ChunkedArray) -> bool:
-    """Say whether a text column holds numbers (or true/false) only; one with no value at all is text."""
-    if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
-        return False
-    text = column.cast(pa.large_string())
-    filled = text.filter(pc.not_equal(text, "")).drop_null()
-    if not len(filled):
-        return False
-    for kind in (pa.float64(), pa.bool_()):
-        try:
-            filled.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-        return True
-    return False
