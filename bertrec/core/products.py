@@ -19,6 +19,19 @@ _FLOATS_AT_ONCE = 1 << 16  # of one side of the pairs: both then stay in the sec
 _FEWEST_PAIRS = 512  # but fewer at once cost more than they save
 
 
+def row_lengths(table: FloatArray) -> npt.NDArray[np.float64]:
+    """Return the Euclidean length of each row, summed in float64 (in float32 the squares of small numbers vanish), ``[rows]``.
+
+    A row with NaN has none, a row with an infinite value an infinite one.
+    """
+    lengths = np.empty(len(table))
+    at_once = max(_FEWEST_PAIRS, _FLOATS_AT_ONCE // max(1, table.shape[1]))
+    for start in range(0, len(table), at_once):
+        part = table[start : start + at_once].astype(np.float64)
+        lengths[start : start + at_once] = np.vecdot(part, part)
+    return np.sqrt(lengths, out=lengths)
+
+
 def rounding_bound(queries: FloatArray, largest_norm: float) -> FloatArray:
     """Return ``[b, 1]``: how far two float32 inner products of the same pair may lie apart, whatever the order of summation.
 
@@ -26,7 +39,7 @@ def rounding_bound(queries: FloatArray, largest_norm: float) -> FloatArray:
     """
     if queries.shape[1] == 1:
         return np.zeros((len(queries), 1), np.float32)
-    norms = np.linalg.norm(queries.astype(np.float64), axis=1, keepdims=True)  # in float32 small squares vanish
+    norms = row_lengths(queries)[:, None]
     bound = queries.shape[1] * np.finfo(np.float32).eps * norms * largest_norm
     return np.where(norms > 0, np.maximum(bound, np.finfo(np.float32).tiny), 0.0).astype(np.float32)
 
@@ -41,12 +54,19 @@ def pair_scores(queries: FloatArray, vectors: FloatArray, rows: IntArray, column
     return out
 
 
-def in_threads(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+def in_threads(work: Callable[[Part], Result], parts: Sequence[Part], *, alone: bool = False) -> list[Result]:
     """Return ``work`` of each part, in order, by as many threads as torch has, each of which computes alone.
 
-    For work that NumPy and torch do without the interpreter's lock. One part, or one thread, is worked on where it is.
+    For work that NumPy and torch do without the interpreter's lock. One part, or one thread, is worked on where it is. So is all that is
+    to be done ``alone``, torch's products included, because it is so little that starting threads takes longer.
     """
-    return list(each_in_threads(work, parts))
+    if not alone:
+        return list(each_in_threads(work, parts))
+    import torch
+
+    with _kept_thread_count():
+        torch.set_num_threads(1)
+        return [work(part) for part in parts]
 
 
 def each_in_threads(work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:

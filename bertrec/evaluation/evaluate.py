@@ -156,7 +156,7 @@ def prepare(data: EvaluationData, protocol: Protocol, item_counts: IntArray, hel
     candidates = _held_out_mask(held_out, len(item_counts)) if protocol.candidates == "held_out" else None
     first = first_occurrences(data.targets)
     kept = first if candidates is None else first & candidates[data.targets.values]
-    targets = data.targets.where(kept)
+    targets = data.targets if kept.all() else data.targets.where(kept)
     left_out = {
         "repeated_targets": int(np.count_nonzero(~first)),
         "targets_outside_candidates": int(np.count_nonzero(first & ~kept)),
@@ -236,6 +236,8 @@ def _values_in(cut: Slice, whole: Slice, values: dict[str, Float64Array], protoc
     """Return the metrics of a slice's users: those of all their targets where the slice leaves none of these out."""
     if not len(cut.rows):
         return {}
+    if len(cut.ranks.values) == len(whole.ranks.values):
+        return dict(values)
     place = np.searchsorted(whole.rows, cut.rows)
     if np.array_equal(cut.ranks.lengths, whole.ranks.lengths[place]):
         return {name: each[place] for name, each in values.items()}

@@ -16,12 +16,14 @@ import numpy.typing as npt
 from bertrec.core.distinct import without
 from bertrec.core.errors import DataError, NotFiniteError
 from bertrec.core.ragged import IntArray, Ragged
+from bertrec.evaluation.flags import cells_of, count_flags, flag_at_least, padded
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating[Any]]
 
 _FLAGS_A_PAIR = 32  # up to so many, flags for all pairs of a user and an item are cheaper than sorting the seen ones
 _BLOCK_BYTES = 1 << 21  # a block of scores and its comparison stay in the second-level cache
+_FLAGS_AT_ONCE = 1 << 19  # and so do these
 
 
 def rank_targets(
@@ -81,17 +83,20 @@ def _rank_block(scores: FloatArray, targets: Ragged, seen: Ragged | None, candid
     others = masked_scores(scores, seen=seen, candidates=candidates)
     others[rows, targets.values] = np.nan
     above = np.empty(len(rows), dtype=np.int64)
-    lengths = targets.lengths
+    lengths, flags = targets.lengths, np.zeros((len(scores), padded(scores.shape[1])), bool)
     for position in range(int(lengths.max(initial=0))):
         has = np.flatnonzero(lengths > position)
         which = targets.offsets[has] + position
         block = others if len(has) == len(others) else others[has]
-        above[which] = np.count_nonzero(block >= wanted[which, None], axis=1)
+        flag_at_least(block, wanted[which, None], flags[: len(has), : scores.shape[1]])
+        above[which] = count_flags(flags[: len(has)])
     return above + place_among_targets(wanted, rows, targets.offsets) + 1
 
 
 def place_among_targets(wanted: FloatArray, rows: IntArray, offsets: IntArray) -> IntArray:
-    """Return for each target how many targets of its row stand before it (equals in the order given)."""
+    """Return for each target how many targets of its row stand before it (equals in the order given); ``rows`` ascend."""
+    if not np.any(rows[1:] == rows[:-1]):
+        return np.zeros(len(rows), dtype=np.int64)
     order = np.lexsort((-wanted, rows))
     place = np.empty(len(rows), dtype=np.int64)
     place[order] = np.arange(len(rows)) - offsets[rows]
@@ -163,6 +168,8 @@ def _check_finite(block: FloatArray, first_row: int, users: Sequence[str | int] 
 
 def first_occurrences(items: Ragged) -> BoolArray:
     """Return ``[total]``: whether a value stands in its row for the first time."""
+    if items.lengths.max(initial=0) < 2:
+        return np.ones(len(items.values), dtype=bool)
     keep = np.zeros(len(items.values), dtype=bool)
     keep[np.unique(pair_keys(items), return_index=True)[1]] = True
     return keep
@@ -185,13 +192,25 @@ def count_candidates(targets: Ragged, *, n_items: int, seen: Ragged | None = Non
     if seen is None:
         return counts
     if len(targets) * (n_items + 1) <= _FLAGS_A_PAIR * len(seen.values):
-        flags = np.zeros((len(targets), n_items + 1), bool)
-        flags[seen.rows, seen.values] = True
-        flags[targets.rows, targets.values] = False
-        flags[:, 0] = False
-        return counts - np.count_nonzero(flags if candidates is None else flags & candidates, axis=1)
+        return counts - _count_gone(targets, n_items, seen, candidates)
     gone = without(pair_keys(seen, n_items + 1), pair_keys(targets, n_items + 1))
     gone = gone[gone % (n_items + 1) > 0]
     if candidates is not None:
         gone = gone[candidates[gone % (n_items + 1)]]
     return counts - np.bincount(gone // (n_items + 1), minlength=len(targets))
+
+
+def _count_gone(targets: Ragged, n_items: int, seen: Ragged, candidates: BoolArray | None) -> IntArray:
+    """Return ``[b]``: how many candidates each row has seen, targets not counted, by a flag for every pair of row and item."""
+    width, gone = padded(n_items + 1), np.empty(len(targets), dtype=np.int64)
+    step = max(1, _FLAGS_AT_ONCE // width)
+    for start in range(0, len(targets), step):
+        stop = min(start + step, len(targets))
+        flags = np.zeros((stop - start, width), bool)
+        flags.reshape(-1)[cells_of(seen, start, stop, width)] = True
+        flags.reshape(-1)[cells_of(targets, start, stop, width)] = False
+        flags[:, 0] = False
+        if candidates is not None:
+            flags[:, : n_items + 1] &= candidates
+        gone[start:stop] = count_flags(flags)
+    return gone

@@ -77,8 +77,8 @@ def make_slices(
         item_counts: ``[n_items + 1]``, how often training holds each item.
         item_groups: more slices, of the targets that are in each group, ``[n_items + 1]``.
     """
-    counts = item_counts[targets.values]
-    length = histories.lengths[targets.rows]
+    counts, rows = item_counts[targets.values], targets.rows
+    length = histories.lengths[rows]
     keep: dict[str, BoolArray] = {
         "all": np.ones(len(counts), dtype=bool),
         "cold_items": counts == 0,
@@ -88,10 +88,10 @@ def make_slices(
         "long_histories": length > LONG_HISTORY_ABOVE,
     }
     keep |= {name: np.asarray(items, dtype=bool)[targets.values] for name, items in (item_groups or {}).items()}
-    return {name: _cut(ranks, kept) for name, kept in keep.items()}
+    return {name: _cut(ranks, rows, kept) for name, kept in keep.items()}
 
 
-def _cut(ranks: Ragged, keep: BoolArray) -> Slice:
-    kept = ranks.where(keep)
-    rows = np.flatnonzero(kept.lengths > 0)
-    return Slice(rows.astype(np.int64), kept.take(rows))
+def _cut(ranks: Ragged, rows: IntArray, keep: BoolArray) -> Slice:
+    lengths = np.bincount(rows[keep], minlength=len(ranks))
+    kept = np.flatnonzero(lengths)
+    return Slice(kept.astype(np.int64), Ragged.from_lengths(ranks.values[keep], lengths[kept]))

@@ -9,7 +9,17 @@ import sys
 
 import pytest
 
-MODULES = {"ranks": 1, "metrics": 6, "expectation": 1, "lists": 4, "labels": 3, "significance": 2, "impressions": 1}
+MODULES = {
+    "ranks": 1,
+    "metrics": 6,
+    "expectation": 1,
+    "lists": 4,
+    "labels": 3,
+    "significance": 2,
+    "impressions": 1,
+    "flags": 3,
+    "vector_ranks": 2,
+}
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -72,6 +72,15 @@ def test_equals_the_definitions(rows, k):
             assert 0.0 <= found[name][row] <= 1.0 + 1e-12
 
 
+@given(st.lists(st.integers(1, 60), max_size=9), st.sets(st.integers(1, 55), min_size=1, max_size=4))
+@settings(max_examples=100, deadline=None)
+def test_one_target_a_user_is_measured_as_any_number_is(ranks, ks):
+    found = rank_metrics(Ragged.from_rows([[rank] for rank in ranks]), sorted(ks))
+    beside = rank_metrics(Ragged.from_rows([*([rank] for rank in ranks), [1, 2]]), sorted(ks))  # which takes the general way
+    assert list(found) == list(beside)
+    assert {name: values.tolist() for name, values in found.items()} == {name: values[:-1].tolist() for name, values in beside.items()}
+
+
 def test_ranks_that_are_no_places_of_one_list_are_seen():
     assert distinct_ranks(Ragged.from_rows([[2, 1], [1], []]))
     assert not distinct_ranks(Ragged.from_rows([[2, 5, 2]]))

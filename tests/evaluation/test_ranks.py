@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bertrec.core.errors import DataError, ModelError
 from bertrec.core.ragged import Ragged
 from bertrec.evaluation import ranks as module
-from bertrec.evaluation.ranks import count_candidates, rank_targets
+from bertrec.evaluation.ranks import count_candidates, first_occurrences, place_among_targets, rank_targets
 
 
 def brute_force(scores, targets, seen, candidates):
@@ -95,6 +95,28 @@ def test_a_constant_model_places_the_targets_last(case, value):
     counts = count_candidates(targets, n_items=scores.shape[1] - 1, seen=seen, candidates=candidates)
     for row, count in zip(ranks, counts, strict=True):
         assert row.tolist() == list(range(count - len(row) + 1, count + 1))
+
+
+@given(cases(), st.sampled_from([0, 32]), st.sampled_from([1, 1 << 19]))
+@settings(max_examples=150, deadline=None)
+def test_candidates_are_counted_as_sets(case, flags_a_pair, at_once):
+    scores, targets, seen, candidates = case
+    everything = {item for item in range(1, scores.shape[1]) if candidates is None or candidates[item]}
+    expected = [len(everything - (set() if seen is None else set(seen[row]) - set(targets[row]))) for row in range(len(targets))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_FLAGS_A_PAIR", flags_a_pair)
+        patch.setattr(module, "_FLAGS_AT_ONCE", at_once)
+        found = count_candidates(targets, n_items=scores.shape[1] - 1, seen=seen, candidates=candidates)
+    assert found.tolist() == expected
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=5) | st.lists(st.lists(st.integers(0, 3), max_size=1), max_size=5))
+@settings(max_examples=100, deadline=None)
+def test_first_occurrences_and_places_of_one_or_more_a_row(rows):
+    items = Ragged.from_rows(rows)
+    assert first_occurrences(items).tolist() == [value not in row[:at] for row in rows for at, value in enumerate(row)]
+    places = [sum((-other, number) < (-value, at) for number, other in enumerate(row)) for row in rows for at, value in enumerate(row)]
+    assert place_among_targets(items.values.astype(np.float32), items.rows, items.offsets).tolist() == places
 
 
 def test_several_targets_count_each_other():
