@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +55,7 @@ class BestItems:
         self._bias = np.float32(repeat_bias)
 
     def search(
-        self, users: FloatArray, k: int, *, seen: Ragged | None, read: Ragged, candidates: npt.NDArray[np.bool_] | None = None
+        self, users: FloatArray, k: int, *, seen: Ragged | None, read: Ragged | None, candidates: npt.NDArray[np.bool_] | None = None
     ) -> tuple[IntArray, FloatArray]:
         """Return inner ids and scores of the ``k`` best items of each user, 0 and ``-inf`` where there are no more.
 
@@ -60,12 +63,12 @@ class BestItems:
             users: ``[b, d]``.
             k: at least 1.
             seen: inner ids to leave out; None leaves nothing out.
-            read: the histories that the repeat bias is for.
+            read: the histories that the repeat bias is for; None where all of them are among the seen items.
             candidates: ``[n_items + 1]``; None allows the whole catalogue.
         """
         alive = self._known if candidates is None else self._known & candidates
         gone = self._checked(seen, len(users))
-        repeated = self._distinct(self._checked(read, len(users)), gone, alive) if self._bias else None
+        repeated = self._distinct(self._checked(read, len(users)), gone, alive) if self._bias and read is not None else None
         banned = gone if repeated is None else self._rows(np.concatenate([self._keys(gone), self._keys(repeated)]), len(users))
         items, scores = search_vectors(users, self._vectors, k, alive=alive, banned=banned, largest_norm=self._largest_norm)
         items[items < 0] = 0
@@ -152,14 +155,17 @@ class Server:
             stop = min(start + _USERS_AT_ONCE, len(users))
             part = known.slice(start, stop)
             found, values = self._search(users[start:stop], part, k, part if exclude_seen else None)
-            items += _cut(found, values)
-            scores += _cut(values, values)
+            with _no_collection():
+                items += _cut(found, values)
+                scores += _cut(values, values)
         return Recommendations(items, scores)
 
     def _search(self, users: FloatArray, histories: Ragged, k: int, seen: Ragged | None) -> tuple[Any, FloatArray]:
         if self._best is not None:
             width = min(k, len(self._ids) - 1)
-            found, values = self._best.search(users, width, seen=seen, read=self.model.read_histories(histories))
+            # What the model reads of a history is part of it, so that nothing to repeat is left where the history is left out.
+            read = self.model.read_histories(histories) if seen is None else None
+            found, values = self._best.search(users, width, seen=seen, read=read)
             return self._ids[found], values
         assert self.index is not None
         exclude: Ragged | list[list[Id]] | None = seen
@@ -168,6 +174,18 @@ class Server:
             exclude = Ragged(self._place[seen.values], seen.offsets) if inner else [self.model.catalog.ids.decode(row) for row in seen]
         result = self.index.search(users, k, exclude=exclude)
         return result.padded_ids, result.scores
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the cycle collector, which would walk all objects of the process, from running while many lists without cycles are made."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def _cut(table: npt.NDArray[Any], scores: FloatArray) -> list[Any]:

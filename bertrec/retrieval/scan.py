@@ -22,10 +22,13 @@ from bertrec.core.ragged import Ragged
 
 BoolArray = npt.NDArray[np.bool_]
 
-_SCORES_AT_ONCE = 1 << 22  # rough scores held by a thread
+_SCORES_AT_ONCE = 1 << 22  # rough scores held by a thread in bfloat16, half as many in float32
 _FEWEST_QUERIES = 64  # but at least so many a block, or the vectors are read too often
+_STEP = 32  # a block of an odd number of times so many, or the product is written two to four times as slowly
+_STRIPS = 64  # at most, so that no thread waits long for the last
 _WORTH_HALF = 128  # queries from which a copy of the vectors in bfloat16 pays
 _HALF_UNIT = 2.0**-8  # unit roundoff of bfloat16
+_SLACK = 1.01  # of a bound that is computed in float32 itself
 _HALF_RANGE = (1e-12, 1e12)  # lengths whose products neither vanish nor overflow
 
 
@@ -69,7 +72,7 @@ def _search(scan: _Scan, queries: FloatArray, banned: Ragged) -> tuple[IntArray,
 def _strips(count: int, at_once: int) -> list[range]:
     """Return a few strips of queries, each of whole blocks, for the threads to share."""
     blocks = math.ceil(count / at_once)
-    step = at_once * max(1, math.ceil(blocks / 16))
+    step = at_once * max(1, math.ceil(blocks / _STRIPS))
     return [range(start, min(start + step, count), at_once) for start in range(0, count, step)]
 
 
@@ -80,14 +83,15 @@ def _half_is_fast() -> bool:
 
 
 def _in_half_range(queries: FloatArray, largest_norm: float) -> bool:
-    lengths = np.append(np.linalg.norm(queries, axis=1), np.float32(largest_norm))
+    lengths = np.append(_lengths(queries), np.float32(largest_norm))
     return bool((lengths >= _HALF_RANGE[0]).all() and (lengths <= _HALF_RANGE[1]).all())
 
 
 class _Scan:
     """One search: the vectors in the format they are scored in, and how the items are dealt into groups.
 
-    Item ``i`` is in group ``i % groups``: a maximum over groups then runs along whole rows of scores.
+    Item ``i`` is in group ``i % groups``: a maximum over groups then runs along whole rows of scores. The k-th largest maximum is looked
+    for among the maxima of ``span`` groups each, which are fewer to partition and nearly as high.
     """
 
     def __init__(self, vectors: FloatArray, k: int, alive: BoolArray, largest_norm: float, *, half: bool) -> None:
@@ -97,10 +101,14 @@ class _Scan:
         with warnings.catch_warnings():  # of a loaded index the vectors are a read-only file; nothing is written to them
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             self.table = torch.from_numpy(vectors).to(torch.bfloat16 if half else torch.float32)
-        self.dead = torch.from_numpy(np.flatnonzero(~alive))
-        self.size = max(1, math.isqrt(len(vectors) // (8 * k)))
-        self.groups = math.ceil(len(vectors) / self.size)
-        self.queries_at_once = min(1024, max(_FEWEST_QUERIES, _SCORES_AT_ONCE // len(vectors)))
+        self.nothing = _keys(torch.tensor([-torch.inf], dtype=self.table.dtype))[0]
+        self.dead = np.flatnonzero(~alive)
+        self.size = max(1, math.isqrt(len(vectors) // (4 * k)))
+        groups = math.ceil(len(vectors) / self.size)
+        self.span = max(1, groups // (16 * k))
+        self.groups = math.ceil(groups / self.span) * self.span
+        at_once = min(1024, max(_FEWEST_QUERIES, _SCORES_AT_ONCE // ((1 if half else 2) * len(vectors))))
+        self.queries_at_once = max(min(at_once, _FEWEST_QUERIES), ((at_once // _STEP - 1) | 1) * _STEP)
 
     def fill(self, queries: FloatArray, banned: Ragged, strip: range, found: tuple[IntArray, FloatArray]) -> IntArray:
         """Put the results of a strip of queries in place, and return the queries that need a finer look."""
@@ -114,7 +122,7 @@ class _Scan:
             part = queries[start:stop]
             rough = store[: self.size * self.groups * len(part)].view(-1, len(part))
             limits, unsettled = self._score(part, banned.slice(start, stop), rough)
-            rows, columns = self._candidates(rough, *limits)
+            rows, columns = self._candidates(_keys(rough), *limits)
             values = pair_scores(part, self.vectors, rows, columns)
             _place(rows, columns, values, found[0][start:stop], found[1][start:stop])
             left.append(start + unsettled)
@@ -125,32 +133,58 @@ class _Scan:
         import torch
 
         count = len(self.vectors)
-        torch.mm(self.table, torch.from_numpy(queries).to(self.table.dtype).T, out=rough[:count])
-        rough[count:] = -torch.inf
-        rough[self.dead] = -torch.inf
+        rounded = torch.from_numpy(queries).to(self.table.dtype)
+        torch.mm(self.table, rounded.T, out=rough[:count])
         keys = _keys(rough)
-        keys[banned.values, banned.rows] = _keys(torch.tensor([-torch.inf], dtype=rough.dtype))[0]
-        maxima = np.ascontiguousarray(np.maximum.reduce(keys.reshape(self.size, self.groups, -1), axis=0).T)
-        at = self.groups - min(self.k, self.groups)
-        best = np.partition(maxima, at, axis=1)[:, at]
-        bound = 2 * rounding_bound(queries, self.largest_norm)[:, 0]
+        keys[count:] = self.nothing
+        keys[self.dead] = self.nothing
+        keys.reshape(-1)[banned.values * len(queries) + banned.rows] = self.nothing  # one index is much faster than two
+        maxima = np.maximum.reduce(keys.reshape(self.size, self.groups, -1), axis=0)
+        tops = np.ascontiguousarray(np.maximum.reduce(maxima.reshape(self.span, -1, len(queries)), axis=0).T)
+        at = max(0, tops.shape[1] - self.k)
+        best = np.partition(tops, at, axis=1)[:, at]
         if not self.half:
             # The k-th rough score may be a bound too high and a candidate's a bound too low.
+            bound = 2 * rounding_bound(queries, self.largest_norm)[:, 0]
             return (maxima, np.maximum(best - bound, np.finfo(np.float32).min)), np.zeros(0, np.int64)
-        # Both factors are rounded to bfloat16, and so is the sum: three roundings of at most the product of the lengths.
-        spread = bound + 2 * 3.1 * _HALF_UNIT * np.linalg.norm(queries, axis=1) * self.largest_norm
-        # As whole numbers, bit patterns are ordered as their values are where these are positive: elsewhere nothing can be said.
-        limit = (best.astype(np.int32) << 16).view(np.float32) - spread.astype(np.float32)
-        clear = (best > 0) & (limit > 0)
-        bits = np.where(clear, limit.view(np.int32) >> 16, np.iinfo(np.int16).max).astype(np.int16)
-        return (maxima, bits), np.flatnonzero(~clear)
+        limit = self._half_limit(queries, rounded.float().numpy(), best)
+        return (maxima, limit), np.flatnonzero(limit == np.iinfo(np.int16).max)
 
-    def _candidates(self, rough: Any, maxima: Any, limit: Any) -> tuple[IntArray, IntArray]:
+    def _half_limit(self, queries: FloatArray, rounded: FloatArray, best: Any) -> Any:
+        """Return the bit pattern that a rough score must reach, the largest of all where nothing can be said.
+
+        The product of rounded vectors is off by what rounding took from the query, which is measured, by at most a unit roundoff of the
+        item, and by what summing in float32 loses. It is then rounded to one of its neighbours: the product behind the k-th rough score
+        may be a unit of its last place lower, and a product at the limit may be scored as the next number below, to which the limit is
+        cut.
+        """
+        lengths, lost = _lengths(queries), _lengths(queries - rounded)
+        off = self.largest_norm * (lost + (lengths + lost) * _HALF_UNIT + queries.shape[1] * np.finfo(np.float32).eps * lengths)
+        lowest = (best.astype(np.int32) << 16).view(np.float32) * np.float32(1 - 2 * _HALF_UNIT)
+        # The k-th product may be that much too high and a candidate's too low.
+        limit = (lowest - 2 * _SLACK * off).astype(np.float32)
+        # As whole numbers, bit patterns are ordered as their values are where these are positive: elsewhere nothing can be said.
+        clear = (best > 0) & (limit > 0)
+        return np.where(clear, limit.view(np.int32) >> 16, np.iinfo(np.int16).max).astype(np.int16)
+
+    def _candidates(self, keys: Any, maxima: Any, limit: Any) -> tuple[IntArray, IntArray]:
         """Return rows and columns of all pairs whose rough score reaches the query's limit, by row."""
-        rows, groups = np.divmod(np.flatnonzero(maxima >= limit[:, None]), self.groups)
-        members = _keys(rough).reshape(self.size, self.groups, -1)[:, groups, rows].T
-        which, place = np.divmod(np.flatnonzero(np.ascontiguousarray(members) >= limit[rows, None]), self.size)
+        groups, rows = _true(maxima >= limit)
+        place, which = _true(keys.reshape(self.size, self.groups, -1)[:, groups, rows] >= limit[rows])
+        order = np.argsort(rows[which].astype(np.int16), kind="stable")  # by counting, which NumPy does in 16 bits only
+        which, place = which[order], place[order]
         return rows[which], place * self.groups + groups[which]
+
+
+def _lengths(rows: FloatArray) -> FloatArray:
+    return np.sqrt(np.vecdot(rows, rows))
+
+
+def _true(mask: BoolArray) -> tuple[IntArray, IntArray]:
+    """Return what `numpy.nonzero` does of a matrix, in half the time."""
+    flat = np.flatnonzero(mask)
+    rows = flat // mask.shape[1]
+    return rows, flat - rows * mask.shape[1]
 
 
 def _keys(rough: Any) -> npt.NDArray[Any]:

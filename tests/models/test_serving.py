@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bertrec.core.errors import DataError, IndexFileError
+from bertrec.core.products import pair_scores
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.splits import EvaluationSet, Split
@@ -18,6 +20,7 @@ from bertrec.models.base import Recommender
 from bertrec.models.measure import measure
 from bertrec.models.popularity import Popularity
 from bertrec.models.serving import BestItems
+from bertrec.retrieval import scan
 from bertrec.retrieval.index import ItemIndex
 
 
@@ -94,6 +97,72 @@ def test_lists_are_those_of_the_full_matrix(catalog: ItemCatalog, data: Evaluati
     each = [server.recommend(data.histories.slice(row, row + 1), k, exclude_seen=exclude_seen) for row in range(len(data.histories))]
     assert [one.items[0] for one in each] == expected
     assert model.recommend(data.histories, k, exclude_seen=exclude_seen) == found
+
+
+@pytest.mark.parametrize("bias", [-3.0, 2.0])
+@pytest.mark.parametrize("k", [1, 5, 99])
+def test_without_what_was_seen_the_bias_of_what_was_read_changes_nothing(
+    catalog: ItemCatalog, data: EvaluationSet, bias: float, k: int
+) -> None:
+    """Histories are empty, as long as what is read of them (two items) and longer."""
+    model, histories = GivenVectors(catalog, bias), data.histories
+    read = model.read_histories(histories)
+    assert {0, 1, 2, 5} <= set(histories.lengths)
+    assert read.lengths.max() == 2
+    best, users = BestItems(model.item_embeddings(), bias), model.user_embeddings(histories)
+    items, scores = best.search(users, k, seen=histories, read=read)
+    for other in (best, BestItems(model.item_embeddings())):
+        found = other.search(users, k, seen=histories, read=None)
+        assert found[0].tolist() == items.tolist()
+        assert found[1].tolist() == scores.tolist()
+    served = model.serve().from_vectors(users, histories, k)
+    assert served.items == [[*catalog.ids.decode(row[row > 0])] for row in items]
+
+
+@pytest.mark.parametrize("half", [True, False])
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("count", "n_items", "k"), [(700, 1500, 1), (300, 900, 3), (1, 700, 2), (150, 20, 30)])
+def test_lists_of_many_items_are_those_of_sorting(
+    monkeypatch: pytest.MonkeyPatch, half: bool, whole: bool, count: int, n_items: int, k: int
+) -> None:
+    """Several blocks and groups of groups, in either format; whole numbers tie often."""
+    monkeypatch.setattr(scan, "_half_is_fast", lambda: half)
+    monkeypatch.setattr(scan, "_SCORES_AT_ONCE", 200 * n_items)
+    generator = np.random.default_rng(2)
+    users, vectors = generator.standard_normal((count, 6)) + 0.5, generator.standard_normal((n_items + 1, 6)) + 0.3
+    users, vectors = ((np.round(array) if whole else array).astype(np.float32) for array in (users, vectors))
+    vectors[[2, 9]] = np.nan
+    seen = Ragged.from_rows([generator.integers(1, n_items + 1, row % 8) for row in range(count)])
+    rows, columns = np.divmod(np.arange(count * (n_items + 1)), n_items + 1)
+    scores = pair_scores(users, np.nan_to_num(vectors), rows, columns).reshape(count, -1)
+    scores[:, [0, 2, 9]] = -np.inf
+    scores[seen.rows, seen.values] = -np.inf
+    expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    values = np.take_along_axis(scores, expected, axis=1)
+    found = BestItems(vectors).search(users, min(k, n_items), seen=seen, read=None)
+    width = found[0].shape[1]
+    assert found[0].tolist() == np.where(np.isfinite(values), expected, 0)[:, :width].tolist()
+    assert found[1].tolist() == values[:, :width].tolist()
+
+
+def test_an_item_that_bfloat16_rounds_down_is_found_among_others_that_it_rounds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In units of 2^-8 the best item's coordinates round from 5 to 4, those of the others from 3 to 4 and from 7 to 8."""
+    monkeypatch.setattr(scan, "_half_is_fast", lambda: True)
+    units = np.array([[0] * 8] + [[3, 3, 3, 3, 7, 7, 7, 6]] * 299 + [[5] * 8], np.float32)
+    found, scores = BestItems(1 + units / 256).search(np.ones((200, 8), np.float32), 1, seen=None, read=None)
+    assert set(found[:, 0].tolist()) == {300}
+    assert set(scores[:, 0].tolist()) == {8 + 40 / 256}
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_the_cycle_collector_is_left_as_it_was(catalog: ItemCatalog, data: EvaluationSet, running: bool) -> None:
+    server, before = GivenVectors(catalog).serve(), gc.isenabled()
+    try:
+        (gc.enable if running else gc.disable)()
+        server.recommend(data.histories, 3)
+        assert gc.isenabled() == running
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_external_ids_and_inner_ids_serve_alike(catalog: ItemCatalog, data: EvaluationSet) -> None:
