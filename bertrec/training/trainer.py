@@ -11,7 +11,6 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
@@ -208,7 +207,7 @@ class ModuleTrainer(Trainer):
             assert shared[0] is not None
             try:
                 self._write_checkpoint(shared[0])
-            except (RuntimeError, SafetensorError) as error:  # what torch and safetensors make of a full disk
+            except RuntimeError as error:  # what torch makes of a full disk
                 raise BertrecError(f"cannot write {target}: {_first_line(error)}; what was there before is unchanged") from error
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
