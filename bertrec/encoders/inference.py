@@ -20,7 +20,7 @@ from bertrec.encoders.bert_forward import BertForward, supports_forward, support
 from bertrec.encoders.config import Precision
 from bertrec.encoders.fingerprint import hash_encoder
 from bertrec.encoders.onnx_forward import OnnxForward, has_onnx, require_onnx
-from bertrec.encoders.precision import has_fast_bfloat16
+from bertrec.encoders.precision import has_exact_int8, has_fast_bfloat16
 
 if TYPE_CHECKING:
     from bertrec.encoders.text import TextEncoder
@@ -54,7 +54,8 @@ def make_forward(encoder: TextEncoder, number_format: str, folder: Path) -> Forw
     """Return ``(input_ids [b, L], attention_mask [b, L]) -> [b, dim]`` float32 in that format; exported models are kept in ``folder``."""
     model, keep = encoder.model, encoder.pooling.layers
     if number_format == "int8-onnx":
-        name = hash_encoder(model, encoder.tokenizer, "onnx", str(keep))[:40]
+        bits = () if has_exact_int8() else ("7 bits",)
+        name = hash_encoder(model, encoder.tokenizer, "onnx", str(keep), *bits)[:40]
         states: Callable[[Tensor, Tensor], list[Tensor]] = OnnxForward(model, folder / f"{name}.onnx", keep=keep)
     elif number_format == "int8-torch":
         states = BertForward(model, "int8", keep=keep)

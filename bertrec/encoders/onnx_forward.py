@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bertrec.core.errors import MissingExtraError, ModelError
 from bertrec.core.files import atomic_file
+from bertrec.encoders.precision import has_exact_int8
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -35,7 +36,7 @@ def require_onnx() -> None:
 class OnnxForward:
     """The int8 pass of a model by ONNX Runtime; the file is written once and kept.
 
-    Rounding is dynamic, as in ``BertForward``. The session uses as many threads as torch does.
+    Rounding is dynamic, as in ``BertForward``; where 7 bits must do it is the weights that keep to them. The session uses as many threads as torch does.
 
     Args:
         model: a Hugging Face encoder on the CPU, in evaluation mode.
@@ -95,7 +96,14 @@ def _write(model: Any, path: Path, keep: int) -> None:
             raise ModelError(
                 f"architecture '{model.config.model_type}' cannot be exported to ONNX, use precision bf16 or fp32: {reason}"
             ) from error
-        quantize_dynamic(plain, target, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul", "Gemm"])
+        quantize_dynamic(
+            plain,
+            target,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=not has_exact_int8(),
+            op_types_to_quantize=["MatMul", "Gemm"],
+        )
 
 
 def _export(module: nn.Module, path: Path) -> None:

@@ -36,3 +36,11 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.cpu._is_amx_tile_supported()
+
+
+def has_exact_int8() -> bool:
+    """Say whether this CPU adds up products of 8-bit numbers exactly (AVX-512 VNNI).
+
+    Without it two such products are added in 16 bits, where they overflow: one of the factors must then keep to 7 bits.
+    """
+    return torch.cpu._is_vnni_supported()
