@@ -13,11 +13,12 @@ def tuned_defaults(config: ModelConfig, *, item_input: ItemInput, tune: str) -> 
 
     Without text nothing could stand in for a dropped ID vector.
 
-    With a tuned encoder the catalogue cannot be encoded at every step, so that the softmax runs over the batch's own items.
+    With a tuned encoder the catalogue cannot be encoded at every step, so that the softmax runs over the batch's own items,
+    in smaller batches and at half the learning rate.
     """
     changes: dict[str, Any] = {"item.input": item_input, "encoder.tune": tune}
     if item_input == "id":
         changes |= {"item.id_dropout": 0.0}
     if tune != "frozen":
-        changes |= {"loss.kind": "in-batch", "train.batch_size": 64, "train.epochs": 8}
+        changes |= {"loss.kind": "in-batch", "train.batch_size": 64, "train.learning_rate": 1e-3, "train.epochs": 8}
     return config.updated(changes)
