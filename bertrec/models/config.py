@@ -15,4 +15,4 @@ class ModelConfig(Config):
     item: ItemConfig = ItemConfig()
     head: HeadConfig = HeadConfig()
     loss: LossConfig = LossConfig()
-    train: TrainConfig = TrainConfig(learning_rate=2e-3, schedule="cosine", epochs=12, patience=4)
+    train: TrainConfig = TrainConfig(learning_rate=2e-3, schedule="cosine", epochs=16, patience=4)
