@@ -24,7 +24,7 @@ demo: $(STAMP)  ## Train, measure, index and recommend on ml-100k
 # Types are checked beside the tests, which leave a part of two cores idle.
 test: lint  ## Run every check: ruff, mypy, pytest with branch coverage
 	$(BIN)/mypy & types=$$!; \
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term; tests=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term; tests=$$?; \
 	wait $$types && exit $$tests
 
 # DATA=folder names the data sets; without it the benchmarks look beside the clone, and take data of their own where there are none.

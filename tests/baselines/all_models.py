@@ -1,4 +1,7 @@
-"""Fit every RecBole model that runs here for one epoch, in one process; prints a line of JSON each. Run by test_every_model."""
+"""Fit every RecBole model that runs here for one epoch, in one process; prints a line of JSON each. Run by test_every_model.
+
+The last line says whether torch's compiler was imported meanwhile, and whether it still compiles.
+"""
 
 import json
 import sys
@@ -32,6 +35,13 @@ def main(split_folder: Path, work: Path) -> None:
         except Exception as error:
             line = {"model": name, "status": "raised", "reason": f"{type(error).__name__}: {error}"[:300]}
         print("MODEL " + json.dumps(line), flush=True)
+    print("COMPILER " + json.dumps({"imported": "torch._dynamo.eval_frame" in sys.modules, "compiled": _compiled(3.0)}), flush=True)
+
+
+def _compiled(value: float) -> float:
+    import torch
+
+    return torch.compile(lambda number: 2 * number, backend="eager")(torch.tensor(value)).item()
 
 
 if __name__ == "__main__":

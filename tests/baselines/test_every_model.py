@@ -26,7 +26,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "comparison.md"
 
 
 @pytest.fixture(scope="module")
-def fitted(split, tmp_path_factory):
+def output(split, tmp_path_factory):
     folder = tmp_path_factory.mktemp("all_models")
     save_split(split, folder / "split")
     (folder / "work").mkdir()
@@ -34,7 +34,12 @@ def fitted(split, tmp_path_factory):
     command = [sys.executable, "-W", "ignore", str(script), str(folder / "split"), str(folder / "work")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment())
     assert done.returncode == 0, done.stderr[-2000:]
-    lines = [json.loads(line.removeprefix("MODEL ")) for line in done.stdout.splitlines() if line.startswith("MODEL ")]
+    return [line.partition(" ") for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def fitted(output):
+    lines = [json.loads(line) for kind, _, line in output if kind == "MODEL"]
     return {line["model"]: line for line in lines}
 
 
@@ -50,6 +55,11 @@ def test_recbole_measures_what_we_measure(fitted):
         check = line["check"]
         if name not in NOISY and not check["tied_users"]:
             assert check["largest_difference"] <= 1e-6, (name, check)
+
+
+def test_torchs_compiler_is_left_out_until_it_is_called(output):
+    (line,) = [json.loads(line) for kind, _, line in output if kind == "COMPILER"]
+    assert line == {"imported": False, "compiled": 6.0}
 
 
 def test_the_docs_name_every_model_on_the_right_side():

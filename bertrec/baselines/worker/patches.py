@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import warnings
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ def apply() -> None:
     _restore_dok_update()
     _restore_agg_of_elements()
     _load_own_checkpoints()
+    _leave_out_the_compiler()
 
 
 def _restore_dok_update() -> None:
@@ -63,6 +66,26 @@ def _load_own_checkpoints() -> None:
     # RecBole's checkpoints hold its config object. They are read in the process that wrote them, from its own folder, or because the
     # user named one and was told that it must be trusted.
     torch.load = partial(torch.load, weights_only=False)
+
+
+def _leave_out_the_compiler() -> None:
+    """Keep torch's optimizers from importing its compiler, only to be left alone by it: that takes as long as all else that is imported."""
+    import torch
+
+    name = "torch._dynamo"
+
+    def load(attribute: str) -> Any:
+        # Asked for anything else, it is wanted indeed.
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name], torch._dynamo
+        return getattr(importlib.import_module(name), attribute)
+
+    if name not in sys.modules:
+        stand_in: Any = ModuleType(name)
+        stand_in.disable = lambda function, *_, **__: function
+        stand_in.graph_break = lambda *_, **__: None
+        stand_in.__getattr__ = load
+        sys.modules[name] = torch._dynamo = stand_in
 
 
 def count_every_interaction(model: Any) -> None:
