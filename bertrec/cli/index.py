@@ -106,10 +106,11 @@ def remove(
 ) -> None:
     """Remove items, without building the index anew."""
     opened = open_index(index)
-    wanted = [*(ids or []), *(o.read_lines(ids_file) if ids_file else [])]
+    known = set(opened.ids)
+    wanted = [o.known_id(value, known) for value in ids or []] + (o.listed_ids(ids_file, known) if ids_file else [])
     if not wanted:
         raise BertrecError("name the items to remove with --id ID or --ids-file F")
-    opened.remove(_typed(opened, wanted))
+    opened.remove(wanted)
     opened.save(index)
     print(f"removed {len(wanted)} items")
     _print_info(opened, index)
@@ -188,11 +189,6 @@ def _embedded(run: Run, table: Path) -> tuple[list[str | int], Any, str]:
     catalog = ItemCatalog.from_frame(frame, text_fields=fields, template=model.catalog.template, source=str(table))
     note(f"embedding {len(catalog)} items from {', '.join(fields)}")
     return *item_vectors(model.with_catalog(catalog)), model.model_hash
-
-
-def _typed(index: ItemIndex, wanted: list[str]) -> list[str | int]:
-    known = set(index.ids)
-    return [o.known_id(value, known) for value in wanted]
 
 
 def _as_in(index: ItemIndex, ids: list[str | int]) -> list[str | int]:

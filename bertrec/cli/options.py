@@ -88,23 +88,6 @@ def load_options(*, text_fields: str | None = None, **given: Any) -> dict[str, A
     return {name: value for name, value in given.items() if value is not None}
 
 
-def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 file that are not blank.
-
-    Raises:
-        DataError: the file is absent, not UTF-8, or has no such line.
-    """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 (byte {error.start})") from error
-    if not lines:
-        raise DataError(f"{path} is empty: it should hold one id a line")
-    return lines
-
-
 def known_id(text: str, known: Collection[str | int]) -> str | int:
     """Return the id that ``text`` names among ``known``; ids may be whole numbers there, while a command line holds words.
 
@@ -119,3 +102,27 @@ def known_id(text: str, known: Collection[str | int]) -> str | int:
             return candidate
     near = difflib.get_close_matches(text, [str(value) for value in known], n=3, cutoff=0.6)
     raise DataError(f"unknown id '{text}'" + (f": near it are {', '.join(near)}" if near else ""))
+
+
+def listed_ids(path: Path, known: Collection[str | int]) -> list[str | int]:
+    """Return the ids among ``known`` that a UTF-8 file names, one a line; blank lines are passed over.
+
+    Raises:
+        DataError: the file is absent, not UTF-8 or empty, or an id is unknown; the text names file and line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 (byte {error.start})") from error
+    named = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    if not named:
+        raise DataError(f"{path} is empty: it should hold one id a line")
+    ids = []
+    for number, name in named:
+        try:
+            ids.append(known_id(name, known))
+        except DataError as error:
+            raise DataError(f"{path}: line {number}: {error}") from error
+    return ids

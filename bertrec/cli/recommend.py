@@ -77,13 +77,15 @@ def recommend(
         raise BertrecError("say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID")
     place = Run(run)
     record, model = place.record(), place.load_model()
+    typed = bool(given["--history"] or given["--history-ids"])
+    dataset = None if typed and data is None else data_for(record, data)
+    model = model if dataset is None else fit_catalog(model, dataset)
     if given["--history"]:
         cases = [Case(None, title_history(model.catalog, given["--history"]))]
     elif given["--history-ids"]:
         cases = [Case(None, id_history(model.catalog, given["--history-ids"]))]
     else:
-        dataset = data_for(record, data)
-        model = fit_catalog(model, dataset)
+        assert dataset is not None
         cases = user_cases(dataset.interactions, given["--user"], users_file)
     fill(model, cases, k=k, keep_seen=keep_seen, index=index, reranker=rerank, candidates=candidates)
     if why:
@@ -138,19 +140,9 @@ def user_cases(interactions: Interactions, names: Sequence[str], users_file: Pat
     known = set(interactions.users.ids)
     users = [o.known_id(name, known) for name in names]
     if users_file is not None:
-        users += [_listed_id(name, known, users_file) for name in o.read_lines(users_file)]
+        users += o.listed_ids(users_file, known)
     rows = interactions.sequences.take(np.asarray(interactions.users.encode(users), dtype=np.int64) - 1)
     return [Case(user, interactions.catalog.ids.decode(row)) for user, row in zip(users, rows, strict=True)]
-
-
-def _listed_id(name: str, known: set[Id], file: Path) -> Id:
-    try:
-        return o.known_id(name, known)
-    except DataError as error:
-        # A pipe cannot be read a second time, so there the file alone is named.
-        lines = file.read_text(encoding="utf-8-sig").splitlines() if file.is_file() else []
-        line = next((f"line {number}: " for number, text in enumerate(lines, start=1) if text.strip() == name), "")
-        raise DataError(f"{file}: {line}{error}") from error
 
 
 def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, print_comparison, print_table, protocol_line
-from bertrec.cli.runs import Run, fit_catalog, load_data, split_data
+from bertrec.cli.runs import Run, data_for, fit_catalog, split_data
 from bertrec.core.errors import BertrecError
 
 if TYPE_CHECKING:
@@ -147,8 +147,7 @@ def compared(retriever: Report, reranked: Report) -> dict[str, Any]:
 def open_run(run: Run, data: str | None) -> tuple[Recommender, Split, dict[str, Any]]:
     """Load a run's model over its data, split as it was for training."""
     record, model = run.record(), run.load_model()
-    source = record if data is None else {**{name: value for name, value in record.items() if name != "data_path"}, "data": data}
-    dataset = load_data(source)
+    dataset = data_for(record, data)
     for line in dataset.notes:
         note(f"note: {line}")
     return fit_catalog(model, dataset), split_data(dataset, record), record

@@ -40,6 +40,15 @@ def test_items_are_removed_and_stay_removed(cli, index, trained, tmp_path):
     assert len(ItemIndex.load(index)) == 7
 
 
+def test_an_unknown_item_of_a_file_is_named_with_its_line_and_nothing_is_removed(cli, index, tmp_path):
+    ids = tmp_path / "ids.txt"
+    ids.write_text("105\n\n1060\n")
+    code, _, err = cli("index", "remove", index, "--ids-file", ids)
+    assert code == 2
+    assert f"{ids}: line 3: unknown id '1060'" in err
+    assert len(ItemIndex.load(index)) == 10
+
+
 def test_removed_items_come_back_from_their_vectors(cli, index, trained, tmp_path):
     vectors = tmp_path / "items.parquet"
     assert cli("embed", trained, "--what", "items", "--out", vectors)[0] == 0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertrec.cli.options import choice, known_id, load_options, read_lines, read_settings
+from bertrec.cli.options import choice, known_id, listed_ids, load_options, read_settings
 from bertrec.core.errors import ConfigError, DataError
 
 
@@ -86,15 +86,17 @@ def test_an_id_is_found_in_the_type_that_the_data_have():
         known_id("²", {2})
 
 
-def test_lines_of_a_file(tmp_path):
+def test_ids_of_a_file(tmp_path):
     path = tmp_path / "ids.txt"
-    path.write_bytes("\ufeffa\n\n 사용자 \n".encode())
-    assert read_lines(path) == ["a", "사용자"]
+    path.write_bytes("\ufeffa\n\n 사용자 \n7\n".encode())
+    assert listed_ids(path, {"a", "사용자", 7}) == ["a", "사용자", 7]
+    with pytest.raises(DataError, match=r"ids.txt: line 4: unknown id '7'"):
+        listed_ids(path, {"a", "사용자"})
     path.write_text(" \n\n")
     with pytest.raises(DataError, match="is empty"):
-        read_lines(path)
+        listed_ids(path, {"a"})
     path.write_bytes(b"a\n\xff\n")
     with pytest.raises(DataError, match=r"not UTF-8 \(byte 2\)"):
-        read_lines(path)
+        listed_ids(path, {"a"})
     with pytest.raises(DataError, match="no such file"):
-        read_lines(tmp_path / "gone")
+        listed_ids(tmp_path / "gone", {"a"})

@@ -75,6 +75,14 @@ def test_other_data_are_read_with_the_runs_options_where_they_fit(cli, text_run,
     assert "is not what the run was trained on: measured by the split leave_one_out" in err
 
 
+@pytest.mark.parametrize("history", [("--history", "Copper Kettle"), ("--history-ids", "new-1")])
+def test_a_typed_history_is_of_the_other_data_that_are_named(cli, text_run, tmp_path, history):
+    code, out, err = cli("recommend", text_run, "--data", write_other(tmp_path / "other"), *history, "--format", "json")
+    assert code == 0, err
+    (found,) = json.loads(out)["recommendations"]
+    assert {item["id"] for item in found["items"]} == {"new-2", "new-3"}
+
+
 def test_new_items_join_the_index_by_their_text(cli, text_run, tmp_path):
     index, items = tmp_path / "index", tmp_path / "new.csv"
     items.write_text("item_id,title,kind\n200,Copper Kettle,kitchen\n201,Copper Lamp,light\n", encoding="utf-8")
