@@ -11,7 +11,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table
-from bertrec.cli.runs import Run, fit_catalog, load_data
+from bertrec.cli.runs import Run, data_and_source, fit_catalog, load_data
 from bertrec.core.errors import BertrecError
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ def _run_subject(run: Run, data: str | None, given: dict[str, Any]) -> _Subject:
     if given and data is None:
         raise BertrecError("reading options go with DATA: a run's own data is read as it was for training")
     record, model = run.record(), run.load_model()
-    source: dict[str, Any] = record if data is None else {"data": data, "load": given}
-    dataset = load_data(source)
+    dataset, source = data_and_source(record, data, given)
     from bertrec.data.load import LoadOptions
     from bertrec.prompting.audit_rank import recommender_rank
 

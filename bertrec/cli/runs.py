@@ -212,18 +212,27 @@ def data_for(record: Mapping[str, Any], data: str | None, given: Mapping[str, An
     Raises:
         DataError: the data are missing, or cannot be read with ``given`` alone either.
     """
+    return data_and_source(record, data, given)[0]
+
+
+def data_and_source(
+    record: Mapping[str, Any], data: str | None, given: Mapping[str, Any] | None = None
+) -> tuple[Dataset, Mapping[str, Any]]:
+    """Return what ``data_for`` does, and where it was and the options that it was read with, in the form of a run's record."""
     if data is None:
-        return load_data(record)
+        return load_data(record), record
     given = dict(given or {})
     kept = {name: value for name, value in record.get("load", {}).items() if name not in given}
+    source = {"data": data, "load": kept | given}
     try:
-        return load_data({"data": data, "load": kept | given})
+        return load_data(source), source
     except DataError as error:
         if not kept:
             raise
-        dataset = load_data({"data": data, "load": given})
+        source = {"data": data, "load": given}
+        dataset = load_data(source)
         note(f"note: {data} is read without the run's {', '.join(f'{name}={value}' for name, value in kept.items())}: {error}")
-        return dataset
+        return dataset, source
 
 
 def split_data(dataset: Dataset, record: Mapping[str, Any]) -> Split:

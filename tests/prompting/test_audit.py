@@ -352,7 +352,8 @@ def test_the_command_writes_page_json_and_says_what_not_to_conclude(shop, encode
 
 def test_a_run_is_audited_on_its_own_data(shop, encoder_name, tmp_path, capsys):
     run, figures = tmp_path / "run", tmp_path / "audit.json"
-    assert main(["train", str(shop), "--model", "text-similarity", "--out", str(run), "--set", f"encoder.name={encoder_name}"]) == 0
+    train = ["train", str(shop), "--model", "text-similarity", "--max-words", "1", "--out", str(run)]
+    assert main([*train, "--set", f"encoder.name={encoder_name}"]) == 0
     words = ["--attributes", "couple", "-k", "2", "--permutations", "99", "--bootstrap", "0", "--no-mask", "--json", str(figures)]
     assert main(["audit", str(run), *words]) == 0
     found = json.loads(figures.read_text(encoding="utf-8"))
@@ -361,6 +362,7 @@ def test_a_run_is_audited_on_its_own_data(shop, encoder_name, tmp_path, capsys):
     assert main(["audit", str(run), str(shop), *words]) == 0
     again = json.loads(figures.read_text(encoding="utf-8"))
     assert again["shifts"] == found["shifts"]
+    assert again["protocol"]["data_hash"] == found["protocol"]["data_hash"]  # one word of each, as for training
     capsys.readouterr()
     assert main(["audit", str(run), "--max-words", "3"]) == 2
     assert "reading options go with DATA" in capsys.readouterr().err
