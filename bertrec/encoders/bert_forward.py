@@ -50,7 +50,7 @@ class BertForward:
     """Copies of a model's weights in one number format, and the pass over them; dropout is off, no gradient is kept.
 
     int8 is dynamic: weights are rounded once with a scale a row, activations with one scale a product and batch, so a text's vector
-    depends, within that rounding, on the texts of its batch. On a CPU without ``has_exact_int8`` activations keep to 7 bits.
+    depends, within that rounding, on the texts of its batch. On a CPU without ``has_exact_int8`` weights keep to 7 bits.
 
     Args:
         model: a model that ``supports_forward``.
@@ -121,11 +121,11 @@ def _dense_parts(layer: Any) -> list[Any]:
 
 
 def _int8_projection(weight: Tensor, bias: Tensor) -> Projection:
-    """Return ``x -> x @ weight.T + bias`` with both factors rounded to 8 bits: the weight to 127ths of each row's largest value.
+    """Return ``x -> x @ weight.T + bias`` with both factors rounded to 8 bits: the activations to 255ths of their range, which holds 0.
 
-    The activations are rounded to 255ths of their range, which holds 0, or to 127ths where sums of wider products would overflow.
+    The weight is rounded to 127ths of each row's largest value, or to 63rds where sums of wider products would overflow.
     """
-    scale = (weight.abs().amax(dim=1).double() / 127).clamp_min(torch.finfo(torch.float32).tiny)
+    scale = (weight.abs().amax(dim=1).double() / (127 if has_exact_int8() else 63)).clamp_min(torch.finfo(torch.float32).tiny)
     before = torch.backends.quantized.engine
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The notice that eager quantisation moves to another package; the operators stay.
@@ -135,5 +135,4 @@ def _int8_projection(weight: Tensor, bias: Tensor) -> Projection:
             packed = torch.ops.quantized.linear_prepack(rounded, bias)
         finally:
             torch.backends.quantized.engine = before
-    narrow = not has_exact_int8()
-    return lambda hidden: torch.ops.quantized.linear_dynamic(hidden, packed, reduce_range=narrow)
+    return lambda hidden: torch.ops.quantized.linear_dynamic(hidden, packed, reduce_range=False)

@@ -36,8 +36,7 @@ def require_onnx() -> None:
 class OnnxForward:
     """The int8 pass of a model by ONNX Runtime; the file is written once and kept.
 
-    Rounding is dynamic, as in ``BertForward``; where 7 bits must do it is the weights that keep to them. The session uses as many threads
-    as torch does.
+    Rounding is dynamic, as in ``BertForward``. The session uses as many threads as torch does.
 
     Args:
         model: a Hugging Face encoder on the CPU, in evaluation mode.

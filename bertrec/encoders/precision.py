@@ -41,6 +41,6 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 def has_exact_int8() -> bool:
     """Say whether this CPU adds up products of 8-bit numbers exactly (AVX-512 VNNI).
 
-    Without it two such products are added in 16 bits, where they overflow: one of the factors must then keep to 7 bits.
+    Without it two such products are added in 16 bits, where they overflow: weights must then keep to 7 bits.
     """
     return torch.cpu._is_vnni_supported()

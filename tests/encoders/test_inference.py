@@ -53,20 +53,20 @@ class TestBertForward:
         torch.testing.assert_close(encoder.pooling(BertForward(encoder.model, "fp32")(ids, mask), mask), encoder(ids, mask).detach())
 
     @needs_int8
-    @pytest.mark.parametrize("largest", [255, 127])
+    @pytest.mark.parametrize("largest", [127, 63])
     def test_an_int8_product_equals_the_formula(self, monkeypatch, largest):
-        if largest == 255 and not bert_forward.has_exact_int8():
+        if largest == 127 and not bert_forward.has_exact_int8():
             pytest.skip("this CPU adds products of 8-bit numbers in 16 bits, where they overflow")
-        monkeypatch.setattr(bert_forward, "has_exact_int8", lambda: largest == 255)
+        monkeypatch.setattr(bert_forward, "has_exact_int8", lambda: largest == 127)
         generator = torch.Generator().manual_seed(1)
         weight, bias, hidden = (torch.randn(*shape, generator=generator) for shape in ((6, 8), (6,), (5, 8)))
-        scales = weight.abs().amax(1, keepdim=True) / 127
+        scales = weight.abs().amax(1, keepdim=True) / largest
         rounded = torch.round(weight / scales) * scales
-        # Activations: 0…255 (or 127) over the range of the batch, which always holds 0.
+        # Activations: 0…255 over the range of the batch, which always holds 0.
         low, high = min(0.0, hidden.min().item()), max(0.0, hidden.max().item())
-        step = (high - low) / largest
+        step = (high - low) / 255
         zero = round(-low / step)
-        seen = (torch.clamp(torch.round(hidden / step) + zero, 0, largest) - zero) * step
+        seen = (torch.clamp(torch.round(hidden / step) + zero, 0, 255) - zero) * step
         found = bert_forward._int8_projection(weight, bias)(hidden)
         torch.testing.assert_close(found, seen @ rounded.T + bias, atol=1e-4, rtol=1e-4)
 
