@@ -8,7 +8,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, print_figures, protocol_line
-from bertrec.cli.runs import Run, data_for, fit_catalog, split_data
+from bertrec.cli.runs import Run, data_for, fit_catalog, split_for
 from bertrec.core.errors import BertrecError, DataError
 
 if TYPE_CHECKING:
@@ -75,12 +75,9 @@ def evaluate_run(run: Run, *, data: str | None, load: dict[str, Any], part: str,
 
     model = run.load_model()
     dataset = data_for(record, data, load)
-    own = data is None or dataset.content_hash == record.get("data_hash")
-    split = split_data(dataset, record if own else {})
     for line in dataset.notes:
         note(f"note: {line}")
-    if not own:
-        note(f"note: {data}, as read here, is not what the run was trained on: measured by the split {split.manifest['method']}")
+    split = split_for(record, dataset, data)
     rows = part_of(split, part)
     model = fit_catalog(model, dataset)
     held_out = split.held_out if len(split.held_out) else None

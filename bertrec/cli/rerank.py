@@ -9,7 +9,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, print_comparison, print_table, protocol_line
-from bertrec.cli.runs import Run, data_for, fit_catalog, split_data
+from bertrec.cli.runs import Run, data_for, fit_catalog, split_for
 from bertrec.core.errors import BertrecError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def train(
     metric: Annotated[str, typer.Option(help="By which the run's share of the score is chosen on validation users.")] = "NDCG@10",
     seed: Annotated[int, typer.Option(min=0, help="Of the draws and of the reranker's training.")] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the reranker; repeatable.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the run's data are now.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the reranker in --out once the new one is trained.")] = False,
 ) -> None:
     """Train a reranker on lists that RUN retrieves; test users are not looked at."""
@@ -96,7 +96,7 @@ def evaluate(
     mask_seen: o.MaskSeen = True,
     metrics: Annotated[str | None, typer.Option(help="Metrics to show, comma-separated, or all.")] = None,
     bootstrap: Annotated[int | None, typer.Option(min=0, help="Bootstrap samples behind each interval.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the run's data are now.")] = None,
+    data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data.")] = None,
     json_out: o.Json = None,
 ) -> None:
     """Measure RUN alone and reranked, on the same users, over the whole catalogue."""
@@ -145,12 +145,12 @@ def compared(retriever: Report, reranked: Report) -> dict[str, Any]:
 
 
 def open_run(run: Run, data: str | None) -> tuple[Recommender, Split, dict[str, Any]]:
-    """Load a run's model over its data, split as it was for training."""
+    """Load a run's model over its data, split as it was for training, or over other data."""
     record, model = run.record(), run.load_model()
     dataset = data_for(record, data)
     for line in dataset.notes:
         note(f"note: {line}")
-    return fit_catalog(model, dataset), split_data(dataset, record), record
+    return fit_catalog(model, dataset), split_for(record, dataset, data), record
 
 
 def warn_other_retriever(model: Recommender, record: Any) -> None:

@@ -243,6 +243,15 @@ def split_data(dataset: Dataset, record: Mapping[str, Any]) -> Split:
     return make_split(dataset, wanted.get("method", "auto"), **wanted.get("options", {}))
 
 
+def split_for(record: Mapping[str, Any], dataset: Dataset, data: str | None) -> Split:
+    """Split as the run did, or, where ``data`` are other data than the run's, as suits them; a note says so."""
+    own = data is None or dataset.content_hash == record.get("data_hash")
+    split = split_data(dataset, record if own else {})
+    if not own:
+        note(f"note: {data}, as read here, is not what the run was trained on: measured by the split {split.manifest['method']}")
+    return split
+
+
 def fit_catalog(model: Recommender, dataset: Dataset) -> Recommender:
     """Return the model over the data's items: itself where they are the ones it was trained with, else the same weights over them."""
     catalog = dataset.interactions.catalog

@@ -65,6 +65,14 @@ def test_both_rows_and_the_paired_interval_are_measured_on_the_whole_catalogue(c
     assert found["paired"]["NDCG@10"]["verdict"] == "no difference shown"
 
 
+def test_other_data_are_measured_by_their_own_users_and_that_is_said(cli, trained, reranker, small_shop, tmp_path):
+    out = tmp_path / "figures.json"
+    code, _, err = cli("rerank", "evaluate", trained, "--rerank", reranker, "--data", small_shop, "--json", out)
+    assert code == 0, err
+    assert json.loads(out.read_text(encoding="utf-8"))["slices"]["all"]["users"] == 12
+    assert f"{small_shop}, as read here, is not what the run was trained on" in err
+
+
 def test_recommend_puts_the_runs_items_in_the_rerankers_order(cli, trained, reranker, tmp_path):
     def items(*words):
         code, out, err = cli("recommend", trained, "--user", "1", "--format", "json", *words)

@@ -27,6 +27,12 @@ def hit_rate(model: Recommender, split: Split) -> float:
     return report.slices["all"].metrics["HR@1"].mean
 
 
+def test_only_what_is_frozen_can_have_the_catalogue_in_every_step():
+    frozen, tuned = (create("unisrec", tune=tune).config for tune in ("frozen", "last:2"))
+    assert (frozen.loss.kind, frozen.train.learning_rate, frozen.train.epochs, frozen.train.batch_size) == ("full", 2e-3, 16, 0)
+    assert (tuned.loss.kind, tuned.train.learning_rate, tuned.train.epochs, tuned.train.batch_size) == ("in-batch", 1e-3, 8, 64)
+
+
 @pytest.mark.parametrize("item_input", ["id", "text", "text+id"])
 def test_the_next_step_is_found_whatever_items_are_made_of(split: Split, small: dict[str, Any], item_input: str) -> None:
     model = create("unisrec", item_input=item_input, settings=small).fit(split.train, validation=split.validation, progress=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 import warnings
@@ -82,7 +83,8 @@ def _leave_out_the_compiler() -> None:
 
     if name not in sys.modules:
         stand_in: Any = ModuleType(name)
-        stand_in.disable = lambda function, *_, **__: function
+        stand_in.__spec__ = importlib.util.find_spec(name)
+        stand_in.disable = lambda function=None, *_, **__: function or (lambda decorated: decorated)
         stand_in.graph_break = lambda *_, **__: None
         stand_in.__getattr__ = load
         sys.modules[name] = torch._dynamo = stand_in

@@ -1,0 +1,46 @@
+"""A stored comparison is shown only while the records that it came from are the ones that stand there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import quality_table
+
+STORED = {"title": "shop", "names": ["text", "ID"], "report": "masked", "seeds": 2, "difference": 0.25}
+
+
+@pytest.fixture
+def put(tmp_path, monkeypatch):
+    monkeypatch.setattr(quality_table, "RESULTS", tmp_path)
+
+    def write(row, *figures):
+        for seed, figure in enumerate(figures):
+            metrics = {"NDCG@10": {"mean": figure}}
+            record = {"seed": seed, "reports": {"masked": {"slices": {"all": {"metrics": metrics}}}}}
+            (tmp_path / f"{row}-{seed}.json").write_text(json.dumps(record))
+
+    write("text", 0.5, 0.75)
+    write("id", 0.375, 0.375)
+    return write
+
+
+def test_it_stays_while_the_rows_differ_by_as_much(put):
+    assert quality_table.still_true(STORED, "text", "id") == STORED
+
+
+def test_a_row_measured_again_ends_it(put):
+    put("id", 0.375, 0.5)
+    assert quality_table.still_true(STORED, "text", "id") is None
+
+
+def test_a_seed_more_on_both_sides_ends_it(put):
+    put("text", 0.5, 0.75, 0.5)
+    put("id", 0.375, 0.375, 0.25)
+    assert quality_table.still_true(STORED, "text", "id") is None
+
+
+def test_nothing_stored_and_nothing_run(put):
+    assert quality_table.still_true(None, "text", "id") is None
+    assert quality_table.still_true(STORED, "text", "never-run") is None
