@@ -7,6 +7,7 @@ from typing import ClassVar
 from bertrec.core.errors import ConfigError
 from bertrec.heads.config import ItemInput
 from bertrec.models.config import ModelConfig
+from bertrec.models.defaults import tuned_defaults
 from bertrec.models.neural import NeuralRecommender
 
 
@@ -17,11 +18,11 @@ class IDRec(NeuralRecommender):
 
     @classmethod
     def default_config(cls, *, item_input: ItemInput | None = None, tune: str = "frozen") -> ModelConfig:
-        """Return the same settings as the text models have, without text.
+        """Return the settings that the text models have with IDs alone.
 
         Raises:
             ConfigError: another item input or a tuning depth is asked for.
         """
         if item_input not in (None, "id") or tune != "frozen":
             raise ConfigError("idrec reads item ids alone: leave out --tune and use --item-input id, or take --model unisrec")
-        return ModelConfig().updated({"item.input": "id", "item.id_dropout": 0.0})
+        return tuned_defaults(ModelConfig(), item_input="id", tune="frozen")

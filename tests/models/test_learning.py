@@ -29,6 +29,7 @@ def hit_rate(model: Recommender, split: Split) -> float:
 
 def test_only_what_is_frozen_can_have_the_catalogue_in_every_step():
     frozen, tuned = (create("unisrec", tune=tune).config for tune in ("frozen", "last:2"))
+    assert create("unisrec", item_input="id").config.to_dict() == create("idrec").config.to_dict()
     assert (frozen.loss.kind, frozen.train.learning_rate, frozen.train.epochs, frozen.train.batch_size) == ("full", 2e-3, 16, 0)
     assert (tuned.loss.kind, tuned.train.learning_rate, tuned.train.epochs, tuned.train.batch_size) == ("in-batch", 1e-3, 8, 64)
 
