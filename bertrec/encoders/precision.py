@@ -43,4 +43,4 @@ def has_exact_int8() -> bool:
 
     Without it two such products are added in 16 bits, where they overflow: weights must then keep to 7 bits.
     """
-    return torch.cpu._is_vnni_supported()
+    return bool(getattr(torch.cpu, "_is_vnni_supported", lambda: False)())
