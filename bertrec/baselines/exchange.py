@@ -49,6 +49,7 @@ class Job(Config):
         on: the users whose ranks come back.
         list_length: how many items of each user's list come back.
         cross_check: also let the other library measure itself, and repeat that.
+        keep: also leave the trained model, which must score by inner products, as `bertrec.baselines.trained.Trained`.
         options: what else the process needs, such as the item input of our own models.
     """
 
@@ -61,6 +62,7 @@ class Job(Config):
     on: Literal["test", "validation"] = "test"
     list_length: pydantic.PositiveInt = 50
     cross_check: bool = False
+    keep: bool = False
     options: dict[str, Any] = pydantic.Field(default_factory=dict)
 
     def save(self, folder: Path) -> None:

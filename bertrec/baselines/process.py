@@ -122,7 +122,7 @@ def _outcome(folder: Path, code: int | None) -> Outcome:
     elif code < 0:
         reason = f"crashed: {signal.Signals(-code).name}"
     else:
-        reason = f"ended with exit code {code}: {_last_line(folder / 'log.txt')}"
+        reason = f"ended with exit code {code}: {last_line(folder / 'log.txt')}"
     points = read_points(folder)
     return Outcome("failed", reason=reason, points=points, ended_by="killed" if code is None else None, seconds=_last(points))
 
@@ -131,7 +131,8 @@ def _last(points: Sequence[object]) -> float:
     return float(getattr(points[-1], "seconds", 0.0)) if points else 0.0
 
 
-def _last_line(path: Path) -> str:
+def last_line(path: Path) -> str:
+    """Return the last thing that a process said in its log."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1][:_LOG_WORDS] if lines else "it said nothing"

@@ -40,7 +40,10 @@ DEFAULT_MODEL = "unisrec"
 def train(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The folder to make.")],
-    model: Annotated[str | None, typer.Option(help="unisrec, morec, idrec or text-similarity (default unisrec).")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="unisrec, morec, idrec, text-similarity, or one of RecBole's: recbole:SASRec (default unisrec)."),
+    ] = None,
     item_input: Annotated[str | None, typer.Option(help="What an item is made of: id, text or text+id (default text+id).")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full (default frozen).")] = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN", help="Start from this run's weights; it may be on other data.")] = None,

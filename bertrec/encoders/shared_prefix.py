@@ -57,7 +57,7 @@ def read_prefix(model: Any, vectors: Tensor, mask: Tensor) -> Prefix:
         keys.append(key)
         values.append(value)
         query = _heads(attention, attention.query(hidden))
-        context = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=_dropout(attention))
+        context = _attend(attention, query, key, value, bias)
         hidden = _rest(layer, context.transpose(1, 2).flatten(2), hidden)
     return Prefix(tuple(keys), tuple(values), mask)
 
@@ -86,8 +86,7 @@ def read_continuations(model: Any, prefix: Prefix, vectors: Tensor, mask: Tensor
         to_prefix = scaled @ prefix.keys[number].transpose(-1, -2) + shared  # [u, heads, g * s, P]
         to_own = apart[0] @ apart[1].transpose(-1, -2) + own  # [u, heads, g, s, s]
         weights = torch.cat([to_prefix, to_own.flatten(2, 3)], dim=-1).softmax(dim=-1)
-        weights = nn.functional.dropout(weights, _dropout(attention))
-        on_prefix, on_own = weights.split([to_prefix.shape[-1], s], dim=-1)
+        on_prefix, on_own = attention.dropout(weights).split([to_prefix.shape[-1], s], dim=-1)
         context = on_prefix @ prefix.values[number] + (on_own.reshape(to_own.shape) @ apart[2]).flatten(2, 3)
         hidden = _rest(layer, context.transpose(1, 2).flatten(2), hidden)
     return hidden.reshape(u, g, s, -1)
@@ -114,8 +113,13 @@ def _bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, torch.finfo(dtype).min)
 
 
-def _dropout(attention: Any) -> float:
-    return float(attention.dropout.p) if attention.training else 0.0
+def _attend(attention: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    dropped = float(attention.dropout.p) if attention.training else 0.0
+    if dropped and query.device.type == "cpu":
+        # torch has no fused way with dropout there, and its plain one looks through all weights for rows without a token.
+        weights = (query @ key.transpose(-1, -2) * attention.attention_head_size**-0.5 + bias).softmax(dim=-1)
+        return attention.dropout(weights) @ value
+    return nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropped)
 
 
 def _rest(layer: Any, context: Tensor, entered: Tensor) -> Tensor:

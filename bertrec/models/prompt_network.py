@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from bertrec.core.files import sha256_text
 from bertrec.encoders.masked import MaskedEncoder
 from bertrec.encoders.shared_prefix import Prefix, read_continuations, read_prefix
+from bertrec.heads.dropout import with_quick_dropout
 from bertrec.heads.prompts.verbalizer import Verbalizer
 from bertrec.models.prompt_config import PromptConfig
 from bertrec.models.prompt_prior import Prior
@@ -64,6 +65,7 @@ class PromptNetwork(nn.Module):
         prior: Prior | None = None,
     ) -> None:
         super().__init__()
+        with_quick_dropout(encoder.base)
         self.encoder, self.vectors, self.prior = encoder, vectors, prior
         self.verbalizer, self.slots, self.loss = verbalizer, slots, config.loss
         self.mask_id = int(encoder.tokenizer.mask_token_id)

@@ -12,17 +12,20 @@ from bertrec.models.idrec import IDRec
 from bertrec.models.morec import MoRec
 from bertrec.models.neural import NeuralRecommender
 from bertrec.models.popularity import Popularity
+from bertrec.models.recbole import RecBole, create_recbole
 from bertrec.models.text_similarity import TextSimilarity, TextSimilarityConfig
 from bertrec.models.unisrec import UniSRec
 
 MODELS: dict[str, type[Recommender]] = {kind.name: kind for kind in (UniSRec, MoRec, IDRec, TextSimilarity, Popularity)}
+SAVED: dict[str, type[Recommender]] = {**MODELS, RecBole.name: RecBole}
+"""The classes of saved models by name."""
 
 
 def create(model: str, *, item_input: str | None = None, tune: str | None = None, settings: Mapping[str, Any] | None = None) -> Recommender:
     """Make an untrained model by name.
 
     Args:
-        model: a name in `MODELS`.
+        model: a name in `MODELS`, or ``recbole:NAME`` for a sequential model of RecBole's, whose settings have RecBole's names.
         item_input: ``id``, ``text`` or ``text+id``; None takes the model's default.
         tune: ``frozen``, ``last:K``, ``lora`` or ``full``; None takes the model's default.
         settings: flat dotted names and values that replace defaults, such as ``{"head.layers": 1}``.
@@ -30,10 +33,15 @@ def create(model: str, *, item_input: str | None = None, tune: str | None = None
     Raises:
         ConfigError: an unknown model or setting (with the nearest right one), or a combination that a model does not have.
     """
+    settings = dict(settings or {})
+    library, _, architecture = model.partition(":")
+    if library == RecBole.name:
+        if item_input not in (None, "id") or tune not in (None, "frozen"):
+            raise ConfigError("RecBole's models know items by id alone: leave out --item-input and --tune")
+        return create_recbole(architecture, settings)
     kind = MODELS.get(model)
     if kind is None:
-        raise ConfigError(unknown_name("model", model, MODELS))
-    settings = dict(settings or {})
+        raise ConfigError(unknown_name("model", model, SAVED))
     item_input = item_input or settings.get("item.input")
     tune = tune or settings.get("encoder.tune")
     if issubclass(kind, NeuralRecommender):

@@ -130,12 +130,12 @@ def load_model(folder: Path) -> Recommender:
         ModelError: see `read_tensors`; also a class that this version does not have.
     """
     from bertrec.models.neural import NeuralRecommender
-    from bertrec.models.registry import MODELS
+    from bertrec.models.registry import SAVED
 
     about, catalog, tensors = read_tensors(folder)
-    kind = MODELS.get(about["class"])
+    kind = SAVED.get(about["class"])
     if kind is None:
-        raise ModelError(f"{folder}: {unknown_name('model', about['class'], MODELS)}")
+        raise ModelError(f"{folder}: {unknown_name('model', about['class'], SAVED)}")
     try:
         if issubclass(kind, NeuralRecommender):
             return _load_neural(kind, folder, about, catalog, tensors)

@@ -57,6 +57,17 @@ def test_recbole_measures_what_we_measure(fitted):
             assert check["largest_difference"] <= 1e-6, (name, check)
 
 
+def test_what_a_saved_sequential_model_says_is_what_it_said_in_training(fitted):
+    """By its vectors, in RecBole's numbering of another data set, the validation figure is the one of its own full ranking."""
+    kept = {name: line["as retriever"] for name, line in fitted.items() if "as retriever" in line}
+    refused = {name: line["refused"] for name, line in kept.items() if "refused" in line}
+    assert set(refused) == {"DIEN", "DIN", "GRU4RecCPR", "RepeatNet", "SASRecCPR"}
+    assert all("it cannot retrieve; SASRec and GRU4Rec can" in reason for reason in refused.values())
+    assert {"BERT4Rec", "CORE", "GRU4Rec", "NARM", "SASRec", "STAMP"} <= set(kept) - set(refused)
+    for name in set(kept) - set(refused):
+        assert kept[name]["by vectors"] == pytest.approx(kept[name]["by RecBole"], abs=1e-9), name
+
+
 def test_torchs_compiler_is_left_out_until_it_is_called(output):
     (line,) = [json.loads(line) for kind, _, line in output if kind == "COMPILER"]
     assert line == {"imported": False, "compiled": 6.0}

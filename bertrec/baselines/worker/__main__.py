@@ -25,6 +25,7 @@ def fit(job: Job, split: Split, folder: Path, *, pairs: Pairs | None = None) -> 
     """Train one model, measure it on the test users, and write its arrays."""
     patches.apply()
     from bertrec.baselines.worker.crosscheck import cross_check
+    from bertrec.baselines.worker.factors import factorise, trained_model
     from bertrec.baselines.worker.prepare import prepare
     from bertrec.baselines.worker.training import Fit
 
@@ -33,6 +34,9 @@ def fit(job: Job, split: Split, folder: Path, *, pairs: Pairs | None = None) -> 
     validation, test = split.validation, split.test if job.on == "test" else split.validation
     prepared = prepare(job, split, folder / "recbole")
     scorer = prepared.scorer
+
+    if job.keep:  # before the minutes of a training
+        factorise(scorer, scorer.readable(validation.histories))
 
     def validate() -> float:
         ranks, _ = rank_and_list(scorer.known(validation), validation, mask_seen=job.mask_seen)
@@ -47,6 +51,8 @@ def fit(job: Job, split: Split, folder: Path, *, pairs: Pairs | None = None) -> 
     ranks, lists = rank_and_list(scorer.known(test), test, mask_seen=job.mask_seen, list_length=job.list_length)
     seconds = time.perf_counter() - started
     Arrays(ranks, lists, None if pairs is None else pair_scores(scorer.known(test), pairs)).save(folder)
+    if job.keep:
+        trained_model(scorer, factorise(scorer, scorer.readable(validation.histories))).save(folder)
     started = time.perf_counter()
     checked = cross_check(prepared, test) if job.cross_check else None
     return Outcome(

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bertrec.core.ragged import IntArray
+from bertrec.baselines.worker.products import Products
+from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.splits import EvaluationSet
 
 FloatArray = npt.NDArray[np.float32]
@@ -37,19 +38,38 @@ class Scorer:
 
     def raw(self, part: EvaluationSet) -> Iterator[FloatArray]:
         """Yield ``[b, n_items + 1]`` of what the model itself says of every item, in the order of ``part``."""
-        self.trainer.model.eval()
-        for start in range(0, len(part), self.batch_size):
-            rows = part.take(np.arange(start, min(start + self.batch_size, len(part))))
-            with torch.no_grad():
-                _, scores, _, _ = self.trainer._full_sort_batch_eval((self._interaction(rows), None, None, None))
-            yield scores.detach().float().cpu().numpy()[:, self.items]
+        for rows in self._batches(part):
+            yield self._scores(rows)
+
+    def products(self, part: EvaluationSet) -> Iterator[tuple[FloatArray, FloatArray, FloatArray] | None]:
+        """Yield the same with the factors of the product behind it: scores, ``[b, d]`` of users, ``[n_items + 1, d]`` of items.
+
+        None where the model multiplies no such matrices.
+        """
+        for rows in self._batches(part):
+            with Products(self.dataset.item_num) as products:
+                scores = self._scores(rows)
+            yield None if products.last is None else (scores, products.last[0], products.last[1][self.items])
 
     def known(self, part: EvaluationSet) -> Iterator[FloatArray]:
         """Yield the same without items that training never saw, whose vectors are still random: no score, and no place in a history."""
-        histories = part.histories.where(self.trained[part.histories.values])
-        for scores in self.raw(EvaluationSet(part.users, histories, part.targets)):
+        for scores in self.raw(EvaluationSet(part.users, self.readable(part.histories), part.targets)):
             scores[:, ~self.trained] = -np.inf
             yield scores
+
+    def readable(self, histories: Ragged) -> Ragged:
+        """Return histories without items that training never saw."""
+        return histories.where(self.trained[histories.values])
+
+    def _batches(self, part: EvaluationSet) -> Iterator[EvaluationSet]:
+        self.trainer.model.eval()
+        for start in range(0, len(part), self.batch_size):
+            yield part.take(np.arange(start, min(start + self.batch_size, len(part))))
+
+    def _scores(self, rows: EvaluationSet) -> FloatArray:
+        with torch.no_grad():
+            _, scores, _, _ = self.trainer._full_sort_batch_eval((self._interaction(rows), None, None, None))
+        return scores.detach().float().cpu().numpy()[:, self.items]
 
     def _interaction(self, rows: EvaluationSet) -> Any:
         from recbole.data.interaction import Interaction

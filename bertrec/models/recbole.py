@@ -1,0 +1,256 @@
+"""RecBole's sequential models as retrievers: trained in RecBole's own process, asked there too, ranked, indexed and reranked like ours."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pydantic
+import torch
+
+from bertrec.baselines import catalogue
+from bertrec.baselines.asking import AnsweringProcess
+from bertrec.baselines.exchange import Job, Outcome, Point, save_split
+from bertrec.baselines.process import run_fit
+from bertrec.baselines.trained import Trained
+from bertrec.core.config import Config
+from bertrec.core.errors import ConfigError, DataError, ModelError
+from bertrec.core.files import atomic_folder, sha256_text
+from bertrec.core.ragged import Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.interactions import Interactions
+from bertrec.data.splits import EvaluationSet, Split
+from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.saving import WEIGHTS, hash_tensors, save_tensors
+from bertrec.training.progress import shows_progress
+
+
+class RecBoleTraining(Config):
+    """How a RecBole model is trained, beyond its own settings.
+
+    Attributes:
+        seed: of everything that RecBole draws.
+        epochs: at most this many; None leaves RecBole's own number (300) to its own patience (10 epochs).
+        max_minutes: training ends after this with its best epoch; 0 sets no limit.
+        metric: by which the validation users choose the epoch.
+    """
+
+    seed: pydantic.NonNegativeInt = 0
+    epochs: pydantic.PositiveInt | None = None
+    max_minutes: pydantic.NonNegativeFloat = 0.0
+    metric: str = "NDCG@10"
+
+
+class RecBoleConfig(Config):
+    """A RecBole model.
+
+    Attributes:
+        architecture: RecBole's name of it.
+        settings: RecBole's own names and values; they replace those of the first entry of `bertrec.baselines.catalogue.candidates`.
+        train: how it is trained.
+    """
+
+    architecture: str = "SASRec"
+    settings: dict[str, Any] = pydantic.Field(default_factory=dict)
+    train: RecBoleTraining = RecBoleTraining()
+
+    def check(self) -> None:
+        """See that RecBole has such a model, that it reads histories, and that it knows the settings.
+
+        Raises:
+            ConfigError: it has not; the text names the nearest right name, or the reason.
+            MissingExtraError: RecBole is not installed.
+        """
+        catalogue.check_names([self.architecture])
+        catalogue.check_settings(self.architecture, self.settings)
+        if catalogue.knows_users_by_id(self.architecture):
+            raise ConfigError(
+                f"RecBole's {self.architecture} knows users by id, and a retriever is asked about any history: take one that reads "
+                "histories, such as SASRec, GRU4Rec or BERT4Rec; bertrec compare measures the others"
+            )
+        if self.architecture in catalogue.READS_ITEM_TEXT:
+            raise ConfigError(f"RecBole's {self.architecture} reads item features, which no saved model of it can bring back: take SASRec")
+
+    def job(self) -> Job:
+        """Return what RecBole's process is told to fit."""
+        settings = {**catalogue.candidates(self.architecture)[0], **self.settings}
+        return Job(
+            model=self.architecture,
+            settings=settings | ({"epochs": self.train.epochs} if self.train.epochs else {}),
+            seed=self.train.seed,
+            limit_seconds=60.0 * self.train.max_minutes,
+            metric=self.train.metric,
+            on="validation",
+            list_length=1,
+            keep=True,
+        )
+
+
+class RecBole(Recommender):
+    """A sequential RecBole model whose scores are inner products (SASRec, GRU4Rec, BERT4Rec, NARM, CORE and more).
+
+    A user vector is the model's own output for the history, an item vector its row of the product behind RecBole's full ranking, both with
+    one more column for what the model adds to an item whoever asks. An item without a training interaction is unknown; an empty history
+    is a vector of zeros.
+
+    Args:
+        config: which model; None takes SASRec.
+
+    Attributes:
+        config: the settings.
+        outcome: how the last fit went; None for a model that was loaded.
+    """
+
+    name: ClassVar[str] = "recbole"
+
+    def __init__(self, config: RecBoleConfig | None = None) -> None:
+        self.config: RecBoleConfig = config if config is not None else RecBoleConfig()
+        self.outcome: Outcome | None = None
+        self._trained: Trained | None = None
+        self._process: AnsweringProcess | None = None
+
+    def fit(
+        self,
+        train: Interactions,
+        *,
+        validation: EvaluationSet | None = None,
+        run_dir: str | Path | None = None,
+        resume: bool = False,
+        init: Recommender | None = None,
+        progress: bool = True,
+        **options: Any,
+    ) -> Self:
+        """Train in RecBole's own process; seen items are masked where the validation users choose the epoch.
+
+        Args:
+            train: sequences over one catalogue.
+            validation: the users who choose the epoch; RecBole cannot do without.
+            run_dir: not used: RecBole's training leaves nothing to go on from.
+            resume: refused, for the same reason.
+            init: refused.
+            progress: show a progress line.
+            **options: none; a name given here is an error.
+
+        Raises:
+            ConfigError: an unknown model or setting, or one that cannot retrieve.
+            DataError: there are no validation users.
+            MissingExtraError: RecBole is not installed.
+            ModelError: the fit failed; the text says why.
+        """
+        if options:
+            raise ConfigError(f"{type(self).__name__}.fit has no option '{next(iter(options))}'")
+        if resume or init is not None:
+            raise ConfigError(f"RecBole's models train from nothing in one go: leave out --{'resume' if resume else 'init'}")
+        self.config.check()
+        if validation is None or not len(validation):
+            raise DataError("RecBole's models choose their epoch on validation users, and this split has none")
+        self._trained = self._process = self._catalog = None
+        with tempfile.TemporaryDirectory(prefix="bertrec-") as temporary, _Line(self.config, shows_progress(progress)) as line:
+            folder = Path(temporary)
+            save_split(Split(train.catalog, train, validation, validation), folder / "split")
+            outcome = run_fit(self.config.job(), folder / "fit", folder / "split", watch=line)
+            if outcome.status != "ok":
+                raise ModelError(f"RecBole's {self.config.architecture}: {outcome.status}: {outcome.reason}")
+            self._trained = Trained.load(folder / "fit")
+        self._catalog, self.outcome = train.catalog, outcome
+        return self
+
+    @property
+    def trained(self) -> Trained:
+        """Weights and vectors.
+
+        Raises:
+            ModelError: the model was not fitted.
+        """
+        self.catalog  # noqa: B018  # says that the model is not fitted, where that is so
+        assert self._trained is not None
+        return self._trained
+
+    def item_embeddings(self) -> FloatArray:
+        """Return ``[n_items + 1, d + 1]``; NaN for items that training never saw."""
+        vectors: FloatArray = self.trained.vectors.numpy().copy()
+        return vectors
+
+    def _user_vectors(self, histories: Ragged) -> FloatArray:
+        known = self.read_histories(histories)
+        filled = np.flatnonzero(known.lengths > 0)
+        vectors = np.zeros((len(known), self.trained.vectors.shape[1]), np.float32)
+        if len(filled):
+            vectors[filled] = self._answering().user_vectors(known.take(filled))
+        return vectors
+
+    def read_histories(self, histories: Ragged) -> Ragged:
+        """Return histories without items that training never saw."""
+        known = torch.isfinite(self.trained.vectors).all(dim=1).numpy()
+        return histories.where(known[histories.values])
+
+    def _answering(self) -> AnsweringProcess:
+        if self._process is None:
+            self.config.check()
+            self._process = AnsweringProcess(self.config.job(), self.catalog, self.trained)
+        return self._process
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 over weights, vectors and settings."""
+        return sha256_text(hash_tensors(self.trained.tensors()), self.config.model_dump_json(), self.catalog.content_hash)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write the catalogue, RecBole's weights and the vectors as safetensors and JSON."""
+        about = None if self.outcome is None else asdict(self.outcome)
+        with atomic_folder(folder, marker=WEIGHTS) as partial:
+            save_tensors(
+                partial, name=self.name, config=self.config.to_dict(), catalog=self.catalog, tensors=self.trained.tensors(), recbole=about
+            )
+
+    @classmethod
+    def from_parts(cls, config: Mapping[str, Any], catalog: ItemCatalog, tensors: Mapping[str, torch.Tensor]) -> Self:
+        """Rebuild from what was saved."""
+        model = cls(RecBoleConfig.from_dict(config))
+        model._catalog, model._trained = catalog, Trained.from_tensors(tensors)
+        if len(model._trained.vectors) != len(catalog) + 1 or len(model._trained.vocabulary) != len(catalog) + 1:
+            raise ValueError(f"vectors of {len(model._trained.vectors) - 1} items, but {len(catalog)} in the catalogue")
+        return model
+
+
+def create_recbole(architecture: str, settings: Mapping[str, Any]) -> RecBole:
+    """Make an untrained one: names that begin with ``train.`` are ours, all others RecBole's own.
+
+    Raises:
+        ConfigError: as `RecBoleConfig.check`.
+        MissingExtraError: RecBole is not installed.
+    """
+    ours = {name: value for name, value in settings.items() if name.startswith("train.")}
+    theirs = {name: value for name, value in settings.items() if name not in ours}
+    config = RecBoleConfig(architecture=architecture or "SASRec", settings=theirs)
+    config.check()
+    return RecBole(config.updated(ours))
+
+
+class _Line:
+    """A progress line that counts epochs."""
+
+    def __init__(self, config: RecBoleConfig, shown: bool) -> None:
+        self.config, self.shown = config, shown
+        self.bar: Any = None
+
+    def __enter__(self) -> Self:
+        if self.shown:
+            from tqdm.auto import tqdm
+
+            self.bar = tqdm(desc=f"RecBole's {self.config.architecture}", unit="epoch", dynamic_ncols=True)
+        return self
+
+    def __call__(self, points: Sequence[Point]) -> None:
+        if self.bar is not None and len(points) > self.bar.n:
+            found = [point.metric for point in points if point.metric is not None]
+            self.bar.set_postfix_str(f"{self.config.train.metric} {found[-1]:.4f}, best {max(found):.4f}" if found else "", refresh=False)
+            self.bar.update(len(points) - self.bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()

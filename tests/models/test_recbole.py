@@ -1,0 +1,143 @@
+"""A RecBole model as a retriever: what it says in our process is what RecBole measured in its own, saved or not."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from bertrec.core.errors import ConfigError, DataError, ModelError
+from bertrec.core.ragged import Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.ids import IdMap
+from bertrec.data.interactions import Interactions
+from bertrec.data.splits import leave_one_out
+from bertrec.models.base import Recommender
+from bertrec.models.measure import measure
+from bertrec.models.recbole import RecBole, RecBoleConfig
+from bertrec.models.registry import create
+from bertrec.prompting.rerank import retrieve_scored
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("recbole") is None or sys.version_info >= (3, 12), reason="RecBole's models run on Python 3.11 only"
+    ),
+]
+ITEMS, NEW = 30, 31
+SMALL = {"hidden_size": 16, "embedding_size": 16, "train_batch_size": 32, "learning_rate": 0.01, "train.epochs": 16}
+
+
+def walks():
+    """Users walk up a ring of 30 items one by one; item 31 is in the catalogue and in nobody's history."""
+    generator = np.random.default_rng(0)
+    catalog = ItemCatalog(IdMap([f"i{k}" for k in range(1, NEW + 1)]), {"title": [f"thing {k}" for k in range(1, NEW + 1)]}, None)
+    rows = [1 + (generator.integers(ITEMS) + np.arange(generator.integers(6, 12))) % ITEMS for _ in range(60)]
+    return leave_one_out(Interactions(catalog, IdMap([f"u{k}" for k in range(60)]), Ragged.from_rows(rows)))
+
+
+@pytest.fixture(scope="module")
+def split():
+    return walks()
+
+
+@pytest.fixture(scope="module")
+def fitted(split):
+    model = create("recbole:GRU4Rec", settings=SMALL)
+    return model.fit(split.train, validation=split.validation, progress=False)
+
+
+@pytest.fixture(scope="module")
+def folder(fitted, tmp_path_factory):
+    place = tmp_path_factory.mktemp("recbole") / "model"
+    fitted.save_pretrained(place)
+    return place
+
+
+def test_our_figure_is_the_one_of_recboles_own_scores(fitted, split):
+    report = measure(fitted, split.validation, item_counts=split.train.item_counts)
+    assert report.mean("NDCG@10") == pytest.approx(fitted.outcome.best_metric, abs=1e-9)
+    assert fitted.outcome.best_metric > 0.8  # the next item of the ring
+
+
+def test_it_recommends_the_next_item_and_never_one_it_does_not_know(fitted):
+    found = fitted.recommend([["i4", "i5", "i6"]], k=NEW, exclude_seen=False)
+    assert found.items[0][0] == "i7"
+    assert sorted(found.items[0]) == sorted(f"i{k}" for k in range(1, ITEMS + 1))
+    assert np.isnan(fitted.item_embeddings()[NEW]).all()
+    assert np.isnan(fitted.score([["i4"]], [[f"i{NEW}"]])[0]).all()
+
+
+def test_an_empty_history_scores_all_items_alike_and_an_unknown_item_is_not_read(fitted):
+    assert not fitted.user_embeddings([[]]).any()
+    assert not fitted.user_embeddings([[f"i{NEW}"]]).any()
+    np.testing.assert_array_equal(fitted.user_embeddings([["i4", f"i{NEW}", "i5"]]), fitted.user_embeddings([["i4", "i5"]]))
+
+
+def test_a_saved_one_says_the_same(fitted, folder, split):
+    loaded = Recommender.from_pretrained(folder)
+    assert isinstance(loaded, RecBole)
+    assert loaded.model_hash == fitted.model_hash
+    np.testing.assert_array_equal(loaded.item_embeddings(), fitted.item_embeddings())
+    np.testing.assert_allclose(loaded.user_embeddings(split.test.histories), fitted.user_embeddings(split.test.histories), atol=1e-6)
+    with pytest.raises(ModelError, match="cannot move to other items"):
+        loaded.with_catalog(split.catalog)
+
+
+def test_what_it_retrieves_is_ready_for_a_reranker(fitted, split):
+    found = retrieve_scored(fitted, split.test.histories, 5)
+    assert (found.items.lengths == 5).all()
+    scores = np.concatenate(fitted.score(split.test.histories, found.items))
+    np.testing.assert_allclose(scores, found.scores, rtol=1e-5, atol=1e-6)
+
+
+def test_files_that_do_not_fit_are_refused(folder, tmp_path):
+    import shutil
+
+    broken = tmp_path / "model"
+    shutil.copytree(folder, broken)
+    about = json.loads((broken / "config.json").read_text())
+    about["config"]["settings"]["hidden_size"] = 8
+    (broken / "config.json").write_text(json.dumps(about))
+    with pytest.raises(ModelError, match=r"RecBole's GRU4Rec does not answer: .*the weights do not fit this RecBole"):
+        Recommender.from_pretrained(broken).user_embeddings([["i4"]])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "says"),
+    [
+        ("recbole:BPR", {}, "BPR knows users by id, and a retriever is asked about any history"),
+        ("recbole:Caser", {}, "Caser knows users by id"),
+        ("recbole:SASRecF", {}, "SASRecF reads item features"),
+        ("recbole:sasrec", {}, "did you mean 'SASRec'"),
+        ("recbole:SASRec", {"hidden_siz": 8}, "hidden_siz"),
+        ("recbole:SASRec", {"train.epoch": 8}, r"train\.epoch"),
+        ("recbol:SASRec", {}, "unknown model 'recbol:SASRec'"),
+    ],
+)
+def test_what_cannot_retrieve_or_is_unknown_is_refused_before_any_work(name, settings, says):
+    with pytest.raises(ConfigError, match=says):
+        create(name, settings=settings)
+
+
+def test_options_that_mean_nothing_to_recbole_are_refused(split, fitted):
+    with pytest.raises(ConfigError, match="leave out --item-input and --tune"):
+        create("recbole:SASRec", item_input="text")
+    model = RecBole(RecBoleConfig())
+    with pytest.raises(ModelError, match="is not fitted"):
+        model.item_embeddings()
+    with pytest.raises(DataError, match="this split has none"):
+        model.fit(split.train)
+    for option, value in (("resume", True), ("init", fitted)):
+        with pytest.raises(ConfigError, match=f"leave out --{option}"):
+            model.fit(split.train, validation=split.validation, **{option: value})
+    with pytest.raises(ConfigError, match="no option 'colour'"):
+        model.fit(split.train, validation=split.validation, colour=1)
+
+
+def test_a_model_whose_scores_are_no_products_is_refused_before_its_training(split):
+    with pytest.raises(ModelError, match=r"RecBole's DIN does not score items by one product of vectors.*SASRec and GRU4Rec can"):
+        create("recbole:DIN", settings={"MAX_ITEM_LIST_LENGTH": 6}).fit(split.train, validation=split.validation, progress=False)
