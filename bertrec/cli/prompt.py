@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,7 @@ Examples:
 
 bertrec prompt list
 
-bertrec encoder adapt-mlm data/mind --out encoders/mind
+bertrec prompt train data/mind --out runs/prompt
 
 bertrec prompt train data/mind --encoder encoders/mind --template action-hybrid --template utility-hybrid --out runs/prompts
 
@@ -57,7 +58,8 @@ def train(
     out: Annotated[Path, typer.Option(metavar="RUN", help="The folder to make.")],
     template: Templates = None,
     encoder: Annotated[
-        str | None, typer.Option(metavar="NAME", help="An encoder with a masked-language-model head (default minilm).")
+        str | None,
+        typer.Option(metavar="NAME", help="The encoder (default minilm); one without a masked-language-model head is given one first."),
     ] = None,
     tune: Annotated[str | None, typer.Option(help="frozen (soft tokens alone), last:K, lora or full (default full).")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting, such as attention=joint.")] = None,
@@ -82,6 +84,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training of the same command.")] = False,
 ) -> None:
     """Train prompts on the impressions of DATA (on sampled ones where DATA has interactions) into the folder RUN."""
+    from bertrec.prompting.own_head import encoder_with_head
     from bertrec.prompting.prompt_runs import PromptPlan, train_prompts
 
     settings = o.read_settings(config, set_ or [])
@@ -101,6 +104,9 @@ def train(
     reading = o.load_options(text_fields=text_fields, max_words=max_words)
     dataset = _load(data, reading)
     started = time.perf_counter()
+    name, kept = str(settings.get("encoder.name", "minilm")), out.with_name(f"{out.name}.encoder")
+    asked = encoder_with_head(name, dataset.catalog.texts, kept, data=dataset.name, seed=seed or 0, say=note)
+    plan = replace(plan, settings={**settings, "encoder.name": asked})
     train_prompts(dataset, plan, out, about={"data": data, "load": reading}, overwrite=overwrite, resume=resume, say=note)
     print(f"trained in {time.perf_counter() - started:.0f} s\nrun: {out}")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bertrec.core.errors import DataError, NotFiniteError
+from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
 from bertrec.encoders.masked import MaskedEncoder
 from bertrec.encoders.masked_storage import HeadRecord
@@ -55,11 +56,16 @@ def adapt_masked_lm(
     after = _measured(encoder, held_out, config.seed)
     say(f"perplexity on the held-out texts after {len(log.epochs)} epochs ({log.seconds:.0f} s): {after:.4g}")
     settings = {"tune": encoder.config.tune, "encoder": encoder.config.name, "max_length": encoder.config.max_length}
-    settings |= {"epochs": len(log.epochs), "seconds": round(log.seconds, 1)}
+    settings |= {"epochs": len(log.epochs), "seconds": round(log.seconds, 1), "texts": texts_hash(texts)}
     for name in ("batch_size", "learning_rate", "encoder_learning_rate", "schedule", "seed"):
         settings[name] = getattr(config, name)
     encoder.head = HeadRecord(data, len(train), len(held_out), before, after, new, settings)
     return encoder.head
+
+
+def texts_hash(texts: Sequence[str]) -> str:
+    """Return the SHA-256 over the texts, by which a head's record knows them again."""
+    return sha256_text(*texts)
 
 
 def _parts(encoder: MaskedEncoder, texts: Sequence[str], seed: int) -> tuple[Ragged, Ragged]:

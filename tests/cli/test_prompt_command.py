@@ -39,6 +39,7 @@ def world(tmp_path_factory):
         (root / "data" / part).mkdir()
         (root / "data" / part / "behaviors.tsv").write_text(behaviors(n, labelled=part != "test"), encoding="utf-8")
     encoder = tiny_masked(root / "encoder", [*NEWS.values(), *(Prompt.load(name).text for name in library()), "yes no good bad"])
+    tiny_bert(root / "plain", [*NEWS.values(), Prompt.load("action-hybrid").text, "yes no news some abstract"])
     words = ["prompt", "train", str(root / "data"), "--encoder", encoder, "--template", "action-hybrid", "--template", "utility-hybrid"]
     small = ["--epochs", "1", "--set", "encoder.max_length=60", "--out", str(root / "run")]
     assert main([*words, *small]) == 0
@@ -47,6 +48,20 @@ def world(tmp_path_factory):
 
 def run(world, *words):
     return main(["prompt", *words])
+
+
+def test_an_encoder_without_a_head_is_given_one_first_and_once(world, tmp_path, capsys):
+    words = ["train", str(world / "data"), "--encoder", str(world / "plain"), "--epochs", "1", "--set", "encoder.max_length=60"]
+    assert run(world, *words, "--out", str(tmp_path / "run")) == 0
+    assert "one is trained on the item texts first" in capsys.readouterr().err
+    (member,) = json.loads((tmp_path / "run" / "run.json").read_text())["members"]
+    assert member["head"].startswith("masked-language-model head trained by bertrec on data, perplexity")
+    before = (tmp_path / "run.encoder" / "model.safetensors").read_bytes()
+    assert run(world, *words, "--out", str(tmp_path / "run"), "--overwrite") == 0
+    assert "is taken, which was given one before" in capsys.readouterr().err
+    assert (tmp_path / "run.encoder" / "model.safetensors").read_bytes() == before
+    assert run(world, *words, "--seed", "1", "--out", str(tmp_path / "run"), "--overwrite") == 2  # a head of another seed
+    assert "it holds something else" in capsys.readouterr().err
 
 
 def test_an_ensemble_is_trained_measured_and_compared(world, capsys):
@@ -199,7 +214,7 @@ def test_zero_shot_runs_train_nothing_and_the_list_names_every_prompt(world, cap
         (["train", "DATA", "--out", "new", "--set", "negatif=3"], "did you mean 'negatives'"),
         (["train", "DATA", "--out", "new", "--set", "prompt.text=a"], "chosen with --template"),
         (["train", "DATA", "--out", "new", "--template", "collaborative"], "name their model with --id-model"),
-        (["train", "DATA", "--out", "new", "--encoder", "minilm"], "has no masked-language-model head"),
+        (["train", "DATA", "--out", "taken", "--encoder", "PLAIN"], "taken.encoder is where"),
         (["evaluate", "RUN", "--split", "test"], "no labels"),
         (["evaluate", "RUN", "--split", "dev"], "unknown split 'dev'"),
         (["evaluate", "DATA"], "run.json is missing"),
@@ -209,7 +224,8 @@ def test_zero_shot_runs_train_nothing_and_the_list_names_every_prompt(world, cap
 )
 def test_bad_input_is_one_line_and_exit_code_2(world, words, says, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    places = {"DATA": str(world / "data"), "RUN": str(world / "run")}
+    (tmp_path / "taken.encoder").mkdir()
+    places = {"DATA": str(world / "data"), "RUN": str(world / "run"), "PLAIN": str(world / "plain")}
     assert run(world, *(places.get(word, word) for word in words)) == 2
     errors = capsys.readouterr().err.strip().splitlines()
     assert says in errors[-1]
