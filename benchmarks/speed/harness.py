@@ -57,7 +57,7 @@ class Case:
         stretch: a ratio beyond it.
         limits: ``seconds`` (median) or ``peak_mib`` that our side is meant to keep within on two cores.
         repeats: rounds after one warm-up each; with 1 the warm-up is left out too.
-        suite: ``bench`` or ``full``.
+        suite: ``bench``, ``full``, or ``long`` for a case that runs only where it is named.
         needs: data folders; where one is absent the case runs with ``fallback`` on both sides, or is left out.
         fallback: keywords in place of those data.
         prepare: ``module:name`` called once here with the new ``folder``, ``data`` and our keywords; both sides then get ``folder``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TypeVar
 
 import numpy as np
@@ -83,6 +84,26 @@ def each_in_threads(work: Callable[[Part], Result], parts: Sequence[Part]) -> It
             yield from pool.map(work, parts)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def each_by_workers(workers: Sequence[Callable[[Part], Result]], parts: Sequence[Part]) -> Iterator[Result]:
+    """Yield what one of the workers returns for each part, in order; each worker has one part at a time, the next one that is left."""
+    free: SimpleQueue[Callable[[Part], Result]] = SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+
+    def one(part: Part) -> Result:
+        worker = free.get()
+        try:
+            return worker(part)
+        finally:
+            free.put(worker)
+
+    pool = ThreadPoolExecutor(len(workers))
+    try:
+        yield from pool.map(one, parts)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ The libraries under it are imported where an encoder is made, since they take se
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from bertrec.core.errors import ConfigError, ModelError
-from bertrec.core.products import each_in_threads
+from bertrec.core.products import each_by_workers, each_in_threads
 from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.encoders.batching import distinct_texts, padded_tokens, token_budget_batches
@@ -26,6 +26,7 @@ from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
 from bertrec.encoders.inference import Forward, make_forward, number_format
 from bertrec.encoders.pooling import TokenPooling
 from bertrec.encoders.precision import computing_in
+from bertrec.encoders.several import encoding_devices, on_devices
 from bertrec.encoders.source import resolve_folder
 from bertrec.encoders.states import LowerStates, embed_tokens, gather_states, run_layers, supports_states
 from bertrec.encoders.storage import load_encoder, save_encoder
@@ -45,6 +46,9 @@ class TextEncoder(torch.nn.Module):
     Args:
         config: the settings.
         backbone: the loaded transformer with its tokenizer, its depth already applied.
+
+    Attributes:
+        devices: what `encode` computes on, its own device first; empty for what `bertrec.encoders.several.encoding_devices` says.
     """
 
     def __init__(self, config: EncoderConfig, backbone: Backbone) -> None:
@@ -60,6 +64,7 @@ class TextEncoder(torch.nn.Module):
         self._stamp: tuple[Any, ...] = ()
         self._hash = self._format = ""
         self._inference: Forward | None = None
+        self.devices: tuple[torch.device | str, ...] = ()
         self.train(False)
 
     @classmethod
@@ -194,17 +199,13 @@ class TextEncoder(torch.nn.Module):
         was_training = self.training
         self.eval()
         try:
-            forward = self._inference_pass()
             parts = list(token_budget_batches(tokens.lengths, self._inference_budget))
-
-            def vectors_of(rows: IntArray) -> npt.NDArray[np.float32]:
-                with torch.no_grad():  # of this thread
-                    found: npt.NDArray[np.float32] = forward(*self._padded(tokens, rows)).cpu().numpy()
-                return found
-
+            workers = [copy._vectors_of(tokens) for copy in on_devices(self, self.devices or encoding_devices(self.device))]
             with progress_bar(progress, "encode", len(tokens)) as bar:
-                # Batches side by side wait for one another less than the threads of one batch do.
-                found = each_in_threads(vectors_of, parts) if self.device.type == "cpu" else map(vectors_of, parts)
+                if len(workers) > 1:
+                    found = each_by_workers(workers, parts)
+                else:  # On a CPU batches side by side wait for one another less than the threads of one batch do.
+                    found = each_in_threads(workers[0], parts) if self.device.type == "cpu" else map(workers[0], parts)
                 for rows, vectors in zip(parts, found, strict=True):
                     if not np.isfinite(vectors).all():
                         raise ModelError(f"encoder {self.config.name} gives values that are not finite: set precision to fp32")
@@ -212,6 +213,16 @@ class TextEncoder(torch.nn.Module):
                     bar.update(len(rows))
         finally:
             self.train(was_training)
+
+    def _vectors_of(self, tokens: Ragged) -> Callable[[IntArray], npt.NDArray[np.float32]]:
+        forward = self._inference_pass()
+
+        def vectors(rows: IntArray) -> npt.NDArray[np.float32]:
+            with torch.no_grad():  # of this thread
+                found: npt.NDArray[np.float32] = forward(*self._padded(tokens, rows)).cpu().numpy()
+            return found
+
+        return vectors
 
     def lower_states(self, tokens: Ragged, *, dtype: torch.dtype = torch.float16, progress: bool = False) -> LowerStates:
         """Compute, once for all texts, what enters the lowest tuned layer.

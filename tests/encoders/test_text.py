@@ -7,6 +7,7 @@ import transformers
 
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.several import encoding_devices
 from bertrec.encoders.testing import ARCHITECTURES
 from bertrec.encoders.text import TextEncoder
 
@@ -50,6 +51,33 @@ def test_batches_side_by_side_give_the_same_vectors(folders, architecture, pooli
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_copies_on_several_devices_share_the_batches_and_give_the_same_vectors(folders, texts):
+    """With the CPU under several names, for want of GPUs; which batch is whose differs from run to run."""
+    many = [f"{text} toy {number}" for number in range(12) for text in texts]
+    encoder = build(folders["bert"], batch_tokens=24)
+    alone = encoder.encode(many)
+    encoder.devices = ("cpu", "cpu", "cpu")
+    np.testing.assert_allclose(encoder.encode(many), alone, atol=1e-6)
+    before = encoder.fingerprint
+    with torch.no_grad():
+        encoder.model.embeddings.word_embeddings.weight.add_(1.0)
+    changed = encoder.encode(many)
+    encoder.devices = ()
+    np.testing.assert_allclose(changed, encoder.encode(many), atol=1e-6)
+    assert encoder.fingerprint != before
+
+
+def test_gpus_are_taken_together_unless_other_processes_have_them(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert encoding_devices(torch.device("cpu")) == (torch.device("cpu"),)
+    assert encoding_devices(torch.device("cuda")) == (torch.device("cuda"), "cuda:0", "cuda:2")
+    assert encoding_devices(torch.device("cuda:2")) == (torch.device("cuda:2"), "cuda:0", "cuda:1")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert encoding_devices(torch.device("cuda:2")) == (torch.device("cuda:2"),)
 
 
 @pytest.mark.parametrize(

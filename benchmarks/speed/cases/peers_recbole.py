@@ -20,6 +20,7 @@ from bertrec.core.files import read_json, write_json
 _HERE = "benchmarks.speed.cases.peers_recbole"
 _EPOCHS = 60
 _SHARE = 0.98
+_BUDGET = 4000.0  # more than fifty times ours, so that the goal is shown or missed
 _TARGET = "target.json"
 _METRIC = "NDCG@10"
 
@@ -124,10 +125,10 @@ CASES = [
         name="recbole-sasrec-quality",
         title="SASRec on ml-100k to 98 % of our best validation NDCG@10, against RecBole 1.2.1",
         ours=Side(f"{_HERE}:ours_to_quality", {**OURS, "epochs": _EPOCHS}),
-        theirs=Side(f"{_HERE}:theirs_to_quality", {**THEIRS, "budget_seconds": 240.0}, environment="recbole"),
+        theirs=Side(f"{_HERE}:theirs_to_quality", {**THEIRS, "budget_seconds": _BUDGET}, environment="recbole"),
         goal=50.0,
         repeats=1,
-        suite="full",
+        suite="long",
         prepare=f"{_HERE}:prepare_target",
         agree=f"{_HERE}:compare_curves",
         notes="Seconds since the first step, validation by our evaluator after each epoch included. Where RecBole does not reach it "
