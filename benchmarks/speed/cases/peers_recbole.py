@@ -20,7 +20,7 @@ from bertrec.core.files import read_json, write_json
 _HERE = "benchmarks.speed.cases.peers_recbole"
 _EPOCHS = 60
 _SHARE = 0.98
-_BUDGET = 4000.0  # more than fifty times ours, so that the goal is shown or missed
+_TIMES = 55  # ours, which are RecBole's seconds: a little more than the goal, so that it is shown or missed
 _TARGET = "target.json"
 _METRIC = "NDCG@10"
 
@@ -31,8 +31,10 @@ class _Reached(Exception):
 
 def prepare_target(*, folder: Path, data: str, share: float = _SHARE, **settings: Any) -> None:
     """Train ours to its end and write which validation figure both sides have to reach: nearly its best, which a rerun reaches too."""
-    best = max(value for _, value in _our_curve(data, settings))
-    write_json(Path(folder) / _TARGET, {"best": best, "share": share, "target": share * best})
+    curve = _our_curve(data, settings)
+    best = max(value for _, value in curve)
+    seconds = next(seconds for seconds, value in curve if value >= share * best)
+    write_json(Path(folder) / _TARGET, {"best": best, "share": share, "target": share * best, "seconds": seconds})
 
 
 def ours_to_quality(*, data: str, folder: str, **settings: Any) -> Callable[[], dict[str, Any]]:
@@ -50,10 +52,11 @@ def ours_to_quality(*, data: str, folder: str, **settings: Any) -> Callable[[], 
 
 
 def theirs_to_quality(
-    *, data: str, folder: str, budget_seconds: float, data_set: str, users: int = 0, seed: int, **sizes: Any
+    *, data: str, folder: str, times: float, data_set: str, users: int = 0, seed: int, **sizes: Any
 ) -> Callable[[], dict[str, Any]]:
-    """Prepare RecBole's training in a process of its own, ended when the figure is reached or the budget is spent."""
-    target = read_json(Path(folder) / _TARGET)["target"]
+    """Prepare RecBole's training in a process of its own, ended when the figure is reached or ``times`` the seconds of ours are spent."""
+    wanted = read_json(Path(folder) / _TARGET)
+    target, budget_seconds = wanted["target"], times * wanted["seconds"]
     split_folder = Path(folder) / "split"
     save_split(with_distinct_targets(exchange.read_split(data, data_set, users)), split_folder)
     job = Job(model="SASRec", settings=recbole_settings(**sizes), seed=seed, limit_seconds=budget_seconds)
@@ -125,13 +128,13 @@ CASES = [
         name="recbole-sasrec-quality",
         title="SASRec on ml-100k to 98 % of our best validation NDCG@10, against RecBole 1.2.1",
         ours=Side(f"{_HERE}:ours_to_quality", {**OURS, "epochs": _EPOCHS}),
-        theirs=Side(f"{_HERE}:theirs_to_quality", {**THEIRS, "budget_seconds": _BUDGET}, environment="recbole"),
+        theirs=Side(f"{_HERE}:theirs_to_quality", {**THEIRS, "times": _TIMES}, environment="recbole"),
         goal=50.0,
         repeats=1,
         suite="long",
         prepare=f"{_HERE}:prepare_target",
         agree=f"{_HERE}:compare_curves",
         notes="Seconds since the first step, validation by our evaluator after each epoch included. Where RecBole does not reach it "
-        "within its budget, the ratio is a lower bound (lower_bound in its figures); both curves are kept.",
+        "within 55 times the seconds of ours, the ratio is a lower bound (lower_bound in its figures); both curves are kept.",
     ),
 ]
