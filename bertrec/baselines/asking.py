@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+import threading
 import weakref
 from pathlib import Path
 
@@ -24,7 +25,7 @@ _ANSWERING = "bertrec.baselines.worker.answer"
 
 
 class AnsweringProcess:
-    """Starts at once and ends with this object.
+    """Starts at once and ends with this object; threads may ask it side by side and are answered one by one.
 
     Args:
         job: the model's name and settings.
@@ -53,6 +54,7 @@ class AnsweringProcess:
                 text=True,
                 start_new_session=True,
             )
+        self._one_at_a_time = threading.Lock()
         weakref.finalize(self, _end, self._process, self._kept)
 
     def user_vectors(self, histories: Ragged) -> npt.NDArray[np.float32]:
@@ -62,15 +64,16 @@ class AnsweringProcess:
             ModelError: the process has ended; the text says why.
         """
         asked = self._folder / "asked.npz"
-        write_arrays(asked, ragged_columns("histories", histories))
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # there is then no answer to read
-            print(asked, file=self._process.stdin, flush=True)
-        if not self._process.stdout.readline():
-            self._process.wait()
-            raise ModelError(f"RecBole's {self._name} does not answer: {last_line(self._folder / 'log.txt')}")
-        return read_arrays(asked.with_suffix(".vectors.npz"))["vectors"]
+        with self._one_at_a_time:
+            write_arrays(asked, ragged_columns("histories", histories))
+            with contextlib.suppress(BrokenPipeError):  # there is then no answer to read
+                print(asked, file=self._process.stdin, flush=True)
+            if not self._process.stdout.readline():
+                self._process.wait()
+                raise ModelError(f"RecBole's {self._name} does not answer: {last_line(self._folder / 'log.txt')}")
+            return read_arrays(asked.with_suffix(".vectors.npz"))["vectors"]
 
 
 def _end(process: subprocess.Popen[str], kept: tempfile.TemporaryDirectory[str]) -> None:

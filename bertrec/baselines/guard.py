@@ -19,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 def run_job(folder: Path, fit: Callable[[Job], Outcome]) -> None:
     """Read the folder's job, fit it, and write ``result.json``, whatever happens; the trace of an error goes to standard error."""
-    die_with_parent()
+    _die_with_parent()
     try:
         outcome = fit(Job.load(folder))
     except MemoryError:
@@ -38,7 +38,7 @@ def _lost(folder: Path, status: Status, reason: str) -> Outcome:
     return Outcome(status, reason=reason, points=read_points(folder), peak_mib=peak_mib())
 
 
-def die_with_parent() -> None:
+def _die_with_parent() -> None:
     """Ask Linux to end this process when the one that watches it is gone, so that no orphan goes on writing."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -33,11 +33,17 @@ bertrec prompt train data/mind --encoder encoders/mind --template action-hybrid 
 
 bertrec prompt evaluate runs/prompts --data data/mind --split test --json figures.json
 
+bertrec prompt evaluate runs/seed-0 runs/seed-1 runs/seed-2 --members
+
 bertrec prompt score runs/prompts --data data/mind --split test --submission prediction.txt
 """,
 )
 Templates = Annotated[
     list[str] | None, typer.Option("--template", metavar="NAME", help="A prompt's name or YAML file; several make an ensemble.")
+]
+Runs = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN…", help="A folder of bertrec prompt train; several, such as three seeds', make an ensemble."),
 ]
 DataOption = Annotated[str | None, typer.Option(help="Other data than the run's own.")]
 
@@ -113,20 +119,20 @@ def train(
 
 @app.command("evaluate", epilog="Example: bertrec prompt evaluate runs/action --split test --json figures.json")
 def evaluate(
-    run: o.RunArgument,
+    run: Runs,
     data: DataOption = None,
     split: Annotated[str, typer.Option(help="Which part: train, valid or test.")] = "test",
     members: Annotated[bool, typer.Option("--members", help="Measure each prompt of an ensemble too, and compare them in pairs.")] = False,
     bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap samples behind each interval.")] = 1000,
     json_out: o.Json = None,
 ) -> None:
-    """Measure RUN on impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions."""
+    """Measure RUN, or several as an ensemble, on impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions."""
     from bertrec.prompting.prompt_runs import measure_prompts
 
     ensemble, shown, about = _open(run, data, split)
     results = measure_prompts(ensemble, shown, bootstrap=bootstrap, members=members, info=about)
     for name, report in results.reports.items():
-        print_figures(f"{run}: {split}: {name}", report.to_json(), ["AUC", "MRR", "nDCG@5", "nDCG@10"])
+        print_figures(f"{', '.join(map(str, run))}: {split}: {name}", report.to_json(), ["AUC", "MRR", "nDCG@5", "nDCG@10"])
     for line in results.comparisons:
         print(line)
     figures = results.reports["all prompts"].to_json()
@@ -140,7 +146,7 @@ def evaluate(
 
 @app.command("score", epilog="Example: bertrec prompt score runs/action --data data/mind --split test --submission prediction.txt")
 def score(
-    run: o.RunArgument,
+    run: Runs,
     submission: Annotated[Path, typer.Option(metavar="FILE", help="MIND's format: a line an impression, the rank of each candidate.")],
     data: DataOption = None,
     split: Annotated[str, typer.Option(help="Which part: train, valid or test.")] = "test",
@@ -158,12 +164,12 @@ def score(
     print(f"wrote {submission}: {len(shown)} impressions, {len(shown.candidates.values)} candidates")
 
 
-def _open(run: Path, data: str | None, part: str) -> tuple[PromptEnsemble, Impressions, dict[str, Any]]:
-    """Return a run's rankers over the items of the data, the impressions to rank, and which these are; data are read as for training."""
+def _open(runs: list[Path], data: str | None, part: str) -> tuple[PromptEnsemble, Impressions, dict[str, Any]]:
+    """Return the rankers of the runs over the items of the data, the impressions, and which these are; data are read as for training."""
     from bertrec.prompting.prompt_runs import open_prompts
 
     o.choice("split", part, PARTS)
-    ensemble, record = open_prompts(run)
+    ensemble, record = open_prompts(*runs)
     dataset = _load(record["data"] if data is None else data, record.get("load", {}))
     shown = _part(dataset, part)
     ensemble.prepare(shown.catalog)

@@ -182,19 +182,32 @@ def _parts(dataset: Dataset, plan: PromptPlan) -> tuple[Impressions, Impressions
     return shown, dataset.impressions.get("valid")
 
 
-def open_prompts(folder: Path) -> tuple[PromptEnsemble, dict[str, Any]]:
-    """Read a run.
+def open_prompts(*folders: Path) -> tuple[PromptEnsemble, dict[str, Any]]:
+    """Read a run, or several as one ensemble, such as those of several seeds.
+
+    Returns:
+        All of their rankers, and the record of the first.
 
     Raises:
-        ModelError: the folder holds no run of prompts, or a file of it is missing or damaged.
+        ConfigError: the runs rank different items.
+        ModelError: a folder holds no run of prompts, or a file of it is missing or damaged.
     """
+    records = [_record(folder) for folder in folders]
+    members = [
+        PromptRanker.from_pretrained(folder / "members" / str(number))
+        for folder, record in zip(folders, records, strict=True)
+        for number in range(len(record["members"]))
+    ]
+    return PromptEnsemble(members), records[0]
+
+
+def _record(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such run; make one with  bertrec prompt train DATA --out {folder}")
     record = read_json(folder / RECORD)
     if not isinstance(record, dict) or record.get("kind") != "prompts":
         raise ModelError(f"{folder} is no run of prompts: bertrec prompt train makes one")
-    members = [PromptRanker.from_pretrained(folder / "members" / str(number)) for number in range(len(record["members"]))]
-    return PromptEnsemble(members), record
+    return record
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def test_a_fit_of_another_job_is_refused_and_a_failed_one_is_made_again(tmp_path
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux ends a process with its parent, other systems do not")
 def test_a_fit_does_not_outlive_the_process_that_watches_it():
-    child = "from bertrec.baselines.guard import die_with_parent; die_with_parent(); print('up', flush=True); import time; time.sleep(60)"
+    child = "from bertrec.baselines.guard import _die_with_parent; _die_with_parent(); print('up', flush=True); import time; time.sleep(60)"
     parent = (
         f"import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c', {child!r}]); print(p.pid, flush=True); time.sleep(60)"
     )

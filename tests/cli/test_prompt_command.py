@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,6 +64,24 @@ def test_an_encoder_without_a_head_is_given_one_first_and_once(world, tmp_path, 
     assert (tmp_path / "run.encoder" / "model.safetensors").read_bytes() == before
     assert run(world, *words, "--seed", "1", "--out", str(tmp_path / "run"), "--overwrite") == 2  # a head of another seed
     assert "it holds something else" in capsys.readouterr().err
+
+
+def test_several_runs_are_one_ensemble(world, tmp_path, capsys):
+    words = ["--encoder", str(world / "encoder"), "--set", "encoder.max_length=60", "--zero-shot", "--template", "action-discrete"]
+    assert run(world, "train", str(world / "data"), *words, "--out", str(tmp_path / "other")) == 0
+    out = tmp_path / "figures.json"
+    both = [str(world / "run"), str(tmp_path / "other")]
+    assert run(world, "evaluate", *both, "--split", "valid", "--members", "--json", str(out), "--bootstrap", "0") == 0
+    assert [name[2:] for name in json.loads(out.read_text())["members"]] == [
+        "l prompts",
+        "action-hybrid",
+        "utility-hybrid",
+        "action-discrete",
+    ]
+    alone, together = open_prompts(world / "run")[0], open_prompts(*map(Path, both))[0]
+    third = open_prompts(tmp_path / "other")[0]
+    asked = Ragged.from_rows([[1, 2]]), Ragged.from_rows([[3, 4, 5]])
+    np.testing.assert_allclose(together.score(*asked), (2 * alone.score(*asked) + third.score(*asked)) / 3, atol=1e-9)
 
 
 def test_an_ensemble_is_trained_measured_and_compared(world, capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -92,6 +93,14 @@ def test_what_it_retrieves_is_ready_for_a_reranker(fitted, split):
     assert (found.items.lengths == 5).all()
     scores = np.concatenate(fitted.score(split.test.histories, found.items))
     np.testing.assert_allclose(scores, found.scores, rtol=1e-5, atol=1e-6)
+
+
+def test_threads_ask_side_by_side(fitted):
+    histories = [[f"i{k}" for k in range(start, start + 3)] for start in range(1, 25)]
+    alone = [fitted.user_embeddings([history]) for history in histories]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda history: fitted.user_embeddings([history]), histories))
+    np.testing.assert_array_equal(np.concatenate(together), np.concatenate(alone))
 
 
 def test_files_that_do_not_fit_are_refused(folder, tmp_path):
