@@ -10,6 +10,7 @@ from typing import Any, Literal
 from bertrec.baselines import catalogue
 from bertrec.comparison.search import Search, make_search
 from bertrec.core.errors import ConfigError
+from bertrec.models.recbole import RecBole
 from bertrec.models.registry import create
 from bertrec.models.text_similarity import TextSimilarity
 
@@ -134,6 +135,8 @@ def _check_distinct(names: Iterable[str]) -> None:
 
 def _own(name: str, settings: dict[str, Any]) -> Contestant:
     model, _, rest = name.partition(":")
+    if model == RecBole.name:
+        raise ConfigError(f"{name}: RecBole's models are the baselines of a comparison: name it with --baselines {rest or 'SASRec'}")
     item_input, _, tune = rest.partition(":")
     options = {"model": model, "item_input": item_input or None, "tune": tune or None}
     made = create(model, item_input=options["item_input"], tune=options["tune"], settings=settings)

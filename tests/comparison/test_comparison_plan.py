@@ -48,6 +48,7 @@ def test_a_baselines_settings_replace_those_of_every_candidate():
         ({"models": ["unisrec:txt"]}, "item.input"),
         ({"models": ["unisrec:text:last"]}, "last"),
         ({"models": ["idrec:text"]}, "idrec reads item ids alone"),
+        ({"models": ["recbole:SASRec"]}, "name it with --baselines SASRec"),
         ({"models": ["idrec", "idrec"]}, "'idrec' stands twice"),
         ({"settings": {"unisrec": {"head.layers": 1}}}, "settings for 'unisrec', which is not compared"),
         ({"models": ["unisrec:text"], "settings": {"unisrec:text": {"head.lairs": 1}}}, "did you mean 'head.layers'"),
