@@ -27,7 +27,7 @@ from rich.table import Table
 import benchmarks.speed.cases
 from benchmarks.speed import guard
 from benchmarks.speed.harness import ROOT, Case, goal_in_words, our_python, run_case
-from benchmarks.speed.machine import machine
+from benchmarks.speed.machine import DEVICE, machine
 from bertrec.core.errors import BertrecError
 from bertrec.core.files import write_json
 
@@ -38,6 +38,7 @@ def main() -> int:
     """Run what was asked for; return the exit code."""
     cases = every_case()
     options = _options([case.name for case in cases])
+    os.environ[DEVICE] = options.device  # the sides of a case are processes of their own
     suites = ("bench", "full")[: 1 + (options.suite == "full")]
     wanted = [case for case in cases if case.name in options.cases] or [case for case in cases if case.suite in suites]
     console, described = Console(width=150), machine(options.threads)
@@ -115,6 +116,9 @@ def _options(names: list[str]) -> argparse.Namespace:
     parser.add_argument("--suite", choices=("bench", "full"), default="bench")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder with the data sets")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where encoders and losses compute; auto: a GPU if any"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--store", action="store_true", help="keep the ratios as what later runs are held to")
     options = parser.parse_args()

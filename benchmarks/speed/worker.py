@@ -52,6 +52,10 @@ def main() -> None:
 def _run(once: Callable[[], dict[str, Any] | None], place: Path) -> dict[str, Any]:
     started = time.perf_counter()
     figures = dict(once() or {})
+    gpu = _gpu()
+    if gpu is not None:
+        gpu.synchronize()
+        figures["gpu_peak_mib"] = gpu.max_memory_allocated() / 2**20
     seconds = time.perf_counter() - started
     array = figures.pop("array", None)
     if array is not None:
@@ -60,6 +64,12 @@ def _run(once: Callable[[], dict[str, Any] | None], place: Path) -> dict[str, An
         np.save(place, array)
     kept = str(place) if array is not None else None
     return {"seconds": figures.pop("seconds", seconds), "peak_mib": _peak_mib(), "array": kept, "figures": figures}
+
+
+def _gpu() -> Any:
+    """Return torch's CUDA where the side has used it."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
 
 
 def _say(answers: Any, answer: dict[str, Any]) -> None:

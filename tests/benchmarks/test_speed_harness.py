@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from benchmarks.speed import guard
+from benchmarks.speed import guard, machine
 from benchmarks.speed.__main__ import _options
+from benchmarks.speed.cases import encode
 from benchmarks.speed.harness import Case, Side, goal_in_words, ratio_of, run_case
 from bertrec.core.errors import BertrecError
 
@@ -40,6 +42,29 @@ def agree(ours, theirs):
 def run(case, tmp_path):
     said = []
     return run_case(case, tmp_path, 1, lambda name: Path(sys.executable), said.append), said
+
+
+def where(*, data):
+    from benchmarks.speed.machine import device
+
+    return lambda: {"place": device()}
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "place"), [("cpu", True, "cpu"), ("auto", False, "cpu"), ("auto", True, "cuda"), ("cuda", False, "cuda")]
+)
+def test_the_device_is_the_one_asked_for_or_a_gpu_if_there_is_one(monkeypatch, asked, gpus, place):
+    monkeypatch.setenv(machine.DEVICE, asked)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus)
+    assert machine.device() == place
+    assert encode.place_of("fp32") == place
+    assert encode.place_of("int8") == "cpu"
+
+
+def test_the_sides_of_a_case_learn_of_the_device(monkeypatch, tmp_path):
+    monkeypatch.setenv(machine.DEVICE, "cpu")
+    record, _ = run(Case("where", "where", Side(f"{HERE}:where"), repeats=1), tmp_path)
+    assert record["ours"]["figures"]["place"] == "cpu"
 
 
 def test_the_ratio_is_the_median_of_the_rounds_with_their_order_statistics():

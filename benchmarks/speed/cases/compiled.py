@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.speed.harness import Case, Side
+from benchmarks.speed.machine import device
 
 _HERE = "benchmarks.speed.cases.compiled"
 _WIDTH, _TOKENS = 256, 3200
@@ -23,8 +24,9 @@ def head(*, data: str, compiled: bool, quick_dropout: bool = True) -> Callable[[
 
     torch.manual_seed(0)
     eager = make_head(_WIDTH, HeadConfig()) if quick_dropout else SelfAttentionHead(_WIDTH, HeadConfig())
+    eager.to(device())
     module = torch.compile(eager) if compiled else eager
-    batches = [torch.randn(_TOKENS // length, length, _WIDTH) for length in _LENGTHS]
+    batches = [torch.randn(_TOKENS // length, length, _WIDTH, device=device()) for length in _LENGTHS]
 
     def once() -> dict[str, Any]:
         for batch in batches:

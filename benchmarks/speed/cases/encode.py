@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.speed.harness import Case, Side
-from benchmarks.speed.machine import matrix_rate
+from benchmarks.speed.machine import device, matrix_rate
 
 if TYPE_CHECKING:
     from bertrec.encoders.text import TextEncoder
@@ -40,7 +40,13 @@ def minilm(precision: str, backend: str = "auto") -> TextEncoder:
     from bertrec.encoders.config import EncoderConfig
     from bertrec.encoders.text import TextEncoder
 
-    return TextEncoder.from_config(EncoderConfig.from_dict({"max_length": MAX_LENGTH, "precision": precision, "backend": backend}))
+    config = EncoderConfig.from_dict({"max_length": MAX_LENGTH, "precision": precision, "backend": backend})
+    return TextEncoder.from_config(config, device=place_of(precision))
+
+
+def place_of(precision: str) -> str:
+    """Return where a number format is computed: int8 on the processor whatever there is, and then for both sides."""
+    return "cpu" if precision == "int8" else device()
 
 
 def ours(*, data: str, texts: int = 0, every: int = 1, precision: str = "fp32", backend: str = "auto") -> Once:
@@ -68,12 +74,13 @@ def gflop(encoder: TextEncoder, items: list[str]) -> float:
     return float((lengths * 2 * (4 * width**2 + 2 * width * inner) + lengths**2 * 4 * width).sum() * layers / 1e9)
 
 
-def sentence_transformers(*, data: str, texts: int = 0, every: int = 1) -> Once:
+def sentence_transformers(*, data: str, texts: int = 0, every: int = 1, against: str = "fp32") -> Once:
     from sentence_transformers import SentenceTransformer
 
     from bertrec.encoders.source import resolve_folder
 
-    items, model = titles(data, texts, every), SentenceTransformer(str(resolve_folder("minilm")), device="cpu", local_files_only=True)
+    items = titles(data, texts, every)
+    model = SentenceTransformer(str(resolve_folder("minilm")), device=place_of(against), local_files_only=True)
     return lambda: {"items": len(items), "array": model.encode(items)}
 
 
@@ -162,7 +169,7 @@ def _against_theirs(
             name=f"encode-{format_name}{name}",
             title=f"Encode {share} 12,101 titles with MiniLM, {title}, against SentenceTransformer.encode with its defaults",
             ours=Side(f"{_HERE}:ours", {"every": every, **keywords}),
-            theirs=Side(f"{_HERE}:sentence_transformers", {"every": every}),
+            theirs=Side(f"{_HERE}:sentence_transformers", {"every": every, "against": keywords["precision"]}),
             goal=goal,
             stretch=stretch,
             repeats=repeats,

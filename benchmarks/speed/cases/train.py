@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.speed.harness import Case, Side
+from benchmarks.speed.machine import device, settle
 
 if TYPE_CHECKING:
     import torch
@@ -35,9 +36,9 @@ def _batch(users: int, tune: str) -> tuple[TextEncoder, Ragged, torch.Tensor, to
     long = train.sequences.take(np.flatnonzero(train.sequences.lengths >= _POSITIONS))
     rows = np.random.default_rng(0).permutation(len(long))[:users]
     items = torch.from_numpy(long.take(rows).last(_POSITIONS).padded())
-    encoder = TextEncoder.from_config(EncoderConfig(tune=tune, precision="fp32"), device="cpu")
+    encoder = TextEncoder.from_config(EncoderConfig(tune=tune, precision="fp32"), device=device())
     sent = torch.randn(*items.shape, encoder.dim, generator=torch.Generator().manual_seed(1)) / items.numel()
-    return encoder.train(), encoder.tokenize(train.catalog.texts), items, sent
+    return encoder.train(), encoder.tokenize(train.catalog.texts), items.to(device()), sent.to(device())
 
 
 def _gradients(encoder: TextEncoder) -> Any:
@@ -45,7 +46,7 @@ def _gradients(encoder: TextEncoder) -> Any:
     import torch
 
     tuned = [p for p in encoder.model.encoder.layer[-1].parameters() if p.grad is not None][:_PARAMETERS_KEPT]
-    kept = torch.cat([p.grad.flatten() for p in tuned if p.grad is not None]).numpy().copy()
+    kept = torch.cat([p.grad.flatten() for p in tuned if p.grad is not None]).cpu().numpy().copy()
     encoder.zero_grad()
     return kept
 
@@ -77,13 +78,13 @@ def morec_theirs(*, data: str, users: int, tune: str, texts_at_once: int = 64) -
     from bertrec.encoders.batching import padded_tokens
 
     encoder, tokens, items, sent = _batch(users, tune)
-    rows, upstream = items.reshape(-1).numpy() - 1, sent.flatten(0, 1)
+    rows, upstream = items.reshape(-1).cpu().numpy() - 1, sent.flatten(0, 1)
 
     def once() -> dict[str, Any]:
         for start in range(0, len(rows), texts_at_once):
             part = slice(start, start + texts_at_once)
             ids, mask = padded_tokens(tokens, rows[part], encoder.tokenizer.pad_token_id or 0)
-            encoder(torch.from_numpy(ids), torch.from_numpy(mask)).backward(upstream[part])
+            encoder(torch.from_numpy(ids).to(device()), torch.from_numpy(mask).to(device())).backward(upstream[part])
         return {"users": users, "texts": len(rows), "array": _gradients(encoder)}
 
     return once
@@ -103,7 +104,8 @@ def _vectors(positions: int, n_items: int, width: int) -> tuple[torch.Tensor, to
     draw = torch.Generator().manual_seed(0)
     user = torch.nn.functional.normalize(torch.randn(positions, width, generator=draw)) / 0.07
     items = torch.nn.functional.normalize(torch.randn(n_items + 1, width, generator=draw))
-    return user.requires_grad_(), items.requires_grad_(), torch.randint(1, n_items + 1, (positions,), generator=draw)
+    targets = torch.randint(1, n_items + 1, (positions,), generator=draw).to(device())
+    return user.to(device()).requires_grad_(), items.to(device()).requires_grad_(), targets
 
 
 def _step(loss_of: Callable[..., torch.Tensor], positions: int, n_items: int, width: int) -> Once:
@@ -114,9 +116,10 @@ def _step(loss_of: Callable[..., torch.Tensor], positions: int, n_items: int, wi
         started = time.perf_counter()
         loss = loss_of(user, items, targets)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+        settle()
         seconds = time.perf_counter() - started
         assert user.grad is not None
-        array, user.grad, items.grad = user.grad.numpy(), None, None
+        array, user.grad, items.grad = user.grad.cpu().numpy(), None, None
         return {"seconds": seconds, "loss": float(loss.detach()), "more_mib": _peak_mib() - before, "array": array}
 
     return once
@@ -137,7 +140,7 @@ def softmax_theirs(*, data: str, positions: int, n_items: int, width: int = 64) 
 
     def loss(user: torch.Tensor, items: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         logits = user @ items.T
-        padding = torch.zeros(1, len(items), dtype=torch.bool)
+        padding = torch.zeros(1, len(items), dtype=torch.bool, device=device())
         padding[:, 0] = True
         return torch.nn.functional.cross_entropy(logits.masked_fill(padding, -torch.inf), targets)
 
