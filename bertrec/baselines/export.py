@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.baselines.catalogue import recbole_folder
-from bertrec.baselines.process import environment
+from bertrec.baselines.process import environment, python_module
 from bertrec.core.errors import BertrecError, DataError, ModelError
 from bertrec.core.files import atomic_file
 
@@ -106,7 +105,7 @@ def recbole_item_vectors(checkpoint: str | Path) -> tuple[list[str], FloatArray]
     path = check_checkpoint(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "items.npz"
-        command = [sys.executable, "-W", "ignore", "-m", _CHECKPOINT, str(path), str(target)]
+        command = [*python_module(_CHECKPOINT), str(path), str(target)]
         done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, env=environment(), check=False)
         if done.returncode or not target.exists():
             raise ModelError(_reason(path, done))

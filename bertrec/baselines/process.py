@@ -76,7 +76,7 @@ def _check_same(job: Job, folder: Path) -> None:
 
 def _watched(folder: Path, split_folder: Path, module: str, limit: float | None, watch: Watch | None = None) -> int | None:
     """Run the process to its end and return its exit code; None where it had to be killed."""
-    command = [sys.executable, "-W", "ignore", "-m", module, str(folder.resolve()), str(split_folder.resolve())]
+    command = [*python_module(module), str(folder.resolve()), str(split_folder.resolve())]
     with (folder / "log.txt").open("ab") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment(), start_new_session=True
@@ -105,6 +105,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
+def python_module(name: str) -> list[str]:
+    """Return the command of a module of ours. Python files of the folder that it is called from are not found (``-P``), so never run."""
+    return [sys.executable, "-P", "-W", "ignore", "-m", name]
+
+
 def environment() -> dict[str, str]:
     """Return the environment of a process that finds this very package."""
     own = str(Path(bertrec.__file__).parent.parent)
@@ -115,14 +120,7 @@ def environment() -> dict[str, str]:
 def _outcome(folder: Path, code: int | None) -> Outcome:
     if (folder / RESULT).exists():
         return Outcome.load(folder, RESULT)
-    if code is None:
-        reason = "killed: it went on long after its time had ended"
-    elif code == -signal.SIGKILL:
-        reason = "killed by the system, most often for want of memory"
-    elif code < 0:
-        reason = f"crashed: {signal.Signals(-code).name}"
-    else:
-        reason = f"ended with exit code {code}: {last_line(folder / 'log.txt')}"
+    reason = how_it_ended(code, folder / "log.txt") if code is not None else "killed: it went on long after its time had ended"
     points = read_points(folder)
     return Outcome("failed", reason=reason, points=points, ended_by="killed" if code is None else None, seconds=_last(points))
 
@@ -131,8 +129,14 @@ def _last(points: Sequence[object]) -> float:
     return float(getattr(points[-1], "seconds", 0.0)) if points else 0.0
 
 
-def last_line(path: Path) -> str:
-    """Return the last thing that a process said in its log."""
+def how_it_ended(code: int, log: Path) -> str:
+    """Return in words why a process of ours is gone, from its exit code and the last thing that it said."""
+    if code == -signal.SIGKILL:
+        return "killed by the system, most often for want of memory"
+    return f"crashed: {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}: {_last_line(log)}"
+
+
+def _last_line(path: Path) -> str:
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     lines = [line for line in text.splitlines() if line.strip()]
     return lines[-1][:_LOG_WORDS] if lines else "it said nothing"

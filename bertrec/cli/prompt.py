@@ -110,9 +110,10 @@ def train(
     reading = o.load_options(text_fields=text_fields, max_words=max_words)
     dataset = _load(data, reading)
     started = time.perf_counter()
-    name, kept = str(settings.get("encoder.name", "minilm")), out.with_name(f"{out.name}.encoder")
-    asked = encoder_with_head(name, dataset.catalog.texts, kept, data=dataset.name, seed=seed or 0, say=note)
-    plan = replace(plan, settings={**settings, "encoder.name": asked})
+    if not zero_shot:  # which trains nothing, a head neither
+        name, kept = str(settings.get("encoder.name", "minilm")), out.with_name(f"{out.name}.encoder")
+        asked = encoder_with_head(name, dataset.catalog.texts, kept, data=dataset.name, seed=int(settings.get("train.seed", 0)), say=note)
+        plan = replace(plan, settings={**settings, "encoder.name": asked})
     train_prompts(dataset, plan, out, about={"data": data, "load": reading}, overwrite=overwrite, resume=resume, say=note)
     print(f"trained in {time.perf_counter() - started:.0f} s\nrun: {out}")
 
@@ -169,7 +170,10 @@ def _open(runs: list[Path], data: str | None, part: str) -> tuple[PromptEnsemble
     from bertrec.prompting.prompt_runs import open_prompts
 
     o.choice("split", part, PARTS)
-    ensemble, record = open_prompts(*runs)
+    ensemble, records = open_prompts(*runs)
+    record = records[0]
+    if data is None and len({one.get("data_hash") for one in records}) > 1:
+        note(f"note: the runs were trained on different data: measured on those of {runs[0]}; --data names others")
     dataset = _load(record["data"] if data is None else data, record.get("load", {}))
     shown = _part(dataset, part)
     ensemble.prepare(shown.catalog)

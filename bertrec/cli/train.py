@@ -104,11 +104,14 @@ def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | Non
 def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
     """Carry out a training plan in its run folder and say how it went."""
     from bertrec.cli.runs import load_data, split_data
+    from bertrec.models.recbole import RecBole
     from bertrec.models.registry import create
 
+    model = create(plan["model"], item_input=plan["item_input"], tune=plan["tune"], settings=plan["settings"])
+    if isinstance(model, RecBole):
+        model.check_start(resume=resume, init=bool(plan["init"]))
     if resume:
         check_same(run, plan)
-    model = create(plan["model"], item_input=plan["item_input"], tune=plan["tune"], settings=plan["settings"])
     initial = Run(Path(plan["init"])).load_model() if plan["init"] else None
     dataset = load_data(plan)
     split = split_data(dataset, plan)

@@ -9,26 +9,45 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bertrec.core.errors import ConfigError
+
 if TYPE_CHECKING:
     from bertrec.encoders.text import TextEncoder
 
+DEVICES = "BERTREC_ENCODE_DEVICES"
+"""Names the devices that encoders share the work with, such as ``cuda:0,cuda:1``."""
 
-def encoding_devices(device: torch.device) -> tuple[torch.device | str, ...]:
-    """Return the devices that an encoder on ``device`` encodes on: all visible GPUs where it is on one.
 
-    A process that is one of several (torchrun's ``LOCAL_RANK``) takes its own alone. ``CUDA_VISIBLE_DEVICES`` makes them fewer.
+def named_devices() -> tuple[str, ...]:
+    """Return the devices in ``BERTREC_ENCODE_DEVICES``; none where it is not set."""
+    return tuple(name.strip() for name in os.environ.get(DEVICES, "").split(",") if name.strip())
+
+
+def copies_on(encoder: TextEncoder, devices: Sequence[torch.device | str]) -> list[TextEncoder]:
+    """Return a copy of the encoder on each of the devices but its own, which is left out once.
+
+    Raises:
+        ConfigError: a device that is not there.
     """
-    if device.type != "cuda" or "LOCAL_RANK" in os.environ:
-        return (device,)
-    own = torch.cuda.current_device() if device.index is None else device.index
-    return (device, *(f"cuda:{number}" for number in range(torch.cuda.device_count()) if number != own))
-
-
-def on_devices(encoder: TextEncoder, devices: Sequence[torch.device | str]) -> list[TextEncoder]:
-    """Return the encoder itself for the first device, where it has to be, and a copy on each of the others."""
+    own, made = encoder.device, []
+    wanted = [_device(name) for name in devices]
+    if own in wanted:
+        wanted.remove(own)
     kept, encoder._inference = encoder._inference, None  # a pass over the weights of the first is none of a copy
     try:
-        copies = [copy.deepcopy(encoder).to(device) for device in devices[1:]]
+        for device in wanted:
+            one = copy.deepcopy(encoder)
+            one.devices = ()
+            made.append(one.to(device))
+    except (RuntimeError, AssertionError) as error:  # torch has both for a device that is not there
+        raise ConfigError(f"encoding on {device}: {str(error).splitlines()[0]}") from error
     finally:
         encoder._inference = kept
-    return [encoder, *copies]
+    return made
+
+
+def _device(name: torch.device | str) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"'{name}' is no device: {str(error).splitlines()[0]}") from error

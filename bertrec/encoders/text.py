@@ -26,7 +26,7 @@ from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
 from bertrec.encoders.inference import Forward, make_forward, number_format
 from bertrec.encoders.pooling import TokenPooling
 from bertrec.encoders.precision import computing_in
-from bertrec.encoders.several import encoding_devices, on_devices
+from bertrec.encoders.several import copies_on, named_devices
 from bertrec.encoders.source import resolve_folder
 from bertrec.encoders.states import LowerStates, embed_tokens, gather_states, run_layers, supports_states
 from bertrec.encoders.storage import load_encoder, save_encoder
@@ -48,7 +48,8 @@ class TextEncoder(torch.nn.Module):
         backbone: the loaded transformer with its tokenizer, its depth already applied.
 
     Attributes:
-        devices: what `encode` computes on, its own device first; empty for what `bertrec.encoders.several.encoding_devices` says.
+        devices: what `encode` shares its batches with, such as ``("cuda:0", "cuda:1")``, its own device included or not; a copy of the
+            encoder is kept on each. By default those in the environment variable ``BERTREC_ENCODE_DEVICES``, or none.
     """
 
     def __init__(self, config: EncoderConfig, backbone: Backbone) -> None:
@@ -64,7 +65,8 @@ class TextEncoder(torch.nn.Module):
         self._stamp: tuple[Any, ...] = ()
         self._hash = self._format = ""
         self._inference: Forward | None = None
-        self.devices: tuple[torch.device | str, ...] = ()
+        self.devices: tuple[torch.device | str, ...] = named_devices()
+        self._elsewhere: tuple[tuple[torch.device | str, ...], list[TextEncoder]] = ((), [])
         self.train(False)
 
     @classmethod
@@ -200,7 +202,7 @@ class TextEncoder(torch.nn.Module):
         self.eval()
         try:
             parts = list(token_budget_batches(tokens.lengths, self._inference_budget))
-            workers = [copy._vectors_of(tokens) for copy in on_devices(self, self.devices or encoding_devices(self.device))]
+            workers = [one._vectors_of(tokens) for one in (self, *self._copies(len(parts) - 1))]
             with progress_bar(progress, "encode", len(tokens)) as bar:
                 if len(workers) > 1:
                     found = each_by_workers(workers, parts)
@@ -213,6 +215,16 @@ class TextEncoder(torch.nn.Module):
                     bar.update(len(rows))
         finally:
             self.train(was_training)
+
+    def _copies(self, most: int) -> list[TextEncoder]:
+        """Return the copies on other devices, ``most`` of them where one a batch would be left without work."""
+        if most < 1 or not self.devices:
+            return []
+        self._forget_if_changed()
+        if self._elsewhere[0] != self.devices:
+            self._elsewhere = ((), [])
+            self._elsewhere = (self.devices, copies_on(self, self.devices))
+        return self._elsewhere[1][:most]
 
     def _vectors_of(self, tokens: Ragged) -> Callable[[IntArray], npt.NDArray[np.float32]]:
         forward = self._inference_pass()
@@ -293,6 +305,7 @@ class TextEncoder(torch.nn.Module):
         stamp = weights_stamp(self.model)
         if stamp != self._stamp:
             self._stamp, self._hash, self._format, self._inference = stamp, "", "", None
+            self._elsewhere = ((), [])
 
     def _pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         several = self.pooling.layers > 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,15 +20,20 @@ from bertrec.baselines.exchange import Job, Outcome, Point, save_split
 from bertrec.baselines.process import run_fit
 from bertrec.baselines.trained import Trained
 from bertrec.core.config import Config
-from bertrec.core.errors import ConfigError, DataError, ModelError
+from bertrec.core.errors import ConfigError, DataError, ModelError, unknown_name
 from bertrec.core.files import atomic_folder, sha256_text
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, Split
+from bertrec.evaluation.metrics import rank_metrics
+from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.saving import WEIGHTS, hash_tensors, save_tensors
 from bertrec.training.progress import shows_progress
+
+logger = logging.getLogger(__name__)
+_MADE_ONCE = threading.Lock()
 
 
 class RecBoleTraining(Config):
@@ -39,7 +46,7 @@ class RecBoleTraining(Config):
         metric: by which the validation users choose the epoch.
     """
 
-    seed: pydantic.NonNegativeInt = 0
+    seed: int = pydantic.Field(0, ge=0, lt=2**32)
     epochs: pydantic.PositiveInt | None = None
     max_minutes: pydantic.NonNegativeFloat = 0.0
     metric: str = "NDCG@10"
@@ -67,6 +74,8 @@ class RecBoleConfig(Config):
         """
         catalogue.check_names([self.architecture])
         catalogue.check_settings(self.architecture, self.settings)
+        if self.train.metric not in (known := rank_metrics(Ragged.from_rows([[1]]), Protocol().ks)):
+            raise ConfigError(unknown_name("metric", self.train.metric, known))
         if catalogue.knows_users_by_id(self.architecture):
             raise ConfigError(
                 f"RecBole's {self.architecture} knows users by id, and a retriever is asked about any history: take one that reads "
@@ -143,8 +152,7 @@ class RecBole(Recommender):
         """
         if options:
             raise ConfigError(f"{type(self).__name__}.fit has no option '{next(iter(options))}'")
-        if resume or init is not None:
-            raise ConfigError(f"RecBole's models train from nothing in one go: leave out --{'resume' if resume else 'init'}")
+        self.check_start(resume=resume, init=init is not None)
         self.config.check()
         if validation is None or not len(validation):
             raise DataError("RecBole's models choose their epoch on validation users, and this split has none")
@@ -155,9 +163,24 @@ class RecBole(Recommender):
             outcome = run_fit(self.config.job(), folder / "fit", folder / "split", watch=line)
             if outcome.status != "ok":
                 raise ModelError(f"RecBole's {self.config.architecture}: {outcome.status}: {outcome.reason}")
+            if outcome.ended_by in ("budget", "killed"):
+                if not outcome.best_epoch:
+                    raise ModelError(f"RecBole's {self.config.architecture} ended no epoch within train.max_minutes: give it more")
+                logger.warning("RecBole's %s ran out of its minutes: its best epoch is %d", self.config.architecture, outcome.best_epoch)
             self._trained = Trained.load(folder / "fit")
         self._catalog, self.outcome = train.catalog, outcome
         return self
+
+    @staticmethod
+    def check_start(*, resume: bool, init: bool) -> None:
+        """See that training is to start from nothing.
+
+        Raises:
+            ConfigError: it is to go on, or to begin with another model's weights.
+        """
+        if resume or init:
+            hint = "start anew with --overwrite" if resume else "leave out --init"
+            raise ConfigError(f"RecBole's models train from nothing in one go: {hint}")
 
     @property
     def trained(self) -> Trained:
@@ -189,10 +212,15 @@ class RecBole(Recommender):
         return histories.where(known[histories.values])
 
     def _answering(self) -> AnsweringProcess:
-        if self._process is None:
-            self.config.check()
-            self._process = AnsweringProcess(self.config.job(), self.catalog, self.trained)
-        return self._process
+        with _MADE_ONCE:
+            if self._process is None:
+                self.config.check()
+                self._process = AnsweringProcess(self.config.job(), self.catalog, self.trained)
+            return self._process
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the process out of copies: each starts its own."""
+        return {**self.__dict__, "_process": None}
 
     @property
     def model_hash(self) -> str:
@@ -226,9 +254,9 @@ def create_recbole(architecture: str, settings: Mapping[str, Any]) -> RecBole:
     """
     ours = {name: value for name, value in settings.items() if name.startswith("train.")}
     theirs = {name: value for name, value in settings.items() if name not in ours}
-    config = RecBoleConfig(architecture=architecture or "SASRec", settings=theirs)
+    config = RecBoleConfig(architecture=architecture or "SASRec", settings=theirs).updated(ours)
     config.check()
-    return RecBole(config.updated(ours))
+    return RecBole(config)
 
 
 class _Line:

@@ -62,5 +62,5 @@ def _check_same(folder: Path, name: str, texts: Sequence[str], seed: int) -> Non
     if head is None or any(head.settings.get(key) != value for key, value in wanted.items()):
         raise BertrecError(
             f"{folder} is where {name} would be kept with a head of its own, and it holds something else: "
-            f"choose another --out, or name the encoder with --encoder (--encoder {folder}, if that is the one)"
+            f"choose another --out, name the encoder with --encoder (--encoder {folder}, if that is the one), or delete the folder"
         )

@@ -182,23 +182,25 @@ def _parts(dataset: Dataset, plan: PromptPlan) -> tuple[Impressions, Impressions
     return shown, dataset.impressions.get("valid")
 
 
-def open_prompts(*folders: Path) -> tuple[PromptEnsemble, dict[str, Any]]:
+def open_prompts(*folders: Path) -> tuple[PromptEnsemble, list[dict[str, Any]]]:
     """Read a run, or several as one ensemble, such as those of several seeds.
 
     Returns:
-        All of their rankers, and the record of the first.
+        All of their rankers, and the record of each run.
 
     Raises:
-        ConfigError: the runs rank different items.
+        ConfigError: the runs rank different items, or one is named twice.
         ModelError: a folder holds no run of prompts, or a file of it is missing or damaged.
     """
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise ConfigError("a run is named twice: an ensemble counts each once")
     records = [_record(folder) for folder in folders]
     members = [
         PromptRanker.from_pretrained(folder / "members" / str(number))
         for folder, record in zip(folders, records, strict=True)
         for number in range(len(record["members"]))
     ]
-    return PromptEnsemble(members), records[0]
+    return PromptEnsemble(members), records
 
 
 def _record(folder: Path) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertrec.baselines.exchange import save_split
-from bertrec.baselines.process import environment
+from bertrec.baselines.process import environment, python_module
 from bertrec.core.errors import BertrecError, ConfigError, MissingExtraError
 from bertrec.core.machine import usable_cores
 from bertrec.data.splits import Split
@@ -203,7 +202,7 @@ def worker_environment(workers: int) -> dict[str, str]:
 
 
 def _start(folder: Path, seconds: float, number: int, surroundings: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-W", "ignore", "-m", "bertrec.tuning.worker", str(folder), str(seconds), str(number)]
+    command = [*python_module("bertrec.tuning.worker"), str(folder), str(seconds), str(number)]
     with (folder / "workers.log").open("ab") as log:
         # A session of its own: Ctrl-C reaches this process alone, which then ends the workers.
         return subprocess.Popen(

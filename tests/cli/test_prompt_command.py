@@ -276,7 +276,7 @@ def test_a_prompt_starts_from_the_scores_of_a_run(world, tmp_path, capsys):
     assert run(world, *words, "--zero-shot", "--out", str(tmp_path / "none")) == 2
     assert "leave out --zero-shot" in capsys.readouterr().err
     assert run(world, *words, "--epochs", "1", "--out", str(tmp_path / "run")) == 0
-    ensemble, record = open_prompts(tmp_path / "run")
+    ensemble, (record,) = open_prompts(tmp_path / "run")
     assert record["members"][0]["prior"] == "text-similarity"
     assert ensemble.members[0].network.prior.started
     assert run(world, "evaluate", str(tmp_path / "run"), "--split", "valid", "--json", str(tmp_path / "f.json")) == 0

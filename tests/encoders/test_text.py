@@ -7,7 +7,6 @@ import transformers
 
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.several import encoding_devices
 from bertrec.encoders.testing import ARCHITECTURES
 from bertrec.encoders.text import TextEncoder
 
@@ -53,13 +52,21 @@ def test_batches_side_by_side_give_the_same_vectors(folders, architecture, pooli
         torch.set_num_threads(before)
 
 
-def test_copies_on_several_devices_share_the_batches_and_give_the_same_vectors(folders, texts):
+def test_copies_on_several_devices_share_the_batches_and_give_the_same_vectors(folders, texts, monkeypatch):
     """With the CPU under several names, for want of GPUs; which batch is whose differs from run to run."""
     many = [f"{text} toy {number}" for number in range(12) for text in texts]
     encoder = build(folders["bert"], batch_tokens=24)
-    alone = encoder.encode(many)
+    alone, asked = encoder.encode(many), []
+    vectors_of = TextEncoder._vectors_of
+    monkeypatch.setattr(TextEncoder, "_vectors_of", lambda self, tokens: asked.append(id(self.model)) or vectors_of(self, tokens))
     encoder.devices = ("cpu", "cpu", "cpu")
     np.testing.assert_allclose(encoder.encode(many), alone, atol=1e-6)
+    first = list(asked)
+    assert len(set(first)) == 3
+    encoder.encode(many)
+    assert asked[3:] == first  # the copies are kept
+    assert len(encoder.encode(["one text"])) == 1
+    assert asked[6:] == [id(encoder.model)]  # one batch needs no copy
     before = encoder.fingerprint
     with torch.no_grad():
         encoder.model.embeddings.word_embeddings.weight.add_(1.0)
@@ -69,15 +76,14 @@ def test_copies_on_several_devices_share_the_batches_and_give_the_same_vectors(f
     assert encoder.fingerprint != before
 
 
-def test_gpus_are_taken_together_unless_other_processes_have_them(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
-    assert encoding_devices(torch.device("cpu")) == (torch.device("cpu"),)
-    assert encoding_devices(torch.device("cuda")) == (torch.device("cuda"), "cuda:0", "cuda:2")
-    assert encoding_devices(torch.device("cuda:2")) == (torch.device("cuda:2"), "cuda:0", "cuda:1")
-    monkeypatch.setenv("LOCAL_RANK", "0")
-    assert encoding_devices(torch.device("cuda:2")) == (torch.device("cuda:2"),)
+def test_devices_are_named_in_the_environment_and_one_that_is_not_there_is_an_error(folders, texts, monkeypatch):
+    assert build(folders["bert"]).devices == ()
+    monkeypatch.setenv("BERTREC_ENCODE_DEVICES", "cpu, cpu")
+    assert build(folders["bert"]).devices == ("cpu", "cpu")
+    for name, says in (("moon", "'moon' is no device"), ("cuda:99", "encoding on cuda:99")):
+        monkeypatch.setenv("BERTREC_ENCODE_DEVICES", name)
+        with pytest.raises(ConfigError, match=says):
+            build(folders["bert"], batch_tokens=24).encode([*texts, "another text", "and one more"])
 
 
 @pytest.mark.parametrize(

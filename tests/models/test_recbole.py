@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import sys
@@ -10,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from bertrec.baselines.asking import AnsweringProcess
+from bertrec.cli.main import main
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
@@ -103,6 +106,58 @@ def test_threads_ask_side_by_side(fitted):
     np.testing.assert_array_equal(np.concatenate(together), np.concatenate(alone))
 
 
+def test_a_process_that_is_gone_or_was_interrupted_is_started_anew(fitted, monkeypatch, tmp_path):
+    """An answer that was not waited for would else be taken for that of the next question. Python files of the folder are never run."""
+    right = fitted.user_embeddings([["i4"]]), fitted.user_embeddings([["i9"]])
+    first = fitted._process._running[0].process
+    first.kill()
+    first.wait()
+    (tmp_path / "numpy.py").write_text("raise SystemExit('run from the folder')")
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(fitted.user_embeddings([["i4"]]), right[0])
+    second = fitted._process._running[0].process
+    assert second.pid != first.pid
+    with monkeypatch.context() as patched:
+        patched.setattr(AnsweringProcess, "_answer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fitted.user_embeddings([["i4"]])
+    assert second.poll() is not None
+    np.testing.assert_array_equal(fitted.user_embeddings([["i9"]]), right[1])
+    np.testing.assert_array_equal(copy.deepcopy(fitted).user_embeddings([["i4"]]), right[0])
+
+
+def interrupted(self, running, histories):
+    raise KeyboardInterrupt
+
+
+def test_no_epoch_in_time_is_an_error(split):
+    with pytest.raises(ModelError, match=r"ended no epoch within train\.max_minutes"):
+        create("recbole:GRU4Rec", settings={**SMALL, "train.max_minutes": 1e-9}).fit(
+            split.train, validation=split.validation, progress=False
+        )
+
+
+def test_the_commands_train_measure_and_index_it(tmp_path, capsys, monkeypatch):
+    """ml-100k is too large here: a few users who watch one after the other."""
+    lines = [f"u{user},i{(user + step) % 12 + 1},{step}" for user in range(30) for step in range(6)]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(lines) + "\n")
+    titles = [f"i{k},title {k}" for k in range(1, 13)]
+    (tmp_path / "data" / "items.csv").write_text("item_id,title\n" + "\n".join(titles) + "\n")
+    words = ["train", str(tmp_path / "data"), "--model", "recbole:GRU4Rec", "--out", str(tmp_path / "run")]
+    small = [word for name in ("hidden_size=16", "embedding_size=16", "train_batch_size=16") for word in ("--set", name)]
+    for option, says in ((["--init", "other"], "leave out --init"), (["--item-input", "text"], "leave out --item-input")):
+        assert main([*words, *option]) == 2
+        assert says in capsys.readouterr().err
+    assert main([*words, *small, "--epochs", "1", "--seed", "3"]) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["config"]["train"] | {"metric": "NDCG@10"} == {"seed": 3, "epochs": 1, "max_minutes": 0.0, "metric": "NDCG@10"}
+    assert main(["evaluate", str(tmp_path / "run"), "--json", str(tmp_path / "figures.json")]) == 0
+    assert json.loads((tmp_path / "figures.json").read_text())["slices"]["all"]["users"] == 30
+    assert main(["index", "build", str(tmp_path / "run"), "--out", str(tmp_path / "index")]) == 0
+    assert main(["recommend", str(tmp_path / "run"), "--user", "u1", "--index", str(tmp_path / "index")]) == 0
+
+
 def test_files_that_do_not_fit_are_refused(folder, tmp_path):
     import shutil
 
@@ -124,6 +179,8 @@ def test_files_that_do_not_fit_are_refused(folder, tmp_path):
         ("recbole:sasrec", {}, "did you mean 'SASRec'"),
         ("recbole:SASRec", {"hidden_siz": 8}, "hidden_siz"),
         ("recbole:SASRec", {"train.epoch": 8}, r"train\.epoch"),
+        ("recbole:SASRec", {"train.metric": "ndcg@10"}, "did you mean 'NDCG@10'"),
+        ("recbole:SASRec", {"train.seed": 2**40}, r"train\.seed"),
         ("recbol:SASRec", {}, "unknown model 'recbol:SASRec'"),
     ],
 )
@@ -140,8 +197,8 @@ def test_options_that_mean_nothing_to_recbole_are_refused(split, fitted):
         model.item_embeddings()
     with pytest.raises(DataError, match="this split has none"):
         model.fit(split.train)
-    for option, value in (("resume", True), ("init", fitted)):
-        with pytest.raises(ConfigError, match=f"leave out --{option}"):
+    for option, value, says in (("resume", True, "start anew with --overwrite"), ("init", fitted, "leave out --init")):
+        with pytest.raises(ConfigError, match=says):
             model.fit(split.train, validation=split.validation, **{option: value})
     with pytest.raises(ConfigError, match="no option 'colour'"):
         model.fit(split.train, validation=split.validation, colour=1)

@@ -15,7 +15,7 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.splits import EvaluationSet
 
 FloatArray = npt.NDArray[np.float32]
-_USERS = 64
+_USERS, _ITEMS = 64, 32
 _INSTEAD = "it cannot retrieve; SASRec and GRU4Rec can"
 _TOLERANCE = 1e-3  # of the largest difference between two histories' scores
 
@@ -35,18 +35,20 @@ class Factors:
 
 def user_vectors(scorer: Scorer, histories: Ragged, *, scale: float) -> FloatArray:
     """Return ``[n, d + 1]`` for ``n`` histories, at least one: times ``Factors.scale``, ones in the last column."""
-    vectors = np.concatenate([found[1] for found in scorer.products(_asking(histories)) if found is not None]) * np.float32(scale)
+    vectors = np.concatenate([left for left in scorer.user_factors(_asking(histories)) if left is not None]) * np.float32(scale)
     return np.concatenate([vectors, np.ones((len(vectors), 1), np.float32)], axis=1)
 
 
 def factorise(scorer: Scorer, histories: Ragged) -> Factors:
-    """Find the factors of a model's scores from what it says of some histories.
+    """Find the factors of a model's scores from what it says of some histories, and of single items, so that not all are alike.
 
     Raises:
-        ModelError: its scores are no such products.
+        ModelError: its scores are no such products, or the same whatever is asked.
     """
     name = type(scorer.trainer.model).__name__
-    asked = _asking(histories.slice(0, min(len(histories), _USERS)))
+    trained = np.flatnonzero(scorer.trained)
+    single = trained[:: max(1, len(trained) // _ITEMS)][:_ITEMS]
+    asked = _asking(Ragged.from_rows([*histories.slice(0, min(len(histories), _USERS)), *single[:, None]]))
     found = [part for part in scorer.products(asked) if part is not None]
     if not found:
         raise ModelError(f"RecBole's {name} does not score items by one product of vectors: {_INSTEAD}")
@@ -55,7 +57,9 @@ def factorise(scorer: Scorer, histories: Ragged) -> Factors:
     products = np.concatenate([part[1] for part in found]).astype(np.float64) @ items[1:].T.astype(np.float64)
     differences, of_products = scores - scores[0], products - products[0]
     weight = float((of_products**2).sum())
-    scale = float((differences * of_products).sum()) / weight if weight else 1.0
+    if not weight:
+        raise ModelError(f"RecBole's {name} says the same of every history: {_INSTEAD}")
+    scale = float((differences * of_products).sum()) / weight
     constant = (scores - scale * products).mean(axis=0)
     error = np.abs(scores - scale * products - constant).max()
     if error > _TOLERANCE * np.abs(differences).max() + 1e-6 * np.abs(scores).max():

@@ -39,7 +39,7 @@ class Scorer:
     def raw(self, part: EvaluationSet) -> Iterator[FloatArray]:
         """Yield ``[b, n_items + 1]`` of what the model itself says of every item, in the order of ``part``."""
         for rows in self._batches(part):
-            yield self._scores(rows)
+            yield self._scores(rows)[:, self.items]
 
     def products(self, part: EvaluationSet) -> Iterator[tuple[FloatArray, FloatArray, FloatArray] | None]:
         """Yield the same with the factors of the product behind it: scores, ``[b, d]`` of users, ``[n_items + 1, d]`` of items.
@@ -49,7 +49,14 @@ class Scorer:
         for rows in self._batches(part):
             with Products(self.dataset.item_num) as products:
                 scores = self._scores(rows)
-            yield None if products.last is None else (scores, products.last[0], products.last[1][self.items])
+            yield None if products.last is None else (scores[:, self.items], products.last[0], products.last[1][self.items])
+
+    def user_factors(self, part: EvaluationSet) -> Iterator[FloatArray | None]:
+        """Yield of the same the users' factors alone."""
+        for rows in self._batches(part):
+            with Products(self.dataset.item_num) as products:
+                self._scores(rows)
+            yield None if products.last is None else products.last[0]
 
     def known(self, part: EvaluationSet) -> Iterator[FloatArray]:
         """Yield the same without items that training never saw, whose vectors are still random: no score, and no place in a history."""
@@ -69,7 +76,8 @@ class Scorer:
     def _scores(self, rows: EvaluationSet) -> FloatArray:
         with torch.no_grad():
             _, scores, _, _ = self.trainer._full_sort_batch_eval((self._interaction(rows), None, None, None))
-        return scores.detach().float().cpu().numpy()[:, self.items]
+        scores_of_all: FloatArray = scores.detach().float().cpu().numpy()
+        return scores_of_all
 
     def _interaction(self, rows: EvaluationSet) -> Any:
         from recbole.data.interaction import Interaction
