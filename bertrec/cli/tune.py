@@ -87,6 +87,7 @@ def run(
     from bertrec.tuning.plan import JOURNAL, TunePlan
     from bertrec.tuning.run import begin
 
+    model = model.removeprefix("recbole:")  # as bertrec train names RecBole's
     source = source_of(model)
     wanted = ("AUC" if source == "prompt" else "NDCG@10") if metric is None else metric
     metrics = tuple(name.strip() for name in wanted.split(",") if name.strip())

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from bertrec.core.errors import ConfigError, unknown_name
+from bertrec.baselines import catalogue
+from bertrec.core.errors import ConfigError, MissingExtraError, unknown_name
 from bertrec.heads.config import ItemInput
 from bertrec.models.base import Recommender
 from bertrec.models.idrec import IDRec
@@ -41,7 +42,7 @@ def create(model: str, *, item_input: str | None = None, tune: str | None = None
         return create_recbole(architecture, settings)
     kind = MODELS.get(model)
     if kind is None:
-        raise ConfigError(unknown_name("model", model, SAVED))
+        raise ConfigError(_unknown(model))
     item_input = item_input or settings.get("item.input")
     tune = tune or settings.get("encoder.tune")
     if issubclass(kind, NeuralRecommender):
@@ -54,3 +55,13 @@ def create(model: str, *, item_input: str | None = None, tune: str | None = None
     if tune not in (None, "frozen") or settings:
         raise ConfigError(f"{model} has no settings: leave out --tune, --set and --config")
     return kind()
+
+
+def _unknown(model: str) -> str:
+    try:
+        theirs = {name.lower(): name for name in catalogue.models()}
+    except MissingExtraError:
+        theirs = {}
+    if model.lower() in theirs:
+        return f"unknown model '{model}': RecBole's is recbole:{theirs[model.lower()]}"
+    return unknown_name("model", model, SAVED)

@@ -63,7 +63,7 @@ def write_best(folder: Path) -> Path:
     """
     plan = load_plan(folder)
     settings = best_settings(folder)
-    named = {"model": plan.model} if plan.source == "bertrec" else {}
+    named = {"bertrec": {"model": plan.model}, "recbole": {"model": f"recbole:{plan.model}"}}.get(plan.source, {})
     values = {**named, **plan.chosen, **settings}
     with atomic_file(folder / BEST) as temporary:
         temporary.write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True), encoding="utf-8")

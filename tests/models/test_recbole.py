@@ -182,6 +182,7 @@ def test_files_that_do_not_fit_are_refused(folder, tmp_path):
         ("recbole:SASRec", {"train.metric": "ndcg@10"}, "unknown metric 'ndcg@10'"),
         ("recbole:SASRec", {"train.seed": 2**40}, r"train\.seed"),
         ("recbol:SASRec", {}, "unknown model 'recbol:SASRec'"),
+        ("sasrec", {}, "unknown model 'sasrec': RecBole's is recbole:SASRec"),
     ],
 )
 def test_what_cannot_retrieve_or_is_unknown_is_refused_before_any_work(name, settings, says):

@@ -78,4 +78,6 @@ def test_a_study_of_a_baseline_and_its_commands(split, tmp_path, capsys):
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE"]
     assert main(["tune", "show", str(tmp_path / "knn")]) == 0
     assert main(["tune", "best", str(tmp_path / "knn")]) == 0
-    assert "k:" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "k:" in shown
+    assert "model: recbole:ItemKNN" in shown
