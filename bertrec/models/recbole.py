@@ -30,7 +30,6 @@ from bertrec.evaluation.metrics import rank_metrics
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.saving import WEIGHTS, hash_tensors, save_tensors
-from bertrec.training.progress import shows_progress
 
 logger = logging.getLogger(__name__)
 _MADE_ONCE = threading.Lock()
@@ -152,6 +151,8 @@ class RecBole(Recommender):
         """
         if options:
             raise ConfigError(f"{type(self).__name__}.fit has no option '{next(iter(options))}'")
+        from bertrec.training.progress import shows_progress  # with the libraries of an encoder, which a saved model does without
+
         self.check_start(resume=resume, init=init is not None)
         self.config.check()
         if validation is None or not len(validation):
