@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     catalog = load(options.data / "mind-mini").catalog
-    config = MaskedConfig(name=options.encoder or "minilm", precision="fp32")
+    config = MaskedConfig(name=options.encoder or "minilm", precision="fp32", max_length=500)  # room for all of the titles
     encoder = MaskedEncoder.from_config(config, new_head=options.encoder is None)
     ranker = PromptRanker(PromptConfig(prompt=Prompt.load(options.template), encoder=config), encoder=encoder).prepare(catalog)
     rng = np.random.default_rng(0)
