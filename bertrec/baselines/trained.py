@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
 
 from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_file
@@ -34,6 +38,11 @@ class Trained:
     vocabulary: Tensor
     vectors: Tensor
     scale: Tensor
+
+    @cached_property
+    def known(self) -> npt.NDArray[np.bool_]:
+        """``[n_items + 1]``, which inner ids have a vector; that of padding counts as one."""
+        return np.asarray(np.isfinite(self.vectors.numpy()).all(axis=1))
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all of it under names of one file."""

@@ -209,8 +209,7 @@ class RecBole(Recommender):
 
     def read_histories(self, histories: Ragged) -> Ragged:
         """Return histories without items that training never saw."""
-        known = torch.isfinite(self.trained.vectors).all(dim=1).numpy()
-        return histories.where(known[histories.values])
+        return histories.where(self.trained.known[histories.values])
 
     def _answering(self) -> AnsweringProcess:
         with _MADE_ONCE:
