@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 
 from bertrec.core.errors import ConfigError, ModelError
-from bertrec.core.products import each_by_workers, each_in_threads
 from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray, Ragged
+from bertrec.core.threads import each_by_workers, each_in_threads
 from bertrec.encoders.batching import distinct_texts, padded_tokens, token_budget_batches
 from bertrec.encoders.cache import default_folder
 from bertrec.encoders.config import EncoderConfig, Precision

@@ -7,6 +7,7 @@ count is sorted by item first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -14,8 +15,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.products import FloatArray, in_threads, pair_scores, rounding_bound
+from bertrec.core.products import FloatArray, pair_scores, rounding_bound
 from bertrec.core.ragged import IntArray, Ragged
+from bertrec.core.threads import in_threads
 from bertrec.evaluation.flags import BoolArray, cells_of, count_flags, flag_at_least, padded
 
 _FEW_ITEMS = 1 << 12
@@ -25,7 +27,7 @@ _ITEMS_AT_ONCE = 255  # what counts in one byte
 _USERS_AT_ONCE = 1024  # times 255 float32 scores: 1 MiB
 _FEWEST_USERS = 256
 _NEAR_AT_ONCE = 1 << 18
-_MOST_ALONE = 1 << 28  # multiplications, some ten milliseconds of one thread: starting others would take about as long as they save
+_MOST_ALONE = 1 << 24  # multiplications, some half a millisecond of one thread: calling others would take about as long as they save
 _PAIRS_COST = 64  # a pair scored on its own costs about as much as so many scores of a matrix product
 
 
@@ -109,7 +111,11 @@ def _count_by_users(wanted: Wanted, hidden: Sequence[Ragged], counts: IntArray) 
     width = padded(len(wanted.table))
     items = np.zeros((wanted.table.shape[1], width), np.float32)  # an item a column: a faster product
     items[:, : len(wanted.table)] = wanted.table.T
-    columns, size = torch.from_numpy(items), min(_USERS_AT_ONCE, max(1, _CELLS_AT_ONCE // width))
+    columns, most = torch.from_numpy(items), min(_USERS_AT_ONCE, max(1, _CELLS_AT_ONCE // width))
+    alone = len(order) * items.size <= _MOST_ALONE
+    threads = 1 if alone else torch.get_num_threads()
+    blocks = threads * max(1, math.ceil(len(order) / (most * threads)))  # as many for each thread
+    size = max(1, math.ceil(len(order) / blocks))
 
     def work(starts: Sequence[int]) -> None:
         scores, flags = torch.empty(size, width), np.empty((2, size, width), np.bool_)
@@ -122,8 +128,7 @@ def _count_by_users(wanted: Wanted, hidden: Sequence[Ragged], counts: IntArray) 
             for which in wanted.places(rows):
                 counts[which] = _count_rows(wanted, rows, which, block, flags[:, : len(which)])
 
-    alone = len(order) * items.size <= _MOST_ALONE
-    starts, threads = range(0, len(order), size), 1 if alone else torch.get_num_threads()
+    starts = range(0, len(order), size)
     in_threads(work, [starts[thread::threads] for thread in range(min(threads, len(starts)))], alone=alone)
 
 

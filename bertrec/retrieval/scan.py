@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import math
 import warnings
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.products import FloatArray, IntArray, in_threads, pair_scores, rounding_bound
+from bertrec.core.products import FloatArray, IntArray, pair_scores, rounding_bound
 from bertrec.core.ragged import Ragged
+from bertrec.core.threads import in_threads
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -51,9 +53,9 @@ def search_vectors(
     if not len(queries) or not len(vectors):
         return _nothing(len(queries), k)
     half = len(queries) >= _WORTH_HALF and _half_is_fast() and _in_half_range(queries, largest_norm)
-    positions, scores, left = _search(_Scan(vectors, k, alive, largest_norm, half=half), queries, banned)
+    positions, scores, left = _search(_Scan(vectors, k, alive, largest_norm, count=len(queries), half=half), queries, banned)
     if len(left):
-        finer = _Scan(vectors, k, alive, largest_norm, half=False)
+        finer = _Scan(vectors, k, alive, largest_norm, count=len(left), half=False)
         positions[left], scores[left], _ = _search(finer, queries[left], banned.take(left))
     return positions, scores
 
@@ -91,10 +93,10 @@ class _Scan:
     """One search: the vectors in the format they are scored in, and how the items are dealt into groups.
 
     Item ``i`` is in group ``i % groups``: a maximum over groups then runs along whole rows of scores. The k-th largest maximum is looked
-    for among the maxima of ``span`` groups each, which are fewer to partition and nearly as high.
+    for among the maxima of ``span`` groups each, which are fewer to partition and nearly as high. ``count`` is the number of queries.
     """
 
-    def __init__(self, vectors: FloatArray, k: int, alive: BoolArray, largest_norm: float, *, half: bool) -> None:
+    def __init__(self, vectors: FloatArray, k: int, alive: BoolArray, largest_norm: float, *, count: int, half: bool) -> None:
         import torch
 
         self.vectors, self.k, self.largest_norm, self.half = vectors, k, largest_norm, half
@@ -108,14 +110,17 @@ class _Scan:
         self.span = max(1, groups // (16 * k))
         self.groups = math.ceil(groups / self.span) * self.span
         at_once = min(1024, max(_FEWEST_QUERIES, _SCORES_AT_ONCE // ((1 if half else 2) * len(vectors))))
-        self.queries_at_once = max(min(at_once, _FEWEST_QUERIES), ((at_once // _STEP - 1) | 1) * _STEP)
+        self.queries_at_once = min(count, max(min(at_once, _FEWEST_QUERIES), ((at_once // _STEP - 1) | 1) * _STEP))
+        self._stores: SimpleQueue[Any] = SimpleQueue()  # room for scores, one a thread: new memory is slow at its first use
 
     def fill(self, queries: FloatArray, banned: Ragged, strip: range, found: tuple[IntArray, FloatArray]) -> IntArray:
         """Put the results of a strip of queries in place, and return the queries that need a finer look."""
         import torch
 
-        width = min(self.queries_at_once, strip.stop - strip.start)
-        store = torch.empty(self.size * self.groups * width, dtype=self.table.dtype)
+        try:
+            store = self._stores.get_nowait()
+        except Empty:
+            store = torch.empty(self.size * self.groups * self.queries_at_once, dtype=self.table.dtype)
         left = [np.zeros(0, np.int64)]
         for start in strip:
             stop = min(start + self.queries_at_once, strip.stop)
@@ -126,6 +131,7 @@ class _Scan:
             values = pair_scores(part, self.vectors, rows, columns)
             _place(rows, columns, values, found[0][start:stop], found[1][start:stop])
             left.append(start + unsettled)
+        self._stores.put(store)
         return np.concatenate(left)
 
     def _score(self, queries: FloatArray, banned: Ragged, rough: Any) -> tuple[tuple[Any, Any], IntArray]:
