@@ -30,11 +30,37 @@ class SelfAttentionHead(nn.Module):
 
     def forward(self, items: Tensor) -> Tensor:
         """Map item vectors ``[batch, length, width]``, oldest first, to user vectors of the same shape; row t has read items 0…t."""
-        length = items.shape[1]
-        mask = torch.ones(length, length, dtype=torch.bool, device=items.device).triu(1)
         # is_causal lets attention take its fused path; the mask is still what defines the result.
-        out: Tensor = self.layers(self.dropout(self.norm(items + self.positions[:length])), mask=mask, is_causal=True)
+        out: Tensor = self.layers(self._read(items), mask=_later(items), is_causal=True)
         return out
+
+    def newest(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Return row ``lengths - 1`` of what `forward` gives, ``[batch, width]``: the last layer computes no other, some half of its work.
+
+        Args:
+            items: ``[batch, length, width]``, padded on the right.
+            lengths: ``[batch]``, at least 1.
+        """
+        states, mask = self._read(items), _later(items)
+        *before, last = self.layers.layers
+        for layer in before:
+            states = layer(states, src_mask=mask, is_causal=True)
+        rows = torch.arange(len(items), device=items.device)
+        own = states[rows, lengths - 1]
+        unread = torch.arange(items.shape[1], device=items.device) >= lengths[:, None]
+        attended = last.self_attn(own[:, None], states, states, key_padding_mask=unread, need_weights=False)[0][:, 0]
+        mixed = last.norm1(own + last.dropout1(attended))
+        out: Tensor = last.norm2(mixed + last.dropout2(last.linear2(last.dropout(last.activation(last.linear1(mixed))))))
+        return out
+
+    def _read(self, items: Tensor) -> Tensor:
+        read: Tensor = self.dropout(self.norm(items + self.positions[: items.shape[1]]))
+        return read
+
+
+def _later(items: Tensor) -> Tensor:
+    """Return ``[length, length]``: which items stand after which."""
+    return torch.ones(items.shape[1], items.shape[1], dtype=torch.bool, device=items.device).triu(1)
 
 
 class GRUHead(nn.Module):
@@ -76,6 +102,20 @@ class DSSMHead(nn.Module):
         mean = self.mean(items)
         out: Tensor = mean + self.tower(mean)
         return out
+
+
+def newest_states(head: nn.Module, items: Tensor, lengths: Tensor) -> Tensor:
+    """Return what a head gives at the last item of each row, ``[batch, width]``.
+
+    Args:
+        head: what `make_head` made.
+        items: ``[batch, length, width]``, padded on the right.
+        lengths: ``[batch]``, at least 1.
+    """
+    if isinstance(head, SelfAttentionHead):
+        return head.newest(items, lengths)
+    states: Tensor = head(items)
+    return states[torch.arange(len(items), device=items.device), lengths - 1]
 
 
 def make_head(width: int, config: HeadConfig) -> nn.Module:

@@ -15,7 +15,7 @@ from bertrec.heads.full_softmax import full_softmax
 from bertrec.heads.items import ItemTower
 from bertrec.heads.repeats import Repeats
 from bertrec.heads.similarity import paired_scores, scaled
-from bertrec.heads.users import make_head
+from bertrec.heads.users import make_head, newest_states
 from bertrec.models.config import ModelConfig
 from bertrec.models.text_source import TextSource
 
@@ -79,6 +79,10 @@ class Network(nn.Module):
         """
         states: Tensor = self.head(functional.embedding(inputs, items))
         return states
+
+    def newest_states(self, items: Tensor, inputs: Tensor, lengths: Tensor) -> Tensor:
+        """Return the head's output at the last of the ``lengths [batch]`` inputs of each row, ``[batch, width]``; else as `user_states`."""
+        return newest_states(self.head, functional.embedding(inputs, items), lengths)
 
     def scaled_users(self, states: Tensor) -> Tensor:
         """Scale user vectors so that their inner product with `scaled_items` is the score."""

@@ -14,9 +14,11 @@ import torch
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
+from bertrec.core.threads import in_threads
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
+from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
@@ -33,7 +35,7 @@ from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
 
 OnEpoch = Callable[[dict[str, float]], None]
-_HISTORIES_AT_ONCE = 1024
+_POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 11, 1 << 16  # of histories; on a CPU a layer then stays in the cache
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
 
@@ -309,17 +311,24 @@ class NeuralRecommender(Recommender):
         network = self.network
         was_training = network.training
         network.eval()
-        items = self._item_vectors()
-        read = self.read_histories(histories)
+        items, read = self._item_vectors(), self.read_histories(histories)
         users = torch.zeros(len(read), self.config.item.width)
-        order = np.argsort(read.lengths, kind="stable")
-        order = order[read.lengths[order] > 0]
-        for start in range(0, len(order), _HISTORIES_AT_ONCE):
-            rows = order[start : start + _HISTORIES_AT_ONCE]
+
+        @torch.no_grad()  # each thread has a mode of its own
+        def work(rows: IntArray) -> None:
             batch = read.take(rows)
-            states = network.user_states(items, torch.from_numpy(batch.padded()).to(items.device))
-            newest = states[torch.arange(len(rows)), torch.from_numpy(batch.lengths - 1)]
+            inputs, lengths = (torch.from_numpy(array).to(items.device) for array in (batch.padded(), batch.lengths))
+            newest = network.newest_states(items, inputs, lengths)
             users[torch.from_numpy(rows)] = network.scaled_users(newest).float().cpu()
+
+        on_cpu, filled = items.device.type == "cpu", np.flatnonzero(read.lengths)
+        budget = _POSITIONS_AT_ONCE if on_cpu else _POSITIONS_ON_A_DEVICE
+        parts = [filled[rows] for rows in token_budget_batches(read.lengths[filled], budget)]
+        if on_cpu:  # batches side by side wait for one another less than the threads of one batch do
+            in_threads(work, parts)
+        else:
+            for rows in parts:
+                work(rows)
         network.train(was_training)
         return users.numpy()
 

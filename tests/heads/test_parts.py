@@ -9,7 +9,7 @@ from bertrec.core.errors import ConfigError
 from bertrec.heads.adaptors import MoEAdaptor, make_adaptor
 from bertrec.heads.config import HeadConfig, ItemConfig
 from bertrec.heads.items import ItemTower
-from bertrec.heads.users import MeanHead, make_head
+from bertrec.heads.users import MeanHead, make_head, newest_states
 
 HEADS = ["self-attention", "gru", "mean", "dssm"]
 
@@ -64,6 +64,32 @@ def test_padding_on_the_right_changes_nothing_and_is_finite(kind: str) -> None:
         out = head(padded)
         torch.testing.assert_close(out[:, :3], head(items), rtol=1e-4, atol=1e-5)
     assert torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("length", [1, 6])
+def test_the_newest_state_is_that_of_the_whole_pass(kind: str, layers: int, length: int) -> None:
+    torch.manual_seed(0)
+    head = make_head(8, HeadConfig(kind=kind, heads=2, layers=layers, inner=12)).eval()
+    items, lengths = torch.randn(4, length, 8), torch.tensor([length, 1, max(1, length - 2), length])
+    with torch.no_grad():
+        whole = head(items)
+        for item in range(4):  # what stands after a row's end says nothing
+            items[item, lengths[item] :] = 100.0
+        found = newest_states(head, items, lengths)
+    torch.testing.assert_close(found, whole[torch.arange(4), lengths - 1], rtol=1e-5, atol=1e-5)
+
+
+def test_the_newest_state_has_gradients_and_dropout_too() -> None:
+    torch.manual_seed(0)
+    head = make_head(8, HeadConfig(heads=2, layers=2, dropout=0.0)).train()
+    items, lengths, weight = torch.randn(3, 5, 8, requires_grad=True), torch.tensor([5, 2, 3]), torch.randn(3, 8)
+    found, whole = newest_states(head, items, lengths), head(items)[torch.arange(3), lengths - 1]
+    of_found, of_whole = (torch.autograd.grad((each * weight).sum(), items)[0] for each in (found, whole))
+    torch.testing.assert_close(of_found, of_whole, rtol=1e-4, atol=1e-5)
+    dropping = make_head(8, HeadConfig(heads=2, layers=2, dropout=0.5)).train()
+    assert not torch.equal(newest_states(dropping, items, lengths), newest_states(dropping, items, lengths))
 
 
 def test_mean_head_is_the_running_mean() -> None:
