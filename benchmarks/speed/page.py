@@ -1,4 +1,4 @@
-"""Write ``docs/performance.md`` and its charts from what the benchmarks left in ``benchmarks/results-speed``.
+"""Write ``docs/performance.md`` and its charts from what the benchmarks left in ``benchmarks/results-speed`` and ``results-speed-avx2``.
 
 python -m benchmarks.speed.page
 """
@@ -16,15 +16,28 @@ from bertrec.core.files import atomic_file, read_json
 OUT = ROOT / "docs" / "performance.md"
 CHARTS = ROOT / "docs" / "performance"
 NOTES = Path(__file__).with_name("notes.md")
+MACHINES = {"All cases, with AMX": ("ratios", RESULTS), "All cases, without AMX": ("ratios-avx2", RESULTS.with_name("results-speed-avx2"))}
+"""The tables of cases: title, chart and folder."""
 _CURVES, _SCALING = "index-curves.json", "scaling.json"
 
 
 def main() -> None:
     """Write the page and the charts of what was measured."""
-    found = [case for case in every_case() if (RESULTS / f"{case.name}.json").exists()]
-    records = [read_json(RESULTS / f"{case.name}.json") | {"limits": case.limits} for case in found]
-    parts = [NOTES.read_text(encoding="utf-8").rstrip(), "", "## All cases", "", *measured_on(records), "", *case_table(records)]
-    drawn = {"ratios": draw_ratios(records)}
+    parts, drawn, count = [NOTES.read_text(encoding="utf-8").rstrip()], {}, 0
+    for title, (chart, folder) in MACHINES.items():
+        records = read_records(folder)
+        parts += [
+            "",
+            f"## {title}",
+            "",
+            f"![Ratios with their intervals and goals](performance/{chart}.svg)",
+            "",
+            *measured_on(records),
+            "",
+        ]
+        parts += case_table(records)
+        drawn[chart] = draw_ratios(records)
+        count += len(records)
     if (RESULTS / _CURVES).exists():
         curves = read_json(RESULTS / _CURVES)
         drawn["index-curves"] = draw_index_curves(curves["points"])
@@ -39,7 +52,13 @@ def main() -> None:
             place.write_bytes(content)
     with atomic_file(OUT) as place:
         place.write_text("\n".join(parts) + "\n", encoding="utf-8")
-    print(f"{OUT.relative_to(ROOT)}: {len(records)} cases, {len(drawn)} charts")
+    print(f"{OUT.relative_to(ROOT)}: {count} cases, {len(drawn)} charts")
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """Return what was measured of the cases there are, in their order, with the limits of today."""
+    found = [case for case in every_case() if (folder / f"{case.name}.json").exists()]
+    return [read_json(folder / f"{case.name}.json") | {"limits": case.limits} for case in found]
 
 
 def measured_on(records: list[dict[str, Any]]) -> list[str]:
