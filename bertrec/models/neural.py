@@ -35,7 +35,7 @@ from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
 
 OnEpoch = Callable[[dict[str, float]], None]
-_POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 11, 1 << 16  # of histories; on a CPU a layer then stays in the cache
+_POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; on a CPU a layer then stays in the cache
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
 
