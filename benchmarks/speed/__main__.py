@@ -18,6 +18,7 @@ import os
 import pkgutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ from rich.table import Table
 import benchmarks.speed.cases
 from benchmarks.speed import guard
 from benchmarks.speed.harness import ROOT, Case, goal_in_words, our_python, run_case
-from benchmarks.speed.machine import DEVICE, machine
+from benchmarks.speed.machine import DEVICE, device, machine
 from bertrec.core.errors import BertrecError
 from bertrec.core.files import write_json
+from bertrec.training.precision import computes_bf16
 
 RESULTS = ROOT / "benchmarks" / "results-speed"
 
@@ -39,8 +41,7 @@ def main() -> int:
     cases = every_case()
     options = _options([case.name for case in cases])
     os.environ[DEVICE] = options.device  # the sides of a case are processes of their own
-    suites = ("bench", "full")[: 1 + (options.suite == "full")]
-    wanted = [case for case in cases if case.name in options.cases] or [case for case in cases if case.suite in suites]
+    wanted = [case for case in cases if case.name in options.cases] or suite(cases, options.suite, bf16=computes_bf16(device()))
     console, described = Console(width=150), machine(options.threads)
     rates = described["gflops"]
     console.print(f"{described['processor']}, {options.threads} of {described['cores']} cores, matrix products at {rates} GFLOPS")
@@ -72,6 +73,12 @@ def main() -> int:
     if options.store and not complaints:
         guard.store(records, described)
     return 1 if complaints else 0
+
+
+def suite(cases: Sequence[Case], name: str, *, bf16: bool) -> list[Case]:
+    """Return the cases of a suite; ``bf16`` says whether bfloat16 products are fast where they are computed."""
+    suites = ("bench", "full")[: 1 + (name == "full")]
+    return [case for case in cases if case.suite in suites and (bf16 or not case.bf16)]
 
 
 def judged(record: dict[str, Any], described: dict[str, Any]) -> list[str]:

@@ -60,6 +60,7 @@ class Case:
         suite: ``bench``, ``full``, or ``long`` for a case that runs only where it is named.
         needs: data folders; where one is absent the case runs with ``fallback`` on both sides, or is left out.
         fallback: keywords in place of those data.
+        bf16: whether a suite leaves the case out on a device without fast bfloat16 products, where it shows nothing and takes minutes.
         prepare: ``module:name`` called once here with the new ``folder``, ``data`` and our keywords; both sides then get ``folder``.
         agree: ``module:name`` called with both sides' figures (``array`` loaded); a check ``ok`` that is False fails the case.
         notes: what a reader must know.
@@ -76,6 +77,7 @@ class Case:
     suite: str = "bench"
     needs: tuple[str, ...] = ()
     fallback: dict[str, Any] | None = None
+    bf16: bool = False
     prepare: str | None = None
     agree: str | None = None
     notes: str = ""

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from benchmarks.speed import guard, machine
-from benchmarks.speed.__main__ import _options
+from benchmarks.speed.__main__ import _options, every_case, suite
 from benchmarks.speed.cases import encode
 from benchmarks.speed.harness import Case, Side, goal_in_words, ratio_of, run_case
 from bertrec.core.errors import BertrecError
@@ -174,3 +174,13 @@ def test_an_unknown_case_is_refused_with_the_names_there_are(monkeypatch, capsys
         _options(["encode-fp32"])
     assert end.value.code == 2
     assert "no case nonesuch; there are encode-fp32" in capsys.readouterr().err
+
+
+def test_a_suite_leaves_bfloat16_out_where_it_is_slow_and_the_full_one_holds_the_other():
+    with_bf16, without = ([case.name for case in suite(every_case(), "bench", bf16=fast)] for fast in (True, False))
+    assert set(with_bf16) - set(without) == {"encode-bf16"}
+    assert "encode-fp32" in without
+    full = [case.name for case in suite(every_case(), "full", bf16=True)]
+    assert set(with_bf16) < set(full)
+    assert "encode-bf16-all" in full
+    assert "recbole-sasrec-quality" not in full

@@ -177,6 +177,7 @@ def _against_theirs(
             needs=("amazon-beauty",),
             fallback={"texts": 2000},
             agree=f"{_HERE}:{agree}",
+            bf16=format_name == "bf16",
         )
         found.append(case)
     return found
