@@ -31,7 +31,7 @@ test: lint  ## Run every check: ruff, mypy, pytest with branch coverage
 bench: $(STAMP)  ## Time our fast ways against our slow ones and sentence-transformers
 	$(BIN)/python -m benchmarks.speed $(if $(DATA),--data '$(DATA)')
 
-bench-full: $(STAMP)  ## The same against every peer, in environments of their own
+bench-full: $(STAMP)  ## The same against every peer; RecTools in an environment of its own
 	$(BIN)/python -m benchmarks.speed --suite full $(if $(DATA),--data '$(DATA)')
 
 lint: $(STAMP)  ## Check style and formatting

@@ -1,7 +1,7 @@
 """Run the speed benchmarks.
 
     python -m benchmarks.speed                       # the suite of `make bench`
-    python -m benchmarks.speed --suite full          # with every peer, in environments of their own
+    python -m benchmarks.speed --suite full          # with every peer, RecTools in an environment of its own
     python -m benchmarks.speed encode-fp32 --threads 1
     python -m benchmarks.speed recbole-sasrec-quality   # over an hour: in no suite
     python -m benchmarks.speed --store               # keep the ratios as what later runs are held to

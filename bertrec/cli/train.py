@@ -42,7 +42,7 @@ def train(
     out: Annotated[Path, typer.Option(metavar="RUN", help="The folder to make.")],
     model: Annotated[
         str | None,
-        typer.Option(help="unisrec, morec, idrec, text-similarity, or one of RecBole's: recbole:SASRec (default unisrec)."),
+        typer.Option(help="unisrec, morec, idrec, text-similarity, popularity, or one of RecBole's: recbole:SASRec (default unisrec)."),
     ] = None,
     item_input: Annotated[str | None, typer.Option(help="What an item is made of: id, text or text+id (default text+id).")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full (default frozen).")] = None,
