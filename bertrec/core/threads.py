@@ -95,9 +95,14 @@ class _Crew:
             self._pool.shutdown(wait=False)  # what was sent to it is done
         ready = threading.Barrier(count + 1)
         self._pool, self._size = ThreadPoolExecutor(count, "bertrec", torch.set_num_threads, (1,)), count
-        for _ in range(count):
-            self._pool.submit(ready.wait)
-        ready.wait()
+        try:
+            for _ in range(count):
+                self._pool.submit(ready.wait)
+            ready.wait()
+        except BaseException:  # no room for a thread, or interrupted
+            ready.abort()
+            self._pool, self._size = None, 0
+            raise
 
 
 _CREW = _Crew()

@@ -8,6 +8,7 @@ import time
 import pytest
 import torch
 
+from bertrec.core import threads
 from bertrec.core.threads import each_by_workers, in_threads
 
 
@@ -113,6 +114,26 @@ def test_several_callers_share_the_threads(two_threads):
     for caller in callers:
         caller.join()
     assert found == {name: [1225] * 20 for name in range(4)}
+
+
+def test_where_a_thread_cannot_be_made_the_error_says_so_and_the_next_call_works(two_threads, monkeypatch):
+    begun = []
+
+    def submit(pool, work, *arguments):
+        begun.append(work)
+        if len(begun) == 2:
+            raise RuntimeError("can't start new thread")
+        return real(pool, work, *arguments)
+
+    real = threads.ThreadPoolExecutor.submit
+    torch.set_num_threads(3)
+    monkeypatch.setattr(threads, "_CREW", threads._Crew())
+    with monkeypatch.context() as patched:
+        patched.setattr(threads.ThreadPoolExecutor, "submit", submit)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            in_threads(_meet(1), range(3))
+    assert torch.get_num_threads() == 3
+    assert in_threads(_meet(3), range(3)) == [0, 1, 4]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
