@@ -36,11 +36,11 @@ from bertrec.data.splits import leave_one_out
 from bertrec.evaluation.label_intervals import auc_difference, auc_interval
 from bertrec.evaluation.labels import auc, user_auc
 from bertrec.evaluation.protocol import versions
-from bertrec.heads.prompts.prompt import Prompt
-from bertrec.models.prompt4nr import PromptRanker
-from bertrec.models.prompt_config import PromptConfig
 from bertrec.models.registry import create
-from bertrec.models.user_vectors import UserVectors
+from bertrec.rankers.prompts.config import PromptConfig
+from bertrec.rankers.prompts.ranker import PromptRanker
+from bertrec.rankers.prompts.template import Prompt
+from bertrec.rankers.prompts.user_vectors import UserVectors
 
 RESULTS = Path(__file__).parent / "results-prompts"
 KEPT = Path("runs") / "prompts-collaborative"

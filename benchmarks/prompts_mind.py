@@ -37,12 +37,12 @@ from bertrec.evaluation.impressions import evaluate_impressions
 from bertrec.evaluation.protocol import Protocol, versions
 from bertrec.evaluation.report import Report
 from bertrec.evaluation.significance import all_pairs
-from bertrec.heads.prompts.prompt import Prompt
-from bertrec.models.nrms import NRMS, NRMSConfig
-from bertrec.models.prompt4nr import PromptRanker
-from bertrec.models.prompt_config import PromptConfig
 from bertrec.models.text_similarity import TextSimilarity
-from bertrec.models.user_vectors import UserVectors
+from bertrec.rankers.nrms import NRMS, NRMSConfig
+from bertrec.rankers.prompts.config import PromptConfig
+from bertrec.rankers.prompts.ranker import PromptRanker
+from bertrec.rankers.prompts.template import Prompt
+from bertrec.rankers.prompts.user_vectors import UserVectors
 
 RESULTS = Path(__file__).parent / "results-prompts"
 SCORES = Path("runs") / "benchmarks"

@@ -21,12 +21,12 @@ from bertrec.core.files import write_json
 from bertrec.core.ragged import Ragged
 from bertrec.data.load import load
 from bertrec.encoders.batching import padded_tokens
-from bertrec.encoders.masked import MaskedEncoder
-from bertrec.encoders.masked_config import MaskedConfig
+from bertrec.encoders.masked.config import MaskedConfig
+from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.evaluation.protocol import versions
-from bertrec.heads.prompts.prompt import Prompt
-from bertrec.models.prompt4nr import FloatArray, PromptRanker
-from bertrec.models.prompt_config import PromptConfig
+from bertrec.rankers.prompts.config import PromptConfig
+from bertrec.rankers.prompts.ranker import FloatArray, PromptRanker
+from bertrec.rankers.prompts.template import Prompt
 
 RESULTS = Path(__file__).parent / "results-prompts"
 CANDIDATES, TITLES, BATCH = 50, 20, 32

@@ -9,7 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bertrec.baselines.run import run_baseline
     from bertrec.comparison.plan import make_plan
     from bertrec.comparison.run import compare
     from bertrec.core.errors import BertrecError, ConfigError, DataError, IndexFileError, MissingExtraError, ModelError
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
     from bertrec.models.registry import create
     from bertrec.models.text_similarity import TextSimilarity
     from bertrec.models.unisrec import UniSRec
+    from bertrec.recbole.run import run_baseline
     from bertrec.retrieval.index import ItemIndex
     from bertrec.tuning.run import tune
 
-__version__ = "0.1.0"
+from bertrec.core.version import __version__
 
 # public name -> module that defines it, and its name there where that differs
 _HOMES: dict[str, tuple[str, str]] = {
@@ -54,7 +54,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "load": ("bertrec.data.load", "load"),
     "make_plan": ("bertrec.comparison.plan", "make_plan"),
     "make_split": ("bertrec.data.load", "make_split"),
-    "run_baseline": ("bertrec.baselines.run", "run_baseline"),
+    "run_baseline": ("bertrec.recbole.run", "run_baseline"),
     "tune": ("bertrec.tuning.run", "tune"),
 }
 

@@ -14,9 +14,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from bertrec.baselines.catalogue import recbole_folder
 from bertrec.core.errors import BertrecError, ConfigError, unknown_name
 from bertrec.core.files import read_json, write_json
+from bertrec.recbole.catalogue import recbole_folder
 
 ENVIRONMENTS = Path("runs") / "benchmarks" / "environments"
 REQUIREMENTS = Path(__file__).parent / "peers"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bertrec.core.ragged import IntArray
     from bertrec.data.catalog import ItemCatalog
     from bertrec.data.load import Dataset, LoadOptions
-    from bertrec.prompting.audit_rank import Rank
+    from bertrec.studies.audit.rank import Rank
 
 EXAMPLES = """
 Examples:
@@ -64,9 +64,9 @@ def audit(
     """Fill request templates with words of several groups and compare what is recommended."""
     from bertrec.data.item_labels import label_field as found_field
     from bertrec.data.item_labels import read_column, split_labels
-    from bertrec.prompting.audit import AuditConfig
-    from bertrec.prompting.audit import audit as run_audit
-    from bertrec.prompting.audit_lists import read_lists
+    from bertrec.studies.audit.lists import read_lists
+    from bertrec.studies.audit.run import AuditConfig
+    from bertrec.studies.audit.run import audit as run_audit
 
     words = read_lists(lists, templates)
     if attributes is not None:
@@ -107,7 +107,7 @@ def _subject(what: str, data: str | None, given: dict[str, Any]) -> _Subject:
     from bertrec.data.load import LoadOptions
     from bertrec.encoders.config import EncoderConfig
     from bertrec.encoders.text import TextEncoder
-    from bertrec.prompting.audit_rank import encoder_rank
+    from bertrec.studies.audit.rank import encoder_rank
 
     dataset = load_data({"data": data, "load": given})
     encoder = TextEncoder.from_config(EncoderConfig(name=what))
@@ -121,7 +121,7 @@ def _run_subject(run: Run, data: str | None, given: dict[str, Any]) -> _Subject:
     record, model = run.record(), run.load_model()
     dataset, source = data_and_source(record, data, given)
     from bertrec.data.load import LoadOptions
-    from bertrec.prompting.audit_rank import recommender_rank
+    from bertrec.studies.audit.rank import recommender_rank
 
     model = fit_catalog(model, dataset)
     places = [str(source[name]) for name in ("data_path", "data") if name in source]
@@ -137,7 +137,7 @@ def _about(model: str, model_hash: str, dataset: Dataset) -> dict[str, Any]:
 def _prices(catalog: ItemCatalog, place: str, options: LoadOptions, field: str | None) -> IntArray | None:
     from bertrec.core.errors import DataError
     from bertrec.data.item_labels import price_levels, read_column
-    from bertrec.prompting.audit import NO_PRICES
+    from bertrec.studies.audit.run import NO_PRICES
 
     try:
         column = read_column(catalog, field or "price", place, options)
@@ -151,7 +151,7 @@ def _prices(catalog: ItemCatalog, place: str, options: LoadOptions, field: str |
 
 def _show(figures: dict[str, Any]) -> None:
     from bertrec.pages.wording import p_value
-    from bertrec.prompting.audit_report import verdict
+    from bertrec.studies.audit.report import verdict
 
     rows = [
         [
@@ -177,7 +177,7 @@ def _show(figures: dict[str, Any]) -> None:
 
 def _write(figures: dict[str, Any], out: Path | None, json_out: Path | None) -> None:
     if out is not None:
-        from bertrec.prompting.audit_report import write_audit
+        from bertrec.studies.audit.report import write_audit
 
         note(f"wrote {write_audit(figures, out)[0]}")
     if json_out is not None:

@@ -94,7 +94,7 @@ def read_vectors(path: Path) -> tuple[list[str | int], npt.NDArray[np.float32], 
 
 
 def _write_recbole(folder: Path, name: str, ids: list[str | int], vectors: npt.NDArray[np.float32]) -> Path:
-    from bertrec.baselines.export import write_item_embeddings
+    from bertrec.recbole.export import write_item_embeddings
 
     path, settings = write_item_embeddings(folder, name, ids, vectors)
     note(f"{settings} tells RecBole how to read them")

@@ -12,7 +12,7 @@ from bertrec.cli.output import note
 from bertrec.core.errors import BertrecError, ConfigError
 
 if TYPE_CHECKING:
-    from bertrec.encoders.masked import MaskedEncoder
+    from bertrec.encoders.masked.encoder import MaskedEncoder
 
 app = typer.Typer(
     help="Prepare an encoder for cloze prompts.",
@@ -98,7 +98,7 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
     Raises:
         BertrecError: the folder holds something else, or an encoder that is not to be replaced.
     """
-    from bertrec.encoders.masked_storage import MANIFEST
+    from bertrec.encoders.masked.storage import MANIFEST
 
     if out.exists() and not out.is_dir():
         raise BertrecError(f"--out {out} is a file, not a folder")
@@ -112,9 +112,9 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
 
 def _open(name: str, tune: str, max_length: int) -> tuple[MaskedEncoder, bool]:
     """Return the encoder and whether its head is a new one."""
-    from bertrec.encoders.masked import MaskedEncoder
-    from bertrec.encoders.masked_config import MaskedConfig
-    from bertrec.encoders.masked_loading import MissingHeadError
+    from bertrec.encoders.masked.config import MaskedConfig
+    from bertrec.encoders.masked.encoder import MaskedEncoder
+    from bertrec.encoders.masked.loading import MissingHeadError
 
     if tune in ("lora", "frozen"):
         raise ConfigError(f"--tune {tune}: give head, last:K or full; what is written is a plain encoder")

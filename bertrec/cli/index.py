@@ -160,8 +160,8 @@ def _run_items(run: Run) -> tuple[list[str | int], Any, str]:
 
 
 def _checkpoint_items(path: Path) -> tuple[list[str | int], Any, str]:
-    from bertrec.baselines.export import check_checkpoint, recbole_item_vectors
     from bertrec.core.files import sha256_file
+    from bertrec.recbole.export import check_checkpoint, recbole_item_vectors
 
     check_checkpoint(path)
     note(f"note: {path} is a RecBole checkpoint, which is a pickle: reading it runs what is in it, so it must be trusted")

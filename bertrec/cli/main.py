@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from bertrec import __version__
 from bertrec.cli import audit, compare, data, demo, doctor, embed, encoder, evaluate, index, probe, prompt, recommend, rerank, train, tune
 from bertrec.core.errors import BertrecError
+from bertrec.core.version import __version__
 
 USAGE, INTERRUPTED, INTERNAL, UNREAD = 2, 130, 1, 1
 

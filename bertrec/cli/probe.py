@@ -46,8 +46,8 @@ def probe(
     names = tuple(name.strip() for name in probes.split(",") if name.strip())
     for name in names:
         o.choice("probe", name, ("genre", "nsp", "similarity"))
-    from bertrec.prompting.probes import ProbeConfig
-    from bertrec.prompting.probes import probe as run_probes
+    from bertrec.studies.probes.run import ProbeConfig
+    from bertrec.studies.probes.run import probe as run_probes
 
     load = o.load_options(text_fields=text_fields, max_words=max_words)
     dataset = load_data({"data": data, "load": load})
@@ -65,7 +65,7 @@ def probe(
     }
     _show(figures)
     if out is not None:
-        from bertrec.prompting.probes_report import write_probes
+        from bertrec.studies.probes.report import write_probes
 
         note(f"wrote {write_probes(figures, out)[0]}")
     if json_out is not None:
@@ -91,8 +91,8 @@ def _labels(dataset: Dataset, data: str, load: dict[str, Any], field: str | None
 def _show(figures: dict[str, Any]) -> None:
     from bertrec.cli.output import figure
     from bertrec.pages.wording import p_value
-    from bertrec.prompting.probes import TITLES
-    from bertrec.prompting.probes_report import figure_rows, verdict
+    from bertrec.studies.probes.report import figure_rows, verdict
+    from bertrec.studies.probes.run import TITLES
 
     rows = [
         [

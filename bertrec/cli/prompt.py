@@ -16,7 +16,7 @@ from bertrec.core.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from bertrec.data.impressions import Impressions
     from bertrec.data.load import Dataset
-    from bertrec.models.prompt_ensemble import PromptEnsemble
+    from bertrec.rankers.prompts.ensemble import PromptEnsemble
 
 PARTS = ("train", "valid", "test")
 app = typer.Typer(
@@ -51,7 +51,7 @@ DataOption = Annotated[str | None, typer.Option(help="Other data than the run's 
 @app.command("list")
 def list_prompts() -> None:
     """List the prompts that come with the package, with their sources."""
-    from bertrec.heads.prompts.prompt import Prompt, library
+    from bertrec.rankers.prompts.template import Prompt, library
 
     prompts = [Prompt.load(name) for name in library()]
     rows = [[p.name, p.text, " / ".join(", ".join(p.answers[x]) for x in ("negative", "positive")), p.source] for p in prompts]
@@ -90,8 +90,8 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training of the same command.")] = False,
 ) -> None:
     """Train prompts on the impressions of DATA (on sampled ones where DATA has interactions) into the folder RUN."""
-    from bertrec.prompting.own_head import encoder_with_head
-    from bertrec.prompting.prompt_runs import PromptPlan, train_prompts
+    from bertrec.rankers.prompts.own_head import encoder_with_head
+    from bertrec.rankers.prompts.runs import PromptPlan, train_prompts
 
     settings = o.read_settings(config, set_ or [])
     tuned = settings.pop("template", "action-hybrid")  # as best.yaml of bertrec tune names it
@@ -128,7 +128,7 @@ def evaluate(
     json_out: o.Json = None,
 ) -> None:
     """Measure RUN, or several as an ensemble, on impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions."""
-    from bertrec.prompting.prompt_runs import measure_prompts
+    from bertrec.rankers.prompts.runs import measure_prompts
 
     ensemble, shown, about = _open(run, data, split)
     results = measure_prompts(ensemble, shown, bootstrap=bootstrap, members=members, info=about)
@@ -167,7 +167,7 @@ def score(
 
 def _open(runs: list[Path], data: str | None, part: str) -> tuple[PromptEnsemble, Impressions, dict[str, Any]]:
     """Return the rankers of the runs over the items of the data, the impressions, and which these are; data are read as for training."""
-    from bertrec.prompting.prompt_runs import open_prompts
+    from bertrec.rankers.prompts.runs import open_prompts
 
     o.choice("split", part, PARTS)
     ensemble, records = open_prompts(*runs)

@@ -173,7 +173,7 @@ def fill(
         check_fits(searched, index, model)
     histories = [case.history for case in cases]
     if reranker is not None:
-        from bertrec.prompting.rerankers import recommend_reranked
+        from bertrec.rerank.kinds import recommend_reranked
 
         found = recommend_reranked(model, reranker, histories, k, candidates=candidates, exclude_seen=not keep_seen, index=searched)
     else:

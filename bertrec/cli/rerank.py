@@ -56,7 +56,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the reranker in --out once the new one is trained.")] = False,
 ) -> None:
     """Train a reranker on lists that RUN retrieves; test users are not looked at."""
-    from bertrec.prompting.rerankers import save_reranker, train_reranker
+    from bertrec.rerank.kinds import save_reranker, train_reranker
 
     if out.exists() and not out.is_dir():
         raise BertrecError(f"--out {out} is a file, not a folder")
@@ -103,8 +103,8 @@ def evaluate(
     from bertrec.cli.evaluate import part_of
     from bertrec.core.files import write_json
     from bertrec.evaluation.protocol import Protocol
-    from bertrec.prompting.rerank_evaluation import evaluate_reranked
-    from bertrec.prompting.rerankers import load_with_record
+    from bertrec.rerank.evaluation import evaluate_reranked
+    from bertrec.rerank.kinds import load_with_record
 
     o.choice("split", split, ("test", "valid"))
     rules = Protocol.from_dict({"mask_seen": mask_seen} | ({} if bootstrap is None else {"bootstrap": bootstrap}))

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertrec import __version__
 from bertrec.cli.output import note
 from bertrec.core import resuming
 from bertrec.core.errors import BertrecError, DataError, ModelError
 from bertrec.core.files import read_json, write_json
+from bertrec.core.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np

@@ -58,6 +58,6 @@ def print_best(study: optuna.Study, metrics: tuple[str, ...]) -> None:
 
 def print_hint(storage: str) -> None:
     """Say how the storage is opened in a browser."""
-    from bertrec.tuning.storage import storage_hint
+    from bertrec.tuning.storages.open import storage_hint
 
     note(f"look inside: {storage_hint(storage)}")

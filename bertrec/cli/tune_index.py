@@ -56,8 +56,8 @@ def index(
     seed: Annotated[int, typer.Option(min=0, help="Of sampler, queries, k-means and graphs.")] = 0,
 ) -> None:
     """Search index settings by two figures: recall against exact search, and queries a second."""
+    from bertrec.tuning.objectives.index import SPEED, first_settings, index_space
     from bertrec.tuning.plan import JOURNAL, TunePlan
-    from bertrec.tuning.problem_index import SPEED, first_settings, index_space
     from bertrec.tuning.run import begin
     from bertrec.tuning.space import Space
 
@@ -99,7 +99,7 @@ def index(
 def _exact_speed(material: Vectors, k: int, threads: int, settings: dict[str, Any]) -> dict[str, float]:
     """Return what every trial is to be held against: the speed of a flat index over the same vectors."""
     from bertrec.retrieval.index import ItemIndex
-    from bertrec.tuning.problem_index import SPEED, queries_per_second
+    from bertrec.tuning.objectives.index import SPEED, queries_per_second
 
     flat = ItemIndex.build(material.items, range(len(material.items)), kind="flat", metric=settings.get("metric", "inner_product"))
     return {f"exact search, {SPEED}": queries_per_second(flat, material.queries, k, threads=threads)}

@@ -24,8 +24,8 @@ def source_of(model: str) -> str:
     Raises:
         ConfigError: nobody has such a model.
     """
-    from bertrec.baselines import catalogue
     from bertrec.models.registry import MODELS
+    from bertrec.recbole import catalogue
 
     if model in MODELS or model == PROMPTS:
         return "bertrec" if model in MODELS else "prompt"
@@ -60,7 +60,7 @@ def material_of(dataset: Dataset, source: str, split: str, space: Space, setting
         return split_data(dataset, {"split": {"method": split}})
     if split != "auto":
         raise ConfigError("--split is for sequences: of a prompt's impressions a fifth of the training part chooses, the rest is given")
-    from bertrec.tuning.problem_prompt import clicks_of
+    from bertrec.tuning.objectives.rankers import clicks_of
 
     return clicks_of(dataset, space, settings, seed=seed)
 

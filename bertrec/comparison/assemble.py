@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from bertrec.baselines.exchange import Arrays, Outcome
 from bertrec.comparison.fits import FitKey, ModelFits
 from bertrec.comparison.plan import Plan
 from bertrec.core.ragged import Ragged
@@ -20,6 +19,7 @@ from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.report import Report, summarise
 from bertrec.evaluation.significance import ALPHA, NO_DIFFERENCE, PairedResult, all_pairs
 from bertrec.evaluation.slices import popularity_thirds
+from bertrec.recbole.exchange import Arrays, Outcome
 
 _RESAMPLES = 1000
 

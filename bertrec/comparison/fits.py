@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from bertrec.baselines.exchange import Outcome, Status
 from bertrec.comparison.plan import Contestant, Plan
 from bertrec.comparison.search import Tried
+from bertrec.recbole.exchange import Outcome, Status
 
 
 @dataclass(frozen=True)

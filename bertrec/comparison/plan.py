@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bertrec.baselines import catalogue
 from bertrec.comparison.search import Search, make_search
 from bertrec.core.errors import ConfigError
 from bertrec.models.recbole import RecBole
 from bertrec.models.registry import create
 from bertrec.models.text_similarity import TextSimilarity
+from bertrec.recbole import catalogue
 
 Family = Literal["text", "id"]
 Source = Literal["bertrec", "recbole"]

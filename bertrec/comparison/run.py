@@ -13,9 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from bertrec.baselines import catalogue
-from bertrec.baselines.exchange import Job, Outcome, save_split, with_distinct_targets
-from bertrec.baselines.process import RECBOLE, run_fit
 from bertrec.comparison.assemble import Measured, assemble, measure_fits
 from bertrec.comparison.fits import FitKey, run_fits
 from bertrec.comparison.plan import Contestant, Plan
@@ -25,6 +22,9 @@ from bertrec.core.files import atomic_file, read_json, write_json
 from bertrec.core.resuming import only_one
 from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.protocol import TIE_RULE
+from bertrec.recbole import catalogue
+from bertrec.recbole.exchange import Job, Outcome, save_split, with_distinct_targets
+from bertrec.recbole.process import RECBOLE, run_fit
 
 OWN = "bertrec.comparison.worker"
 LIST_LENGTH = 100
@@ -180,7 +180,7 @@ def _protocol(split: Split, measured: list[Measured], started: str, about: Mappi
     for one in measured:
         for outcome in one.fits.outcomes.values():
             versions |= outcome.versions
-    from bertrec import __version__
+    from bertrec.core.version import __version__
 
     manifest = {name: value for name, value in split.manifest.items() if name != "held_out"}
     manifest["notes"] = [re.sub(r"^.*/(?=[^/:]+:)", "", note) for note in manifest.get("notes", [])]  # without the user's folders

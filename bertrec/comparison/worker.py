@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bertrec.baselines.exchange import Arrays, EndedBy, Job, Outcome, Point, append_point, load_split
-from bertrec.baselines.guard import peak_mib, run_job, versions
-from bertrec.baselines.ranking import rank_and_list
 from bertrec.data.splits import Split
 from bertrec.models.base import Recommender
 from bertrec.models.registry import create
+from bertrec.recbole.exchange import Arrays, EndedBy, Job, Outcome, Point, append_point, load_split
+from bertrec.recbole.guard import peak_mib, run_job, versions
+from bertrec.recbole.ranking import rank_and_list
 
 
 def main(folder: Path, split_folder: Path) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.masked_config import MaskedConfig
+from bertrec.encoders.masked.config import MaskedConfig
 
 _LAYER_PATHS = ("encoder.layer", "transformer.layer", "layers", "encoder.layers")
 _FINAL_NORM_PATHS = ("final_norm", "norm", "encoder.final_layer_norm")

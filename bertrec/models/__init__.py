@@ -1,1 +1,1 @@
-"""Published systems, each one short file of defaults over the shared parts, and the contract that all of them keep."""
+"""Retrievers: one short file a published system, and the contract that all of them keep."""

@@ -12,7 +12,7 @@ import torch
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.models.base import Id, Recommender
-from bertrec.models.neural import NeuralRecommender
+from bertrec.models.sequential.neural import NeuralRecommender
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from bertrec.core.errors import ConfigError
 from bertrec.heads.config import ItemInput
-from bertrec.models.config import ModelConfig
-from bertrec.models.defaults import tuned_defaults
-from bertrec.models.neural import NeuralRecommender
+from bertrec.models.sequential.config import ModelConfig
+from bertrec.models.sequential.defaults import tuned_defaults
+from bertrec.models.sequential.neural import NeuralRecommender
 
 
 class IDRec(NeuralRecommender):

@@ -14,11 +14,6 @@ import numpy as np
 import pydantic
 import torch
 
-from bertrec.baselines import catalogue
-from bertrec.baselines.asking import AnsweringProcess
-from bertrec.baselines.exchange import Job, Outcome, Point, save_split
-from bertrec.baselines.process import run_fit
-from bertrec.baselines.trained import Trained
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, DataError, ModelError, unknown_name
 from bertrec.core.files import atomic_folder, sha256_text
@@ -30,6 +25,11 @@ from bertrec.evaluation.metrics import rank_metrics
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.saving import WEIGHTS, hash_tensors, save_tensors
+from bertrec.recbole import catalogue
+from bertrec.recbole.asking import AnsweringProcess
+from bertrec.recbole.exchange import Job, Outcome, Point, save_split
+from bertrec.recbole.process import run_fit
+from bertrec.recbole.trained import Trained
 
 logger = logging.getLogger(__name__)
 _MADE_ONCE = threading.Lock()
@@ -56,7 +56,7 @@ class RecBoleConfig(Config):
 
     Attributes:
         architecture: RecBole's name of it.
-        settings: RecBole's own names and values; they replace those of the first entry of `bertrec.baselines.catalogue.candidates`.
+        settings: RecBole's own names and values; they replace those of the first entry of `bertrec.recbole.catalogue.candidates`.
         train: how it is trained.
     """
 

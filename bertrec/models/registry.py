@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from bertrec.baselines import catalogue
 from bertrec.core.errors import ConfigError, MissingExtraError, unknown_name
 from bertrec.heads.config import ItemInput
 from bertrec.models.base import Recommender
 from bertrec.models.idrec import IDRec
 from bertrec.models.morec import MoRec
-from bertrec.models.neural import NeuralRecommender
 from bertrec.models.popularity import Popularity
 from bertrec.models.recbole import RecBole, create_recbole
+from bertrec.models.sequential.neural import NeuralRecommender
 from bertrec.models.text_similarity import TextSimilarity, TextSimilarityConfig
 from bertrec.models.unisrec import UniSRec
+from bertrec.recbole import catalogue
 
 MODELS: dict[str, type[Recommender]] = {kind.name: kind for kind in (UniSRec, MoRec, IDRec, TextSimilarity, Popularity)}
 SAVED: dict[str, type[Recommender]] = {**MODELS, RecBole.name: RecBole}

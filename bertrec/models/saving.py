@@ -24,12 +24,12 @@ from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.evaluation.protocol import versions
 from bertrec.models.base import Recommender
-from bertrec.models.network import Network
-from bertrec.models.text_source import TextTable
+from bertrec.models.sequential.network import Network
+from bertrec.models.sequential.text_source import TextTable
 from bertrec.training.log import TrainLog
 
 if TYPE_CHECKING:
-    from bertrec.models.neural import NeuralRecommender
+    from bertrec.models.sequential.neural import NeuralRecommender
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -129,8 +129,8 @@ def load_model(folder: Path) -> Recommender:
     Raises:
         ModelError: see `read_tensors`; also a class that this version does not have.
     """
-    from bertrec.models.neural import NeuralRecommender
     from bertrec.models.registry import SAVED
+    from bertrec.models.sequential.neural import NeuralRecommender
 
     about, catalog, tensors = read_tensors(folder)
     kind = SAVED.get(about["class"])
@@ -148,7 +148,7 @@ def load_model(folder: Path) -> Recommender:
 def _load_neural(
     kind: type[NeuralRecommender], folder: Path, about: dict[str, Any], catalog: ItemCatalog, tensors: dict[str, torch.Tensor]
 ) -> NeuralRecommender:
-    from bertrec.models.config import ModelConfig
+    from bertrec.models.sequential.config import ModelConfig
 
     model = kind(ModelConfig.from_dict(about["config"]))
     model._catalog = catalog

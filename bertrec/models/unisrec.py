@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from bertrec.encoders.config import EncoderConfig
 from bertrec.heads.config import HeadConfig, ItemConfig, ItemInput, LossConfig
-from bertrec.models.config import ModelConfig
-from bertrec.models.defaults import tuned_defaults
-from bertrec.models.neural import NeuralRecommender
+from bertrec.models.sequential.config import ModelConfig
+from bertrec.models.sequential.defaults import tuned_defaults
+from bertrec.models.sequential.neural import NeuralRecommender
 from bertrec.training.config import TrainConfig
 
 

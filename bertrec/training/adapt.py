@@ -10,8 +10,8 @@ import numpy as np
 from bertrec.core.errors import DataError, NotFiniteError
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
-from bertrec.encoders.masked import MaskedEncoder
-from bertrec.encoders.masked_storage import HeadRecord
+from bertrec.encoders.masked.encoder import MaskedEncoder
+from bertrec.encoders.masked.storage import HeadRecord
 from bertrec.training.config import TrainConfig
 from bertrec.training.fit import fit_module
 from bertrec.training.masked_lm import MaskedLanguageModel, MaskedTextDataset, TokenMasking, perplexity

@@ -23,7 +23,7 @@ from torch.nn import functional
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.encoders.batching import padded_tokens, token_budget_batches
-from bertrec.encoders.masked import MaskedEncoder
+from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.training.batches import Indices, similar_lengths
 
 SHARE = 0.15

@@ -11,7 +11,7 @@ from bertrec.tuning.plan import TunePlan, load_plan
 from bertrec.tuning.report import write_trials, write_tuning_report
 from bertrec.tuning.run import open_study
 from bertrec.tuning.selection import TEST, write_best
-from bertrec.tuning.storage import storage_hint
+from bertrec.tuning.storages.open import storage_hint
 from bertrec.tuning.trials import best_trials
 
 
@@ -35,7 +35,7 @@ def leave(folder: Path, test: Mapping[str, Any] | None) -> list[Path]:
 def _about(plan: TunePlan) -> dict[str, Any]:
     from importlib.metadata import version
 
-    from bertrec import __version__
+    from bertrec.core.version import __version__
 
     return {
         **plan.about,

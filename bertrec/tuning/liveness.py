@@ -64,7 +64,7 @@ def requeue_dead(study: optuna.Study) -> list[int]:
     storages one whose heartbeat has stopped is dead wherever it ran. Safe to call from any number of workers at any time.
 
     Args:
-        study: of a storage that `bertrec.tuning.storage.open_storage` opened; with another one, processes of this machine are found.
+        study: of a storage that `bertrec.tuning.storages.open.open_storage` opened; with another one, processes of this machine are found.
 
     Returns:
         The numbers of the trials that this call failed. A trial that was itself queued again is failed and not queued a second time.

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.baselines.exchange import load_split, ragged_columns, read_arrays, read_ragged, save_split, write_arrays
 from bertrec.core.errors import DataError
 from bertrec.core.files import sha256_text
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.splits import Split
+from bertrec.recbole.exchange import load_split, ragged_columns, read_arrays, read_ragged, save_split, write_arrays
 from bertrec.retrieval.checks import check_vectors
 
 SPLIT, CLICKS, VECTORS = "split", "clicks", "vectors.npz"

@@ -12,9 +12,9 @@ from bertrec.core.errors import BertrecError, ConfigError
 from bertrec.core.files import read_json, write_json
 from bertrec.data.splits import Split
 from bertrec.tuning.material import Clicks, Material
-from bertrec.tuning.problem_index import IndexSearch, recall_k
-from bertrec.tuning.problem_prompt import PromptSearch, check_clicks
-from bertrec.tuning.problems import Baseline, OwnModel, Problem, check_metrics
+from bertrec.tuning.objectives.index import IndexSearch, recall_k
+from bertrec.tuning.objectives.models import Baseline, OwnModel, Problem, check_metrics
+from bertrec.tuning.objectives.rankers import PromptSearch, check_clicks
 from bertrec.tuning.rules import check_rules, directions
 from bertrec.tuning.space import Space
 
@@ -26,7 +26,7 @@ class TunePlan(Config):
 
     Attributes:
         study: its name in the storage.
-        storage: a path or a URL, see `bertrec.tuning.storage.open_storage`.
+        storage: a path or a URL, see `bertrec.tuning.storages.open.open_storage`.
         source: whose model it is, or that it is a cloze prompt or an index.
         model: its name.
         item_input, tune: of a model of ours.

@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertrec.baselines.exchange import save_split
-from bertrec.baselines.process import environment, python_module
 from bertrec.core.errors import BertrecError, ConfigError, MissingExtraError
 from bertrec.core.machine import usable_cores
 from bertrec.data.splits import Split
+from bertrec.recbole.exchange import save_split
+from bertrec.recbole.process import environment, python_module
 from bertrec.tuning.material import SPLIT, Material, keep_material, load_material
 from bertrec.tuning.plan import JOURNAL, PLAN, TunePlan, load_plan
 from bertrec.tuning.rules import make_pruner, make_sampler
 from bertrec.tuning.space import Space
-from bertrec.tuning.storage import open_storage
+from bertrec.tuning.storages.open import open_storage
 from bertrec.tuning.trials import Work, counted, queue_defaults, run_trials
 
 if TYPE_CHECKING:

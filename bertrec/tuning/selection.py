@@ -15,8 +15,8 @@ from bertrec.evaluation.metrics import Float64Array
 from bertrec.evaluation.report import summarise
 from bertrec.evaluation.significance import paired_comparison
 from bertrec.tuning.material import Material, Vectors, load_material
+from bertrec.tuning.objectives.models import Selectable
 from bertrec.tuning.plan import TunePlan, load_plan
-from bertrec.tuning.problems import Selectable
 from bertrec.tuning.run import open_study
 from bertrec.tuning.trials import best_trials
 

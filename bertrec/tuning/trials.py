@@ -14,7 +14,7 @@ import numpy as np
 
 from bertrec.core.errors import BertrecError
 from bertrec.tuning.liveness import claim, heartbeat, requeue_dead
-from bertrec.tuning.problems import Problem, Result
+from bertrec.tuning.objectives.models import Problem, Result
 from bertrec.tuning.space import Space
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _note(trial: optuna.trial.Trial, result: Result, seconds: float) -> None:
 
 
 def _peak_mib() -> float:
-    from bertrec.baselines.guard import peak_mib
+    from bertrec.recbole.guard import peak_mib
 
     return peak_mib()
 

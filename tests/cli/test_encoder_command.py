@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from tiny_encoders import tiny_bert, tiny_masked
 from transformers import AutoModelForMaskedLM
 
-from bertrec.encoders.masked import MaskedEncoder
-from bertrec.encoders.masked_config import MaskedConfig
-from bertrec.encoders.testing import tiny_bert, tiny_masked
+from bertrec.encoders.masked.config import MaskedConfig
+from bertrec.encoders.masked.encoder import MaskedEncoder
 
 # The words of the shop's titles and kinds.
 WORDS = ["red blue green kettle teapot 기생충 포스터", "oak pine shelf steel brass lamp", "wool jute rug", "kitchen art wood light floor"]

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_encoders import tiny_bert, tiny_masked
 
 from bertrec.cli.main import main
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.submission import read_submission
-from bertrec.encoders.testing import tiny_bert, tiny_masked
-from bertrec.heads.prompts.prompt import Prompt, library
-from bertrec.models.prompt4nr import PromptRanker
-from bertrec.prompting.prompt_runs import open_prompts
+from bertrec.rankers.prompts.ranker import PromptRanker
+from bertrec.rankers.prompts.runs import open_prompts
+from bertrec.rankers.prompts.template import Prompt, library
 
 NEWS = {f"N{k}": f"{colour} story {k}" for k, colour in enumerate(["red", "blue", "gold", "red", "blue", "gold", "red", "blue", "gold"])}
 

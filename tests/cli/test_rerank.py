@@ -4,8 +4,7 @@ import json
 import shutil
 
 import pytest
-
-from bertrec.encoders.testing import tiny_bert
+from tiny_encoders import tiny_bert
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,11 @@ import json
 import shutil
 
 import pytest
+from tiny_encoders import tiny_bert
 
 from bertrec.cli import demo
 from bertrec.cli.embed import read_vectors
 from bertrec.cli.main import main
-from bertrec.encoders.testing import tiny_bert
 from bertrec.retrieval.index import ItemIndex
 
 TITLES = ["Red Kettle", "Blue Kettle", "Green Teapot", "Oak Shelf", "Pine Shelf", "Steel Lamp", "Brass Lamp", "Wool Rug"]

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from bertrec.baselines.exchange import Arrays, Outcome, Point
 from bertrec.comparison.assemble import assemble, measure_fits
 from bertrec.comparison.fits import FitKey, ModelFits
 from bertrec.comparison.plan import Contestant, Plan
@@ -16,6 +15,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import leave_one_out
+from bertrec.recbole.exchange import Arrays, Outcome, Point
 
 USERS = 60
 

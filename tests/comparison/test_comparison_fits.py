@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertrec.baselines.exchange import Outcome, Point
 from bertrec.comparison.fits import FitKey, run_fits
 from bertrec.comparison.plan import Contestant, Plan
 from bertrec.comparison.search import Search
+from bertrec.recbole.exchange import Outcome, Point
 
 
 def contestant(n: int) -> Contestant:

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from bertrec.baselines.exchange import Outcome
 from bertrec.cli.main import main
 from bertrec.comparison import run
 from bertrec.comparison.plan import make_plan
@@ -23,6 +22,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, leave_one_out
+from bertrec.recbole.exchange import Outcome
 
 needs_recbole = pytest.mark.skipif(
     importlib.util.find_spec("recbole") is None or sys.version_info >= (3, 12), reason="RecBole's models run on Python 3.11 only"

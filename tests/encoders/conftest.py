@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 import pytest
-
-from bertrec.encoders.testing import ARCHITECTURES, tiny_bert, tiny_encoder
+from tiny_encoders import ARCHITECTURES, tiny_bert, tiny_encoder
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny_encoders import ARCHITECTURES
 
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.testing import ARCHITECTURES
 from bertrec.encoders.text import TextEncoder
 
 

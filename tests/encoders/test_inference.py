@@ -12,7 +12,7 @@ from bertrec.encoders import bert_forward, inference, onnx_forward
 from bertrec.encoders.bert_forward import BertForward, supports_forward
 from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.masked_config import MaskedConfig
+from bertrec.encoders.masked.config import MaskedConfig
 from bertrec.encoders.text import TextEncoder
 
 BUILDS = ("bert", "roberta")

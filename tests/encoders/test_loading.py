@@ -10,10 +10,10 @@ import pytest
 import torch
 import transformers
 from sentence_transformers import SentenceTransformer
+from tiny_encoders import ARCHITECTURES, tiny_tokenizer
 
 from bertrec.core.errors import ModelError
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.testing import ARCHITECTURES, tiny_tokenizer
 from bertrec.encoders.text import TextEncoder
 
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_encoders import ARCHITECTURES
 
 from bertrec.core.errors import ModelError
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.depth import transformer_layers
-from bertrec.encoders.testing import ARCHITECTURES
 from bertrec.encoders.text import TextEncoder
 
 SPLITTABLE = [name for name in ARCHITECTURES if name not in ("modernbert", "deberta-v2")]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from tiny_encoders import ARCHITECTURES
 
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.testing import ARCHITECTURES
 from bertrec.encoders.text import TextEncoder
 
 

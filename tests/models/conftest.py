@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from tiny_encoders import tiny_bert
 
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import Split, leave_one_out
-from bertrec.encoders.testing import tiny_bert
 
 COLOURS = ("red", "green", "blue", "빨강")
 ITEMS_EACH = 5

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from bertrec.baselines.asking import AnsweringProcess
 from bertrec.cli.main import main
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
@@ -23,7 +22,8 @@ from bertrec.models.base import Recommender
 from bertrec.models.measure import measure
 from bertrec.models.recbole import RecBole, RecBoleConfig
 from bertrec.models.registry import create
-from bertrec.prompting.rerank import retrieve_scored
+from bertrec.recbole.asking import AnsweringProcess
+from bertrec.rerank.two_stage import retrieve_scored
 
 pytestmark = [
     pytest.mark.slow,

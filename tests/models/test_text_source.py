@@ -11,17 +11,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tiny_encoders import tiny_bert
 from torch import Tensor, nn
 
 from bertrec.core.errors import ConfigError
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.testing import tiny_bert
 from bertrec.encoders.text import TextEncoder
 from bertrec.models import gradient_cache
 from bertrec.models.morec import MoRec
-from bertrec.models.text_source import TunedText
+from bertrec.models.sequential.text_source import TunedText
 from bertrec.training.sequences import SequenceDataset
 
 N_ITEMS, LAYERS = 30, 3

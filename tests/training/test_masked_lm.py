@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_encoders import tiny_bert, tiny_masked
 
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
-from bertrec.encoders.masked import MaskedEncoder
-from bertrec.encoders.masked_config import MaskedConfig
-from bertrec.encoders.testing import tiny_bert, tiny_masked
+from bertrec.encoders.masked.config import MaskedConfig
+from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.training.adapt import adapt_masked_lm
 from bertrec.training.config import TrainConfig
 from bertrec.training.fit import fit_module

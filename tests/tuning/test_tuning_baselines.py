@@ -9,7 +9,6 @@ import numpy as np
 import optuna
 import pytest
 
-from bertrec.baselines.exchange import save_split
 from bertrec.cli.main import main
 from bertrec.core.errors import ModelError
 from bertrec.core.ragged import Ragged
@@ -17,7 +16,8 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import leave_one_out
-from bertrec.tuning.problems import Baseline
+from bertrec.recbole.exchange import save_split
+from bertrec.tuning.objectives.models import Baseline
 from bertrec.tuning.run import tune
 
 pytestmark = [

@@ -15,10 +15,10 @@ from bertrec.cli.main import main
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.retrieval.index import ItemIndex
 from bertrec.retrieval.recall import recall_at_k, recall_each
-from bertrec.tuning import problem_index
 from bertrec.tuning.material import Vectors, keep_material, load_material
+from bertrec.tuning.objectives import index as problem_index
+from bertrec.tuning.objectives.index import SPEED, IndexSearch, first_settings, index_space, queries_per_second, recall_k
 from bertrec.tuning.plan import TunePlan
-from bertrec.tuning.problem_index import SPEED, IndexSearch, first_settings, index_space, queries_per_second, recall_k
 from bertrec.tuning.run import go_on, tune
 from bertrec.tuning.selection import best_settings, winner
 

@@ -20,7 +20,7 @@ import bertrec  # noqa: E402
 from bertrec.tuning import liveness, liveness_worker  # noqa: E402
 from bertrec.tuning.liveness import claim, heartbeat, requeue_dead  # noqa: E402
 from bertrec.tuning.liveness_worker import is_gone, is_here, this_worker  # noqa: E402
-from bertrec.tuning.storage import open_storage  # noqa: E402
+from bertrec.tuning.storages.open import open_storage  # noqa: E402
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 pytestmark = [

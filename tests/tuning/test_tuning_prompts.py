@@ -9,15 +9,16 @@ import pytest
 import yaml
 
 pytest.importorskip("optuna")
+from tiny_encoders import tiny_masked
+
 from bertrec.cli.main import main
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.data.load import load
-from bertrec.encoders.testing import tiny_masked
-from bertrec.heads.prompts.prompt import Prompt, library
-from bertrec.models.prompt4nr import PromptRanker
+from bertrec.rankers.prompts.ranker import PromptRanker
+from bertrec.rankers.prompts.template import Prompt, library
 from bertrec.tuning.material import Clicks, keep_material, load_material
-from bertrec.tuning.problem_prompt import PromptSearch, check_clicks, clicks_of
-from bertrec.tuning.problems import Selectable
+from bertrec.tuning.objectives.models import Selectable
+from bertrec.tuning.objectives.rankers import PromptSearch, check_clicks, clicks_of
 from bertrec.tuning.space import Space
 
 NEWS = {f"N{k}": f"{colour} story {k}" for k, colour in enumerate(["red", "blue", "gold"] * 3)}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bertrec.core.errors import ConfigError
 from bertrec.models.registry import create
-from bertrec.tuning.problem_prompt import PromptSearch
+from bertrec.tuning.objectives.rankers import PromptSearch
 from bertrec.tuning.rules import check_rules, directions, make_pruner, make_sampler
 from bertrec.tuning.space import PRESETS, Parameter, Space
 
@@ -90,7 +90,7 @@ def test_every_preset_holds_the_defaults(path):
     space = Space.preset(model, name)
     if model.startswith("recbole-"):
         pytest.importorskip("recbole", reason="recbole is not installed", exc_type=ImportError)
-        from bertrec.baselines.catalogue import candidates, check_settings
+        from bertrec.recbole.catalogue import candidates, check_settings
 
         check_settings(model.removeprefix("recbole-"), dict.fromkeys(space.parameters))
         first = candidates(model.removeprefix("recbole-"))[0]

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 optuna = pytest.importorskip("optuna", reason="optuna is not installed (extra tuning)")
 
 from bertrec.core.errors import BertrecError, ConfigError, MissingExtraError  # noqa: E402
-from bertrec.tuning.storage import open_storage, same_storage, storage_hint  # noqa: E402
-from bertrec.tuning.storage_address import parse_address  # noqa: E402
+from bertrec.tuning.storages.address import parse_address  # noqa: E402
+from bertrec.tuning.storages.open import open_storage, same_storage, storage_hint  # noqa: E402
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 pytestmark = [
@@ -348,9 +348,9 @@ def test_postgresql_that_may_not_make_tables_is_refused(postgresql_url, postgres
 
 def test_redis_that_cannot_be_reached_is_refused(nobody_listens, never_answers, monkeypatch):
     pytest.importorskip("redis", reason="redis is not installed (extra tuning-redis)")
-    import bertrec.tuning.storage_redis
+    import bertrec.tuning.storages.redis
 
-    monkeypatch.setattr(bertrec.tuning.storage_redis, "_PATIENCE", 1)
+    monkeypatch.setattr(bertrec.tuning.storages.redis, "_PATIENCE", 1)
     silent(refused(f"redis://:{SECRET}@127.0.0.1:{nobody_listens}/0", "refused", "redis://:***@127.0.0.1", "start the server"), SECRET)
     silent(refused(f"redis://:{SECRET}@127.0.0.1:{never_answers}/0", "imeout"), SECRET)
     silent(refused(f"redis://127.0.0.1:{nobody_listens}/0?password={SECRET}", "password=***"), SECRET)

@@ -18,8 +18,8 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import cold_items, leave_one_out
+from bertrec.tuning.objectives.models import OwnModel, Result, check_metrics, figure, latency, measure_on
 from bertrec.tuning.plan import load_plan
-from bertrec.tuning.problems import OwnModel, Result, check_metrics, figure, latency, measure_on
 from bertrec.tuning.rules import make_pruner
 from bertrec.tuning.run import go_on, open_study, tune, worker_environment
 from bertrec.tuning.selection import best_settings, select, write_best

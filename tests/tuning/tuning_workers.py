@@ -20,7 +20,7 @@ import filelock
 import optuna
 
 from bertrec.tuning.liveness import claim, heartbeat, requeue_dead
-from bertrec.tuning.storage import open_storage
+from bertrec.tuning.storages.open import open_storage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.simplefilter("ignore")

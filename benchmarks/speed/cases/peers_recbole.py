@@ -12,10 +12,10 @@ from typing import Any
 from benchmarks.speed.harness import Case, Side
 from benchmarks.speed.peers import exchange
 from benchmarks.speed.peers.sasrec import OURS, THEIRS, our_model, recbole_settings
-from bertrec.baselines.exchange import Job, Point, save_split, with_distinct_targets
-from bertrec.baselines.process import run_fit
 from bertrec.core.errors import ModelError
 from bertrec.core.files import read_json, write_json
+from bertrec.recbole.exchange import Job, Point, save_split, with_distinct_targets
+from bertrec.recbole.process import run_fit
 
 _HERE = "benchmarks.speed.cases.peers_recbole"
 _EPOCHS = 60

@@ -14,12 +14,12 @@ import torch
 from benchmarks.speed.harness import Case, Side
 from benchmarks.speed.peers import exchange
 from benchmarks.speed.peers.sasrec import OURS, THEIRS, our_model, recbole_settings
-from bertrec.baselines.exchange import Job, load_split, save_split, with_distinct_targets
 from bertrec.core.ragged import Ragged
 from bertrec.data.splits import Split
 from bertrec.evaluation.by_vectors import evaluate_vectors
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.measure import measure
+from bertrec.recbole.exchange import Job, load_split, save_split, with_distinct_targets
 
 _HERE = "benchmarks.speed.cases.peers_recbole_evaluation"
 _VECTORS = "vectors.npz"
@@ -93,7 +93,7 @@ def theirs_model_evaluation(
     split = _numbered(data, data_set, users, Path(folder))
     settings = {**recbole_settings(**sizes), "eval_batch_size": eval_batch_size}
     prepared = _prepared("SASRec", split, settings, seed, Path(folder))
-    from bertrec.baselines.worker.crosscheck import cross_check
+    from bertrec.recbole.worker.crosscheck import cross_check
 
     assert split.test is not None
     difference = cross_check(prepared, split.test)["largest_difference"]
@@ -136,10 +136,10 @@ def _numbered(data: str, data_set: str, users: int, folder: Path) -> Split:
 
 def _prepared(model: str, split: Split, settings: dict[str, Any], seed: int, folder: Path) -> Any:
     """Return RecBole's side, made ready in this process, which is its own from here on."""
-    from bertrec.baselines.worker import patches
+    from bertrec.recbole.worker import patches
 
     patches.apply()
-    from bertrec.baselines.worker.prepare import prepare
+    from bertrec.recbole.worker.prepare import prepare
 
     return prepare(Job(model=model, settings=settings, seed=seed), split, folder / "recbole")
 

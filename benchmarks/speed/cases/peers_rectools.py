@@ -17,7 +17,7 @@ from bertrec.data.splits import Split
 from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.idrec import IDRec
-from bertrec.models.neural import NeuralRecommender
+from bertrec.models.sequential.neural import NeuralRecommender
 from bertrec.models.unisrec import UniSRec
 
 _HERE = "benchmarks.speed.cases.peers_rectools"

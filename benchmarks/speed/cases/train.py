@@ -56,7 +56,7 @@ def morec_ours(*, data: str, users: int, tune: str) -> Once:
     del data
     import torch
 
-    from bertrec.models.text_source import TunedText
+    from bertrec.models.sequential.text_source import TunedText
 
     encoder, tokens, items, sent = _batch(users, tune)
     source = TunedText(encoder, tokens, None).train()

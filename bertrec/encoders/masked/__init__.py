@@ -1,0 +1,1 @@
+"""Encoders with a masked-language-model head: loading, tuning depths, their attention over a shared prefix."""

@@ -1,0 +1,1 @@
+"""The network over text, IDs or both that UniSRec, MoRec and IDRec share."""

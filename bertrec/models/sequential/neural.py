@@ -1,0 +1,372 @@
+"""What UniSRec, MoRec and IDRec share: fitting, inference, other catalogues, saving."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+
+from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.files import sha256_text
+from bertrec.core.ragged import IntArray, Ragged
+from bertrec.core.threads import in_threads
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.interactions import Interactions
+from bertrec.data.splits import EvaluationSet
+from bertrec.encoders.batching import token_budget_batches
+from bertrec.encoders.cache import EmbeddingCache
+from bertrec.encoders.text import TextEncoder
+from bertrec.encoders.whitening import Whitening
+from bertrec.evaluation.protocol import Protocol
+from bertrec.heads.config import ItemInput
+from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.sequential.config import ModelConfig
+from bertrec.models.sequential.network import Network
+from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
+from bertrec.models.sequential.transplant import transplant
+from bertrec.training.config import TrainConfig
+from bertrec.training.precision import training_device
+from bertrec.training.randomness import preserved_randomness
+from bertrec.training.sequences import SequenceDataset
+
+OnEpoch = Callable[[dict[str, float]], None]
+_POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; on a CPU a layer then stays in the cache
+_TARGETS_A_STEP = 1024
+_FEWEST_SEQUENCES = 16
+
+
+class NeuralRecommender(Recommender):
+    """A network over text, ID or both, trained on all positions of each user's sequence.
+
+    Args:
+        config: all settings; None takes the class's defaults.
+
+    Attributes:
+        config: the settings.
+        train_log: what happened in the last fit; None before it.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, config: ModelConfig | None = None) -> None:
+        self.config: ModelConfig = config if config is not None else self.default_config()
+        self.train_log = None
+        self.encoder_fingerprint = ""
+        self._network: Network | None = None
+        self._encoder: TextEncoder | None = None
+        self._text_vectors: torch.Tensor | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was derived from the weights; to be called whenever these change."""
+        self._hash = ""
+        self._items: torch.Tensor | None = None
+
+    @classmethod
+    def default_config(cls, *, item_input: ItemInput | None = None, tune: str = "frozen") -> ModelConfig:
+        """Return the settings this model starts from."""
+        raise NotImplementedError
+
+    @property
+    def network(self) -> Network:
+        """The network.
+
+        Raises:
+            ModelError: the model was not fitted.
+        """
+        if self._network is None:
+            raise ModelError(f"this {type(self).__name__} is not fitted: call fit(…) or from_pretrained(…) first")
+        return self._network
+
+    @property
+    def uses_text(self) -> bool:
+        """Whether item text is read."""
+        return "text" in self.config.item.input
+
+    def fit(
+        self,
+        train: Interactions,
+        *,
+        validation: EvaluationSet | None = None,
+        run_dir: str | Path | None = None,
+        resume: bool = False,
+        init: Recommender | None = None,
+        progress: bool = True,
+        on_epoch: OnEpoch | None = None,
+        mask_seen: bool = True,
+        **options: Any,
+    ) -> Self:
+        """Train on every position of every sequence.
+
+        Args:
+            train: sequences over one catalogue; items without any interaction never enter the loss.
+            validation: chooses the epoch by ``train.metric`` with seen items masked; without it the last epoch is kept.
+            run_dir: where checkpoints go; needed to resume.
+            resume: continue from the newest complete checkpoint.
+            init: start from this fitted model's adaptor, head, whitening, encoder and, for items of the same id, ID vectors.
+            progress: show progress bars.
+            on_epoch: takes the validation figures after each epoch; what it raises ends the training and the fit.
+            mask_seen: whether items of the history are left out when the validation users choose the epoch.
+            **options: none; a name given here is an error.
+
+        Raises:
+            ConfigError: a setting does not fit the data or the model given as ``init``.
+            DataError: nothing to train on.
+        """
+        if options:
+            raise ConfigError(f"{type(self).__name__}.fit has no option '{next(iter(options))}'")
+        if init is not None and not isinstance(init, NeuralRecommender):
+            raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
+        self._catalog, self._encoder, self._text_vectors = train.catalog, None, None
+        self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
+        dataset = SequenceDataset(train.sequences, self.config.head.max_history)
+        try:
+            with preserved_randomness():
+                torch.manual_seed(self.config.train.seed)
+                self._network = self._new_network(train, init, progress)
+            self._forget()
+            self._train(dataset, train, validation, run_dir=run_dir, resume=resume, progress=progress, on_epoch=on_epoch)
+        except BaseException:
+            # Half-trained weights must not pass for a fitted model.
+            self._network = self._catalog = None
+            raise
+        return self
+
+    def _train(
+        self,
+        dataset: SequenceDataset,
+        train: Interactions,
+        validation: EvaluationSet | None,
+        *,
+        run_dir: str | Path | None,
+        resume: bool,
+        progress: bool,
+        on_epoch: OnEpoch | None,
+    ) -> None:
+        def evaluate() -> dict[str, float]:
+            assert validation is not None
+            figures = self._validate(validation, train.item_counts)
+            if on_epoch is not None:
+                on_epoch(figures)
+            return figures
+
+        from bertrec.training.fit import fit_module  # and with it the Trainer, which no trained model needs
+
+        self.train_log = fit_module(
+            self.network,
+            dataset,
+            dataset.collate,
+            self._train_config(dataset),
+            evaluate=None if validation is None else evaluate,
+            run_dir=run_dir,
+            resume=resume,
+            progress=progress,
+        )
+        self._finish(train.catalog)
+
+    def _train_config(self, dataset: SequenceDataset) -> TrainConfig:
+        """Fill in a batch size that gives a step about as many targets on long sequences as on short ones."""
+        if self.config.train.batch_size:
+            return self.config.train
+        size = round(_TARGETS_A_STEP * len(dataset) / dataset.n_targets)
+        return self.config.train.updated({"batch_size": max(_FEWEST_SEQUENCES, size)})
+
+    def _new_network(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> Network:
+        counts = torch.from_numpy(train.item_counts)
+        text = self._text_source(train, init, progress) if self.uses_text else None
+        network = Network(self.config, n_items=len(train.catalog), text=text, counts=counts)
+        network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, init.model_hash if init is not None else "")
+        if init is not None:
+            transplant(init.network, network, init.catalog.ids, train.catalog.ids)
+        return network
+
+    def _text_source(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> TextSource:
+        self._check_same_texts(init)
+        encoder = self._start_encoder(init)
+        self.encoder_fingerprint = encoder.fingerprint
+        vectors = _encode(encoder, train.catalog.texts, progress)
+        whitening = self._whitening(vectors, train.item_counts, init)
+        if not encoder.trainable:
+            self._text_vectors = torch.from_numpy(vectors)
+            return TextTable(self._text_vectors, whitening)
+        self._encoder = encoder
+        train_settings = self.config.train
+        return TunedText(
+            encoder,
+            encoder.tokenize(train.catalog.texts),
+            whitening,
+            gradient_cache=train_settings.gradient_cache,
+            refresh_every=train_settings.refresh_every,
+        )
+
+    def _check_same_texts(self, init: NeuralRecommender | None) -> None:
+        if init is None or not init.uses_text:
+            return
+        theirs, mine = init.config.to_flat(), self.config.to_flat()
+        for name in ("encoder.name", "encoder.pooling", "item.whitening"):
+            if theirs[name] != mine[name]:
+                raise ConfigError(f"the model given as init has {name} {theirs[name]!r}, not {mine[name]!r}: set it to the same")
+
+    def _start_encoder(self, init: NeuralRecommender | None) -> TextEncoder:
+        if init is None or init._encoder is None or not init._encoder.trainable:
+            return TextEncoder.from_config(self.config.encoder, device=training_device(self.config.train.device))
+        if self.config.encoder.tune != init.config.encoder.tune:
+            raise ConfigError(f"the model given as init tuned its encoder by '{init.config.encoder.tune}': set encoder.tune to the same")
+        encoder = TextEncoder.from_config(self.config.encoder, device=training_device(self.config.train.device))
+        try:
+            encoder.load_state_dict(init._encoder.state_dict())
+        except RuntimeError as error:
+            raise ConfigError("the model given as init has other LoRA settings: set encoder.lora_rank to the same") from error
+        return encoder
+
+    def _whitening(self, vectors: FloatArray, counts: IntArray, init: NeuralRecommender | None) -> Whitening | None:
+        method = self.config.item.whitening
+        if method == "none":
+            return None
+        if init is not None and init.network.text is not None and init.network.text.whitening is not None:
+            return copy.deepcopy(init.network.text.whitening)
+        return Whitening.fit(vectors, np.flatnonzero(counts[1:]), method=method)
+
+    def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
+        from bertrec.models.measure import measure
+
+        self._forget()
+        report = measure(self, validation, protocol=self._validation_rules, item_counts=counts, lists=False)
+        return {name: value.mean for name, value in report.slices["all"].metrics.items()}
+
+    def _finish(self, catalog: ItemCatalog) -> None:
+        """Leave a network that serves from a table, whether or not the encoder was tuned."""
+        if self._encoder is not None:
+            self._text_vectors = torch.from_numpy(self._encoder.eval().encode(catalog.texts))
+            self._encoder = self._encoder.cpu()
+            self.encoder_fingerprint = self._encoder.fingerprint
+        network = self.network.eval().cpu()
+        self._forget()
+        if self._encoder is not None and self._text_vectors is not None and network.text is not None:
+            network.text = TextTable(self._text_vectors, network.text.whitening)
+
+    def encoder(self) -> TextEncoder:
+        """Return the encoder that new texts are read with: the tuned one, or the frozen one loaded by name.
+
+        Raises:
+            ModelError: the model reads no text, or the encoder of that name is not the one the model was trained with.
+        """
+        if not self.uses_text:
+            raise ModelError("a model of item ids alone reads no text: train with --item-input text or text+id")
+        if self._encoder is None:
+            encoder = TextEncoder.from_config(self.config.encoder)
+            if encoder.fingerprint != self.encoder_fingerprint:
+                raise ModelError(
+                    f"encoder '{self.config.encoder.name}' is not the one that this model was trained with: its weights differ"
+                )
+            self._encoder = encoder
+        return self._encoder
+
+    def with_catalog(self, catalog: ItemCatalog) -> Self:
+        """Return the same weights over other items; ID vectors are kept for items of the same id, the others have their text alone.
+
+        Raises:
+            ModelError: the model reads no text and an item is unknown to it.
+        """
+        if not self.uses_text and not all(self.catalog.ids.encode(catalog.ids.ids)):
+            raise ModelError("a model of item ids alone cannot move to other items: train with --item-input text or text+id")
+        other = type(self)(self.config)
+        other._catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
+        text = None
+        if self.uses_text:
+            other._encoder = self.encoder()
+            other._text_vectors = torch.from_numpy(_encode(other._encoder, catalog.texts, progress=False))
+            whitening = self.network.text.whitening if self.network.text is not None else None
+            text = TextTable(other._text_vectors, whitening)
+        network = Network(self.config, n_items=len(catalog), text=text, counts=torch.zeros(len(catalog) + 1, dtype=torch.long))
+        transplant(self.network, network, self.catalog.ids, catalog.ids)
+        other._network = network.eval()
+        return other
+
+    @torch.no_grad()
+    def _item_vectors(self) -> torch.Tensor:
+        """Return unscaled item vectors ``[n_items + 1, width]``, computed once for given weights."""
+        if self._items is None or self._items.device != self.network.counts.device:
+            network = self.network
+            was_training = network.training
+            self._items = network.eval().item_vectors().float()
+            network.train(was_training)
+        return self._items
+
+    def item_embeddings(self) -> FloatArray:
+        """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on."""
+        vectors = self.network.scaled_items(self._item_vectors()).cpu().clone()
+        if not self.uses_text:
+            vectors[~self.network.tower.trained.cpu()] = torch.nan
+        vectors[0] = 0
+        return np.asarray(vectors.numpy(), dtype=np.float32)
+
+    @torch.no_grad()
+    def _user_vectors(self, histories: Ragged) -> FloatArray:
+        network = self.network
+        was_training = network.training
+        network.eval()
+        items, read = self._item_vectors(), self.read_histories(histories)
+        users = torch.zeros(len(read), self.config.item.width)
+
+        @torch.no_grad()  # each thread has a mode of its own
+        def work(rows: IntArray) -> None:
+            batch = read.take(rows)
+            inputs, lengths = (torch.from_numpy(array).to(items.device) for array in (batch.padded(), batch.lengths))
+            newest = network.newest_states(items, inputs, lengths)
+            users[torch.from_numpy(rows)] = network.scaled_users(newest).float().cpu()
+
+        on_cpu, filled = items.device.type == "cpu", np.flatnonzero(read.lengths)
+        budget = _POSITIONS_AT_ONCE if on_cpu else _POSITIONS_ON_A_DEVICE
+        parts = [filled[rows] for rows in token_budget_batches(read.lengths[filled], budget)]
+        if on_cpu:  # batches side by side wait for one another less than the threads of one batch do
+            in_threads(work, parts)
+        else:
+            for rows in parts:
+                work(rows)
+        network.train(was_training)
+        return users.numpy()
+
+    def read_histories(self, histories: Ragged) -> Ragged:
+        """Return the newest items of each history; without text, of those that were trained on."""
+        if not self.uses_text:
+            trained = self.network.tower.trained.cpu().numpy()
+            histories = histories.where(trained[histories.values])
+        return histories.last(self.config.head.max_history)
+
+    @property
+    def repeat_bias(self) -> float:
+        """The learned number that is added to the score of an item of the history."""
+        bias = self.network.repeat_bias
+        return 0.0 if bias is None else float(bias.detach())
+
+    def settings_hash(self) -> str:
+        """Return the SHA-256 of every setting but those of the training loop."""
+        return sha256_text(json.dumps({**self.config.to_dict(), "train": None}, sort_keys=True))
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 over settings, catalogue, weights and text vectors."""
+        if not self._hash:
+            from bertrec.models.saving import weights_hash
+
+            self._hash = weights_hash(self)
+        return self._hash
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write settings, weights, catalogue, text vectors and, where it was tuned, the encoder."""
+        from bertrec.models.saving import save_neural
+
+        save_neural(self, Path(folder))
+
+
+def _encode(encoder: TextEncoder, texts: list[str], progress: bool) -> FloatArray:
+    was_training = encoder.training
+    vectors = encoder.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
+    encoder.train(was_training)
+    return vectors

@@ -1,1 +1,0 @@
-"""Asking a BERT: retrieve and rerank, profiles in words, probes and audits."""

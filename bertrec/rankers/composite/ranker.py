@@ -1,0 +1,242 @@
+"""Composite: a reranker of precomputed token interactions, BM25 and priors in one linear head, with no BERT at query time.
+
+The shape is BECR's (Yang et al. 2021, arXiv 2103.06499), moved from queries and documents to histories and candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+
+from bertrec.core.config import Config
+from bertrec.core.errors import DataError, ModelError
+from bertrec.core.files import atomic_folder, sha256_text
+from bertrec.core.ragged import IntArray, Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.impressions import Impressions
+from bertrec.data.item_labels import item_labels, usual_field
+from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.text import TextEncoder
+from bertrec.models.saving import WEIGHTS, hash_tensors, read_tensors, save_tensors
+from bertrec.rankers.composite.list_softmax import fit_list_softmax, places_in_lists
+from bertrec.rankers.composite.sparse_text import BM25, shared_labels
+from bertrec.rankers.composite.token_store import TokenStore, word_pieces
+
+FloatArray = npt.NDArray[np.float32]
+_OWN = ("maxsim_mean", "maxsim_max", "maxsim_last", "bm25_mean", "bm25_last", "popularity", "labels")
+_RETRIEVAL = ("retrieval_score", "retrieval_place")
+
+
+class CompositeConfig(Config):
+    """Settings.
+
+    Attributes:
+        encoder: reads the item texts once, at training.
+        tokens: how token vectors are kept: ``int8``, or ``lsh`` footprints of ``bits`` bits.
+        bits: of a footprint.
+        max_history: newest items of the history that are read.
+        bm25_k1: see `bertrec.rankers.composite.sparse_text.BM25`.
+        bm25_b: see `bertrec.rankers.composite.sparse_text.BM25`.
+        label_field: field with genres or categories; None takes the first known one, ``""`` reads none.
+        retrieval: also read the retriever's score and its place in the list. The head must then learn from lists of users whom the
+            retriever was not trained on: it finds the items of its own training far too well.
+        l2: penalty on the squared weights of the standardised features.
+        seed: of the planes of the footprints.
+    """
+
+    encoder: EncoderConfig = EncoderConfig(max_length=32)
+    tokens: Literal["int8", "lsh"] = "int8"
+    bits: int = Field(256, ge=8, multiple_of=8)
+    max_history: int = Field(20, ge=1)
+    bm25_k1: float = Field(1.2, ge=0)
+    bm25_b: float = Field(0.75, ge=0, le=1)
+    label_field: str | None = None
+    retrieval: bool = False
+    l2: float = Field(1e-3, ge=0)
+    seed: int = Field(0, ge=0)
+
+
+class Composite:
+    """A linear head over what can be counted and looked up: text overlap by token vectors and by words, popularity, shared labels.
+
+    Features of a candidate: MaxSim of the history's tokens with the candidate's (mean over the history, best, newest item), BM25 (mean,
+    newest item), ``ln(1 + training interactions)``, the share of the history with its labels, and with ``retrieval`` the retriever's score
+    and the candidate's place in the list by it (0 first, towards 1). All that need a history are 0 without one.
+
+    Args:
+        config: all settings; None takes the defaults.
+    """
+
+    name: ClassVar[str] = "composite"
+
+    def __init__(self, config: CompositeConfig | None = None) -> None:
+        self.config: CompositeConfig = config if config is not None else CompositeConfig()
+        self._catalog: ItemCatalog | None = None
+        self._parts: dict[str, torch.Tensor] = {}
+        self._bm25: BM25 | None = None
+
+    @property
+    def catalog(self) -> ItemCatalog:
+        """The items that can be scored.
+
+        Raises:
+            ModelError: the model was not fitted.
+        """
+        if self._catalog is None:
+            raise ModelError("this Composite is not fitted: call fit(…) or from_pretrained(…) first")
+        return self._catalog
+
+    @property
+    def needs_retrieval_scores(self) -> bool:
+        """Whether ``score`` needs the retriever's scores."""
+        return self.config.retrieval
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The features, in the order of the columns of ``features``."""
+        return _OWN + (_RETRIEVAL if self.config.retrieval else ())
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The head's weight of each standardised feature."""
+        self.catalog  # noqa: B018  # says that the model is not fitted, where that is so
+        return dict(zip(self.feature_names, self._parts["head.weight"].tolist(), strict=True))
+
+    def fit(
+        self,
+        impressions: Impressions,
+        *,
+        item_counts: IntArray | None = None,
+        retrieval_scores: FloatArray | None = None,
+        progress: bool = False,
+    ) -> Self:
+        """Read the catalogue's texts, then learn the head: softmax over each list, clicked items share the target (L-BFGS).
+
+        Args:
+            impressions: lists with labels; those with clicks only or none teach nothing.
+            item_counts: ``[n_items + 1]`` training interactions; None counts the clicks.
+            retrieval_scores: ``[total candidates]``; needed with ``config.retrieval``.
+            progress: show a bar while texts are encoded.
+
+        Raises:
+            DataError: labels are withheld, no list has both labels, or arrays that do not fit.
+        """
+        clicks = impressions.clicks  # says where labels are withheld
+        catalog = impressions.catalog
+        counts = np.bincount(clicks.values, minlength=len(catalog) + 1) if item_counts is None else np.asarray(item_counts)
+        if counts.shape != (len(catalog) + 1,):
+            raise DataError(f"item_counts must hold {len(catalog) + 1} numbers, one an item and one for padding, not {list(counts.shape)}")
+        labels = np.zeros(0) if impressions.labels is None else impressions.labels
+        self._catalog, self._parts, self._bm25 = catalog, self._read(catalog, counts, progress), None
+        features = self.features(impressions.histories, impressions.candidates, retrieval_scores=retrieval_scores)
+        mean, spread = features.mean(axis=0), features.std(axis=0)
+        spread[spread < 1e-6] = 1.0
+        weight = fit_list_softmax((features - mean) / spread, labels, impressions.candidates, l2=self.config.l2)
+        head = {"head.mean": mean, "head.spread": spread, "head.weight": weight}
+        self._parts |= {name: torch.from_numpy(value.astype(np.float32)) for name, value in head.items()}
+        return self
+
+    def _read(self, catalog: ItemCatalog, counts: IntArray, progress: bool) -> dict[str, torch.Tensor]:
+        """Compute all that is known of the items beforehand."""
+        config = self.config
+        encoder = TextEncoder.from_config(config.encoder)
+        store = TokenStore.build(encoder, catalog.texts, kind=config.tokens, bits=config.bits, seed=config.seed, progress=progress)
+        words = word_pieces(encoder, catalog.texts)
+        field = usual_field(catalog) if config.label_field is None else config.label_field
+        empty = Ragged(np.zeros(0, np.int64), np.zeros(len(catalog) + 2, np.int64))
+        labels = item_labels(catalog, field).by_inner_id if field else empty
+        arrays = {"tokens.codes": store.codes, "tokens.offsets": store.offsets, "popularity": np.log1p(counts).astype(np.float32)}
+        for name, rows in (("words", words), ("labels", labels)):
+            arrays |= {f"{name}.values": rows.values, f"{name}.offsets": rows.offsets}
+        return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
+
+    def features(self, histories: Ragged, candidates: Ragged, *, retrieval_scores: FloatArray | None = None) -> FloatArray:
+        """Return the features before standardisation, ``[total candidates, features]``.
+
+        Raises:
+            DataError: rows that do not match, ids outside the catalogue, or the retriever's scores are missing or too many.
+        """
+        self._check(histories, candidates, retrieval_scores)
+        read = histories.where(histories.values > 0).last(self.config.max_history)
+        words, newest = self._words(), read.last(1)
+        columns = [*self._interactions(read, candidates).T, words.score(read, candidates), words.score(newest, candidates)]
+        columns.append(self._parts["popularity"].numpy()[candidates.values])
+        columns.append(shared_labels(self._ragged("labels"), read, candidates))
+        if self.config.retrieval and retrieval_scores is not None:
+            columns += [np.asarray(retrieval_scores, np.float32), places_in_lists(retrieval_scores, candidates)]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def _words(self) -> BM25:
+        if self._bm25 is None:
+            self._bm25 = BM25.build(self._ragged("words"), k1=self.config.bm25_k1, b=self.config.bm25_b)
+        return self._bm25
+
+    def _interactions(self, histories: Ragged, candidates: Ragged) -> FloatArray:
+        """Return mean, maximum and newest item's MaxSim, ``[total candidates, 3]``: one matrix product a list."""
+        store = TokenStore(self.config.tokens, self._parts["tokens.codes"].numpy(), self._parts["tokens.offsets"].numpy())
+        out = np.zeros((len(candidates.values), 3), np.float32)
+        for row in np.flatnonzero((histories.lengths > 0) & (candidates.lengths > 0)).tolist():
+            similar = store.maxsim(histories[row], candidates[row])
+            part = slice(candidates.offsets[row], candidates.offsets[row + 1])
+            out[part] = np.stack([similar.mean(axis=0), similar.max(axis=0), similar[-1]], axis=1)
+        return out
+
+    def score(self, histories: Ragged, candidates: Ragged, *, retrieval_scores: FloatArray | None = None) -> FloatArray:
+        """Return the score of every candidate, float32 ``[total candidates]``, higher is better.
+
+        Args:
+            histories: ``n`` rows of inner ids, oldest first; 0 is ignored.
+            candidates: ``n`` rows of inner ids.
+            retrieval_scores: ``[total candidates]``; needed with ``config.retrieval``, ignored without.
+        """
+        features = self.features(histories, candidates, retrieval_scores=retrieval_scores)
+        mean, spread, weight = (self._parts[f"head.{name}"].numpy() for name in ("mean", "spread", "weight"))
+        return np.asarray((features - mean) / spread @ weight, dtype=np.float32)
+
+    def _check(self, histories: Ragged, candidates: Ragged, retrieval_scores: FloatArray | None) -> None:
+        last = len(self.catalog)
+        if len(histories) != len(candidates):
+            raise DataError(f"{len(histories)} histories but {len(candidates)} rows of candidates")
+        for what, values, least in (("histories", histories.values, 0), ("candidates", candidates.values, 1)):
+            if len(values) and not least <= values.min() <= values.max() <= last:
+                raise DataError(f"{what} hold inner item ids from {least} to {last}, got {values.min()} to {values.max()}")
+        if self.config.retrieval and (retrieval_scores is None or retrieval_scores.shape != candidates.values.shape):
+            raise DataError(f"this reranker reads the retriever's scores: give retrieval_scores, {len(candidates.values)} numbers")
+
+    def _ragged(self, name: str) -> Ragged:
+        return Ragged(self._parts[f"{name}.values"].numpy(), self._parts[f"{name}.offsets"].numpy())
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 over what the scores depend on."""
+        return sha256_text(self.catalog.content_hash, hash_tensors(self._parts), str(self.config.to_flat()))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write settings, catalogue, token vectors and head, whole or not at all."""
+        with atomic_folder(folder, marker=WEIGHTS) as partial:
+            save_tensors(partial, name=self.name, config=self.config.to_dict(), catalog=self.catalog, tensors=self._parts)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Read what `save_pretrained` wrote.
+
+        Raises:
+            ModelError: a file is missing, damaged, or belongs to another kind of model.
+        """
+        about, catalog, tensors = read_tensors(Path(folder))
+        if about["class"] != cls.name:
+            raise ModelError(f"{folder} holds a {about['class']} model, not a composite reranker")
+        return cls.from_parts(about["config"], catalog, tensors)
+
+    @classmethod
+    def from_parts(cls, config: Mapping[str, Any], catalog: ItemCatalog, tensors: Mapping[str, torch.Tensor]) -> Self:
+        """Rebuild from what was saved."""
+        model = cls(CompositeConfig.from_dict(config))
+        model._catalog, model._parts = catalog, dict(tensors)
+        return model

@@ -1,0 +1,93 @@
+"""Another model's score beside a prompt's answer: training starts from it, and learns what it leaves unsaid."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from bertrec.core.errors import DataError
+from bertrec.core.ragged import Ragged
+from bertrec.rankers.composite.list_softmax import fit_list_softmax
+
+FloatArray = npt.NDArray[np.float64]
+_STEPS = 100
+_L2 = 1e-4  # keeps the weight finite where the scores tell all clicks apart
+
+
+class Prior(nn.Module):
+    r"""Joins the margin :math:`m` of a prompt's answer and the score :math:`s` of a trained model.
+
+    .. math:: g\,m + w\,\frac{s - \bar s}{\sigma_s} + b
+
+    Mean and standard deviation are those of the training pairs; an item that the model does not know has the mean. At the start
+    :math:`g = 0`, and :math:`w` and :math:`b` fit the labels best without the prompt, so that training begins at the other model's order
+    and not at a random one; all three are learned with the rest.
+    """
+
+    centre: Tensor
+    spread: Tensor
+    started: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain, self.weight, self.shift = (nn.Parameter(torch.zeros(())) for _ in range(3))
+        self.register_buffer("centre", torch.zeros(()))
+        self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, margins: Tensor, scores: Tensor) -> Tensor:
+        """Return the joint margins, of the shape of both arguments."""
+        return self.gain * margins + self.weight * ((scores - self.centre) / self.spread).nan_to_num(nan=0.0) + self.shift
+
+    def start(self, scores: FloatArray, labels: npt.NDArray[np.int8], rows: Ragged, loss: str) -> None:
+        """Take mean, spread, weight and shift from the training pairs, unless that was done by an earlier training.
+
+        Args:
+            scores: ``[total]`` of the other model.
+            labels: ``[total]``, 1 for a click.
+            rows: the candidates, for the listwise loss.
+            loss: ``pointwise`` or ``listwise``.
+
+        Raises:
+            DataError: no list has both a click and another candidate, which the listwise loss needs; or the model knows none of the items.
+        """
+        if self.started:
+            return
+        known = scores[~np.isnan(scores)]
+        if not len(known):
+            raise DataError("the model whose scores training starts from knows none of the candidates: train it on these items")
+        centre, spread = float(known.mean()), float(known.std()) or 1.0
+        values = np.nan_to_num((scores - centre) / spread, nan=0.0)
+        if loss == "listwise":
+            weight, shift = float(fit_list_softmax(values[:, None], labels, rows, l2=_L2)[0]), 0.0
+        else:
+            weight, shift = _fit_logistic(values, labels)
+        with torch.no_grad():
+            for part, value in ((self.centre, centre), (self.spread, spread), (self.weight, weight), (self.shift, shift)):
+                part.fill_(value)
+            self.started.fill_(True)
+
+    @torch.no_grad()
+    def join(self, margins: FloatArray, scores: FloatArray) -> FloatArray:
+        """Return what `forward` does of ``[n]`` numbers, in float64."""
+        gain, weight, shift, centre, spread = (float(x) for x in (self.gain, self.weight, self.shift, self.centre, self.spread))
+        return gain * margins + weight * np.nan_to_num((scores - centre) / spread, nan=0.0) + shift
+
+
+def _fit_logistic(values: FloatArray, labels: npt.NDArray[np.int8]) -> tuple[float, float]:
+    """Return weight and intercept of a logistic regression on one feature."""
+    x, y = torch.from_numpy(values), torch.from_numpy((labels == 1).astype(np.float64))
+    found = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([found], max_iter=_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        search.zero_grad()
+        loss = nn.functional.binary_cross_entropy_with_logits(found[0] * x + found[1], y) + _L2 * found[0] ** 2
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
+        return loss
+
+    search.step(closure)
+    weight, intercept = found.detach().tolist()
+    return weight, intercept

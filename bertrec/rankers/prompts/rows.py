@@ -1,0 +1,124 @@
+"""Tensors of prompts: histories and their candidates, in pairs or with the history read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from bertrec.core.files import sha256_text
+from bertrec.core.ragged import IntArray, Ragged
+from bertrec.data.impressions import Impressions
+from bertrec.encoders.batching import padded_tokens
+from bertrec.rankers.prompts.layout import Layout
+from bertrec.training.batches import similar_lengths
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class PromptRows:
+    """Prompts of ``n`` histories over one catalogue.
+
+    Attributes:
+        layout: of the prompt.
+        tokens: each history's slot, or the whole shared prefix where ``once`` holds, ``[n]`` rows.
+        once: whether the history is read once for all of its candidates.
+        vectors: one a history, ``[n, d]``, for prompts with a ``{user}`` slot; else None.
+    """
+
+    layout: Layout
+    tokens: Ragged
+    once: bool
+    vectors: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls, layout: Layout, histories: Ragged, *, once: bool, vectors: Tensor | None = None, profiles: Sequence[str] | None = None
+    ) -> PromptRows:
+        """Tokenize the histories ``[n]`` of inner ids, oldest first, each after its profile."""
+        read = layout.prefixes if once else layout.histories
+        return cls(layout, read(histories, profiles), once, vectors)
+
+    def batch(self, rows: IntArray, items: IntArray, pad: int) -> Batch:
+        """Return the tensors of some histories and as many candidates of each.
+
+        Args:
+            rows: ``[u]``.
+            items: ``[u, g]`` inner ids, 0 for none.
+            pad: the padding token.
+        """
+        if self.once:
+            return {**self.shared(rows, pad), **self.own(items, pad)}
+        place = np.flatnonzero(items)
+        pairs = self.layout.pairs(self.tokens, rows[place // items.shape[1]], items.reshape(-1)[place])
+        tokens, mask = padded_tokens(pairs, np.arange(len(place)), pad)
+        batch = _tensors({"items": items, "tokens": tokens, "tokens_mask": mask, "place": place})
+        return batch if self.vectors is None else {**batch, "users": self.vectors[torch.from_numpy(rows)]}
+
+    def shared(self, rows: IntArray, pad: int) -> Batch:
+        """Return the tensors of some histories, ``[u]`` rows, for `PromptNetwork.read`."""
+        prefix, mask = padded_tokens(self.tokens, rows, pad)
+        batch = _tensors({"prefix": prefix, "prefix_mask": mask})
+        return batch if self.vectors is None else {**batch, "users": self.vectors[torch.from_numpy(rows)]}
+
+    def own(self, items: IntArray, pad: int) -> Batch:
+        """Return the tensors of candidates, ``[u, g]`` inner ids, 0 for none, for `PromptNetwork.ask`."""
+        suffix, mask = padded_tokens(self._candidates, items.reshape(-1), pad)
+        shape = (*items.shape, -1)
+        return _tensors({"items": items, "suffix": suffix.reshape(shape), "suffix_mask": mask.reshape(shape)})
+
+    def pair_lengths(self, rows: IntArray, items: IntArray) -> IntArray:
+        """Return the tokens of each whole prompt, ``[n]``; without the shared part where the history is read once."""
+        after = self.layout.after.lengths[items - 1]
+        return after if self.once else np.asarray(self.tokens.lengths[rows] + self.layout.before.lengths[items - 1] + after)
+
+    @cached_property
+    def _candidates(self) -> Ragged:
+        """The part after the history of each item; row 0, of no item, is empty."""
+        after = self.layout.after
+        return Ragged(after.values, np.concatenate([[0], after.offsets]))
+
+
+def _tensors(arrays: Mapping[str, IntArray]) -> Batch:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+class ClickDataset(torch.utils.data.Dataset[int]):
+    """Training data: a row a click, with its negatives (`bertrec.data.negatives.sample_negatives`).
+
+    Attributes:
+        content_hash: of the impressions and the prior, to recognise a run that goes on.
+        prior: ``[n, g]`` scores of another model, 0 where there is no candidate; None without one.
+    """
+
+    def __init__(self, rows: PromptRows, impressions: Impressions, pad: int, prior: npt.NDArray[np.float64] | None = None) -> None:
+        self.rows, self._pad = rows, pad
+        self.items = impressions.candidates.padded()
+        assert impressions.labels is not None
+        labels = Ragged(impressions.labels.astype(np.int64) + 1, impressions.candidates.offsets).padded()
+        self.labels = labels - 1  # -1 where there is no candidate
+        place = Ragged(np.arange(1, len(impressions.candidates.values) + 1), impressions.candidates.offsets).padded()
+        self.prior = None if prior is None else np.append(0, prior).astype(np.float32)[place]
+        self.content_hash = impressions.content_hash if prior is None else sha256_text(impressions.content_hash, prior.tobytes().hex())
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> int:
+        return int(index)
+
+    def batches(self, epoch: int, batch_size: int, seed: int) -> Iterable[IntArray]:
+        """Yield the rows of each batch, histories of similar length together."""
+        return similar_lengths(self.rows.tokens.lengths, epoch, batch_size, seed)
+
+    def collate(self, indices: Sequence[int]) -> Batch:
+        """Return the keyword arguments of the network."""
+        rows = np.asarray(indices, np.int64)
+        batch = {**self.rows.batch(rows, self.items[rows], self._pad), "labels": torch.from_numpy(self.labels[rows])}
+        return batch if self.prior is None else {**batch, "prior": torch.from_numpy(self.prior[rows])}

@@ -1,0 +1,1 @@
+"""RecBole in a process of its own: its ID-only models as baselines, measured by our evaluator."""

@@ -1,0 +1,1 @@
+"""What an encoder knows of a catalogue (probes), and what it assumes of people (audit)."""

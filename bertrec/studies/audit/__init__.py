@@ -1,0 +1,1 @@
+"""Audit: which words of a request shift the recommendations."""

@@ -1,0 +1,1 @@
+"""Probes: what an encoder knows of a catalogue before any training."""
