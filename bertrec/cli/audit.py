@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, print_table
+from bertrec.cli.output import note, note_each, print_table
+from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_and_source, fit_catalog, load_data
 from bertrec.core.errors import BertrecError
 
 if TYPE_CHECKING:
     from bertrec.core.ragged import IntArray
     from bertrec.data.catalog import ItemCatalog
-    from bertrec.data.load import Dataset, LoadOptions
+    from bertrec.data.load import Dataset
+    from bertrec.data.options import LoadOptions
     from bertrec.studies.audit.rank import Rank
 
 EXAMPLES = """
@@ -39,8 +41,10 @@ def domain_word(dataset: Dataset, wanted: str | None) -> str:
     return wanted or ("movie" if dataset.name == "ml-100k" else DOMAINS.get(dataset.format, "item"))
 
 
+@reads_data()
 def audit(
     what: Annotated[str, typer.Argument(metavar="RUN_OR_ENCODER", help="A folder made by bertrec train, or the name of an encoder.")],
+    reading: Reading,
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="The catalogue; a run has its own.")] = None,
     lists: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Your own groups of words.")] = None,
     templates: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Your own request templates.")] = None,
@@ -56,10 +60,6 @@ def audit(
     seed: Annotated[int, typer.Option(min=0, help="Of tests and intervals.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write a page, Markdown and audit.json here.")] = None,
     json_out: o.Json = None,
-    text_fields: o.TextFields = None,
-    template: o.Template = None,
-    max_words: o.MaxWords = None,
-    on_empty: o.OnEmpty = None,
 ) -> None:
     """Fill request templates with words of several groups and compare what is recommended."""
     from bertrec.data.item_labels import label_field as found_field
@@ -71,11 +71,9 @@ def audit(
     words = read_lists(lists, templates)
     if attributes is not None:
         words = words.only([name.strip() for name in attributes.split(",") if name.strip()])
-    given = o.load_options(text_fields=text_fields, template=template, max_words=max_words, on_empty=on_empty)
-    subject = _subject(what, data, given)
+    subject = _subject(what, data, reading)
     dataset = subject.dataset
-    for line in dataset.notes:
-        note(f"note: {line}")
+    note_each(dataset.notes)
     field = found_field(dataset.catalog, label_field)
     column = read_column(dataset.catalog, field, subject.place, subject.options)
     labels = split_labels(field, column, label_separator, spaced=dataset.format == "atomic")
@@ -98,29 +96,27 @@ class _Subject:
     about: dict[str, Any]
 
 
-def _subject(what: str, data: str | None, given: dict[str, Any]) -> _Subject:
+def _subject(what: str, data: str | None, reading: Reading) -> _Subject:
     run = Run(Path(what))
     if run.finished or run.pending:
-        return _run_subject(run, data, given)
+        return _run_subject(run, data, reading)
     if data is None:
         raise BertrecError(f"{what} is no run: name the data too, as in  bertrec audit {what} ml-100k")
-    from bertrec.data.load import LoadOptions
+    from bertrec.data.options import LoadOptions
     from bertrec.encoders.config import EncoderConfig
     from bertrec.encoders.text import TextEncoder
     from bertrec.studies.audit.rank import encoder_rank
 
-    dataset = load_data({"data": data, "load": given})
+    dataset = load_data({"data": data, "load": reading})
     encoder = TextEncoder.from_config(EncoderConfig(name=what))
     about = _about(f"encoder {what}, cosine", encoder.fingerprint, dataset)
-    return _Subject(dataset, data, LoadOptions.from_dict(given), lambda: encoder_rank(encoder, dataset.catalog, progress=True), about)
+    return _Subject(dataset, data, LoadOptions.from_dict(reading), lambda: encoder_rank(encoder, dataset.catalog, progress=True), about)
 
 
-def _run_subject(run: Run, data: str | None, given: dict[str, Any]) -> _Subject:
-    if given and data is None:
-        raise BertrecError("reading options go with DATA: a run's own data is read as it was for training")
+def _run_subject(run: Run, data: str | None, reading: Reading) -> _Subject:
     record, model = run.record(), run.load_model()
-    dataset, source = data_and_source(record, data, given)
-    from bertrec.data.load import LoadOptions
+    dataset, source = data_and_source(record, data, reading)
+    from bertrec.data.options import LoadOptions
     from bertrec.studies.audit.rank import recommender_rank
 
     model = fit_catalog(model, dataset)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, print_table
-from bertrec.cli.train import SPLITS
+from bertrec.cli.output import note, note_each, print_table
+from bertrec.cli.reading import Reading, reads_data
 
 EXAMPLES = """
 Examples:
@@ -24,9 +24,11 @@ A comparison that was cut short goes on with the same command.
 """
 
 
+@reads_data()
 def compare(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="REPORT", help="The folder of the report.")],
+    reading: Reading,
     models: Annotated[
         str | None, typer.Option(help="Ours, comma-separated: NAME, NAME:ITEM_INPUT or NAME:ITEM_INPUT:TUNE; idrec always runs too.")
     ] = None,
@@ -37,32 +39,16 @@ def compare(
     seeds: Annotated[int, typer.Option(min=1, help="Fits of each model's chosen settings, as far as the minutes go.")] = 3,
     trials: Annotated[int, typer.Option(min=1, help="The most settings that a model's search tries; 1 takes the defaults.")] = 30,
     mask_seen: o.MaskSeen = True,
-    split: Annotated[str, typer.Option(help=f"How to split: {', '.join(SPLITS)}.")] = "auto",
-    text_fields: o.TextFields = None,
-    template: o.Template = None,
-    max_words: o.MaxWords = None,
-    on_empty: o.OnEmpty = None,
-    min_rating: o.MinRating = None,
-    k_core: o.KCore = None,
-    duplicates: o.Duplicates = None,
+    split: o.Split = "auto",
 ) -> None:
     """Compare models on DATA under one protocol and write a report that says what was shown and what was not."""
     from bertrec.comparison.plan import DEFAULT_BASELINES, DEFAULT_MODELS, make_plan
 
-    o.choice("split", split, SPLITS)
+    o.choice("split", split, o.SPLITS)
     names = (_names(models, DEFAULT_MODELS), _names(baselines, DEFAULT_BASELINES))
     settings = _settings(set_ or [], "--set", names[0]) | _settings(baseline_set or [], "--baseline-set", names[1])
     plan = make_plan(*names, settings=settings, budget_minutes=budget_minutes, seeds=seeds, trials=trials, mask_seen=mask_seen)
-    load = o.load_options(
-        text_fields=text_fields,
-        template=template,
-        max_words=max_words,
-        on_empty=on_empty,
-        min_rating=min_rating,
-        k_core=k_core,
-        duplicates=duplicates,
-    )
-    _execute({"data": data, "load": load, "split": {"method": split}}, plan, out)
+    _execute({"data": data, "load": reading, "split": {"method": split}}, plan, out)
 
 
 def _execute(source: dict[str, Any], plan: Any, out: Path) -> None:
@@ -72,8 +58,7 @@ def _execute(source: dict[str, Any], plan: Any, out: Path) -> None:
 
     dataset = load_data(source)
     chosen = split_data(dataset, source)
-    for line in dataset.notes:
-        note(f"note: {line}")
+    note_each(dataset.notes)
     note(f"{len(plan.contestants)} models, {plan.budget_minutes:g} minutes each: at most {_duration(total_minutes(plan))}")
     about = {"name": dataset.name, "format": dataset.format}
     comparison = run(chosen, plan, out, about=about, say=note)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, print_table
+from bertrec.cli.output import note, note_each, print_table
+from bertrec.cli.reading import Reading, reads_data
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset
@@ -33,31 +34,17 @@ FORMATS = ("parquet", "atomic")
 
 
 @app.command(epilog="Example: bertrec data describe ml-100k")
+@reads_data()
 def describe(
     data: o.DataArgument,
+    reading: Reading,
     encoder: Annotated[str, typer.Option(help="Whose word pieces to count: a name or folder, or none.")] = "minilm",
-    text_fields: o.TextFields = None,
-    template: o.Template = None,
-    max_words: o.MaxWords = None,
-    on_empty: o.OnEmpty = None,
-    min_rating: o.MinRating = None,
-    k_core: o.KCore = None,
-    duplicates: o.Duplicates = None,
     json_out: o.Json = None,
 ) -> None:
     """Print counts, density, text lengths and what is worth knowing before training."""
     from bertrec.data.describe import describe as count
 
-    given = o.load_options(
-        text_fields=text_fields,
-        template=template,
-        max_words=max_words,
-        on_empty=on_empty,
-        min_rating=min_rating,
-        k_core=k_core,
-        duplicates=duplicates,
-    )
-    dataset = _load(data, given)
+    dataset = _load(data, reading)
     found = count(dataset, **({} if encoder == "none" else _pieces_of(encoder)))
     print_table(f"{found['name']} ({found['format']})", ["what", "value"], list(_rows(found)))
     for line in found["notes"]:
@@ -72,37 +59,32 @@ def describe(
 
 
 @app.command(epilog="Example: bertrec data convert my-folder --to atomic --out for-recbole")
+@reads_data(without=("max_words", "template"))
 def convert(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write into.")],
+    reading: Reading,
     to: Annotated[str, typer.Option(help="parquet (tables) or atomic (RecBole).")] = "parquet",
     split: Annotated[str | None, typer.Option(help="Write this split too, such as leave-one-out; else the one that came along.")] = None,
-    text_fields: o.TextFields = None,
-    on_empty: o.OnEmpty = None,
-    min_rating: o.MinRating = None,
-    k_core: o.KCore = None,
-    duplicates: o.Duplicates = None,
 ) -> None:
     """Write DATA as Parquet tables or RecBole atomic files; texts are written whole."""
     from bertrec.data.convert import convert as write
     from bertrec.data.load import make_split
 
     o.choice("format", to, FORMATS)
-    given = o.load_options(text_fields=text_fields, on_empty=on_empty, min_rating=min_rating, k_core=k_core, duplicates=duplicates)
-    dataset = _load(data, {**given, "max_words": None})
-    for line in dataset.notes:
-        note(f"note: {line}")
+    dataset = _load(data, {**reading, "max_words": None})
+    note_each(dataset.notes)
     written = write(
         dataset, out, format="atomic" if to == "atomic" else "parquet", split=None if split is None else make_split(dataset, split)
     )
-    for line in written.notes:
-        note(f"note: {line}")
+    note_each(written.notes)
     for path in written.paths:
         print(path)
 
 
 def _load(data: str, given: Mapping[str, Any]) -> Dataset:
-    from bertrec.data.load import LoadOptions, load
+    from bertrec.data.load import load
+    from bertrec.data.options import LoadOptions
 
     return load(data, LoadOptions.from_dict(given))
 

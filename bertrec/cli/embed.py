@@ -10,6 +10,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note
+from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_for, fit_catalog, item_vectors
 from bertrec.core.errors import ConfigError, DataError
 
@@ -31,11 +32,13 @@ bertrec embed runs/ml --what items --format recbole --out dataset/ml-100k
 FORMATS = ("parquet", "recbole")
 
 
+@reads_data()
 def embed(
     run: o.RunArgument,
     out: Annotated[Path, typer.Option(metavar="OUT", help="FILE.parquet (columns id and vector), or for recbole a FOLDER.")],
+    reading: Reading,
     what: Annotated[str, typer.Option(help="items or users; a user's vector is that of the whole history.")] = "items",
-    data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data.")] = None,
+    data: o.OtherData = None,
     format_: Annotated[str, typer.Option("--format", help="parquet, or recbole: NAME.itemEmb and NAME.yaml in a folder.")] = "parquet",
 ) -> None:
     """Write the vectors of RUN's items or users; the inner product of a user's and an item's is the score."""
@@ -44,7 +47,7 @@ def embed(
         raise ConfigError("--format recbole is for --what items: users are numbers to RecBole's models, items may have vectors")
     place = Run(run)
     record, model = place.record(), place.load_model()
-    dataset = None if what == "items" and data is None else data_for(record, data)
+    dataset = None if what == "items" and data is None else data_for(record, data, reading)
     model = model if dataset is None else fit_catalog(model, dataset)
     if what == "items" or dataset is None:
         ids, vectors = item_vectors(model)

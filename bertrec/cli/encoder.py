@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note
+from bertrec.cli.output import note, note_each
+from bertrec.cli.reading import Reading, reads_data
 from bertrec.core.errors import BertrecError, ConfigError
 
 if TYPE_CHECKING:
@@ -42,9 +43,11 @@ bertrec encoder adapt-mlm ml-100k --out encoders/minilm-ml
 bertrec encoder adapt-mlm data/shop --text-fields title,description --max-minutes 5 --out encoders/minilm-shop
 """,
 )
+@reads_data()
 def adapt_mlm(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the encoder with its head.")],
+    reading: Reading,
     encoder: Annotated[str, typer.Option(metavar="NAME", help="minilm, a folder, or a name of the Hugging Face hub.")] = "minilm",
     tune: Annotated[str, typer.Option(help="What learns: head (its transform alone), or also last:K layers or the full encoder.")] = "head",
     epochs: Annotated[int, typer.Option(min=1, help="At most this many epochs.")] = 30,
@@ -54,11 +57,7 @@ def adapt_mlm(
     encoder_learning_rate: Annotated[float, typer.Option(help="Of the encoder, where it learns.")] = 5e-5,
     max_length: Annotated[int, typer.Option(min=3, help="Tokens a text.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Of the held-out texts, the masks and the batches.")] = 0,
-    text_fields: o.TextFields = None,
-    template: o.Template = None,
-    max_words: o.MaxWords = None,
-    on_empty: o.OnEmpty = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an encoder that --out holds.")] = False,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Train a masked-language-model head on the item texts of DATA.
 
@@ -66,7 +65,8 @@ def adapt_mlm(
     A tenth of the texts is held out, and its perplexity is printed before and after.
     """
     _check_out(out, overwrite=overwrite)
-    from bertrec.data.load import LoadOptions, load
+    from bertrec.data.load import load
+    from bertrec.data.options import LoadOptions
     from bertrec.training.adapt import adapt_masked_lm
     from bertrec.training.config import TrainConfig
 
@@ -82,10 +82,8 @@ def adapt_mlm(
             "save_every_epoch": False,
         }
     )
-    given = o.load_options(text_fields=text_fields, template=template, max_words=max_words, on_empty=on_empty)
-    dataset = load(data, LoadOptions.from_dict(given))
-    for line in dataset.notes:
-        note(f"note: {line}")
+    dataset = load(data, LoadOptions.from_dict(reading))
+    note_each(dataset.notes)
     model, new = _open(encoder, tune, max_length)
     record = adapt_masked_lm(model, dataset.catalog.texts, config, data=dataset.name, new=new, say=print)
     model.save(out)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import chosen_metrics, note, print_figures, protocol_line
+from bertrec.cli.output import chosen_metrics, note, note_each, print_figures, protocol_line
+from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_for, fit_catalog, split_for
-from bertrec.core.errors import BertrecError, DataError
+from bertrec.core.errors import DataError
 
 if TYPE_CHECKING:
     from bertrec.data.splits import EvaluationSet, Split
@@ -25,38 +26,22 @@ bertrec evaluate runs/text --data data/scientific
 """
 
 
+@reads_data()
 def evaluate(
     run: o.RunArgument,
+    reading: Reading,
     data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data (no training for a text-only run).")] = None,
-    split: Annotated[str, typer.Option(help="Which held-out part: test or valid.")] = "test",
+    split: o.HeldOut = "test",
     mask_seen: o.MaskSeen = True,
     candidates: Annotated[str, typer.Option(help="What is ranked: all items, or only those held_out of training (cold-items).")] = "all",
-    metrics: Annotated[str | None, typer.Option(help="Metrics to show, comma-separated, or all.")] = None,
-    bootstrap: Annotated[int | None, typer.Option(min=0, help="Bootstrap samples behind each interval.")] = None,
+    metrics: o.Metrics = None,
+    bootstrap: o.Bootstrap = None,
     json_out: o.Json = None,
-    text_fields: o.TextFields = None,
-    template: o.Template = None,
-    max_words: o.MaxWords = None,
-    on_empty: o.OnEmpty = None,
-    min_rating: o.MinRating = None,
-    k_core: o.KCore = None,
-    duplicates: o.Duplicates = None,
 ) -> None:
     """Measure RUN on its held-out interactions, every figure with its protocol."""
     o.choice("split", split, ("test", "valid"))
-    given = o.load_options(
-        text_fields=text_fields,
-        template=template,
-        max_words=max_words,
-        on_empty=on_empty,
-        min_rating=min_rating,
-        k_core=k_core,
-        duplicates=duplicates,
-    )
-    if given and data is None:
-        raise BertrecError("reading options go with --data: a run's own data is read as it was for training")
     protocol = {"mask_seen": mask_seen, "candidates": candidates} | ({} if bootstrap is None else {"bootstrap": bootstrap})
-    figures = evaluate_run(Run(run), data=data, load=given, part=split, protocol=protocol)
+    figures = evaluate_run(Run(run), data=data, load=reading, part=split, protocol=protocol)
     print_figures(f"{run}: {split}", figures, chosen_metrics(figures, metrics))
     print(protocol_line(figures["protocol"]))
     if json_out is not None:
@@ -75,8 +60,7 @@ def evaluate_run(run: Run, *, data: str | None, load: dict[str, Any], part: str,
 
     model = run.load_model()
     dataset = data_for(record, data, load)
-    for line in dataset.notes:
-        note(f"note: {line}")
+    note_each(dataset.notes)
     split = split_for(record, dataset, data)
     rows = part_of(split, part)
     model = fit_catalog(model, dataset)

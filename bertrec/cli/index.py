@@ -53,8 +53,8 @@ def build(
     out: Annotated[Path, typer.Option(metavar="INDEX", help="Where to save the index.")],
     kind: Annotated[str | None, typer.Option(help=f"{', '.join(KINDS)} (default auto: flat below 200,000 items).")] = None,
     metric: Annotated[str | None, typer.Option(help="inner_product (the model's own score, the default) or cosine.")] = None,
-    config: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Settings, such as best.yaml of bertrec tune index.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting, such as ef_search=64.")] = None,
+    config: o.SettingsFile = None,
+    set_: o.Settings = None,
 ) -> None:
     """Build an index of RUN's items and measure its recall against exact search.
 

@@ -13,18 +13,25 @@ import typer
 from bertrec.core.errors import ConfigError, DataError, unknown_name
 from bertrec.core.files import read_yaml
 
+SPLITS = ("auto", "leave-one-out", "time", "ratio", "given", "cold-items")
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="ml-100k, a folder whose format is recognised, or a YAML that says where things are.")
 ]
+OtherData = Annotated[str | None, typer.Option("--data", metavar="DATA", help="Where the run's data are now, or other data.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by bertrec train.")]
-TextFields = Annotated[str | None, typer.Option(help="Item columns to read as text, comma-separated, in this order.")]
-Template = Annotated[str | None, typer.Option(help='How the text fields are joined, such as "{title}. {genres}".')]
-MaxWords = Annotated[int | None, typer.Option(min=1, help="Each text field is cut to this many words (default 64).")]
-OnEmpty = Annotated[str | None, typer.Option(help="Items without text: keep, drop or error (default keep).")]
-MinRating = Annotated[float | None, typer.Option(help="Drop interactions rated below this.")]
-KCore = Annotated[int | None, typer.Option(min=0, help="Keep users and items with at least this many interactions each.")]
-Duplicates = Annotated[str | None, typer.Option(help="Of several interactions of a user with an item: keep all, first or last.")]
 Json = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the figures to this JSON file too.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds once the new one is whole.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training of the same command in --out.")]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="F.yaml", help="Settings by dotted or nested names, such as best.yaml of bertrec tune; --set wins."),
+]
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting by its dotted name; repeatable.")]
+FixedSettings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting that is not searched; repeatable.")]
+Split = Annotated[str, typer.Option(help=f"How to split: {', '.join(SPLITS)}.")]
+HeldOut = Annotated[str, typer.Option("--split", help="Which held-out part: test or valid.")]
+Bootstrap = Annotated[int | None, typer.Option(min=0, help="Bootstrap samples behind each interval.")]
+Metrics = Annotated[str | None, typer.Option(help="Metrics to show, comma-separated, or all.")]
 MaskSeen = Annotated[bool, typer.Option("--mask-seen/--no-mask-seen", help="Leave a user's earlier items out of the ranking, or not.")]
 
 # PyYAML reads 1e-3 as text (YAML 1.1 wants 1.0e-3); a user means the number.
@@ -79,13 +86,6 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 def _number(value: Any) -> Any:
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
-
-
-def load_options(*, text_fields: str | None = None, **given: Any) -> dict[str, Any]:
-    """Return the reading options that were given, as plain values; what was not given is the library's to decide."""
-    if text_fields is not None:
-        given["text_fields"] = [name.strip() for name in text_fields.split(",") if name.strip()]
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def known_id(text: str, known: Collection[str | int]) -> str | int:

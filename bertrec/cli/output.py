@@ -27,6 +27,12 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def note_each(lines: Iterable[str]) -> None:
+    """Print what was noted on the way, such as the notes of a data set."""
+    for line in lines:
+        note(f"note: {line}")
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
     """Print a table; the columns named in ``right`` are flush right. Cells are printed as they are, never read as markup."""
     from rich.table import Table

@@ -9,7 +9,8 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.audit import domain_word
-from bertrec.cli.output import note, print_table
+from bertrec.cli.output import note, note_each, print_table
+from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import load_data
 from bertrec.core.errors import DataError
 
@@ -26,8 +27,10 @@ bertrec probe DATA --encoder bert-base-uncased --probes genre,nsp --domain book 
 """
 
 
+@reads_data()
 def probe(
     data: o.DataArgument,
+    reading: Reading,
     encoder: Annotated[str, typer.Option(metavar="NAME", help="minilm, a folder, or a name of the Hugging Face hub.")] = "minilm",
     probes: Annotated[str, typer.Option(help="Comma-separated: genre, nsp (next sentence), similarity.")] = "genre,nsp,similarity",
     domain: Annotated[str | None, typer.Option(help="What an item is called in a sentence, such as movie.")] = None,
@@ -39,8 +42,6 @@ def probe(
     seed: Annotated[int, typer.Option(min=0, help="Of the draw of users and negatives, and of the bootstrap.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write a page, Markdown and probes.json here.")] = None,
     json_out: o.Json = None,
-    text_fields: o.TextFields = None,
-    max_words: o.MaxWords = None,
 ) -> None:
     """Ask an encoder, untrained, for genres and for what goes with what."""
     names = tuple(name.strip() for name in probes.split(",") if name.strip())
@@ -49,11 +50,9 @@ def probe(
     from bertrec.studies.probes.run import ProbeConfig
     from bertrec.studies.probes.run import probe as run_probes
 
-    load = o.load_options(text_fields=text_fields, max_words=max_words)
-    dataset = load_data({"data": data, "load": load})
-    for line in dataset.notes:
-        note(f"note: {line}")
-    labels = _labels(dataset, data, load, label_field, label_separator) if "genre" in names else None
+    dataset = load_data({"data": data, "load": reading})
+    note_each(dataset.notes)
+    labels = _labels(dataset, data, reading, label_field, label_separator) if "genre" in names else None
     config = ProbeConfig(
         probes=names, domain=domain_word(dataset, domain), candidates=candidates, queries=queries, bootstrap=bootstrap, seed=seed
     )
@@ -75,16 +74,16 @@ def probe(
         note(f"wrote {json_out}")
 
 
-def _labels(dataset: Dataset, data: str, load: dict[str, Any], field: str | None, separator: str | None) -> ItemLabels | None:
+def _labels(dataset: Dataset, data: str, reading: Reading, field: str | None, separator: str | None) -> ItemLabels | None:
     """Return the labels; None, said by the probe, where none were named and the catalogue has none of the usual fields."""
     from bertrec.data.item_labels import label_field, read_column, split_labels
-    from bertrec.data.load import LoadOptions
+    from bertrec.data.options import LoadOptions
 
     try:
         found = label_field(dataset.catalog, field)
     except DataError:
         return None
-    column = read_column(dataset.catalog, found, data, LoadOptions.from_dict(load))
+    column = read_column(dataset.catalog, found, data, LoadOptions.from_dict(reading))
     return split_labels(found, column, separator, spaced=dataset.format == "atomic")
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, print_figures, print_table, protocol_line
+from bertrec.cli.output import note, note_each, print_figures, print_table, protocol_line
+from bertrec.cli.reading import Reading, reads_data
+from bertrec.cli.runs import data_for, load_data
 from bertrec.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ Runs = Annotated[
     list[Path],
     typer.Argument(metavar="RUN…", help="A folder of bertrec prompt train; several, such as three seeds', make an ensemble."),
 ]
-DataOption = Annotated[str | None, typer.Option(help="Other data than the run's own.")]
+TEXT_TEMPLATE = {"template": "--text-template"}  # --template is the prompt's
 
 
 @app.command("list")
@@ -59,19 +61,19 @@ def list_prompts() -> None:
 
 
 @app.command("train", epilog="Example: bertrec prompt train data/mind --encoder encoders/mind --template action-hybrid --out runs/action")
+@reads_data(spelled=TEXT_TEMPLATE)
 def train(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The folder to make.")],
-    template: Templates = None,
+    reading: Reading,
+    templates: Templates = None,
     encoder: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="The encoder (default minilm); one without a masked-language-model head is given one first."),
     ] = None,
     tune: Annotated[str | None, typer.Option(help="frozen (soft tokens alone), last:K, lora or full (default full).")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting, such as attention=joint.")] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="F.yaml", help="Settings by (dotted) names, such as best.yaml of bertrec tune.")
-    ] = None,
+    config: o.SettingsFile = None,
+    set_: o.Settings = None,
     validation_share: Annotated[
         float, typer.Option(min=0, max=0.9, help="Share of the training impressions that chooses the epoch; 0 takes the valid part.")
     ] = 0.2,
@@ -84,10 +86,8 @@ def train(
     zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Train nothing: the run asks the encoder as it is.")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the soft tokens, negatives, batches and the share.")] = None,
-    text_fields: o.TextFields = None,
-    max_words: o.MaxWords = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds once the new run is whole.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training of the same command.")] = False,
+    overwrite: o.Overwrite = False,
+    resume: o.Resume = False,
 ) -> None:
     """Train prompts on the impressions of DATA (on sampled ones where DATA has interactions) into the folder RUN."""
     from bertrec.rankers.prompts.own_head import encoder_with_head
@@ -98,7 +98,7 @@ def train(
     named = {"encoder.name": encoder, "encoder.tune": tune, "train.epochs": epochs, "train.seed": seed}
     settings |= {name: value for name, value in named.items() if value is not None}
     plan = PromptPlan(
-        tuple(template or (str(tuned),)),
+        tuple(templates or (str(tuned),)),
         settings,
         validation_share=validation_share,
         zero_shot=zero_shot,
@@ -107,8 +107,8 @@ def train(
         prior=prior,
     )
     plan.check(out, overwrite=overwrite, resume=resume)
-    reading = o.load_options(text_fields=text_fields, max_words=max_words)
-    dataset = _load(data, reading)
+    dataset = load_data({"data": data, "load": reading})
+    note_each(dataset.notes)
     started = time.perf_counter()
     if not zero_shot:  # which trains nothing, a head neither
         name, kept = str(settings.get("encoder.name", "minilm")), out.with_name(f"{out.name}.encoder")
@@ -119,9 +119,11 @@ def train(
 
 
 @app.command("evaluate", epilog="Example: bertrec prompt evaluate runs/action --split test --json figures.json")
+@reads_data(spelled=TEXT_TEMPLATE)
 def evaluate(
     run: Runs,
-    data: DataOption = None,
+    reading: Reading,
+    data: o.OtherData = None,
     split: Annotated[str, typer.Option(help="Which part: train, valid or test.")] = "test",
     members: Annotated[bool, typer.Option("--members", help="Measure each prompt of an ensemble too, and compare them in pairs.")] = False,
     bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap samples behind each interval.")] = 1000,
@@ -130,7 +132,7 @@ def evaluate(
     """Measure RUN, or several as an ensemble, on impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions."""
     from bertrec.rankers.prompts.runs import measure_prompts
 
-    ensemble, shown, about = _open(run, data, split)
+    ensemble, shown, about = _open(run, data, split, reading)
     results = measure_prompts(ensemble, shown, bootstrap=bootstrap, members=members, info=about)
     for name, report in results.reports.items():
         print_figures(f"{', '.join(map(str, run))}: {split}: {name}", report.to_json(), ["AUC", "MRR", "nDCG@5", "nDCG@10"])
@@ -146,16 +148,18 @@ def evaluate(
 
 
 @app.command("score", epilog="Example: bertrec prompt score runs/action --data data/mind --split test --submission prediction.txt")
+@reads_data(spelled=TEXT_TEMPLATE)
 def score(
     run: Runs,
     submission: Annotated[Path, typer.Option(metavar="FILE", help="MIND's format: a line an impression, the rank of each candidate.")],
-    data: DataOption = None,
+    reading: Reading,
+    data: o.OtherData = None,
     split: Annotated[str, typer.Option(help="Which part: train, valid or test.")] = "test",
 ) -> None:
     """Rank the candidates of impressions, with labels or without, and write MIND's submission file."""
     from bertrec.data.submission import write_submission
 
-    ensemble, shown, _ = _open(run, data, split)
+    ensemble, shown, _ = _open(run, data, split, reading)
     for line in dict.fromkeys(filter(None, (member.encoder.head_note for member in ensemble.members))):
         note(f"note: {line}")
     if lost := [line for line in shown.notes if "dropped" in line and "candidate" in line]:
@@ -165,7 +169,7 @@ def score(
     print(f"wrote {submission}: {len(shown)} impressions, {len(shown.candidates.values)} candidates")
 
 
-def _open(runs: list[Path], data: str | None, part: str) -> tuple[PromptEnsemble, Impressions, dict[str, Any]]:
+def _open(runs: list[Path], data: str | None, part: str, reading: Reading) -> tuple[PromptEnsemble, Impressions, dict[str, Any]]:
     """Return the rankers of the runs over the items of the data, the impressions, and which these are; data are read as for training."""
     from bertrec.rankers.prompts.runs import open_prompts
 
@@ -174,19 +178,11 @@ def _open(runs: list[Path], data: str | None, part: str) -> tuple[PromptEnsemble
     record = records[0]
     if data is None and len({one.get("data_hash") for one in records}) > 1:
         note(f"note: the runs were trained on different data: measured on those of {runs[0]}; --data names others")
-    dataset = _load(record["data"] if data is None else data, record.get("load", {}))
+    dataset = data_for(record, data, reading)
+    note_each(dataset.notes)
     shown = _part(dataset, part)
     ensemble.prepare(shown.catalog)
     return ensemble, shown, {"data": dataset.name, "data_hash": dataset.content_hash, "split": part, "notes": list(shown.notes)}
-
-
-def _load(data: str, options: dict[str, Any]) -> Dataset:
-    from bertrec.data.load import LoadOptions, load
-
-    dataset = load(data, LoadOptions.from_dict(options))
-    for line in dataset.notes:
-        note(f"note: {line}")
-    return dataset
 
 
 def _part(dataset: Dataset, name: str) -> Impressions:

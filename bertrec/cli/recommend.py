@@ -15,6 +15,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table
+from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_for, fit_catalog
 from bertrec.core.errors import BertrecError, DataError
 
@@ -52,8 +53,10 @@ class Case:
     why: list[list[Any]] = field(default_factory=list)
 
 
+@reads_data()
 def recommend(
     run: o.RunArgument,
+    reading: Reading,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     index: Annotated[Path | None, typer.Option(metavar="INDEX", help="Search this index instead of scoring every item.")] = None,
     user: Annotated[list[str] | None, typer.Option(metavar="ID", help="A user of the data; more may follow.")] = None,
@@ -64,7 +67,7 @@ def recommend(
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Recommend items of the history too.")] = False,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")] = "table",
     why: Annotated[bool, typer.Option("--why", help="Name what in the history and in the item's text raised the score most.")] = False,
-    data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data.")] = None,
+    data: o.OtherData = None,
     rerank: Annotated[Path | None, typer.Option(metavar="RERANKER", help="Put what RUN retrieves in this reranker's order.")] = None,
     candidates: Annotated[int | None, typer.Option(min=1, help="How many items RUN retrieves for it (default as trained).")] = None,
 ) -> None:
@@ -78,7 +81,7 @@ def recommend(
     place = Run(run)
     record, model = place.record(), place.load_model()
     typed = bool(given["--history"] or given["--history-ids"])
-    dataset = None if typed and data is None else data_for(record, data)
+    dataset = None if typed and data is None else data_for(record, data, reading)
     model = model if dataset is None else fit_catalog(model, dataset)
     if given["--history"]:
         cases = [Case(None, title_history(model.catalog, given["--history"]))]

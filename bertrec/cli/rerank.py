@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import chosen_metrics, note, print_comparison, print_table, protocol_line
+from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_table, protocol_line
+from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_for, fit_catalog, split_for
 from bertrec.core.errors import BertrecError
 
@@ -37,12 +38,14 @@ bertrec recommend runs/text --rerank rerankers/composite --candidates 50 --histo
 
 
 @app.command(epilog="Example: bertrec rerank train runs/text --reranker composite --out rerankers/composite --learn-from valid")
+@reads_data()
 def train(
     run: o.RunArgument,
     out: Annotated[Path, typer.Option(metavar="RERANKER", help="Where to save the reranker.")],
+    reading: Reading,
     reranker: Annotated[
         str, typer.Option(help="composite (token interactions, BM25 and priors; no BERT at query time) or prompt4nr (a cloze prompt).")
-    ] = ("composite"),
+    ] = "composite",
     candidates: Candidates = 50,
     negatives: Annotated[int, typer.Option(min=1, help="Hard negatives a list, drawn from what the run retrieves.")] = 8,
     positions: Annotated[int, typer.Option(min=1, help="Newest training positions of each user (learning from train).")] = 3,
@@ -51,9 +54,9 @@ def train(
     ] = "train",
     metric: Annotated[str, typer.Option(help="By which the run's share of the score is chosen on validation users.")] = "NDCG@10",
     seed: Annotated[int, typer.Option(min=0, help="Of the draws and of the reranker's training.")] = 0,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the reranker; repeatable.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the reranker in --out once the new one is trained.")] = False,
+    set_: o.Settings = None,
+    data: o.OtherData = None,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Train a reranker on lists that RUN retrieves; test users are not looked at."""
     from bertrec.rerank.kinds import save_reranker, train_reranker
@@ -65,7 +68,7 @@ def train(
     if (out / "rerank.json").exists() and not overwrite:
         raise BertrecError(f"--out {out} holds a reranker: choose another --out, or --overwrite it")
     settings = o.read_settings(None, set_ or [])
-    model, split, _ = open_run(Run(run), data)
+    model, split, _ = open_run(Run(run), data, reading)
     trained, record = train_reranker(
         model,
         split,
@@ -80,23 +83,24 @@ def train(
         progress=True,
     )
     save_reranker(trained, record, out)
-    for line in record["notes"]:
-        note(f"note: {line}")
+    note_each(record["notes"])
     _print_record(record)
     note(f"wrote {out}")
 
 
 @app.command(epilog="Example: bertrec rerank evaluate runs/text --rerank rerankers/composite --split test --json figures.json")
+@reads_data()
 def evaluate(
     run: o.RunArgument,
     rerank: Annotated[Path, typer.Option(metavar="RERANKER", help="A folder made by bertrec rerank train.")],
+    reading: Reading,
     candidates: Annotated[int | None, typer.Option(min=1, help="How many items are put in order; default as trained.")] = None,
     weight: Annotated[float | None, typer.Option(help="The run's share of the score, 0 to 1; default as chosen in training.")] = None,
-    split: Annotated[str, typer.Option(help="Which held-out part: test or valid.")] = "test",
+    split: o.HeldOut = "test",
     mask_seen: o.MaskSeen = True,
-    metrics: Annotated[str | None, typer.Option(help="Metrics to show, comma-separated, or all.")] = None,
-    bootstrap: Annotated[int | None, typer.Option(min=0, help="Bootstrap samples behind each interval.")] = None,
-    data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data.")] = None,
+    metrics: o.Metrics = None,
+    bootstrap: o.Bootstrap = None,
+    data: o.OtherData = None,
     json_out: o.Json = None,
 ) -> None:
     """Measure RUN alone and reranked, on the same users, over the whole catalogue."""
@@ -109,7 +113,7 @@ def evaluate(
     o.choice("split", split, ("test", "valid"))
     rules = Protocol.from_dict({"mask_seen": mask_seen} | ({} if bootstrap is None else {"bootstrap": bootstrap}))
     loaded = load_with_record(rerank)
-    model, parts, _ = open_run(Run(run), data)
+    model, parts, _ = open_run(Run(run), data, reading)
     warn_other_retriever(model, loaded.record)
     reports = evaluate_reranked(
         model,
@@ -144,12 +148,11 @@ def compared(retriever: Report, reranked: Report) -> dict[str, Any]:
     return {**reranked.to_json(), "retriever": retriever.to_json(), "paired": paired}
 
 
-def open_run(run: Run, data: str | None) -> tuple[Recommender, Split, dict[str, Any]]:
+def open_run(run: Run, data: str | None, reading: Reading) -> tuple[Recommender, Split, dict[str, Any]]:
     """Load a run's model over its data, split as it was for training, or over other data."""
     record, model = run.record(), run.load_model()
-    dataset = data_for(record, data)
-    for line in dataset.notes:
-        note(f"note: {line}")
+    dataset = data_for(record, data, reading)
+    note_each(dataset.notes)
     return fit_catalog(model, dataset), split_for(record, dataset, data), record
 
 

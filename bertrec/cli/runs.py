@@ -192,7 +192,8 @@ def load_data(record: Mapping[str, Any]) -> Dataset:
     Raises:
         DataError: it is no longer where it was.
     """
-    from bertrec.data.load import LoadOptions, load
+    from bertrec.data.load import load
+    from bertrec.data.options import LoadOptions
 
     places = [record[name] for name in ("data_path", "data") if name in record]
     place = next((p for p in places if Path(p).exists()), record["data"])

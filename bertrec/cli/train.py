@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import chosen_metrics, figure, note
+from bertrec.cli.output import chosen_metrics, figure, note, note_each
+from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
 
 if TYPE_CHECKING:
@@ -32,14 +33,15 @@ bertrec train data/beauty --out runs/warm --init runs/text --item-input text --s
 bertrec train ml-100k --out runs/ml --resume
 """
 
-SPLITS = ("auto", "leave-one-out", "time", "ratio", "given", "cold-items")
 ITEM_INPUTS = ("id", "text", "text+id")
 DEFAULT_MODEL = "unisrec"
 
 
+@reads_data()
 def train(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="RUN", help="The folder to make.")],
+    reading: Reading,
     model: Annotated[
         str | None,
         typer.Option(help="unisrec, morec, idrec, text-similarity, popularity, or one of RecBole's: recbole:SASRec (default unisrec)."),
@@ -47,40 +49,24 @@ def train(
     item_input: Annotated[str | None, typer.Option(help="What an item is made of: id, text or text+id (default text+id).")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full (default frozen).")] = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN", help="Start from this run's weights; it may be on other data.")] = None,
-    config: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Settings, nested or with dotted names.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting; wins over --config.")] = None,
-    split: Annotated[str, typer.Option(help=f"How to split: {', '.join(SPLITS)}.")] = "auto",
+    config: o.SettingsFile = None,
+    set_: o.Settings = None,
+    split: o.Split = "auto",
     seed: Annotated[int | None, typer.Option(help="Seed of the weights, the batches and a random split.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs.")] = None,
-    text_fields: o.TextFields = None,
-    template: o.Template = None,
-    max_words: o.MaxWords = None,
-    on_empty: o.OnEmpty = None,
-    min_rating: o.MinRating = None,
-    k_core: o.KCore = None,
-    duplicates: o.Duplicates = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training in --out.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds once the new run is whole.")] = False,
+    resume: o.Resume = False,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Train a model on DATA into the folder RUN."""
     run = Run(out)
     check_free(run, overwrite=overwrite, resume=resume)
-    o.choice("split", split, SPLITS)
+    o.choice("split", split, o.SPLITS)
     settings = o.read_settings(config, set_ or [])
     settings |= {name: value for name, value in (("train.seed", seed), ("train.epochs", epochs)) if value is not None}
     chosen = choose(settings, model=model, item_input=item_input, tune=tune)
-    load_options = o.load_options(
-        text_fields=text_fields,
-        template=template,
-        max_words=max_words,
-        on_empty=on_empty,
-        min_rating=min_rating,
-        k_core=k_core,
-        duplicates=duplicates,
-    )
     plan = {
         **data_record(data),
-        "load": load_options,
+        "load": reading,
         "split": {"method": split, "options": {"seed": seed} if split == "cold-items" and seed is not None else {}},
         **chosen,
         "settings": settings,
@@ -151,8 +137,7 @@ def announce(dataset: Dataset, split: Split) -> None:
     """Say what is trained on, and everything that was dropped on the way."""
     data, parts = dataset.interactions, {"validation": split.validation, "test": split.test}
     note(f"{dataset.name} ({dataset.format}): {len(data.users)} users, {len(data.catalog)} items, {len(data)} interactions")
-    for line in dataset.notes:
-        note(f"note: {line}")
+    note_each(dataset.notes)
     held = "".join(f", {name} {len(rows)} users" for name, rows in parts.items() if rows is not None)
     method, counts = split.manifest.get("method", ""), split.manifest.get("counts", {})
     note(f"split {method}: training {len(split.train)} interactions{held}")

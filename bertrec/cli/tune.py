@@ -11,8 +11,20 @@ from typer.core import TyperGroup
 from bertrec.cli import options as o
 from bertrec.cli import tune_index
 from bertrec.cli.output import note, print_table
+from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.tune_finish import finish, print_best, print_hint, write
-from bertrec.cli.tune_start import PROMPTS, counts_of, material_of, minutes, source_of, space_of
+from bertrec.cli.tune_start import (
+    PROMPTS,
+    Storage,
+    StudyFolder,
+    StudyName,
+    Timeout,
+    counts_of,
+    material_of,
+    minutes,
+    source_of,
+    space_of,
+)
 
 EXAMPLES = """
 Examples:
@@ -53,13 +65,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("index", epilog=tune_index.EXAMPLES)(tune_index.index)
+Workers = Annotated[int, typer.Option(min=1, help="Processes that run trials.")]
 StudyArgument = Annotated[Path, typer.Argument(metavar="STUDY", help="The folder of a study.")]
 
 
 @app.command("run", epilog=EXAMPLES)
+@reads_data()
 def run(
     data: o.DataArgument,
-    out: Annotated[Path, typer.Option(metavar="STUDY", help="The folder of the study.")],
+    out: StudyFolder,
+    reading: Reading,
     model: Annotated[str, typer.Option(help=f"unisrec, morec, idrec, {PROMPTS}, or a RecBole model such as SASRec.")] = "unisrec",
     item_input: Annotated[str | None, typer.Option(help="id, text or text+id.")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full.")] = None,
@@ -69,18 +84,16 @@ def run(
         str | None, typer.Option(help="What is made better (NDCG@10; of prompts AUC); several, comma-separated, give a Pareto front.")
     ] = None,
     trials: Annotated[int, typer.Option(min=1)] = 50,
-    timeout: Annotated[str | None, typer.Option(help="No trial is begun after this: 90s, 30m, 2h.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that run trials.")] = 1,
-    study: Annotated[str | None, typer.Option(help="The study's name in the storage (default: the folder's).")] = None,
-    storage: Annotated[str | None, typer.Option(help="A path, sqlite:///, postgresql+psycopg:// or redis:// (default: in STUDY).")] = None,
+    timeout: Timeout = None,
+    workers: Workers = 1,
+    study: StudyName = None,
+    storage: Storage = None,
     sampler: Annotated[str, typer.Option(help="tpe, gp, cmaes, nsgaii, random or grid.")] = "tpe",
     pruner: Annotated[str | None, typer.Option(help="median, hyperband, wilcoxon or none (several metrics: none).")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting that is not searched.")] = None,
+    set_: o.FixedSettings = None,
     seed: Annotated[int, typer.Option(help="Of the sampler and of every trial's training.")] = 0,
     final_seeds: Annotated[int, typer.Option(min=0, help="Fits of winner and defaults for the test users; 0 leaves those alone.")] = 3,
-    split: Annotated[str, typer.Option(help="As for bertrec train.")] = "auto",
-    min_rating: o.MinRating = None,
-    k_core: o.KCore = None,
+    split: o.Split = "auto",
 ) -> None:
     """Start a study on DATA, or go on with the same one."""
     from bertrec.cli.runs import load_data
@@ -93,7 +106,7 @@ def run(
     metrics = tuple(name.strip() for name in wanted.split(",") if name.strip())
     searched, settings = space_of(model, source, space, preset), o.read_settings(None, set_ or [])
     budget = minutes(timeout)
-    dataset = load_data({"data": data, "load": o.load_options(min_rating=min_rating, k_core=k_core)})
+    dataset = load_data({"data": data, "load": reading})
     material = material_of(dataset, source, split, searched, settings, seed)
     plan = TunePlan.from_dict(
         {
@@ -124,8 +137,8 @@ def run(
 def resume(
     study: StudyArgument,
     trials: Annotated[int | None, typer.Option(min=1, help="Of the whole study, those that have ended included.")] = None,
-    timeout: Annotated[str | None, typer.Option(help="No trial is begun after this: 90s, 30m, 2h.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that run trials.")] = 1,
+    timeout: Timeout = None,
+    workers: Workers = 1,
 ) -> None:
     """Go on with a study."""
     from bertrec.tuning.plan import load_plan

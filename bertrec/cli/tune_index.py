@@ -11,7 +11,7 @@ from bertrec.cli import options as o
 from bertrec.cli.output import note
 from bertrec.cli.runs import Run, fit_catalog, item_vectors, load_data, split_data
 from bertrec.cli.tune_finish import finish
-from bertrec.cli.tune_start import counts_of, minutes
+from bertrec.cli.tune_start import Storage, StudyFolder, StudyName, Timeout, counts_of, minutes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ bertrec index build runs/ml --config tuned-index/best.yaml --out runs/ml.index
 
 def index(
     source: Annotated[Path, typer.Argument(metavar="RUN|ITEMS.parquet", help="A trained run, or item vectors of bertrec embed.")],
-    out: Annotated[Path, typer.Option(metavar="STUDY", help="The folder of the study.")],
+    out: StudyFolder,
     queries: Annotated[
         Path | None, typer.Option(metavar="USERS.parquet", help="Vectors to search for (default: of the run's validation users).")
     ] = None,
@@ -47,12 +47,12 @@ def index(
     threads: Annotated[int, typer.Option(min=1, help="Of a search that is timed.")] = 1,
     least_recall: Annotated[float, typer.Option(min=0, max=1, help="best.yaml is the fastest trial with this recall.")] = 0.95,
     trials: Annotated[int, typer.Option(min=1)] = 30,
-    timeout: Annotated[str | None, typer.Option(help="No trial is begun after this: 90s, 30m, 2h.")] = None,
+    timeout: Timeout = None,
     space: Annotated[Path | None, typer.Option(metavar="F.yaml", help="A space of your own instead of that of --kinds.")] = None,
     sampler: Annotated[str, typer.Option(help="tpe, nsgaii, random or grid.")] = "tpe",
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting that is not searched.")] = None,
-    study: Annotated[str | None, typer.Option(help="The study's name in the storage (default: the folder's).")] = None,
-    storage: Annotated[str | None, typer.Option(help="As for bertrec tune DATA.")] = None,
+    set_: o.FixedSettings = None,
+    study: StudyName = None,
+    storage: Storage = None,
     seed: Annotated[int, typer.Option(min=0, help="Of sampler, queries, k-means and graphs.")] = 0,
 ) -> None:
     """Search index settings by two figures: recall against exact search, and queries a second."""

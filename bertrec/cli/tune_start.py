@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from bertrec.core.errors import ConfigError
 
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from bertrec.tuning.space import Space
 
 PROMPTS = "prompt4nr"
+StudyFolder = Annotated[Path, typer.Option(metavar="STUDY", help="The folder of the study.")]
+StudyName = Annotated[str | None, typer.Option(help="The study's name in the storage (default: the folder's).")]
+Storage = Annotated[str | None, typer.Option(help="A path, sqlite:///, postgresql+psycopg:// or redis:// (default: in STUDY).")]
+Timeout = Annotated[str | None, typer.Option(help="No trial is begun after this: 90s, 30m, 2h.")]
 _UNITS = {"s": 1 / 60, "m": 1.0, "h": 60.0, "d": 1440.0}
 
 

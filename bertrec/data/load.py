@@ -8,11 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import pydantic
-
-from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, DataError, MissingExtraError, unknown_name
 from bertrec.core.files import read_yaml, sha256_text
 from bertrec.data import filters, splits
@@ -20,11 +17,11 @@ from bertrec.data.catalog import ItemCatalog, UserCatalog
 from bertrec.data.given import benchmark_split, impression_split
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
+from bertrec.data.options import DataDescription, LoadOptions
 from bertrec.data.readers import amazon, atomic, mind, movielens, tables
 from bertrec.data.readers.raw import RawData
 from bertrec.data.splits import Split
 
-Format = Literal["tables", "atomic", "movielens", "amazon", "mind"]
 # Each format knows its own folders; amazon comes last, as it opens files to look at their keys.
 _FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], RawData]]] = {
     "tables": (tables.is_tables, tables.read_folder),
@@ -37,50 +34,6 @@ _HINT = (
     "tables (interactions.* and items.*), RecBole atomic files (*.inter), MovieLens (u.data, ratings.dat, ratings.csv), "
     "Amazon reviews (JSON lines) or MIND (behaviors.tsv)"
 )
-
-
-class LoadOptions(Config):
-    """How data are read.
-
-    Attributes:
-        format: of the folder; by default recognised from its files.
-        text_fields: item columns that are text; by default all text columns.
-        max_words: each text field is cut to so many words; ``None``: no cut.
-        template: how text fields are joined, such as ``"{title}. {genres}"``.
-        on_empty: items without any text are kept, dropped, or an error.
-        min_rating: keep interactions rated so or better.
-        duplicates: of several interactions of a user with an item keep all, the first or the last.
-        k_core: keep users and items with at least so many interactions; 0: all.
-        given: use a split that comes with the data; with False its files count as interactions only.
-    """
-
-    format: Format | None = None
-    text_fields: tuple[str, ...] | None = None
-    max_words: int | None = pydantic.Field(default=64, ge=1)
-    template: str | None = None
-    on_empty: Literal["keep", "drop", "error"] = "keep"
-    min_rating: float | None = None
-    duplicates: Literal["keep", "first", "last"] = "keep"
-    k_core: int = pydantic.Field(default=0, ge=0)
-    given: bool = True
-
-
-class DataDescription(LoadOptions):
-    """What a YAML description may hold: where things are, and any of the options.
-
-    Attributes:
-        name: of the data set; by default the name of the YAML file.
-        folder: a folder of a known format; or else
-        interactions, items, users: paths of tables. All paths are relative to the YAML file.
-        columns: the tables' names of our columns, such as ``{user_id: uid}``.
-    """
-
-    name: str | None = None
-    folder: str | None = None
-    interactions: str | None = None
-    items: str | None = None
-    users: str | None = None
-    columns: dict[str, str] = pydantic.Field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +156,7 @@ def _read_folder(folder: Path, wanted: str | None) -> RawData:
     if not found:
         raise DataError(f"{folder}: no known format: expected {_HINT}")
     if len(found) > 1:
-        which = f"in a YAML description of the data, say which, such as  format: {found[0]}"
+        which = f"say which, such as  --data-format {found[0]}  (format: {found[0]}  in a YAML description)"
         raise DataError(f"{folder}: files of several formats ({', '.join(found)}): {which}")
     return _FORMATS[found[0]][1](folder)
 
@@ -252,7 +205,7 @@ def _build(raw: RawData, options: LoadOptions) -> Dataset:
     interactions, given = _interactions(raw, catalog, impressions)
     filtered = _filtered(interactions, options)
     if options.given and (given is not None or impressions) and filtered is not interactions:
-        otherwise = "leave them out, or, in a YAML description of the data, set  given: false"
+        otherwise = "leave them out, or set  --no-given  (given: false  in a YAML description)"
         raise DataError(f"{raw.name}: filters do not apply to the given split: {otherwise}")
     if not options.given:
         given = None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertrec.cli.options import choice, known_id, listed_ids, load_options, read_settings
+from bertrec.cli.options import choice, known_id, listed_ids, read_settings
 from bertrec.core.errors import ConfigError, DataError
 
 
@@ -60,13 +60,6 @@ def test_a_config_that_holds_no_settings_is_named(tmp_path, content):
 def test_an_absent_config_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"gone\.yaml: no such file"):
         read_settings(tmp_path / "gone.yaml", [])
-
-
-def test_only_given_reading_options_are_passed_on():
-    assert load_options(text_fields=" title, genres ,", max_words=None, min_rating=0.0) == {
-        "text_fields": ["title", "genres"],
-        "min_rating": 0.0,
-    }
 
 
 def test_a_choice_names_the_nearest():

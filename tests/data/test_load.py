@@ -136,7 +136,7 @@ def test_what_is_no_data_set_is_an_error(shop, tmp_path):
     with pytest.raises(DataError, match="no known format"):
         load(tmp_path / "empty")
     (shop / "toy.inter").write_text("user_id:token\titem_id:token\nu\ta\n")
-    with pytest.raises(DataError, match=r"several formats \(tables, atomic\): in a YAML description of the data, .* format: tables"):
+    with pytest.raises(DataError, match=r"several formats \(tables, atomic\): say which, .*--data-format tables .*format: tables"):
         load(shop)
     assert load(shop, LoadOptions(format="tables")).format == "tables"
 

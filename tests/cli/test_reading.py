@@ -1,0 +1,132 @@
+"""Every command that reads data has the same reading options, and what is given reaches the library."""
+
+from __future__ import annotations
+
+import pytest
+from typer.main import get_command
+
+from bertrec.cli.main import app, main
+from bertrec.cli.options import DataArgument
+from bertrec.cli.reading import reads_data
+from bertrec.core.errors import ModelError
+from bertrec.data.options import LoadOptions
+
+GIVEN = {
+    "format": (["--data-format", "tables"], "tables"),
+    "text_fields": (["--text-fields", " title, kind ,"], ("title", "kind")),
+    "max_words": (["--max-words", "7"], 7),
+    "template": (["--template", "{title}: {kind}"], "{title}: {kind}"),
+    "on_empty": (["--on-empty", "drop"], "drop"),
+    "min_rating": (["--min-rating", "0"], 0.0),
+    "duplicates": (["--duplicates", "last"], "last"),
+    "k_core": (["--k-core", "3"], 3),
+    "given": (["--no-given"], False),
+}
+WITHOUT = {"data convert": {"max_words", "template"}}  # it writes whole texts, field by field
+PROMPTS = {"prompt train", "prompt evaluate", "prompt score"}  # where --template is a prompt
+OUT = ["--out", "OUT"]
+COMMANDS = {
+    "train": ["DATA", *OUT],
+    "compare": ["DATA", *OUT, "--models", "idrec", "--baselines", "none"],
+    "tune run": ["DATA", *OUT, "--model", "idrec", "--preset", "quick"],
+    "data describe": ["DATA"],
+    "data convert": ["DATA", *OUT],
+    "probe": ["DATA"],
+    "audit": ["minilm", "DATA"],
+    "encoder adapt-mlm": ["DATA", *OUT],
+    "prompt train": ["DATA", *OUT],
+    "prompt evaluate": ["RUN", "--data", "DATA"],
+    "prompt score": ["RUN", "--data", "DATA", "--submission", "OUT"],
+    "evaluate": ["RUN", "--data", "DATA"],
+    "embed": ["RUN", "--data", "DATA", *OUT],
+    "recommend": ["RUN", "--data", "DATA", "--user", "1"],
+    "rerank train": ["RUN", "--data", "DATA", *OUT],
+    "rerank evaluate": ["RUN", "--data", "DATA", "--rerank", "RERANKER"],
+}
+
+
+def leaves(command, name=""):
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        return {name.strip(): command}
+    return {path: leaf for word, one in inner.items() for path, leaf in leaves(one, f"{name} {word}").items()}
+
+
+def panel(command):
+    return {one.name for one in command.params if (getattr(one, "rich_help_panel", None) or "").startswith(("How the", "How other"))}
+
+
+def test_exactly_the_commands_that_read_data_have_all_reading_options():
+    found = leaves(get_command(app))
+    assert {name for name, command in found.items() if panel(command)} == COMMANDS.keys()
+    assert {name for name, command in found.items() if any(one.name == "data" for one in command.params)} == COMMANDS.keys()
+    for name in COMMANDS:
+        assert panel(found[name]) == LoadOptions.model_fields.keys() - WITHOUT.get(name, set()), name
+
+
+def test_their_help_is_that_of_the_fields():
+    for name, command in leaves(get_command(app)).items():
+        for option in command.params:
+            if option.name in LoadOptions.model_fields and name in COMMANDS and name not in PROMPTS:
+                assert option.help.startswith(LoadOptions.model_fields[option.name].description), (name, option.name)
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Note the options of each reading, and read nothing."""
+    seen = []
+
+    def fake(data, options=None):
+        seen.append((str(data), options))
+        raise ModelError("read enough")
+
+    monkeypatch.setattr("bertrec.data.load.load", fake)
+    monkeypatch.setattr("bertrec.rankers.prompts.runs.open_prompts", lambda *runs: (None, [{"data": "own", "load": {"max_words": 5}}]))
+    monkeypatch.setattr("bertrec.rerank.kinds.load_with_record", lambda folder: None)
+    return seen
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_is_given_reaches_the_library(name, read, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    fields = [field for field in GIVEN if field not in WITHOUT.get(name, set())]
+    given = [word for field in fields for word in GIVEN[field][0]]
+    given = ["--text-template" if word == "--template" and name in PROMPTS else word for word in given]
+    words = [str(trained) if word == "RUN" else word for word in [*name.split(), *COMMANDS[name]]]
+    assert main([*words, *given]) == 2
+    assert capsys.readouterr().err.endswith("bertrec: read enough\n")
+    whole = {"max_words": None} if name == "data convert" else {}
+    assert read == [("DATA", LoadOptions(**{field: GIVEN[field][1] for field in fields}, **whole))]
+
+
+def test_what_is_not_given_is_left_to_the_library(read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["probe", "DATA", "--k-core", "0"]) == 2
+    assert main(["probe", "DATA"]) == 2
+    assert [options.model_fields_set for _, options in read] == [{"k_core"}, set()]
+
+
+def test_a_prompt_run_reads_other_data_as_its_own_but_for_what_is_given(read, capsys):
+    assert main(["prompt", "evaluate", "RUN", "--data", "DATA", "--on-empty", "drop"]) == 2
+    assert read == [("DATA", LoadOptions(max_words=5, on_empty="drop"))]
+
+
+@pytest.mark.parametrize("name", [name for name, words in COMMANDS.items() if "--data" in words])
+def test_reading_options_of_a_run_go_with_other_data(name, trained, capsys):
+    words = [word for word in COMMANDS[name] if word not in ("--data", "DATA")]
+    assert main([*name.split(), *words, "--k-core", "2"]) == 2
+    assert capsys.readouterr().err == ("bertrec: reading options go with --data: a run's own data is read as it was for training\n")
+
+
+def test_a_wrong_word_names_the_right_ones(capsys):
+    assert main(["data", "describe", "DATA", "--on-empty", "dorp"]) == 2
+    assert "'--on-empty'" in (said := capsys.readouterr().err)
+    assert said.endswith("'dorp' is not one of 'keep', 'drop', 'error'.\n")
+
+
+def test_an_option_that_the_command_has_already_is_refused():
+    def command(data: DataArgument, reading: dict, template: str = ""):
+        """Have a template of its own."""
+
+    with pytest.raises(ValueError, match="duplicate parameter name: 'template'"):
+        reads_data()(command)
