@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bertrec.comparison.search import Search, make_search
+from bertrec.core.checks import expect, expect_names, expect_number, expect_whole
 from bertrec.core.errors import ConfigError
 from bertrec.models.recbole import RecBole
 from bertrec.models.registry import create
@@ -112,6 +113,14 @@ def make_plan(
         ConfigError: an unknown or repeated model, an unknown setting, or a number outside its range.
         MissingExtraError: baselines are asked for and RecBole is not installed.
     """
+    call = "bertrec.make_plan"
+    expect_names(models, f"{call}: models")
+    expect_names(baselines, f"{call}: baselines")
+    expect_number(budget_minutes, f"{call}: budget_minutes")
+    expect_whole(seeds, f"{call}: seeds")
+    expect_whole(trials, f"{call}: trials")
+    for values in (settings, *settings.values()) if isinstance(settings, Mapping) else (settings,):
+        expect(values, Mapping, f"{call}: settings", optional=settings is None, error=ConfigError, mend="{model: {setting: value}}")
     if budget_minutes <= 0 or seeds < 1 or trials < 1:
         raise ConfigError(f"a comparison needs minutes above 0, at least 1 seed and 1 trial, not {budget_minutes}, {seeds} and {trials}")
     given = {name: dict(values) for name, values in (settings or {}).items()}

@@ -17,7 +17,8 @@ from bertrec.comparison.assemble import Measured, assemble, measure_fits
 from bertrec.comparison.fits import FitKey, run_fits
 from bertrec.comparison.plan import Contestant, Plan
 from bertrec.comparison.search import check_extra
-from bertrec.core.errors import BertrecError, DataError
+from bertrec.core.checks import expect, expect_path
+from bertrec.core.errors import BertrecError, ConfigError, DataError
 from bertrec.core.files import atomic_file, read_json, write_json
 from bertrec.core.resuming import only_one
 from bertrec.data.splits import EvaluationSet, Split
@@ -51,9 +52,12 @@ def compare(split: Split, plan: Plan, folder: str | Path, *, about: Mapping[str,
     """
     from bertrec.comparison.report import check_extras, write_report
 
+    expect(split, Split, "bertrec.compare: split")
+    expect(plan, Plan, "bertrec.compare: plan", error=ConfigError)
+    folder = expect_path(folder, "bertrec.compare: folder")
     check_extras()
     check_extra([contestant.search for contestant in plan.contestants])
-    folder, split = Path(folder), with_distinct_targets(split)
+    split = with_distinct_targets(split)
     _check_users(split, plan)
     with _alone(folder):
         started = _begin(folder, split, plan)

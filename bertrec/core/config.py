@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pydantic
 
+from bertrec.core.checks import expect
 from bertrec.core.errors import ConfigError, unknown_name
 
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    ModelMetaclass = type(pydantic.BaseModel)  # which pydantic names in private alone
 
-class Config(pydantic.BaseModel):
+
+class _Checked(ModelMetaclass):
+    """Turns what pydantic says of a wrong value into our own error, also where a class is called by name: ``Protocol(ks=0)``."""
+
+    def __call__(cls: type[Config], *args: Any, **values: Any) -> Any:  # type: ignore[misc]  # whose metaclass this is
+        if args:
+            raise ConfigError(f"{cls.__name__} takes settings by name, such as {cls.__name__}({next(iter(cls.model_fields))}=…)")
+        try:
+            return ModelMetaclass.__call__(cls, **values)
+        except pydantic.ValidationError as error:
+            raise ConfigError(_first_problem(cls, error)) from error
+
+
+class Config(pydantic.BaseModel, metaclass=_Checked):
     """Base of every configuration: immutable, unknown keys forbidden, round-trips through plain and flat dicts."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
@@ -26,6 +44,7 @@ class Config(pydantic.BaseModel):
         Raises:
             ConfigError: an unknown key (with the nearest right one) or a value outside its range.
         """
+        expect(values, Mapping, f"{cls.__name__}.from_dict: values", error=ConfigError)
         try:
             return cls.model_validate(dict(values))
         except pydantic.ValidationError as error:
@@ -41,6 +60,7 @@ class Config(pydantic.BaseModel):
         Raises:
             ConfigError: a name that is not a setting (with the nearest right one) or a value outside its range.
         """
+        expect(flat, Mapping, f"settings of {type(self).__name__}", error=ConfigError)
         known = self.to_flat()
         values = self.to_dict()
         for name, value in flat.items():

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from bertrec.core.checks import expect_path
 from bertrec.core.errors import BertrecError, ConfigError, ModelError
 
 _CHUNK = 1 << 20
@@ -43,7 +44,7 @@ def atomic_file(target: str | Path) -> Iterator[Path]:
     Raises:
         BertrecError: the disk is full or the folder cannot be written; the former file is left as it was.
     """
-    target = Path(target)
+    target = expect_path(target, "the file to write", error=BertrecError)
     temporary = _temporary_beside(target)
     with _disk_errors_named(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,7 @@ def atomic_folder(target: str | Path, *, marker: str | None = None) -> Iterator[
     Raises:
         BertrecError: ``target`` is a file or holds something else, the disk is full, or the folder cannot be written.
     """
-    target = Path(target).absolute()
+    target = expect_path(target, "the folder to write", error=BertrecError).absolute()
     if target.exists() and not target.is_dir():
         raise BertrecError(f"{target} is a file; choose the name of a folder")
     if marker and target.is_dir() and any(target.iterdir()) and not (target / marker).exists():
@@ -109,7 +110,7 @@ def read_json(path: str | Path) -> Any:
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(f"{path} is missing") from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ModelError(f"{path} is damaged: {error}") from error

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bertrec.core.checks import expect, expect_list, expect_path, expect_whole
 from bertrec.core.errors import DataError, ModelError, unknown_name
 from bertrec.core.files import atomic_file, read_json, sha256_text, write_json
 from bertrec.data.frames import id_column, is_numeric_text, is_text_like, require_columns, text_column, to_arrow
@@ -73,7 +74,7 @@ class TextCatalog:
 
     def save(self, folder: str | Path) -> None:
         """Write ``items.parquet`` and ``items.json`` (or ``users.*``) into a folder."""
-        folder = Path(folder)
+        folder = expect_path(folder, f"{type(self).__name__}.save: folder")
         columns, layout = _id_columns(self.ids)
         table = pa.table({**columns, **{f"text:{name}": pa.array(column, pa.string()) for name, column in self.fields.items()}})
         with atomic_file(folder / f"{self.kind}s.parquet") as temporary:
@@ -88,8 +89,8 @@ class TextCatalog:
         Raises:
             ModelError: a file is missing or damaged, or the two do not belong together.
         """
-        path = Path(folder) / f"{cls.kind}s.parquet"
-        about = read_json(Path(folder) / f"{cls.kind}s.json")
+        path = expect_path(folder, f"{cls.__name__}.load: folder", error=ModelError) / f"{cls.kind}s.parquet"
+        about = read_json(path.with_suffix(".json"))
         try:
             table = pq.read_table(path)
             fields = {name: table[f"text:{name}"].to_pylist() for name in about["fields"]}
@@ -115,6 +116,7 @@ class TextCatalog:
         on_empty: OnEmpty,
         source: str,
     ) -> Self:
+        _check_choices(text_fields, max_words, template, f"{cls.__name__}.from_frame")
         table, mixed = to_arrow(frame, source, needed=[id_name, *(_TITLES if text_fields is None else text_fields)])
         require_columns(table, [id_name], source)
         names, notes = _chosen_fields(table, id_name, text_fields, mixed, cls.kind, source)
@@ -144,6 +146,14 @@ class TextCatalog:
         if not len(kept):
             raise DataError(f"{source}: no {self.kind} has any text: nothing is left after dropping those without")
         return replace(kept, notes=(*self.notes, f"{count} (dropped)"))
+
+
+def _check_choices(text_fields: object, max_words: object, template: object, call: str) -> None:
+    if text_fields is not None:
+        expect_list(text_fields, f"{call}: text_fields", of="columns")
+    if max_words is not None:
+        expect_whole(max_words, f"{call}: max_words", least=1, error=DataError)
+    expect(template, str, f"{call}: template", optional=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from bertrec.core.checks import expect_list
 from bertrec.core.errors import DataError
 
 IntArray = npt.NDArray[np.int64]
@@ -28,6 +30,8 @@ class IdMap:
     """
 
     def __init__(self, ids: Iterable[str | int]) -> None:
+        if isinstance(ids, str) or not isinstance(ids, Iterable):
+            expect_list(ids, "IdMap: ids", of="ids")
         self.ids: list[str | int] = [_plain(value) for value in ids]
         if len(self._inner) != len(self.ids):
             repeated = next(value for row, value in enumerate(self.ids) if self._inner[value] != row + 1)
@@ -67,12 +71,17 @@ class IdMap:
 
     def encode(self, external: Sequence[str | int] | npt.NDArray[Any] | pa.Array | pa.ChunkedArray) -> IntArray:
         """Return the inner id of each external id, ``[n]`` int64, 0 where it is unknown."""
+        if not isinstance(external, pa.Array | pa.ChunkedArray):
+            expect_list(external, "IdMap.encode: external", of="ids")
         if len(external) >= _FEW and self._values is not None:
             column = flat_array(external) if isinstance(external, pa.Array | pa.ChunkedArray) else _uniform(external)
             if column is not None:
                 return _look_up(column, self._values)
         rows = external.to_pylist() if isinstance(external, pa.Array | pa.ChunkedArray) else external
-        return np.fromiter((self._inner.get(value, 0) for value in rows), dtype=np.int64, count=len(external))
+        try:
+            return np.fromiter((self._inner.get(value, 0) for value in rows), dtype=np.int64, count=len(external))
+        except TypeError as error:  # a list or an array is no id
+            raise DataError(f"IdMap.encode: an id must be text or a whole number: {error}") from error
 
     def decode(self, inner: Iterable[int] | IntArray) -> list[str | int]:
         """Return the external ids of inner ids.
@@ -80,7 +89,10 @@ class IdMap:
         Raises:
             DataError: an inner id outside 1 to ``len(self)`` (0 stands for no item).
         """
-        rows = np.asarray(inner, dtype=np.int64).tolist()
+        found = np.asarray(inner)
+        if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+            raise DataError(f"IdMap.decode: inner ids are a list of whole numbers, not {reprlib.repr(inner)}")
+        rows = found.tolist()
         if rows and not (min(rows) >= 1 and max(rows) <= len(self.ids)):
             raise DataError(f"inner ids run from 1 to {len(self.ids)}, got {min(rows)} to {max(rows)}")
         return [self.ids[row - 1] for row in rows]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from bertrec.core.checks import expect
 from bertrec.core.errors import DataError
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
@@ -141,6 +142,8 @@ class Interactions:
         Raises:
             DataError: a missing column, id or time, a named column of mixed types, or more than half of the interactions of unknown items.
         """
+        expect(catalog, ItemCatalog, "Interactions.from_frame: catalog")
+        expect(users, IdMap, "Interactions.from_frame: users", optional=True, mend="IdMap(ids)")
         optional = {"timestamp": timestamp, "rating": rating, "label": label, "weight": weight, "text": text, "split": split}
         renamed = [column for role, column in optional.items() if column != role]
         table, _ = to_arrow(frame, source, needed=[user_id, item_id, *optional.values()])

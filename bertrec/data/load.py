@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bertrec.core.checks import expect, expect_path
 from bertrec.core.errors import ConfigError, DataError, MissingExtraError, unknown_name
 from bertrec.core.files import read_yaml, sha256_text
 from bertrec.data import filters, splits
@@ -81,8 +82,10 @@ def load(data: str | Path, options: LoadOptions | None = None) -> Dataset:
         ConfigError: the YAML has an unknown key or a value outside its range.
         MissingExtraError: ``ml-100k`` is wanted, but RecBole's wheel, which carries it, is not installed.
     """
+    expect(options, LoadOptions, "bertrec.load: options", optional=True, error=ConfigError)
     options = options or LoadOptions()
-    path = ml_100k_folder() if data == "ml-100k" else Path(data)
+    path = expect_path(data, "bertrec.load: data")
+    path = ml_100k_folder() if str(data) == "ml-100k" else path
     if path.suffix in (".yaml", ".yml"):
         raw, options = _read_description(path, options)
     elif path.is_dir():
@@ -105,6 +108,8 @@ def make_split(dataset: Dataset, method: str = "auto", **options: Any) -> Split:
     Raises:
         DataError: an unknown method or option, or data that the method does not fit.
     """
+    expect(dataset, Dataset, "bertrec.make_split: dataset")
+    expect(method, str, "bertrec.make_split: method", called="name")
     if method == "auto":
         method = "given" if dataset.given is not None else "leave_one_out"
     methods: dict[str, Callable[..., Split]] = {

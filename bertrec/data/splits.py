@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.checks import expect, expect_number, expect_whole
 from bertrec.core.errors import DataError, unknown_name
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
@@ -20,6 +21,7 @@ BoolArray = npt.NDArray[np.bool_]
 Targets = Literal["all", "first"]
 # A user needs one interaction each for training, validation and test.
 _SHORTEST = 3
+_FROM = "time split: validation_from and test_from: each"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +91,7 @@ def leave_one_out(interactions: Interactions) -> Split:
 
     The history of a test item is everything before it, with the validation item.
     """
+    _check(interactions, "leave_one_out")
     from_end, long_enough = _from_end(interactions)
     test, valid = long_enough & (from_end == 0), long_enough & (from_end == 1)
     manifest = _manifest(interactions, "leave_one_out", {})
@@ -108,6 +111,7 @@ def ratio_by_user(interactions: Interactions, *, validation_share: float = 0.1, 
     Raises:
         DataError: shares outside 0 to 1, or adding up to 1 or more.
     """
+    _check(interactions, "ratio_by_user")
     _check_shares(validation_share, test_share)
     from_end, long_enough = _from_end(interactions)
     lengths = interactions.sequences.lengths[interactions.sequences.rows]
@@ -143,13 +147,14 @@ def time_split(
     Raises:
         DataError: there are no timestamps, they are only positions, or a part comes out empty.
     """
+    _check(interactions, "time_split")
     time = _common_clock(interactions)
     if (validation_from is None) != (test_from is None):
         raise DataError("time split: give both validation_from and test_from, or neither")
     if validation_from is None or test_from is None:
         _check_shares(validation_share, test_share)
         validation_from, test_from = np.quantile(time, [1 - validation_share - test_share, 1 - test_share], method="lower").tolist()
-    if not validation_from < test_from:
+    if not expect_number(validation_from, _FROM, error=DataError) < expect_number(test_from, _FROM, error=DataError):
         raise DataError(f"time split: validation starts at {validation_from}, which is not before the test at {test_from}")
     test = time >= test_from
     valid = (time >= validation_from) & ~test
@@ -166,6 +171,7 @@ def split_by_part(interactions: Interactions) -> Split:
     Raises:
         DataError: there is no such column, it holds another value (the row is named), or there is nothing to train on.
     """
+    _check(interactions, "split_by_part")
     if interactions.part_fault:
         raise DataError(f"the data hold no given split: {interactions.part_fault}: correct it or choose another method")
     if interactions.part is None:
@@ -190,7 +196,9 @@ def cold_items(interactions: Interactions, *, share: float = 0.1, seed: int = 0)
     Raises:
         DataError: a share outside its range or one that holds out no item, or nothing left to train on.
     """
-    if not 0 < share < 1:
+    _check(interactions, "cold_items")
+    expect_whole(seed, "cold items: the seed", least=0, error=DataError)
+    if not 0 < expect_number(share, "cold items: the share", error=DataError) < 1:
         raise DataError(f"cold items: the share must be above 0 and below 1, got {share}")
     count = round(share * len(interactions.catalog))
     if not count:
@@ -293,7 +301,14 @@ def _tied(interactions: Interactions, test: BoolArray, valid: BoolArray) -> int:
     return 0 if time is None else int((time[test] == time[valid]).sum())
 
 
+def _check(interactions: object, method: str) -> None:
+    mend = "dataset.interactions" if isinstance(getattr(interactions, "interactions", None), Interactions) else ""
+    expect(interactions, Interactions, f"{method}: interactions", mend=mend)
+
+
 def _check_shares(validation_share: float, test_share: float) -> None:
+    for share in (validation_share, test_share):
+        expect_number(share, "a share of a split", error=DataError)
     if not (0 < validation_share < 1 and 0 < test_share < 1 and validation_share + test_share < 1):
         raise DataError(f"the shares must be above 0 and add up to less than 1, got {validation_share} and {test_share}")
 

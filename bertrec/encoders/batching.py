@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.checks import expect_list
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import IntArray, Ragged
 
@@ -48,6 +49,7 @@ def distinct_texts(texts: Sequence[str]) -> tuple[list[str], IntArray]:
     Raises:
         DataError: an element is not a text; the message names its position.
     """
+    expect_list(texts, "texts", of="texts")
     number: dict[str, int] = {}
     place = np.zeros(len(texts), np.int64)
     for row, text in enumerate(texts):

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from bertrec.core.errors import BertrecError
+from bertrec.core.checks import expect_able, expect_path
+from bertrec.core.errors import BertrecError, ModelError
 from bertrec.core.files import write_json
 from bertrec.core.ragged import IntArray
 from bertrec.encoders.batching import distinct_texts
@@ -49,7 +50,7 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = default_folder() if folder is None else Path(folder)
+        self.folder = default_folder() if folder is None else expect_path(folder, "EmbeddingCache: folder")
 
     def get_or_encode(self, encoder: TextEncoder, texts: Sequence[str], *, progress: bool = False) -> Vectors:
         """Return the vectors of ``texts``, ``[n, dim]`` float32, encoding only those that are not kept yet.
@@ -58,6 +59,7 @@ class EmbeddingCache:
             DataError: an element is not a text.
             ModelError: the encoder gives values that are not finite.
         """
+        expect_able(encoder, "encode_batches", "TextEncoder", "EmbeddingCache.get_or_encode: encoder", error=ModelError)
         distinct, place = distinct_texts(texts)
         keys = _text_keys(distinct)
         vectors = np.zeros((len(distinct), encoder.dim), np.float32)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from bertrec.core.checks import expect_path
 from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
 from bertrec.encoders.config import EncoderConfig
@@ -48,7 +49,7 @@ def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone]:
     """
     from bertrec.encoders.backbone import load_backbone
 
-    folder = Path(folder)
+    folder = expect_path(folder, "TextEncoder.load: folder", error=ModelError)
     config = _verified_config(folder)
     backbone = load_backbone(folder, skeleton=True)
     with torch.random.fork_rng(devices=[]):  # The first LoRA matrices are overwritten below.

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bertrec.core.checks import expect
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.core.threads import each_by_workers, each_in_threads
 from bertrec.encoders.batching import distinct_texts, padded_tokens, token_budget_batches
-from bertrec.encoders.cache import default_folder
+from bertrec.encoders.cache import EmbeddingCache, default_folder
 from bertrec.encoders.config import EncoderConfig, Precision
 from bertrec.encoders.depth import apply_depth, set_mode, transformer_layers
 from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
@@ -34,7 +35,6 @@ from bertrec.encoders.tokens import tokenize_texts
 
 if TYPE_CHECKING:
     from bertrec.encoders.backbone import Backbone
-    from bertrec.encoders.cache import EmbeddingCache
 
 
 class TextEncoder(torch.nn.Module):
@@ -79,6 +79,7 @@ class TextEncoder(torch.nn.Module):
         """
         from bertrec.encoders.backbone import load_backbone
 
+        expect(config, EncoderConfig, f"{cls.__name__}.from_config: config", error=ConfigError)
         backbone = load_backbone(resolve_folder(config.name))
         apply_depth(backbone.model, config)
         return cls(config, backbone).to(device)
@@ -188,6 +189,7 @@ class TextEncoder(torch.nn.Module):
             ModelError: the encoder gives values that are not finite.
         """
         if cache is not None:
+            expect(cache, EmbeddingCache, "TextEncoder.encode: cache")
             return cache.get_or_encode(self, texts, progress=progress)
         distinct, place = distinct_texts(texts)
         vectors = np.zeros((len(distinct), self.dim), np.float32)

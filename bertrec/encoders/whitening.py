@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from bertrec.core.checks import expect_whole
 from bertrec.core.errors import ConfigError, DataError
 
 # Directions with less than this share of the largest variance are noise or absent; dividing by their deviation would only blow noise up.
@@ -54,8 +55,12 @@ class Whitening(torch.nn.Module):
             ConfigError: ``dim`` is not from 1 to ``in_dim``, or is given with ``zca``, or the method is unknown.
             DataError: fewer than two rows, or values that are not finite.
         """
-        chosen = np.asarray(vectors, dtype=np.float64)
-        chosen = chosen if rows is None else chosen[np.asarray(rows)]
+        chosen = _numbers(vectors, np.float64)
+        if rows is not None:
+            try:
+                chosen = chosen[np.asarray(rows)]
+            except IndexError as error:
+                raise DataError(f"whitening: rows must be row numbers or a mask of the {len(chosen)} vectors: {error}") from error
         _check(chosen, dim, method)
         mean = chosen.mean(axis=0)
         module = cls(chosen.shape[1], dim)
@@ -70,7 +75,17 @@ class Whitening(torch.nn.Module):
     def transform(self, vectors: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
         """Whiten an array ``[n, in_dim]`` to float32 ``[n, dim]``."""
         mean, matrix = self.mean.cpu().numpy(), self.matrix.cpu().numpy()
-        return np.asarray((np.asarray(vectors, np.float32) - mean) @ matrix, dtype=np.float32)
+        given = _numbers(vectors, np.float32)
+        if given.ndim != 2 or given.shape[1] != len(mean):
+            raise DataError(f"whitening was fitted on vectors of {len(mean)} dimensions: give [n, {len(mean)}], not {list(given.shape)}")
+        return np.asarray((given - mean) @ matrix, dtype=np.float32)
+
+
+def _numbers(vectors: object, kind: npt.DTypeLike) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(vectors, dtype=kind)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"whitening: the vectors are no matrix of numbers: {error}") from error
 
 
 def _check(vectors: npt.NDArray[np.float64], dim: int | None, method: str) -> None:
@@ -78,7 +93,7 @@ def _check(vectors: npt.NDArray[np.float64], dim: int | None, method: str) -> No
         raise ConfigError(f"whitening method '{method}' is unknown (one of: pca, zca)")
     if vectors.ndim != 2 or len(vectors) < 2:
         raise DataError(f"whitening needs at least two rows of vectors, got an array of shape {vectors.shape}")
-    if dim is not None and not 1 <= dim <= vectors.shape[1]:
+    if dim is not None and not 1 <= expect_whole(dim, "whitening: dim") <= vectors.shape[1]:
         raise ConfigError(f"whitening to {dim} dimensions is impossible for vectors of {vectors.shape[1]}")
     if dim is not None and method == "zca" and dim != vectors.shape[1]:
         raise ConfigError("zca whitening keeps all dimensions: use method pca to reduce them")

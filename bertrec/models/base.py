@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from bertrec.core.checks import expect, expect_path
 from bertrec.core.config import Config
 from bertrec.core.distinct import among, distinct
 from bertrec.core.errors import ConfigError, DataError, ModelError
+from bertrec.core.id_lists import id_lists
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
@@ -80,14 +82,16 @@ class Recommender(ABC):
         """
         from bertrec.models.saving import load_model
 
-        return load_model(Path(folder))
+        return load_model(expect_path(folder, "from_pretrained: folder", error=ModelError))
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """Return the same model over other items.
 
         Raises:
+            DataError: ``catalog`` is no catalogue.
             ModelError: the model does not read what items say.
         """
+        expect(catalog, ItemCatalog, "with_catalog: catalog")
         raise ModelError(f"a {self.name} model cannot move to other items: it does not read what they say")
 
     @property
@@ -102,19 +106,21 @@ class Recommender(ABC):
             DataError: a history has items and all of them are unknown; the text names the row.
         """
         if isinstance(histories, Ragged):
+            self._check_inner(histories, "histories")
             return histories if (histories.values > 0).all() else histories.where(histories.values > 0)
-        if any(isinstance(row, str) or not hasattr(row, "__len__") for row in histories):
-            raise DataError("histories are lists of item ids, one list a user: give a single history as [history]")
-        given = np.array([len(row) for row in histories], dtype=np.int64)
-        flat = [item for row in histories for item in row]
-        all_rows = Ragged.from_lengths(self.catalog.ids.encode(flat) if flat else np.zeros(0, np.int64), given)
+        flat, given = id_lists(histories, "histories", a="history")
+        all_rows = Ragged.from_lengths(self.catalog.ids.encode(flat), given)
         known = all_rows.where(all_rows.values > 0)
         lost = np.flatnonzero((given > 0) & (known.lengths == 0))
         if len(lost):
-            raise DataError(
-                f"history {lost[0] + 1}: none of its {given[lost[0]]} items is in the catalogue, such as {histories[lost[0]][0]!r}"
-            )
+            first = flat[all_rows.offsets[lost[0]]]
+            other = "" if type(first) in set(map(type, self.catalog.ids.ids)) else f": its ids are as {self.catalog.ids.ids[0]!r}"
+            raise DataError(f"history {lost[0] + 1}: none of its {given[lost[0]]} items is in the catalogue, such as {first!r}{other}")
         return known
+
+    def _check_inner(self, rows: Ragged, what: str) -> None:
+        if len(rows.values) and rows.values.max() > len(self.catalog):
+            raise DataError(f"{what}: inner id {rows.values.max()} is beyond the {len(self.catalog)} items of the catalogue")
 
     def user_embeddings(self, histories: Histories) -> FloatArray:
         """Return ``[n, dim]`` user vectors; histories are oldest first."""
@@ -133,10 +139,12 @@ class Recommender(ABC):
         known = self.histories(histories)
         if isinstance(candidates, Ragged):
             wanted = candidates
+            self._check_inner(wanted, "candidates")
+            if len(wanted.values) and wanted.values.min() < 0:
+                raise DataError(f"candidates: {wanted.values.min()} is no inner id")
         else:
-            flat = [item for row in candidates for item in row]
-            lengths = np.array([len(row) for row in candidates], dtype=np.int64)
-            wanted = Ragged.from_lengths(self.catalog.ids.encode(flat) if flat else np.zeros(0, np.int64), lengths)
+            flat, lengths = id_lists(candidates, "candidates", a="row")
+            wanted = Ragged.from_lengths(self.catalog.ids.encode(flat), lengths)
         if len(wanted) != len(known):
             raise DataError(f"{len(known)} histories but {len(wanted)} rows of candidates")
         vectors = self.item_embeddings()
@@ -166,6 +174,7 @@ class Recommender(ABC):
 
     def user_batches(self, histories: Ragged) -> Iterator[tuple[FloatArray, Ragged]]:
         """Yield user vectors ``[b, dim]`` for batches of histories, in order, and the part of the histories that was read."""
+        expect(histories, Ragged, "histories")
         for start in range(0, len(histories), _VECTORS_AT_ONCE):
             # Many histories at once, so that those of one length can be read together.
             part = histories.slice(start, min(start + _VECTORS_AT_ONCE, len(histories)))
@@ -210,6 +219,14 @@ class Recommender(ABC):
     @abstractmethod
     def model_hash(self) -> str:
         """SHA-256 over what the scores depend on."""
+
+    def _check_fit(self, train: object, validation: object, run_dir: object = None) -> None:
+        """See that `fit` was given what it takes."""
+        call = f"{type(self).__name__}.fit"
+        expect(train, Interactions, f"{call}: train")
+        expect(validation, EvaluationSet, f"{call}: validation", optional=True)
+        if run_dir is not None and expect_path(run_dir, f"{call}: run_dir").is_file():
+            raise DataError(f"{call}: run_dir {run_dir} is a file: name a folder")
 
     def _check_untrained(self, options: Mapping[str, Any]) -> None:
         """Refuse options of ``fit`` that a model without training would ignore in silence."""

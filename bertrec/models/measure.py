@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bertrec.core.checks import expect
+from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.splits import EvaluationSet
 from bertrec.evaluation.by_vectors import ListMaker, UserBatch, evaluate_vectors
@@ -36,6 +38,11 @@ def measure(
         manifest: of the split; stands in the report's protocol.
         lists: also coverage, novelty and Gini of the recommended lists.
     """
+    call = "bertrec.evaluate"
+    expect(model, Recommender, f"{call}: model", error=ModelError)
+    expect(evaluation_set, EvaluationSet, f"{call}: evaluation_set")
+    expect(protocol, Protocol, f"{call}: protocol", optional=True, error=ConfigError)
+    expect(manifest, Mapping, f"{call}: manifest", optional=True)
     info: dict[str, Any] = {"model": {"class": model.name, "hash": model.model_hash}} if lists else {}
     if manifest is not None:
         info["split"] = dict(manifest)

@@ -9,7 +9,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
+from bertrec.core.checks import expect
 from bertrec.core.config import Config
+from bertrec.core.errors import ConfigError
 from bertrec.core.files import atomic_folder
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
@@ -29,11 +31,13 @@ class Popularity(Recommender):
     name: ClassVar[str] = "popularity"
 
     def __init__(self, config: PopularityConfig | None = None) -> None:
+        expect(config, PopularityConfig, "Popularity: config", optional=True, error=ConfigError)
         self.config: PopularityConfig = config if config is not None else PopularityConfig()
         self._counts: torch.Tensor | None = None
 
     def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
         """Count the interactions of each item; ``validation`` and ``run_dir`` are not used."""
+        self._check_fit(train, validation)
         self._check_untrained(options)
         self._catalog = train.catalog
         self._counts = torch.from_numpy(train.item_counts.astype(np.float32))

@@ -149,6 +149,7 @@ class RecBole(Recommender):
             MissingExtraError: RecBole is not installed.
             ModelError: the fit failed; the text says why.
         """
+        self._check_fit(train, validation)
         if options:
             raise ConfigError(f"{type(self).__name__}.fit has no option '{next(iter(options))}'")
         from bertrec.training.progress import shows_progress  # with the libraries of an encoder, which a saved model does without

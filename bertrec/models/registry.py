@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from bertrec.core.checks import expect
 from bertrec.core.errors import ConfigError, MissingExtraError, unknown_name
 from bertrec.heads.config import ItemInput
 from bertrec.models.base import Recommender
@@ -34,6 +35,8 @@ def create(model: str, *, item_input: str | None = None, tune: str | None = None
     Raises:
         ConfigError: an unknown model or setting (with the nearest right one), or a combination that a model does not have.
     """
+    expect(model, str, "bertrec.create: model", error=ConfigError, called="name")
+    expect(settings, Mapping, "bertrec.create: settings", optional=True, error=ConfigError)
     settings = dict(settings or {})
     library, _, architecture = model.partition(":")
     if library == RecBole.name:

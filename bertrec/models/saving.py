@@ -101,7 +101,7 @@ def read_tensors(folder: Path) -> tuple[dict[str, Any], ItemCatalog, dict[str, t
         ModelError: a file is missing, damaged or not the one that was saved; the text names it.
     """
     if not folder.is_dir():
-        raise ModelError(f"{folder} is no model folder: it does not exist")
+        raise ModelError(f"{folder} is no model folder: it {'is a file' if folder.exists() else 'does not exist'}")
     about = read_json(folder / "config.json")
     if not isinstance(about, dict) or not {"format", "class", "config", "sha256"} <= about.keys():
         raise ModelError(f"{folder / 'config.json'} is not the file of a bertrec model")

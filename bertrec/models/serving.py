@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.checks import expect, expect_whole
 from bertrec.core.distinct import without
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.products import pair_scores
@@ -66,6 +67,8 @@ class BestItems:
             read: the histories that the repeat bias is for; None where all of them are among the seen items.
             candidates: ``[n_items + 1]``; None allows the whole catalogue.
         """
+        if users.shape[1:] != self._vectors.shape[1:]:
+            raise DataError(f"user vectors have {users.shape[-1]} dimensions, the model's {self._vectors.shape[1]}")
         alive = self._known if candidates is None else self._known & candidates
         gone = self._checked(seen, len(users))
         repeated = self._distinct(self._checked(read, len(users)), gone, alive) if self._bias and read is not None else None
@@ -119,6 +122,9 @@ class Server:
     """
 
     def __init__(self, model: Recommender, index: ItemIndex | None = None) -> None:
+        from bertrec.retrieval.index import ItemIndex  # and with it FAISS's settings, which few models need
+
+        expect(index, ItemIndex, "serve: index", optional=True)
         self.model = model
         self.index = index
         self._best = BestItems(model.item_embeddings(), model.repeat_bias) if index is None else None
@@ -138,8 +144,7 @@ class Server:
             DataError: ``k`` is below 1, a history holds unknown items only, or seen items are to stay in a list from an index although
                 the model has a repeat bias, which an index does not hold.
         """
-        if k < 1:
-            raise DataError(f"k is {k}: ask for at least one item")
+        k = expect_whole(k, "k", least=1, error=DataError)
         if self.index is not None and not exclude_seen and self.model.repeat_bias:
             raise DataError(
                 "an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false"
@@ -149,6 +154,11 @@ class Server:
 
     def from_vectors(self, users: FloatArray, known: Ragged, k: int, *, exclude_seen: bool = True) -> Recommendations:
         """Return what `recommend` does for user vectors ``[b, d]`` that were made already of histories of inner ids."""
+        k = expect_whole(k, "k", least=1, error=DataError)
+        expect(known, Ragged, "from_vectors: known")
+        expect(users, np.ndarray, "from_vectors: users", mend="what model.user_embeddings(histories) returns")
+        if users.ndim != 2 or len(users) != len(known):
+            raise DataError(f"from_vectors: users must be [{len(known)}, dimensions], a row a history, not {list(users.shape)}")
         items: list[list[Id]] = []
         scores: list[list[float]] = []
         for start in range(0, len(users), _USERS_AT_ONCE):

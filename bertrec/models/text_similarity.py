@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from bertrec.core.checks import expect
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError
 from bertrec.core.files import atomic_folder
@@ -43,6 +44,7 @@ class TextSimilarity(Recommender):
     name: ClassVar[str] = "text-similarity"
 
     def __init__(self, config: TextSimilarityConfig | None = None) -> None:
+        expect(config, TextSimilarityConfig, "TextSimilarity: config", optional=True, error=ConfigError)
         self.config: TextSimilarityConfig = config if config is not None else TextSimilarityConfig()
         if self.config.encoder.tune != "frozen":
             raise ConfigError("text-similarity trains nothing: leave out --tune, or take --model morec")
@@ -50,11 +52,13 @@ class TextSimilarity(Recommender):
 
     def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, progress: bool = True, **options: Any) -> Self:
         """Encode the catalogue of ``train``; ``validation`` and ``run_dir`` are not used."""
+        self._check_fit(train, validation)
         self._check_untrained(options)
         return self.over(train.catalog, progress=progress)
 
     def over(self, catalog: ItemCatalog, *, progress: bool = True) -> Self:
         """Encode a catalogue: no interactions are needed."""
+        expect(catalog, ItemCatalog, f"{type(self).__name__}: catalog")
         encoder = TextEncoder.from_config(self.config.encoder)
         vectors = encoder.encode(catalog.texts, cache=EmbeddingCache(), progress=progress)
         if self.config.whitening != "none":

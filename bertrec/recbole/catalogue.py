@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from bertrec.core.checks import expect
 from bertrec.core.errors import ConfigError, MissingExtraError, unknown_name
 
 Kind = Literal["general", "sequential", "context_aware", "knowledge_aware", "exlib"]
@@ -141,6 +142,7 @@ def check_names(names: Iterable[str]) -> None:
         MissingExtraError: RecBole is not installed.
     """
     for name in names:
+        expect(name, str, "a RecBole model", error=ConfigError, called="name")
         if name not in models():
             near = {known.lower(): known for known in models()}.get(name.lower())
             hint = f"unknown RecBole model '{name}': did you mean '{near}'?" if near else unknown_name("RecBole model", name, supported())

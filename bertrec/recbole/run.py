@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.errors import DataError, ModelError
+from bertrec.core.checks import expect, expect_number
+from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.splits import Split
 from bertrec.recbole import catalogue
@@ -69,6 +70,11 @@ def run_baseline(
         MissingExtraError: RecBole is not installed.
         ModelError: the fit failed, or its scores are no numbers; the text says why.
     """
+    call = "bertrec.run_baseline"
+    expect(model, str, f"{call}: model", error=ConfigError, called="name")
+    expect(split, Split, f"{call}: split")
+    expect(settings, Mapping, f"{call}: settings", optional=True, error=ConfigError)
+    expect_number(limit_minutes, f"{call}: limit_minutes")
     catalogue.check_names([model])
     chosen = dict(catalogue.candidates(model)[0] if settings is None else settings)
     catalogue.check_settings(model, chosen)
@@ -97,6 +103,8 @@ def run_baseline(
 
 
 def _check_pairs(pairs: Pairs, split: Split) -> None:
+    if not isinstance(pairs, tuple) or len(pairs) != 2 or not all(isinstance(one, np.ndarray) and one.dtype.kind in "iu" for one in pairs):
+        raise DataError("pairs: give two arrays of whole numbers, (rows, items)")
     rows, items = pairs
     assert split.test is not None
     if len(rows) != len(items):

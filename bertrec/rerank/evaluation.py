@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.checks import expect
+from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.splits import EvaluationSet
 from bertrec.evaluation.evaluate import evaluate_ranks
@@ -85,6 +86,7 @@ def ranked_lists(
     Raises:
         DataError: there are no users, or no held-out items where they are the candidates.
     """
+    expect(evaluation_set, EvaluationSet, "the evaluation set")
     started = time.perf_counter()
     n = check_k(n)
     histories, targets = evaluation_set.histories, evaluation_set.targets
@@ -234,6 +236,7 @@ def check_catalogs(model: Recommender, reranker: Reranker) -> None:
     Raises:
         DataError: they were made over different catalogues.
     """
+    expect(model, Recommender, "the retriever", error=ModelError)
     own = getattr(reranker, "catalog", None)
     if own is not None and own.content_hash != model.catalog.content_hash:
         raise DataError(

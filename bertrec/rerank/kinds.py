@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from bertrec.core.checks import expect, expect_path
 from bertrec.core.errors import ConfigError, ModelError, unknown_name
 from bertrec.core.files import read_json, write_json
 from bertrec.core.ragged import IntArray, Ragged
@@ -123,7 +124,7 @@ def load_with_record(folder: str | Path) -> LoadedReranker:
     Raises:
         ModelError: the folder is absent or holds no reranker, or a file of it is missing or damaged; the text names it.
     """
-    folder = Path(folder)
+    folder = expect_path(folder, "the reranker's folder", error=ModelError)
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such reranker; make one with  bertrec rerank train RUN --out {folder}")
     place = folder / "model" if (folder / "model").is_dir() else folder
@@ -215,6 +216,8 @@ def train_reranker(
         ConfigError: an unknown kind, setting or metric (with the nearest right one), or a kind with a command of its own.
         DataError: the split has no validation users but they are needed, or no list can be made.
     """
+    expect(model, Recommender, "train_reranker: model", error=ModelError)
+    expect(split, Split, "train_reranker: split")
     if kind not in RERANKERS:
         raise ConfigError(unknown_name("reranker", kind, RERANKERS))
     train = RERANKERS[kind].train

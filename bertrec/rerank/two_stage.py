@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.checks import expect, expect_able, expect_number
 from bertrec.core.errors import ConfigError, DataError, ModelError, NotFiniteError
 from bertrec.core.ragged import Ragged
 from bertrec.models.base import FloatArray, Recommender
@@ -64,6 +65,8 @@ def retrieve_scored(model: Recommender, histories: Ragged, n: int, *, mask_seen:
         IndexFileError: the index was built from another model.
     """
     n = check_k(n)
+    expect(model, Recommender, "retrieve: model", error=ModelError)
+    expect(histories, Ragged, "retrieve: histories")
     if index is not None:
         found = model.recommend(histories, n, exclude_seen=mask_seen, index=index)
         rows = [model.catalog.ids.encode(row) for row in found.items]
@@ -120,7 +123,7 @@ def fused_scores(
         DataError: rows or scores that do not fit, or a candidate that is no item.
         NotFiniteError: the reranker gives a score that is no number.
     """
-    if not 0.0 <= weight <= 1.0:
+    if not 0.0 <= expect_number(weight, "the retriever's weight") <= 1.0:
         raise ConfigError(f"the retriever's weight is {weight}: it lies between 0 (the reranker alone) and 1 (the retriever alone)")
     if weight and retrieval_scores is None:
         raise ConfigError(f"the retriever's weight is {weight}, but its scores are not given")
@@ -158,6 +161,9 @@ def reranker_scores(reranker: Reranker, histories: Ragged, candidates: Ragged, r
         ModelError: the reranker gives another number of scores than there are candidates.
         NotFiniteError: a score is no finite number; the text names row and item.
     """
+    expect_able(reranker, "score", "fitted reranker", "reranker", error=ModelError)
+    expect(histories, Ragged, "histories")
+    expect(candidates, Ragged, "candidates", mend="Ragged.from_rows(rows) of inner ids, or what retrieve(model, histories, n) returns")
     total = len(candidates.values)
     if len(histories) != len(candidates):
         raise DataError(f"{len(histories)} histories but {len(candidates)} lists of candidates")

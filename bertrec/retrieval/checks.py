@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.checks import expect_list
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.retrieval.exact import FloatArray
 
@@ -36,7 +37,7 @@ def _as_float32(vectors: npt.ArrayLike, what: str) -> FloatArray:
     try:
         with np.errstate(over="ignore"):  # what overflows float32 becomes infinite and is reported as that
             return np.ascontiguousarray(vectors, dtype=np.float32) if np.ndim(vectors) else np.zeros((), np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: of a tensor that keeps gradients
         raise DataError(f"{what} are no matrix of numbers: {error}") from error
 
 
@@ -60,6 +61,14 @@ def _unit_length(array: FloatArray) -> FloatArray:
     return scaled
 
 
+def _listed(ids: Iterable[Any]) -> list[Any]:
+    try:
+        return list(ids)
+    except TypeError:
+        expect_list(ids, "ids", of="ids")
+        raise
+
+
 def check_ids(ids: Iterable[Any]) -> list[Id]:
     """Return ids as a list of plain str and int; ``1`` and ``"1"`` are two ids.
 
@@ -68,7 +77,7 @@ def check_ids(ids: Iterable[Any]) -> list[Id]:
     """
     if isinstance(ids, (str, bytes)):
         raise DataError(f"ids must be a list of ids, not the single {type(ids).__name__} {ids!r}")
-    values = ids.tolist() if hasattr(ids, "tolist") else list(ids)
+    values = ids.tolist() if hasattr(ids, "tolist") else _listed(ids)
     if set(map(type, values)) <= {str, int}:
         return values
     plain = [value.item() if isinstance(value, np.generic) else value for value in values]

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.checks import expect_whole
+from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 
 FloatArray = npt.NDArray[np.float32]
@@ -21,9 +22,7 @@ def check_k(k: int) -> int:
     Raises:
         ConfigError: ``k`` is no whole number of at least 1.
     """
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise ConfigError(f"k must be a whole number of at least 1, not {k!r}")
-    return int(k)
+    return expect_whole(k, "k", least=1)
 
 
 def top_k(scores: npt.ArrayLike, k: int, *, seen: Ragged | None = None) -> tuple[IntArray, FloatArray]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from bertrec.core.distinct import distinct
 from bertrec.core.errors import DataError
+from bertrec.core.id_lists import id_lists
 from bertrec.core.ragged import Ragged
 from bertrec.retrieval.checks import Id
 from bertrec.retrieval.exact import BoolArray, IntArray
@@ -95,10 +96,7 @@ class IdTable:
         """
         if isinstance(exclude, Ragged):
             return self._distinct(self._rows_of_inner(exclude.values), exclude.rows, len(exclude))
-        if any(isinstance(row, (str, bytes)) for row in exclude):
-            raise DataError("exclude must hold a list of ids for each query, not a single string")
-        lengths = np.fromiter(map(len, exclude), dtype=np.int64, count=len(exclude))
-        flat = list(itertools.chain.from_iterable(exclude))
+        flat, lengths = id_lists(exclude, "the excluded items", a="list")
         return self._distinct(self.rows_of(flat), np.repeat(np.arange(len(lengths)), lengths), len(lengths))
 
     def _rows_of_inner(self, inner: IntArray) -> IntArray:

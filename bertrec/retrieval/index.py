@@ -10,6 +10,7 @@ from typing import Any, Self, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.checks import expect, expect_path
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.ragged import Ragged
 from bertrec.retrieval import engine, storage
@@ -102,6 +103,7 @@ class ItemIndex:
             MissingExtraError: FAISS is not installed.
         """
         check_names(kind, metric)
+        expect(model_hash, str, "ItemIndex.build: model_hash", mend="model.model_hash")
         config = IndexConfig.from_dict({"kind": kind, "metric": metric, "seed": seed, **parameters})
         table, checked = _checked_items(vectors, ids, metric)
         probes = None
@@ -277,7 +279,7 @@ class ItemIndex:
             BertrecError: the disk is full or the place cannot be written; what was there before is unchanged.
         """
         self._parts.recall = self.recall
-        storage.save(self._parts, Path(folder))
+        storage.save(self._parts, expect_path(folder, "ItemIndex.save: folder", error=IndexFileError))
 
     @classmethod
     def load(cls, folder: str | Path, *, model_hash: str | None = None, verify: bool = True) -> Self:
@@ -292,7 +294,7 @@ class ItemIndex:
             IndexFileError: a file is missing, damaged or does not fit the others (it is named), or the model is another.
             MissingExtraError: FAISS is not installed.
         """
-        index = cls(storage.load(Path(folder), verify=verify))
+        index = cls(storage.load(expect_path(folder, "ItemIndex.load: folder", error=IndexFileError), verify=verify))
         if model_hash is not None:
             index.require_model(model_hash)
         return index
@@ -318,9 +320,10 @@ class ItemIndex:
     def _banned(self, exclude: Sequence[Sequence[Id]] | Ragged | None, count: int) -> Ragged:
         if exclude is None:
             return Ragged(np.zeros(0, np.int64), np.zeros(count + 1, np.int64))
-        if len(exclude) != count:
-            raise DataError(f"exclude has {len(exclude)} rows for {count} queries")
-        return self._parts.table.banned(exclude)
+        banned = self._parts.table.banned(exclude)
+        if len(banned) != count:
+            raise DataError(f"exclude has {len(banned)} rows for {count} queries")
+        return banned
 
     def _searchable(self) -> Stored:
         if self._stored is None:

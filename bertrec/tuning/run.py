@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertrec.core.checks import expect, expect_path, expect_whole
 from bertrec.core.errors import BertrecError, ConfigError, MissingExtraError
 from bertrec.core.machine import usable_cores
 from bertrec.data.splits import Split
@@ -62,7 +63,13 @@ def tune(
         BertrecError: the storage cannot be reached.
         MissingExtraError: optuna is not installed.
     """
-    folder = Path(folder)
+    folder = expect_path(folder, "bertrec.tune: folder")
+    expect(model, str, "bertrec.tune: model", error=ConfigError, called="name")
+    if settings.get("source", "bertrec") in ("bertrec", "recbole"):
+        expect(material, Split, "bertrec.tune: material")
+    expect_whole(workers, "bertrec.tune: workers", least=0)
+    if not isinstance(space, Space):
+        expect(space, Mapping, "bertrec.tune: space", error=ConfigError, mend="ranges by setting, or Space.preset(model, 'standard')")
     values = {"study": folder.absolute().name, "storage": str(folder / JOURNAL), **settings}
     described = (space if isinstance(space, Space) else Space.from_dict(space)).to_dict()
     plan = TunePlan.from_dict({**values, "model": model, "space": described})

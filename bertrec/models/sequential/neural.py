@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
+from bertrec.core.checks import expect, expect_path
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
@@ -38,6 +39,7 @@ OnEpoch = Callable[[dict[str, float]], None]
 _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; on a CPU a layer then stays in the cache
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
+_HOW = "call bertrec.create(name, settings={'head.layers': 1}), which takes flat names"
 
 
 class NeuralRecommender(Recommender):
@@ -54,6 +56,7 @@ class NeuralRecommender(Recommender):
     name: ClassVar[str]
 
     def __init__(self, config: ModelConfig | None = None) -> None:
+        expect(config, ModelConfig, f"{type(self).__name__}: config", optional=True, error=ConfigError, mend=_HOW)
         self.config: ModelConfig = config if config is not None else self.default_config()
         self.train_log = None
         self.encoder_fingerprint = ""
@@ -118,6 +121,7 @@ class NeuralRecommender(Recommender):
             ConfigError: a setting does not fit the data or the model given as ``init``.
             DataError: nothing to train on.
         """
+        self._check_fit(train, validation, run_dir)
         if options:
             raise ConfigError(f"{type(self).__name__}.fit has no option '{next(iter(options))}'")
         if init is not None and not isinstance(init, NeuralRecommender):
@@ -273,6 +277,7 @@ class NeuralRecommender(Recommender):
         Raises:
             ModelError: the model reads no text and an item is unknown to it.
         """
+        expect(catalog, ItemCatalog, "with_catalog: catalog")
         if not self.uses_text and not all(self.catalog.ids.encode(catalog.ids.ids)):
             raise ModelError("a model of item ids alone cannot move to other items: train with --item-input text or text+id")
         other = type(self)(self.config)
@@ -362,7 +367,7 @@ class NeuralRecommender(Recommender):
         """Write settings, weights, catalogue, text vectors and, where it was tuned, the encoder."""
         from bertrec.models.saving import save_neural
 
-        save_neural(self, Path(folder))
+        save_neural(self, expect_path(folder, "save_pretrained: folder", error=ModelError))
 
 
 def _encode(encoder: TextEncoder, texts: list[str], progress: bool) -> FloatArray:
