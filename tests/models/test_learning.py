@@ -125,7 +125,7 @@ def test_histories_of_unknown_items_only_are_an_error(split: Split, small: dict[
     model = create("popularity").fit(split.train)
     with pytest.raises(DataError, match=r"history 2: none of its 1 items is in the catalogue, such as 'gone'"):
         model.recommend([["red-0", "gone"], ["gone"]], 3)
-    with pytest.raises(DataError, match="k is 0"):
+    with pytest.raises(DataError, match="k must be a whole number of at least 1, not 0"):
         model.recommend([["red-0"]], 0)
 
 

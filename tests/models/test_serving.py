@@ -198,7 +198,7 @@ def test_what_cannot_be_served_is_named(catalog: ItemCatalog, data: EvaluationSe
     index = ItemIndex.build(np.ones((2, 3)), ["red-0", "red-1"], model_hash="another", kind="flat")
     with pytest.raises(IndexFileError, match="another model"):
         model.serve(index)
-    with pytest.raises(DataError, match="at least one"):
+    with pytest.raises(DataError, match="of at least 1, not 0"):
         model.serve().recommend(data.histories, 0)
     own = ItemIndex.build(np.ones((2, 3)), ["red-0", "red-1"], model_hash=model.model_hash, kind="flat")
     with pytest.raises(DataError, match="repeat bias"):
