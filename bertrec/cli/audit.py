@@ -42,6 +42,7 @@ def domain_word(dataset: Dataset, wanted: str | None) -> str:
 def audit(
     what: Annotated[str, typer.Argument(metavar="RUN_OR_ENCODER", help="A folder made by bertrec train, or the name of an encoder.")],
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="The catalogue; a run has its own.")] = None,
+    trusted: o.Classes = None,
     lists: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Your own groups of words.")] = None,
     templates: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Your own request templates.")] = None,
     attributes: Annotated[str | None, typer.Option(help="Which attributes, comma-separated (default all of the lists).")] = None,

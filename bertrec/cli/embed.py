@@ -36,6 +36,7 @@ def embed(
     out: Annotated[Path, typer.Option(metavar="OUT", help="FILE.parquet (columns id and vector), or for recbole a FOLDER.")],
     what: Annotated[str, typer.Option(help="items or users; a user's vector is that of the whole history.")] = "items",
     data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data.")] = None,
+    trusted: o.Classes = None,
     format_: Annotated[str, typer.Option("--format", help="parquet, or recbole: NAME.itemEmb and NAME.yaml in a folder.")] = "parquet",
 ) -> None:
     """Write the vectors of RUN's items or users; the inner product of a user's and an item's is the score."""

@@ -29,6 +29,7 @@ def evaluate(
     run: o.RunArgument,
     data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data (no training for a text-only run).")] = None,
     split: Annotated[str, typer.Option(help="Which held-out part: test or valid.")] = "test",
+    trusted: o.Classes = None,
     mask_seen: o.MaskSeen = True,
     candidates: Annotated[str, typer.Option(help="What is ranked: all items, or only those held_out of training (cold-items).")] = "all",
     metrics: Annotated[str | None, typer.Option(help="Metrics to show, comma-separated, or all.")] = None,

@@ -12,6 +12,7 @@ import typer
 
 from bertrec.core.errors import ConfigError, DataError, unknown_name
 from bertrec.core.files import read_yaml
+from bertrec.core.plugins import vouch
 
 DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="ml-100k, a folder whose format is recognised, or a YAML that says where things are.")
@@ -24,6 +25,24 @@ OnEmpty = Annotated[str | None, typer.Option(help="Items without text: keep, dro
 MinRating = Annotated[float | None, typer.Option(help="Drop interactions rated below this.")]
 KCore = Annotated[int | None, typer.Option(min=0, help="Keep users and items with at least this many interactions each.")]
 Duplicates = Annotated[str | None, typer.Option(help="Of several interactions of a user with an item: keep all, first or last.")]
+
+
+def _vouched(paths: list[str] | None) -> list[str] | None:
+    vouch(paths or ())
+    return paths
+
+
+Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="One setting; wins over --config.")]
+SettingsFile = Annotated[Path | None, typer.Option("--config", metavar="F.yaml", help="Settings, nested or with dotted names.")]
+Classes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        callback=_vouched,
+        metavar="PKG:CLASS",
+        help="A class of another package that a folder named here needs and that you trust; repeatable.",
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the figures to this JSON file too.")]
 MaskSeen = Annotated[bool, typer.Option("--mask-seen/--no-mask-seen", help="Leave a user's earlier items out of the ranking, or not.")]
 

@@ -41,8 +41,8 @@ def train(
     run: o.RunArgument,
     out: Annotated[Path, typer.Option(metavar="RERANKER", help="Where to save the reranker.")],
     reranker: Annotated[
-        str, typer.Option(help="composite (token interactions, BM25 and priors; no BERT at query time) or prompt4nr (a cloze prompt).")
-    ] = ("composite"),
+        str, typer.Option(metavar="NAME", help="A name of bertrec rankers list (default composite), or a class of your own.")
+    ] = "composite",
     candidates: Candidates = 50,
     negatives: Annotated[int, typer.Option(min=1, help="Hard negatives a list, drawn from what the run retrieves.")] = 8,
     positions: Annotated[int, typer.Option(min=1, help="Newest training positions of each user (learning from train).")] = 3,
@@ -52,6 +52,7 @@ def train(
     metric: Annotated[str, typer.Option(help="By which the run's share of the score is chosen on validation users.")] = "NDCG@10",
     seed: Annotated[int, typer.Option(min=0, help="Of the draws and of the reranker's training.")] = 0,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting of the reranker; repeatable.")] = None,
+    trusted: o.Classes = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the reranker in --out once the new one is trained.")] = False,
 ) -> None:
@@ -96,6 +97,7 @@ def evaluate(
     mask_seen: o.MaskSeen = True,
     metrics: Annotated[str | None, typer.Option(help="Metrics to show, comma-separated, or all.")] = None,
     bootstrap: Annotated[int | None, typer.Option(min=0, help="Bootstrap samples behind each interval.")] = None,
+    trusted: o.Classes = None,
     data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data.")] = None,
     json_out: o.Json = None,
 ) -> None:

@@ -14,6 +14,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, figure, note
 from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
+from bertrec.core.plugins import vouch
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset
@@ -42,7 +43,10 @@ def train(
     out: Annotated[Path, typer.Option(metavar="RUN", help="The folder to make.")],
     model: Annotated[
         str | None,
-        typer.Option(help="unisrec, morec, idrec, text-similarity, popularity, or one of RecBole's: recbole:SASRec (default unisrec)."),
+        typer.Option(
+            metavar="NAME",
+            help="unisrec (default), morec, idrec, text-similarity, popularity, recbole:SASRec, or a class of yours: package.module:Class.",
+        ),
     ] = None,
     item_input: Annotated[str | None, typer.Option(help="What an item is made of: id, text or text+id (default text+id).")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full (default frozen).")] = None,
@@ -64,6 +68,7 @@ def train(
 ) -> None:
     """Train a model on DATA into the folder RUN."""
     run = Run(out)
+    vouch(filter(None, [model]))
     check_free(run, overwrite=overwrite, resume=resume)
     o.choice("split", split, SPLITS)
     settings = o.read_settings(config, set_ or [])
@@ -104,12 +109,10 @@ def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | Non
 def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
     """Carry out a training plan in its run folder and say how it went."""
     from bertrec.cli.runs import load_data, split_data
-    from bertrec.models.recbole import RecBole
     from bertrec.models.registry import create
 
     model = create(plan["model"], item_input=plan["item_input"], tune=plan["tune"], settings=plan["settings"])
-    if isinstance(model, RecBole):
-        model.check_start(resume=resume, init=bool(plan["init"]))
+    model.check_start(resume=resume, init=bool(plan["init"]))
     if resume:
         check_same(run, plan)
     initial = Run(Path(plan["init"])).load_model() if plan["init"] else None

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from bertrec.comparison.search import Search, make_search
 from bertrec.core.errors import ConfigError
-from bertrec.models.recbole import RecBole
+from bertrec.models.names import MODELS
 from bertrec.models.registry import create
-from bertrec.models.text_similarity import TextSimilarity
 from bertrec.recbole import catalogue
 
 Family = Literal["text", "id"]
@@ -135,14 +134,16 @@ def _check_distinct(names: Iterable[str]) -> None:
 
 def _own(name: str, settings: dict[str, Any]) -> Contestant:
     model, _, rest = name.partition(":")
-    if model == RecBole.name:
+    if model not in MODELS.names():  # a class of another package, package.module:Class, perhaps with an item input after it
+        found, _, rest = rest.partition(":")
+        model = f"{model}:{found}" if found else model
+    if model == "recbole":
         raise ConfigError(f"{name}: RecBole's models are the baselines of a comparison: name it with --baselines {rest or 'SASRec'}")
     item_input, _, tune = rest.partition(":")
     options = {"model": model, "item_input": item_input or None, "tune": tune or None}
     made = create(model, item_input=options["item_input"], tune=options["tune"], settings=settings)
-    reads_text = isinstance(made, TextSimilarity) or "text" in str(made.config.to_flat().get("item.input", ""))
     search = make_search(model, ({},), settings, made.config.to_flat())
-    return Contestant(name, "bertrec", "text" if reads_text else "id", search, options)
+    return Contestant(name, "bertrec", "text" if made.reads_text else "id", search, options)
 
 
 def _baseline(name: str, settings: dict[str, Any]) -> Contestant:

@@ -5,13 +5,37 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
 from bertrec.core.errors import ConfigError, ModelError, unknown_name
+
+_VOUCHED: ContextVar[tuple[str, ...]] = ContextVar("vouched", default=())
+
+
+def vouch(paths: Iterable[str]) -> None:
+    """Take the caller's word for classes of other packages, by their dotted paths, until the surrounding `vouching` ends."""
+    _VOUCHED.set((*_VOUCHED.get(), *paths))
+
+
+def vouched() -> tuple[str, ...]:
+    """Return the dotted paths that the caller has vouched for."""
+    return _VOUCHED.get()
+
+
+@contextmanager
+def vouching() -> Iterator[None]:
+    """Forget at the end what was vouched for meanwhile."""
+    token = _VOUCHED.set(())
+    try:
+        yield
+    finally:
+        _VOUCHED.reset(token)
 
 
 def is_path(name: str) -> bool:

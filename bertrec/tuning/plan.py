@@ -10,11 +10,12 @@ import pydantic
 from bertrec.core.config import Config
 from bertrec.core.errors import BertrecError, ConfigError
 from bertrec.core.files import read_json, write_json
+from bertrec.core.plugins import is_path, vouched
 from bertrec.data.splits import Split
-from bertrec.tuning.material import Clicks, Material
+from bertrec.tuning.material import Material
 from bertrec.tuning.objectives.index import IndexSearch, recall_k
 from bertrec.tuning.objectives.models import Baseline, OwnModel, Problem, check_metrics
-from bertrec.tuning.objectives.rankers import PromptSearch, check_clicks
+from bertrec.tuning.objectives.rankers import RankerSearch, check_clicks
 from bertrec.tuning.rules import check_rules, directions
 from bertrec.tuning.space import Space
 
@@ -27,7 +28,7 @@ class TunePlan(Config):
     Attributes:
         study: its name in the storage.
         storage: a path or a URL, see `bertrec.tuning.storages.open.open_storage`.
-        source: whose model it is, or that it is a cloze prompt or an index.
+        source: whose model it is, or that it is a ranker (``prompt`` in older studies) or an index.
         model: its name.
         item_input, tune: of a model of ours.
         settings: that are not searched.
@@ -46,7 +47,7 @@ class TunePlan(Config):
 
     study: str
     storage: str
-    source: Literal["bertrec", "recbole", "prompt", "index"] = "bertrec"
+    source: Literal["bertrec", "recbole", "ranker", "prompt", "index"] = "bertrec"
     model: str
     item_input: str | None = None
     tune: str | None = None
@@ -86,8 +87,9 @@ class TunePlan(Config):
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """Settings that have an option of their own; of prompts the first metric is one: it chooses epochs too."""
-        metric = self.metrics[0] if self.source == "prompt" and self.metrics else None
+        """Settings that have an option of their own; of rankers the first metric is one: it chooses epochs too."""
+        problem = self.problem(Path())
+        metric = problem.defaults.get("train.metric") if isinstance(problem, RankerSearch) else None
         values = {"item.input": self.item_input, "encoder.tune": self.tune, "train.metric": metric}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -95,11 +97,19 @@ class TunePlan(Config):
         """Return what a trial does; ``folder`` is the study's."""
         if self.source == "recbole":
             return Baseline(self.model, folder / "fits", self.settings, self.seed)
-        if self.source == "prompt":
-            return PromptSearch({**self.chosen, **self.settings}, self.seed)
+        if self.source in ("ranker", "prompt"):
+            tuned = {} if self.tune is None else {"encoder.tune": self.tune}
+            return RankerSearch(self.model, {**tuned, **self.settings}, self.seed, next(iter(self.metrics), None))
         if self.source == "index":
             return IndexSearch(self.first, self.settings, self.seed, self.threads)
         return OwnModel(self.model, self.item_input, self.tune, self.settings, self.seed)
+
+    @property
+    def foreign_classes(self) -> list[str]:
+        """The dotted paths of classes that the study names: of the model, and in settings."""
+        searched = [value for parameter in self.searched.parameters.values() for value in parameter.choice or ()]
+        named = [self.model, *self.settings.values(), *self.first.values(), *searched]
+        return [value for value in dict.fromkeys(map(str, named)) if is_path(value)]
 
     def check(self, material: Material) -> None:
         """See that all of it goes together, before the first trial.
@@ -116,11 +126,13 @@ class TunePlan(Config):
             raise ConfigError("a least figure chooses among trials with several metrics: give another metric, or leave it out")
         if isinstance(material, Split) and (material.validation is None or not len(material.validation)):
             raise ConfigError("the split has no validation users to tune on")
-        space.check(self.problem(Path()).defaults)
+        problem = self.problem(Path())
+        space.check(problem.defaults)
         if isinstance(material, Split):
             check_metrics(self.metrics, material, own=self.source == "bertrec")
-        elif isinstance(material, Clicks):
-            check_clicks(self.metrics, space)
+        elif isinstance(problem, RankerSearch):
+            check_clicks(self.metrics)
+            problem.check(space)
         else:
             recall_k(self.metrics)
 
@@ -133,8 +145,12 @@ def load_plan(folder: Path) -> TunePlan:
     """Read a study's plan.
 
     Raises:
-        BertrecError: the folder holds no study.
+        BertrecError: the folder holds no study, or one of a class of another package that the caller does not vouch for.
     """
     if not (folder / PLAN).exists():
         raise BertrecError(f"{folder} holds no study: make one with  bertrec tune DATA --out {folder}")
-    return TunePlan.from_dict(read_json(folder / PLAN))
+    plan = TunePlan.from_dict(read_json(folder / PLAN))
+    for path in plan.foreign_classes:
+        if path not in vouched():
+            raise BertrecError(f"{folder} tunes {path}, a class of another package: name it with --model {path}, if you trust that package")
+    return plan

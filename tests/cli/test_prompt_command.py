@@ -16,7 +16,7 @@ from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.submission import read_submission
 from bertrec.rankers.prompts.ranker import PromptRanker
-from bertrec.rankers.prompts.runs import open_prompts
+from bertrec.rankers.runs import open_prompts
 from bertrec.rankers.prompts.template import Prompt, library
 
 NEWS = {f"N{k}": f"{colour} story {k}" for k, colour in enumerate(["red", "blue", "gold", "red", "blue", "gold", "red", "blue", "gold"])}

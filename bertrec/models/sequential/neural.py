@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 
+from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
@@ -25,6 +27,8 @@ from bertrec.encoders.whitening import Whitening
 from bertrec.evaluation.protocol import Protocol
 from bertrec.heads.config import ItemInput
 from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.folder import SavedParts, hash_tensors
+from bertrec.models.measure import measure
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
@@ -38,6 +42,7 @@ OnEpoch = Callable[[dict[str, float]], None]
 _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; on a CPU a layer then stays in the cache
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
+_TEXT = "catalog.text_vectors"  # among the saved tensors
 
 
 class NeuralRecommender(Recommender):
@@ -46,16 +51,13 @@ class NeuralRecommender(Recommender):
     Args:
         config: all settings; None takes the class's defaults.
 
-    Attributes:
-        config: the settings.
-        train_log: what happened in the last fit; None before it.
     """
 
-    name: ClassVar[str]
+    config_class: ClassVar[type[Config]] = ModelConfig
+    config: ModelConfig
 
     def __init__(self, config: ModelConfig | None = None) -> None:
-        self.config: ModelConfig = config if config is not None else self.default_config()
-        self.train_log = None
+        super().__init__(config if config is not None else self.default_config())
         self.encoder_fingerprint = ""
         self._network: Network | None = None
         self._encoder: TextEncoder | None = None
@@ -68,9 +70,12 @@ class NeuralRecommender(Recommender):
         self._items: torch.Tensor | None = None
 
     @classmethod
+    @abstractmethod
     def default_config(cls, *, item_input: ItemInput | None = None, tune: str = "frozen") -> ModelConfig:
         """Return the settings this model starts from."""
-        raise NotImplementedError
+
+    def check_start(self, *, resume: bool, init: bool) -> None:
+        """Both are possible."""
 
     @property
     def network(self) -> Network:
@@ -84,7 +89,7 @@ class NeuralRecommender(Recommender):
         return self._network
 
     @property
-    def uses_text(self) -> bool:
+    def reads_text(self) -> bool:
         """Whether item text is read."""
         return "text" in self.config.item.input
 
@@ -118,11 +123,10 @@ class NeuralRecommender(Recommender):
             ConfigError: a setting does not fit the data or the model given as ``init``.
             DataError: nothing to train on.
         """
-        if options:
-            raise ConfigError(f"{type(self).__name__}.fit has no option '{next(iter(options))}'")
+        self.check_fit_options(options)
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
-        self._catalog, self._encoder, self._text_vectors = train.catalog, None, None
+        self.catalog, self._encoder, self._text_vectors = train.catalog, None, None
         self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
         dataset = SequenceDataset(train.sequences, self.config.head.max_history)
         try:
@@ -178,12 +182,22 @@ class NeuralRecommender(Recommender):
 
     def _new_network(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> Network:
         counts = torch.from_numpy(train.item_counts)
-        text = self._text_source(train, init, progress) if self.uses_text else None
-        network = Network(self.config, n_items=len(train.catalog), text=text, counts=counts)
+        text = self._text_source(train, init, progress) if self.reads_text else None
+        network = self._build(train.catalog, text, counts)
         network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, init.model_hash if init is not None else "")
         if init is not None:
             transplant(init.network, network, init.catalog.ids, train.catalog.ids)
         return network
+
+    def _build(self, catalog: ItemCatalog, text: TextSource | None, counts: torch.Tensor | None = None) -> Network:
+        """Make the network over a catalogue; without ``counts`` no item counts as trained on."""
+        given = torch.zeros(len(catalog) + 1, dtype=torch.long) if counts is None else counts
+        return Network(self.config, n_items=len(catalog), text=text, counts=given)
+
+    def _table(self, vectors: FloatArray | torch.Tensor, whitening: Whitening | None) -> TextTable:
+        """Keep the catalogue's raw text vectors ``[n_items, dim]`` and return what serves from them."""
+        self._text_vectors = torch.as_tensor(vectors)
+        return TextTable(self._text_vectors, whitening)
 
     def _text_source(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> TextSource:
         self._check_same_texts(init)
@@ -192,8 +206,7 @@ class NeuralRecommender(Recommender):
         vectors = _encode(encoder, train.catalog.texts, progress)
         whitening = self._whitening(vectors, train.item_counts, init)
         if not encoder.trainable:
-            self._text_vectors = torch.from_numpy(vectors)
-            return TextTable(self._text_vectors, whitening)
+            return self._table(vectors, whitening)
         self._encoder = encoder
         train_settings = self.config.train
         return TunedText(
@@ -205,7 +218,7 @@ class NeuralRecommender(Recommender):
         )
 
     def _check_same_texts(self, init: NeuralRecommender | None) -> None:
-        if init is None or not init.uses_text:
+        if init is None or not init.reads_text:
             return
         theirs, mine = init.config.to_flat(), self.config.to_flat()
         for name in ("encoder.name", "encoder.pooling", "item.whitening"):
@@ -233,22 +246,20 @@ class NeuralRecommender(Recommender):
         return Whitening.fit(vectors, np.flatnonzero(counts[1:]), method=method)
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
-        from bertrec.models.measure import measure
-
         self._forget()
         report = measure(self, validation, protocol=self._validation_rules, item_counts=counts, lists=False)
         return {name: value.mean for name, value in report.slices["all"].metrics.items()}
 
     def _finish(self, catalog: ItemCatalog) -> None:
         """Leave a network that serves from a table, whether or not the encoder was tuned."""
-        if self._encoder is not None:
-            self._text_vectors = torch.from_numpy(self._encoder.eval().encode(catalog.texts))
+        network = self.network
+        if self._encoder is not None and network.text is not None:
+            vectors = self._encoder.eval().encode(catalog.texts)
             self._encoder = self._encoder.cpu()
             self.encoder_fingerprint = self._encoder.fingerprint
-        network = self.network.eval().cpu()
+            network.text = self._table(vectors, network.text.whitening)
+        network.eval().cpu()
         self._forget()
-        if self._encoder is not None and self._text_vectors is not None and network.text is not None:
-            network.text = TextTable(self._text_vectors, network.text.whitening)
 
     def encoder(self) -> TextEncoder:
         """Return the encoder that new texts are read with: the tuned one, or the frozen one loaded by name.
@@ -256,7 +267,7 @@ class NeuralRecommender(Recommender):
         Raises:
             ModelError: the model reads no text, or the encoder of that name is not the one the model was trained with.
         """
-        if not self.uses_text:
+        if not self.reads_text:
             raise ModelError("a model of item ids alone reads no text: train with --item-input text or text+id")
         if self._encoder is None:
             encoder = TextEncoder.from_config(self.config.encoder)
@@ -273,20 +284,28 @@ class NeuralRecommender(Recommender):
         Raises:
             ModelError: the model reads no text and an item is unknown to it.
         """
-        if not self.uses_text and not all(self.catalog.ids.encode(catalog.ids.ids)):
+        if not self.reads_text and not all(self.catalog.ids.encode(catalog.ids.ids)):
             raise ModelError("a model of item ids alone cannot move to other items: train with --item-input text or text+id")
         other = type(self)(self.config)
-        other._catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
+        other.catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
         text = None
-        if self.uses_text:
+        if self.network.text is not None:
             other._encoder = self.encoder()
-            other._text_vectors = torch.from_numpy(_encode(other._encoder, catalog.texts, progress=False))
-            whitening = self.network.text.whitening if self.network.text is not None else None
-            text = TextTable(other._text_vectors, whitening)
-        network = Network(self.config, n_items=len(catalog), text=text, counts=torch.zeros(len(catalog) + 1, dtype=torch.long))
+            text = other._table(_encode(other._encoder, catalog.texts, progress=False), self.network.text.whitening)
+        network = other._build(catalog, text)
         transplant(self.network, network, self.catalog.ids, catalog.ids)
         other._network = network.eval()
         return other
+
+    @torch.no_grad()
+    def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
+        """Return the item's vectors ``[len(texts), width]`` with each of these texts; None without text."""
+        network = self.network
+        if network.text is None:
+            return None
+        read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))))
+        vectors: FloatArray = network.scaled_items(network.tower(read, torch.full((len(texts),), item))).numpy()
+        return vectors
 
     @torch.no_grad()
     def _item_vectors(self) -> torch.Tensor:
@@ -301,13 +320,14 @@ class NeuralRecommender(Recommender):
     def item_embeddings(self) -> FloatArray:
         """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on."""
         vectors = self.network.scaled_items(self._item_vectors()).cpu().clone()
-        if not self.uses_text:
+        if not self.reads_text:
             vectors[~self.network.tower.trained.cpu()] = torch.nan
         vectors[0] = 0
         return np.asarray(vectors.numpy(), dtype=np.float32)
 
     @torch.no_grad()
-    def _user_vectors(self, histories: Ragged) -> FloatArray:
+    def user_vectors(self, histories: Ragged) -> FloatArray:
+        """Return ``[n, width]``, scaled; zeros for an empty history."""
         network = self.network
         was_training = network.training
         network.eval()
@@ -334,7 +354,7 @@ class NeuralRecommender(Recommender):
 
     def read_histories(self, histories: Ragged) -> Ragged:
         """Return the newest items of each history; without text, of those that were trained on."""
-        if not self.uses_text:
+        if not self.reads_text:
             trained = self.network.tower.trained.cpu().numpy()
             histories = histories.where(trained[histories.values])
         return histories.last(self.config.head.max_history)
@@ -353,16 +373,59 @@ class NeuralRecommender(Recommender):
     def model_hash(self) -> str:
         """SHA-256 over settings, catalogue, weights and text vectors."""
         if not self._hash:
-            from bertrec.models.saving import weights_hash
-
-            self._hash = weights_hash(self)
+            self._hash = sha256_text(hash_tensors(self.state_dict()), self.settings_hash(), self.catalog.content_hash)
         return self._hash
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write settings, weights, catalogue, text vectors and, where it was tuned, the encoder."""
-        from bertrec.models.saving import save_neural
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the weights, without a tuned encoder's, and the catalogue's raw text vectors."""
+        state = {name: value for name, value in self.network.state_dict().items() if not name.startswith("text.encoder.")}
+        return state if self._text_vectors is None else {**state, _TEXT: self._text_vectors}
 
-        save_neural(self, Path(folder))
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take weights and text vectors of the catalogue."""
+        weights = dict(state)
+        text = self._table(weights.pop(_TEXT), self._whitening_in(weights)) if self.reads_text else None
+        network = self._build(self.catalog, text)
+        network.load_state_dict(weights)
+        self._network = network.eval()
+        self._forget()
+
+    def _whitening_in(self, state: Mapping[str, torch.Tensor]) -> Whitening | None:
+        if self.config.item.whitening == "none":
+            return None
+        mean, matrix = state["text.whitening.mean"], state["text.whitening.matrix"]
+        whitening = Whitening(*matrix.shape)
+        whitening.load_state_dict({"mean": mean, "matrix": matrix})
+        return whitening
+
+    @property
+    def _has_tuned_encoder(self) -> bool:
+        return self.reads_text and self.config.encoder.tune != "frozen"
+
+    def saved_values(self) -> dict[str, Any]:
+        """Return the training's log and which encoder's vectors the weights belong to."""
+        return {"train_log": None, **super().saved_values(), "encoder_fingerprint": self.encoder_fingerprint}
+
+    def save_folders(self, folder: Path) -> None:
+        """Write the encoder, where it was tuned."""
+        if self._has_tuned_encoder:
+            self.encoder().save(folder / "encoder")
+
+    @classmethod
+    def from_parts(cls, parts: SavedParts) -> Self:
+        """Rebuild from what was saved.
+
+        Raises:
+            ModelError: the encoder was tuned, and is missing.
+        """
+        model = super().from_parts(parts)
+        model.encoder_fingerprint = parts.about["encoder_fingerprint"]
+        if not model._has_tuned_encoder:
+            return model
+        if not (parts.folder / "encoder").is_dir():
+            raise ModelError(f"{parts.folder / 'encoder'} is missing: the model folder is not whole")
+        model._encoder = TextEncoder.load(parts.folder / "encoder")
+        return model
 
 
 def _encode(encoder: TextEncoder, texts: list[str], progress: bool) -> FloatArray:

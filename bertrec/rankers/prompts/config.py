@@ -13,6 +13,8 @@ from bertrec.training.config import TrainConfig
 
 Attention = Literal["auto", "joint", "once"]
 DEFAULT_PROMPT = "action-hybrid"
+TEMPLATE = "template"
+"""The setting that names the prompt, as ``--template`` of ``bertrec prompt train`` does."""
 
 
 def _train() -> TrainConfig:
