@@ -123,8 +123,8 @@ class Fitted(ABC):
         """Return the settings by the flat names that `config_from` takes, for a search."""
         return config.to_flat()
 
-    @classmethod
-    def check_search(cls, config: Config) -> None:  # noqa: B027  # most can
+    @classmethod  # noqa: B027  # most can be made so
+    def check_search(cls, config: Config) -> None:
         """See that a model with these settings can be made of its settings alone, as a search makes it.
 
         Raises:

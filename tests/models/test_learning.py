@@ -16,7 +16,8 @@ from bertrec.encoders.text import TextEncoder
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
 from bertrec.models.measure import measure
-from bertrec.models.registry import MODELS, create
+from bertrec.models.names import MODELS
+from bertrec.models.registry import create
 
 NEXT = [(["red-0", "red-1"], "red-2"), (["blue-3"], "blue-4"), (["빨강-1", "빨강-2"], "빨강-3")]
 
@@ -172,7 +173,7 @@ def test_unknown_names_suggest_the_nearest() -> None:
         create("idrec", item_input="text")
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", MODELS.names())
 def test_default_settings_round_trip(name: str) -> None:
     config = create(name).config
     assert type(config).from_dict(config.to_dict()) == config

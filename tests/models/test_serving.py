@@ -39,7 +39,7 @@ class GivenVectors(Popularity):
     def item_embeddings(self) -> np.ndarray:
         return self.vectors
 
-    def _user_vectors(self, histories: Ragged) -> np.ndarray:
+    def user_vectors(self, histories: Ragged) -> np.ndarray:
         out = np.zeros((len(histories), 3), np.float32)
         np.add.at(out, histories.rows, np.nan_to_num(self.vectors)[histories.values])
         return out

@@ -15,8 +15,8 @@ from bertrec.data.impressions import Impressions
 from bertrec.data.negatives import sample_negatives
 from bertrec.encoders.masked.config import MaskedConfig
 from bertrec.models.popularity import Popularity
+from bertrec.rankers.ensemble import Ensemble as PromptEnsemble
 from bertrec.rankers.prompts.config import PromptConfig
-from bertrec.rankers.prompts.ensemble import PromptEnsemble
 from bertrec.rankers.prompts.ranker import PromptRanker
 from bertrec.rankers.prompts.rows import ClickDataset
 from bertrec.rankers.prompts.template import Prompt, library
@@ -245,7 +245,7 @@ class KnownVectors(Popularity):
         vectors[np.arange(1, 21), np.arange(20) % 2] = 1
         return vectors
 
-    def _user_vectors(self, histories):
+    def user_vectors(self, histories):
         return self.item_embeddings()[[row[-1] for row in (histories[k] for k in range(len(histories)))]]
 
 
