@@ -10,7 +10,24 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from bertrec.cli import audit, compare, data, demo, doctor, embed, encoder, evaluate, index, probe, prompt, recommend, rerank, train, tune
+from bertrec.cli import (
+    audit,
+    compare,
+    data,
+    demo,
+    doctor,
+    embed,
+    encoder,
+    evaluate,
+    index,
+    probe,
+    prompt,
+    recommend,
+    rerank,
+    settings,
+    train,
+    tune,
+)
 from bertrec.core.errors import BertrecError
 from bertrec.core.version import __version__
 
@@ -57,6 +74,7 @@ app.add_typer(rerank.app, name="rerank")
 app.add_typer(tune.app, name="tune")
 app.command("probe", epilog=probe.EXAMPLES)(probe.probe)
 app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
+app.command("settings", epilog=settings.EXAMPLES)(settings.settings)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 

@@ -84,12 +84,16 @@ class RecBoleConfig(Config):
         if self.architecture in catalogue.READS_ITEM_TEXT:
             raise ConfigError(f"RecBole's {self.architecture} reads item features, which no saved model of it can bring back: take SASRec")
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """RecBole's own settings, as far as they are not left at its defaults."""
+        return {**catalogue.candidates(self.architecture)[0], **self.settings}
+
     def job(self) -> Job:
         """Return what RecBole's process is told to fit."""
-        settings = {**catalogue.candidates(self.architecture)[0], **self.settings}
         return Job(
             model=self.architecture,
-            settings=settings | ({"epochs": self.train.epochs} if self.train.epochs else {}),
+            settings=self.chosen | ({"epochs": self.train.epochs} if self.train.epochs else {}),
             seed=self.train.seed,
             limit_seconds=60.0 * self.train.max_minutes,
             metric=self.train.metric,
