@@ -39,14 +39,14 @@ def settings(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="unisrec, morec, idrec, text-similarity, popularity, recbole:SASRec (or another), prompt4nr, nrms, composite; or index, "
-            "data (the keys of a YAML description), protocol.",
+            help="unisrec, morec, idrec, text-similarity, popularity, recbole:SASRec (or another), prompt4nr, nrms, "
+            "composite; or index, data (the keys of a YAML description), protocol.",
         ),
     ],
-    word: Annotated[str | None, typer.Argument(metavar="[WORD]", help="Keep the settings whose name contains this.")] = None,
-    item_input: Annotated[str | None, typer.Option(help="Show the defaults for items made of id, text or text+id.")] = None,
-    tune: Annotated[str | None, typer.Option(help="Show the defaults for this depth: frozen, last:K, lora or full.")] = None,
-    json_schema: Annotated[bool, typer.Option("--json-schema", help="Print all settings as a JSON schema, and nothing else.")] = False,
+    word: Annotated[str | None, typer.Argument(metavar="[WORD]", help="Keep settings whose names contain it.")] = None,
+    item_input: Annotated[str | None, typer.Option(help="Show the defaults with id, text or text+id.")] = None,
+    tune: Annotated[str | None, typer.Option(help="Show the defaults with frozen, last:K, lora or full.")] = None,
+    json_schema: Annotated[bool, typer.Option("--json-schema", help="Print a JSON schema, and nothing else.")] = False,
 ) -> None:
     """Show what can be set of MODEL: each setting, its default, its range and its meaning."""
     if json_schema and word is not None:

@@ -1,4 +1,4 @@
-"""What can be set, for people and for programs: the rows of a table, and a JSON schema, both made from the fields of a configuration.
+"""What can be set, for people (the rows of a table) and for programs (a JSON schema), both made from a configuration.
 
 The rows are read off the schema, so that what a person is told and what a program checks are the same.
 """
@@ -16,8 +16,19 @@ from bertrec.core.config import Config
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _CHOICES = re.compile(r"\^\((?P<choices>.*)\)\$")
 _FROM_1 = "[1-9][0-9]*"
-_BOUNDS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<", "multipleOf": "multiple of"}
-_KINDS = {"integer": "whole number", "number": "number", "boolean": "true, false", "string": "text", "object": "names and values"}
+_BOUNDS = {
+    "minimum": ">=",
+    "exclusiveMinimum": ">",
+    "maximum": "<=",
+    "exclusiveMaximum": "<",
+    "multipleOf": "multiple of",
+}
+_KINDS = {
+    "integer": "whole number",
+    "boolean": "true, false",
+    "string": "text",
+    "object": "names and values",
+}
 _Schema = Mapping[str, Any]
 
 
@@ -45,7 +56,7 @@ def settings_of(config: Config) -> list[Setting]:
 
 
 def json_schema(config: Config) -> dict[str, Any]:
-    """Return the JSON schema of nested settings, with the values of ``config`` as defaults; nothing in it is required."""
+    """Return the JSON schema of nested settings; the values of ``config`` are its defaults, and nothing is required."""
     schema = type(config).model_json_schema(by_alias=False)
     parts = schema.pop("$defs", {})
     return {"$schema": DIALECT, **_with_defaults(_inlined(schema, parts), config.to_dict())}

@@ -54,7 +54,7 @@ class IndexConfig(Config):
     pq_parts: int | None = Field(
         None,
         ge=1,
-        description="Parts of a product code, of pq_bits bits each, a divisor of the dimension; null is about a quarter of it.",
+        description="Parts of a product code: a divisor of the dimension; null is about a quarter of it.",
     )
     pq_bits: int | None = Field(
         None,

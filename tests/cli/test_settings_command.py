@@ -16,7 +16,8 @@ needs_recbole = pytest.mark.skipif(importlib.util.find_spec("recbole") is None, 
 
 def table(text):
     """Return the first line of each row by its first cell."""
-    cells = [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if line.startswith("│")]
+    lines = [line.strip("│") for line in text.splitlines() if line.startswith("│")]
+    cells = [[cell.strip() for cell in line.split("│")] for line in lines]
     return {row[0]: row[1:] for row in cells if row[0]}
 
 

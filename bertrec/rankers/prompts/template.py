@@ -38,7 +38,7 @@ class Prompt(Config):
     own separator, and any other name in capitals, such as ``[P1]``, a soft token: a vector that is learned.
     """
 
-    name: str = pydantic.Field(min_length=1, description="Name of the prompt; bertrec prompt chooses a whole prompt by it (--template).")
+    name: str = pydantic.Field(min_length=1, description="Name of the prompt, by which --template chooses a whole one.")
     text: str = pydantic.Field(
         description="The template: text with {candidate} and [MASK] once each, and optionally {history}, {user}, "
         "{item}, [SEP] and soft tokens.",
