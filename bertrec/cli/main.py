@@ -25,6 +25,7 @@ from bertrec.cli import (
     rankers,
     recommend,
     rerank,
+    settings,
     train,
     tune,
 )
@@ -76,6 +77,7 @@ app.add_typer(rerank.app, name="rerank")
 app.add_typer(tune.app, name="tune")
 app.command("probe", epilog=probe.EXAMPLES)(probe.probe)
 app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
+app.command("settings", epilog=settings.EXAMPLES)(settings.settings)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 

@@ -169,4 +169,6 @@ class Registry:
         return {point.name: point.value for point in entry_points(group=self.group)}
 
     def _base(self) -> type[Any]:
-        return import_class(self.base)
+        module, _, name = self.base.partition(":")
+        found: type[Any] = getattr(importlib.import_module(module), name)
+        return found

@@ -40,47 +40,58 @@ _HINT = (
 
 
 class LoadOptions(Config):
-    """How data are read.
+    """How data are read."""
 
-    Attributes:
-        format: of the folder; by default recognised from its files.
-        text_fields: item columns that are text; by default all text columns.
-        max_words: each text field is cut to so many words; ``None``: no cut.
-        template: how text fields are joined, such as ``"{title}. {genres}"``.
-        on_empty: items without any text are kept, dropped, or an error.
-        min_rating: keep interactions rated so or better.
-        duplicates: of several interactions of a user with an item keep all, the first or the last.
-        k_core: keep users and items with at least so many interactions; 0: all.
-        given: use a split that comes with the data; with False its files count as interactions only.
-    """
-
-    format: Format | None = None
-    text_fields: tuple[str, ...] | None = None
-    max_words: int | None = pydantic.Field(default=64, ge=1)
-    template: str | None = None
-    on_empty: Literal["keep", "drop", "error"] = "keep"
-    min_rating: float | None = None
-    duplicates: Literal["keep", "first", "last"] = "keep"
-    k_core: int = pydantic.Field(default=0, ge=0)
-    given: bool = True
+    format: Format | None = pydantic.Field(None, description="Format of the folder; null recognises it from its files.")
+    text_fields: tuple[str, ...] | None = pydantic.Field(
+        None, description="Item columns that are text, in this order; null takes all text columns."
+    )
+    max_words: int | None = pydantic.Field(
+        default=64,
+        ge=1,
+        description="Words that each text field is cut to; null cuts nothing.",
+    )
+    template: str | None = pydantic.Field(
+        None, description='How text fields are joined, such as "{title}. {genres}"; null joins them by a space.'
+    )
+    on_empty: Literal["keep", "drop", "error"] = pydantic.Field(
+        "keep", description="What becomes of items without any text: they are kept, dropped, or an error."
+    )
+    min_rating: float | None = pydantic.Field(
+        None, description="Keep interactions rated so or better; null keeps all, whatever their rating."
+    )
+    duplicates: Literal["keep", "first", "last"] = pydantic.Field(
+        "keep", description="Of several interactions of a user with an item keep all, the first or the last."
+    )
+    k_core: int = pydantic.Field(
+        default=0,
+        ge=0,
+        description="Keep users and items with at least so many interactions; 0 keeps all.",
+    )
+    given: bool = pydantic.Field(
+        True,
+        description="Use a split that comes with the data; false counts its files as interactions alone.",
+    )
 
 
 class DataDescription(LoadOptions):
-    """What a YAML description may hold: where things are, and any of the options.
+    """What a YAML description may hold: where things are (paths are relative to the file), and any of the options."""
 
-    Attributes:
-        name: of the data set; by default the name of the YAML file.
-        folder: a folder of a known format; or else
-        interactions, items, users: paths of tables. All paths are relative to the YAML file.
-        columns: the tables' names of our columns, such as ``{user_id: uid}``.
-    """
-
-    name: str | None = None
-    folder: str | None = None
-    interactions: str | None = None
-    items: str | None = None
-    users: str | None = None
-    columns: dict[str, str] = pydantic.Field(default_factory=dict)
+    name: str | None = pydantic.Field(None, description="Name of the data set; null takes the name of the YAML file.")
+    folder: str | None = pydantic.Field(
+        None,
+        description="A folder of a known format; null where tables are named instead.",
+    )
+    interactions: str | None = pydantic.Field(
+        None,
+        description="Path of the table of interactions; null where a folder is named.",
+    )
+    items: str | None = pydantic.Field(None, description="Path of the table of items; null where a folder is named.")
+    users: str | None = pydantic.Field(None, description="Path of a table of users; null where there is none.")
+    columns: dict[str, str] = pydantic.Field(
+        default_factory=dict,
+        description="The tables' names of our columns, such as {user_id: uid}; empty where they are ours.",
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,7 @@ class Recommender(Fitted):
             ConfigError: it cannot.
         """
         if init:
-            raise ConfigError(f"{self.name} does not start from another model's weights: leave out --init")
+            raise ConfigError(f"{self.name} trains nothing that could start from another model's weights: leave out --init")
 
     @abstractmethod
     def item_embeddings(self) -> FloatArray:

@@ -36,33 +36,34 @@ _MADE_ONCE = threading.Lock()
 
 
 class RecBoleTraining(Config):
-    """How a RecBole model is trained, beyond its own settings.
+    """How a RecBole model is trained, beyond its own settings."""
 
-    Attributes:
-        seed: of everything that RecBole draws.
-        epochs: at most this many; None leaves RecBole's own number (300) to its own patience (10 epochs).
-        max_minutes: training ends after this with its best epoch; 0 sets no limit.
-        metric: by which the validation users choose the epoch.
-    """
-
-    seed: int = pydantic.Field(0, ge=0, lt=2**32)
-    epochs: pydantic.PositiveInt | None = None
-    max_minutes: pydantic.NonNegativeFloat = 0.0
-    metric: str = "NDCG@10"
+    seed: int = pydantic.Field(0, ge=0, lt=2**32, description="Seed of everything that RecBole draws.")
+    epochs: pydantic.PositiveInt | None = pydantic.Field(
+        None,
+        description="Passes over the data, at most; null is RecBole's own number (300), with its own patience (10).",
+    )
+    max_minutes: pydantic.NonNegativeFloat = pydantic.Field(
+        0.0, description="Training ends after so many minutes with its best epoch; 0 sets no limit."
+    )
+    metric: str = pydantic.Field(
+        "NDCG@10",
+        description="The validation figure that chooses the epoch; higher is better.",
+    )
 
 
 class RecBoleConfig(Config):
-    """A RecBole model.
+    """A RecBole model."""
 
-    Attributes:
-        architecture: RecBole's name of it.
-        settings: RecBole's own names and values; they replace those of the first entry of `bertrec.recbole.catalogue.candidates`.
-        train: how it is trained.
-    """
-
-    architecture: str = "SASRec"
-    settings: dict[str, Any] = pydantic.Field(default_factory=dict)
-    train: RecBoleTraining = RecBoleTraining()
+    architecture: str = pydantic.Field("SASRec", description="RecBole's name of the model.")
+    settings: dict[str, Any] = pydantic.Field(
+        default_factory=dict,
+        description="RecBole's own names and values, in place of the documented starting point of the model.",
+    )
+    train: RecBoleTraining = pydantic.Field(
+        RecBoleTraining(),
+        description="The training, beyond RecBole's own settings.",
+    )
 
     def check(self) -> None:
         """See that RecBole has such a model, that it reads histories, and that it knows the settings.
@@ -83,12 +84,16 @@ class RecBoleConfig(Config):
         if self.architecture in catalogue.READS_ITEM_TEXT:
             raise ConfigError(f"RecBole's {self.architecture} reads item features, which no saved model of it can bring back: take SASRec")
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """RecBole's own settings, as far as they are not left at its defaults."""
+        return {**catalogue.candidates(self.architecture)[0], **self.settings}
+
     def job(self) -> Job:
         """Return what RecBole's process is told to fit."""
-        settings = {**catalogue.candidates(self.architecture)[0], **self.settings}
         return Job(
             model=self.architecture,
-            settings=settings | ({"epochs": self.train.epochs} if self.train.epochs else {}),
+            settings=self.chosen | ({"epochs": self.train.epochs} if self.train.epochs else {}),
             seed=self.train.seed,
             limit_seconds=60.0 * self.train.max_minutes,
             metric=self.train.metric,

@@ -26,9 +26,12 @@ from bertrec.models.folder import hash_tensors
 class TextSimilarityConfig(Config):
     """Settings: the encoder, a fixed whitening, and how many of the newest items are averaged."""
 
-    encoder: EncoderConfig = EncoderConfig()
-    whitening: Literal["none", "pca", "zca"] = "none"
-    max_history: int = Field(50, ge=1)
+    encoder: EncoderConfig = Field(EncoderConfig(), description="The encoder that reads the items; it stays frozen.")
+    whitening: Literal["none", "pca", "zca"] = Field(
+        "none",
+        description="Fixed whitening of the text vectors, fitted on the whole catalogue; none leaves them as they are.",
+    )
+    max_history: int = Field(50, ge=1, description="Newest items of a history that are averaged.")
 
 
 class TextSimilarity(Recommender):

@@ -46,27 +46,43 @@ def _train() -> TrainConfig:
 
 
 class NRMSConfig(Config):
-    """Settings of the two towers.
+    """Settings of the two towers."""
 
-    Attributes:
-        encoder: reads the items; its ``tune`` says how much of it learns (nothing: a frozen encoder overfits less on few impressions).
-        train: ``batch_size`` counts clicks, each with its negatives.
-        heads: of the self-attention; 0 takes one for 32 dimensions.
-        dropout: on item vectors and behind the self-attention.
-        negatives: of each click, from the same impression.
-        max_history: the newest items of a history that are read.
-        item_text: what stands for an item: its ``title`` or all of its ``text``.
-        scale: of the inner products in the softmax, at the start.
-    """
-
-    encoder: EncoderConfig = Field(default_factory=lambda: EncoderConfig(max_length=32))
-    train: TrainConfig = Field(default_factory=_train)
-    heads: int = Field(0, ge=0)
-    dropout: float = Field(0.2, ge=0, lt=1)
-    negatives: int = Field(4, ge=1)
-    max_history: int = Field(50, ge=1)
-    item_text: str = Field("title", pattern="^(title|text)$")
-    scale: float = Field(10.0, gt=0)
+    encoder: EncoderConfig = Field(
+        default_factory=lambda: EncoderConfig(max_length=32),
+        description="The encoder that reads the items; a frozen one overfits less on few impressions.",
+    )
+    train: TrainConfig = Field(
+        default_factory=_train,
+        description="The training; batch_size counts clicks, each with its negatives.",
+    )
+    heads: int = Field(
+        0,
+        ge=0,
+        description="Heads of the self-attention, a divisor of the encoder's width; 0 takes one for 32 dimensions.",
+    )
+    dropout: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="Share of components dropped on item vectors and behind the self-attention.",
+    )
+    negatives: int = Field(
+        4,
+        ge=1,
+        description="Items shown but not clicked that go with each click, from the same impression.",
+    )
+    max_history: int = Field(50, ge=1, description="Newest items of a history that are read.")
+    item_text: str = Field(
+        "title",
+        pattern="^(title|text)$",
+        description="What stands for an item: its title or all of its text.",
+    )
+    scale: float = Field(
+        10.0,
+        gt=0,
+        description="Factor of the inner products in the softmax, at the start; it is learned on.",
+    )
 
 
 class UserTower(nn.Module):

@@ -16,54 +16,63 @@ from bertrec.tuning.material import Material
 from bertrec.tuning.objectives.index import IndexSearch, recall_k
 from bertrec.tuning.objectives.models import Baseline, OwnModel, Problem, check_metrics
 from bertrec.tuning.objectives.rankers import RankerSearch, check_clicks
-from bertrec.tuning.rules import check_rules, directions
+from bertrec.tuning.rules import PRUNERS, SAMPLERS, check_rules, directions
 from bertrec.tuning.space import Space
 
 PLAN, JOURNAL = "plan.json", "study.journal"
 
 
 class TunePlan(Config):
-    """A study's settings.
+    """A study's settings."""
 
-    Attributes:
-        study: its name in the storage.
-        storage: a path or a URL, see `bertrec.tuning.storages.open.open_storage`.
-        source: whose model it is, or that it is a ranker (``prompt`` in older studies) or an index.
-        model: its name.
-        item_input, tune: of a model of ours.
-        settings: that are not searched.
-        first: what the first trial takes instead of the model's own defaults.
-        space: as `bertrec.tuning.space.Space.to_dict` gives it.
-        metrics: what is made better, on the validation users; the first one chooses epochs.
-        sampler, pruner: names, see `bertrec.tuning.rules`.
-        trials: how many.
-        timeout_minutes: no trial is begun after this; 0 sets no limit.
-        seed: of the sampler and of every trial's training.
-        final_seeds: fits of the winner and of the defaults that are measured on the test users; 0 leaves the test users alone.
-        least: of several metrics: the winner is the best by the last one among the trials that reach this by the first.
-        threads: of a timed search of an index.
-        about: data and protocol, for the report.
-    """
-
-    study: str
-    storage: str
-    source: Literal["bertrec", "recbole", "ranker", "prompt", "index"] = "bertrec"
-    model: str
-    item_input: str | None = None
-    tune: str | None = None
-    settings: dict[str, Any] = pydantic.Field(default_factory=dict)
-    first: dict[str, Any] = pydantic.Field(default_factory=dict)
-    space: dict[str, Any]
-    metrics: tuple[str, ...] = ("NDCG@10",)
-    sampler: str = "tpe"
-    pruner: str = "median"
-    trials: pydantic.PositiveInt = 50
-    timeout_minutes: pydantic.NonNegativeFloat = 0.0
-    seed: pydantic.NonNegativeInt = 0
-    final_seeds: pydantic.NonNegativeInt = 3
-    least: float | None = None
-    threads: pydantic.PositiveInt = 1
-    about: dict[str, Any] = pydantic.Field(default_factory=dict)
+    study: str = pydantic.Field(description="Name of the study in the storage.")
+    storage: str = pydantic.Field(description="Path or URL of the storage: a journal file, SQL or Redis.")
+    source: Literal["bertrec", "recbole", "ranker", "prompt", "index"] = pydantic.Field(
+        "bertrec", description="Whose model is tuned, or that it is a ranker (prompt in older studies) or an index."
+    )
+    model: str = pydantic.Field(description="Name of the model that is tuned.")
+    item_input: str | None = pydantic.Field(
+        None, description="Item input of a model of ours: id, text or text+id; null takes the model's own."
+    )
+    tune: str | None = pydantic.Field(None, description="Tuning depth of a model of ours; null takes the model's own.")
+    settings: dict[str, Any] = pydantic.Field(
+        default_factory=dict,
+        description="Flat settings that are fixed and not searched.",
+    )
+    first: dict[str, Any] = pydantic.Field(
+        default_factory=dict, description="Flat settings that the first trial takes instead of the model's defaults."
+    )
+    space: dict[str, Any] = pydantic.Field(description="Flat names of the searched settings, each with its range.")
+    metrics: tuple[str, ...] = pydantic.Field(
+        ("NDCG@10",), description="What is made better on the validation users; the first one chooses epochs."
+    )
+    sampler: str = pydantic.Field(
+        "tpe",
+        description="How trials are drawn.",
+        json_schema_extra={"enum": list(SAMPLERS)},
+    )
+    pruner: str = pydantic.Field(
+        "median",
+        description="How bad trials are ended early.",
+        json_schema_extra={"enum": list(PRUNERS)},
+    )
+    trials: pydantic.PositiveInt = pydantic.Field(50, description="Number of trials.")
+    timeout_minutes: pydantic.NonNegativeFloat = pydantic.Field(
+        0.0,
+        description="Minutes after which no trial is begun; 0 sets no limit.",
+    )
+    seed: pydantic.NonNegativeInt = pydantic.Field(0, description="Seed of the sampler and of every trial's training.")
+    final_seeds: pydantic.NonNegativeInt = pydantic.Field(
+        3,
+        description="Fits of winner and defaults that are measured on the test users; 0 leaves the test users alone.",
+    )
+    least: float | None = pydantic.Field(
+        None,
+        description="With several metrics, the winner is the best by the last one of those that reach this by the "
+        "first; null takes the first of the front.",
+    )
+    threads: pydantic.PositiveInt = pydantic.Field(1, description="Threads of a timed search of an index.")
+    about: dict[str, Any] = pydantic.Field(default_factory=dict, description="Data and protocol, for the report.")
 
     @property
     def searched(self) -> Space:

@@ -34,32 +34,39 @@ _RETRIEVAL = ("retrieval_score", "retrieval_place")
 
 
 class CompositeConfig(Config):
-    """Settings.
+    """Settings."""
 
-    Attributes:
-        encoder: reads the item texts once, at training.
-        tokens: how token vectors are kept: ``int8``, or ``lsh`` footprints of ``bits`` bits.
-        bits: of a footprint.
-        max_history: newest items of the history that are read.
-        bm25_k1: see `bertrec.rankers.composite.sparse_text.BM25`.
-        bm25_b: see `bertrec.rankers.composite.sparse_text.BM25`.
-        label_field: field with genres or categories; None takes the first known one, ``""`` reads none.
-        retrieval: also read the retriever's score and its place in the list. The head must then learn from lists of users whom the
-            retriever was not trained on: it finds the items of its own training far too well.
-        l2: penalty on the squared weights of the standardised features.
-        seed: of the planes of the footprints.
-    """
-
-    encoder: EncoderConfig = EncoderConfig(max_length=32)
-    tokens: Literal["int8", "lsh"] = "int8"
-    bits: int = Field(256, ge=8, multiple_of=8)
-    max_history: int = Field(20, ge=1)
-    bm25_k1: float = Field(1.2, ge=0)
-    bm25_b: float = Field(0.75, ge=0, le=1)
-    label_field: str | None = None
-    retrieval: bool = False
-    l2: float = Field(1e-3, ge=0)
-    seed: int = Field(0, ge=0)
+    encoder: EncoderConfig = Field(
+        EncoderConfig(max_length=32),
+        description="The encoder that reads the item texts once, at training.",
+    )
+    tokens: Literal["int8", "lsh"] = Field(
+        "int8", description="How token vectors are kept: as int8, or as lsh footprints of so many bits as bits says."
+    )
+    bits: int = Field(256, ge=8, multiple_of=8, description="Bits of a footprint (tokens=lsh).")
+    max_history: int = Field(20, ge=1, description="Newest items of a history that are read.")
+    bm25_k1: float = Field(
+        1.2,
+        ge=0,
+        description="BM25's k1: how soon repeats of a word count no more; 0 counts a word once.",
+    )
+    bm25_b: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="BM25's b: how far long texts are counted down; 0 not at all, 1 in full.",
+    )
+    label_field: str | None = Field(
+        None,
+        description="Text field with genres or categories; null takes the first known one, an empty text reads none.",
+    )
+    retrieval: bool = Field(
+        False,
+        description="Also read the retriever's score and place; the lists must then be of users whom the retriever "
+        "was not trained on, for it finds its own training items far too well.",
+    )
+    l2: float = Field(1e-3, ge=0, description="Penalty on the squared weights of the standardised features.")
+    seed: int = Field(0, ge=0, description="Seed of the planes of the footprints (tokens=lsh).")
 
 
 class Composite(Ranker):
