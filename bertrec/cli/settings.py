@@ -79,6 +79,7 @@ def config_of(name: str, item_input: str | None = None, tune: str | None = None)
 
     if name in RANKERS.names():
         return RANKERS.find(name).config_from(item_input=item_input, tune=tune)
+    kind: type[Fitted]
     try:
         kind, variant = find_model(name)
     except ConfigError as error:

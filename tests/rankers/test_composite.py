@@ -203,9 +203,9 @@ def test_what_cannot_be_learned_or_scored_is_named(encoder_name, impressions, fi
         model.fit(hidden)
     with pytest.raises(DataError, match="item_counts must hold 14"):
         model.fit(impressions, item_counts=np.ones(3))
-    with pytest.raises(DataError, match="candidates hold inner item ids from 1 to 13, got 0 to 99"):
+    with pytest.raises(DataError, match="a candidate holds an id outside 1 to 13"):
         fitted.score(Ragged.from_rows([[1]]), Ragged.from_rows([[0, 99]]))
-    with pytest.raises(DataError, match="1 histories but 2"):
+    with pytest.raises(DataError, match="1 histories for 2"):
         fitted.score(Ragged.from_rows([[1]]), Ragged.from_rows([[1], [2]]))
     with pytest.raises(DataError, match="did you mean 'genres'"):
         Composite(settings_of(encoder_name, label_field="genre")).fit(impressions)
