@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pydantic
 
@@ -11,7 +11,13 @@ from bertrec.core.errors import ConfigError, unknown_name
 
 
 class Config(pydantic.BaseModel):
-    """Base of every configuration: immutable, unknown keys forbidden, round-trips through plain and flat dicts."""
+    """Base of every configuration: immutable, unknown keys forbidden, round-trips through plain and flat dicts.
+
+    Attributes:
+        pluggable: the settings of this class that may name a class of another package.
+    """
+
+    pluggable: ClassVar[frozenset[str]] = frozenset()
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 

@@ -100,6 +100,10 @@ class Registry:
         """Return all names, ours first."""
         return [*self.own, *sorted(self._installed().keys() - self.own.keys())]
 
+    def knows(self, name: str) -> bool:
+        """Say whether ``name`` is one of ours, of an entry point, or has the form of a dotted path; nothing is imported."""
+        return name in self.own or is_path(name) or name in self._installed()
+
     def find(self, name: str | type) -> type[Any]:
         """Return the class of a name, or of the dotted path or class that the caller gives in its place.
 

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bertrec.core.config import Config
+from bertrec.core.errors import unknown_name
+from bertrec.core.plugins import Registry
 
 ItemInput = Literal["id", "text", "text+id"]
+
+HEADS = Registry(
+    what="user head",
+    base="bertrec.heads.users:UserHead",
+    group="bertrec.heads",
+    own={
+        "self-attention": "bertrec.heads.users:SelfAttentionHead",
+        "gru": "bertrec.heads.users:GRUHead",
+        "mean": "bertrec.heads.users:MeanHead",
+        "dssm": "bertrec.heads.users:DSSMHead",
+    },
+)
+"""The values of ``head.kind``."""
+
+LOSSES = Registry(
+    what="loss",
+    base="bertrec.heads.objectives:SequenceLoss",
+    group="bertrec.losses",
+    own={
+        "full": "bertrec.heads.objectives:FullSoftmax",
+        "in-batch": "bertrec.heads.objectives:InBatchSoftmax",
+        "sampled": "bertrec.heads.objectives:SampledSoftmax",
+        "gbce": "bertrec.heads.objectives:GeneralisedBCE",
+        "bpr": "bertrec.heads.objectives:BPR",
+    },
+)
+"""The values of ``loss.kind``."""
+
+
+def _known(registry: Registry, name: str) -> str:
+    if not registry.knows(name):
+        raise ValueError(f"{unknown_name(registry.what, name, registry.names())}, or package.module:Class")
+    return name
 
 
 class ItemConfig(Config):
@@ -29,7 +64,9 @@ class ItemConfig(Config):
 class HeadConfig(Config):
     """How a history becomes a user vector."""
 
-    kind: Literal["self-attention", "gru", "mean", "dssm"] = "self-attention"
+    pluggable: ClassVar[frozenset[str]] = frozenset({"kind"})
+
+    kind: str = "self-attention"
     layers: int = Field(2, ge=1)
     heads: int = Field(2, ge=1)
     inner: int = Field(0, ge=0, description="width of the feed-forward layer; 0 is the item width, as in SASRec")
@@ -37,13 +74,25 @@ class HeadConfig(Config):
     max_history: int = Field(50, ge=1, description="newest items of a history that are read")
     repeat_bias: bool = Field(True, description="learn one number that is added to the score of items of the history (with loss.kind=full)")
 
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        return _known(HEADS, value)
+
 
 class LossConfig(Config):
     """What is minimised."""
 
-    kind: Literal["full", "in-batch", "sampled", "gbce", "bpr"] = "full"
+    pluggable: ClassVar[frozenset[str]] = frozenset({"kind"})
+
+    kind: str = "full"
     similarity: Literal["cosine", "dot"] = "cosine"
     temperature: float = Field(0.07, gt=0, description="the cosine is divided by it; unused with dot")
     negatives: int = Field(256, ge=1, description="sampled items a step (sampled) or a position (gbce, bpr)")
     calibration: float = Field(0.75, ge=0, le=1, description="t of gBCE: 0 is BCE, 1 full calibration")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="over the candidates (kind=full)")
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        return _known(LOSSES, value)
