@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pydantic
 
@@ -17,7 +17,8 @@ class TunedEncoderConfig(Config):
     """What every encoder's settings have: which one, in which number format, and how much of it is trained.
 
     Attributes:
-        name: ``minilm``, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights).
+        name: ``minilm``, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights). An encoder of texts may also be
+            ``package.module:Class`` or the name of an installed entry point (group ``bertrec.encoders``).
         tune: ``frozen``, ``last:K`` (the top K transformer layers), ``lora`` or ``full``; a head that belongs to the encoder is tuned
             with it, but for ``frozen``.
         precision: ``auto`` computes in bfloat16 while training where the device has units for it, and in float32 for inference;
@@ -67,6 +68,8 @@ class EncoderConfig(TunedEncoderConfig):
         max_length: word pieces a text, special tokens included; the rest of the text is cut.
         pooling: ``cls``, ``mean``, ``max``, or ``mean-last:K``: the mean of the last K layers, then the mean over tokens.
     """
+
+    pluggable: ClassVar[frozenset[str]] = frozenset({"name"})
 
     max_length: int = pydantic.Field(64, ge=3)
     pooling: str = "mean"

@@ -20,6 +20,7 @@ import torch
 from bertrec.core.errors import ModelError, unknown_name
 from bertrec.core.files import atomic_folder, read_json, sha256_file, sha256_text, write_json
 from bertrec.data.catalog import ItemCatalog
+from bertrec.encoders.registry import word_piece_class
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.evaluation.protocol import versions
@@ -82,7 +83,9 @@ def save_neural(model: NeuralRecommender, folder: Path) -> None:
     tuned = model.config.encoder.tune != "frozen" and model.uses_text
     with atomic_folder(folder, marker=WEIGHTS) as partial:
         if tuned:
-            model.encoder().save(partial / "encoder")
+            encoder = model.encoder()
+            assert isinstance(encoder, TextEncoder)
+            encoder.save(partial / "encoder")
         save_tensors(
             partial,
             name=model.name,
@@ -164,7 +167,7 @@ def _load_neural(
             whitening.load_state_dict({part: tensors[f"text.whitening.{part}"] for part in whitening.state_dict()})
         text = TextTable(model._text_vectors, whitening)
         if (folder / "encoder").is_dir():
-            model._encoder = TextEncoder.load(folder / "encoder")
+            model._encoder = word_piece_class(model.config.encoder, what="a tuned model").load(folder / "encoder")
         elif model.config.encoder.tune != "frozen":
             raise ModelError(f"{folder / 'encoder'} is missing: the model folder is not whole")
     network = Network(model.config, n_items=len(catalog), text=text, counts=torch.zeros(len(catalog) + 1, dtype=torch.long))

@@ -19,7 +19,7 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.text import TextEncoder
+from bertrec.encoders.registry import make_encoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.saving import WEIGHTS, hash_tensors, save_tensors
@@ -55,7 +55,7 @@ class TextSimilarity(Recommender):
 
     def over(self, catalog: ItemCatalog, *, progress: bool = True) -> Self:
         """Encode a catalogue: no interactions are needed."""
-        encoder = TextEncoder.from_config(self.config.encoder)
+        encoder = make_encoder(self.config.encoder)
         vectors = encoder.encode(catalog.texts, cache=EmbeddingCache(), progress=progress)
         if self.config.whitening != "none":
             vectors = Whitening.fit(vectors, method=self.config.whitening).transform(vectors)

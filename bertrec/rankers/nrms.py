@@ -29,6 +29,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.negatives import sample_negatives
 from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.registry import make_text_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
 from bertrec.evaluation.impressions import impression_metrics
 from bertrec.training.batches import similar_lengths
@@ -158,7 +159,7 @@ class NRMS:
             ConfigError: a setting that does not fit the encoder.
         """
         torch.manual_seed(self.config.train.seed)
-        self._prepare(impressions.catalog, TextEncoder.from_config(self.config.encoder))
+        self._prepare(impressions.catalog, make_text_encoder(self.config.encoder, what=_NAME))
         clicks = sample_negatives(impressions, self.config.negatives, self.config.train.seed)
         dataset = _Clicks(clicks, self.config.max_history)
         assert self.network is not None
@@ -236,7 +237,8 @@ class NRMS:
         if about["class"] != _NAME:
             raise ModelError(f"{folder} holds a {about['class']} model, no two towers")
         model = cls(NRMSConfig.from_dict(about["config"]))
-        network = model._prepare(catalog, TextEncoder.load(Path(folder) / "encoder"))
+        kind = word_piece_class(model.config.encoder, what=_NAME)
+        network = model._prepare(catalog, kind.load(Path(folder) / "encoder"))
         encoder = {f"encoder.{name}": value for name, value in network.encoder.state_dict().items()}
         try:
             network.load_state_dict({**encoder, **state})

@@ -18,8 +18,10 @@ from bertrec.core.threads import in_threads
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
+from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.cache import EmbeddingCache
+from bertrec.encoders.registry import make_encoder
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.evaluation.protocol import Protocol
@@ -58,7 +60,7 @@ class NeuralRecommender(Recommender):
         self.train_log = None
         self.encoder_fingerprint = ""
         self._network: Network | None = None
-        self._encoder: TextEncoder | None = None
+        self._encoder: Encoder | None = None
         self._text_vectors: torch.Tensor | None = None
         self._forget()
 
@@ -191,7 +193,7 @@ class NeuralRecommender(Recommender):
         self.encoder_fingerprint = encoder.fingerprint
         vectors = _encode(encoder, train.catalog.texts, progress)
         whitening = self._whitening(vectors, train.item_counts, init)
-        if not encoder.trainable:
+        if not isinstance(encoder, TextEncoder) or not encoder.trainable:
             self._text_vectors = torch.from_numpy(vectors)
             return TextTable(self._text_vectors, whitening)
         self._encoder = encoder
@@ -212,12 +214,12 @@ class NeuralRecommender(Recommender):
             if theirs[name] != mine[name]:
                 raise ConfigError(f"the model given as init has {name} {theirs[name]!r}, not {mine[name]!r}: set it to the same")
 
-    def _start_encoder(self, init: NeuralRecommender | None) -> TextEncoder:
+    def _start_encoder(self, init: NeuralRecommender | None) -> Encoder:
         if init is None or init._encoder is None or not init._encoder.trainable:
-            return TextEncoder.from_config(self.config.encoder, device=training_device(self.config.train.device))
+            return make_encoder(self.config.encoder, device=training_device(self.config.train.device))
         if self.config.encoder.tune != init.config.encoder.tune:
             raise ConfigError(f"the model given as init tuned its encoder by '{init.config.encoder.tune}': set encoder.tune to the same")
-        encoder = TextEncoder.from_config(self.config.encoder, device=training_device(self.config.train.device))
+        encoder = make_encoder(self.config.encoder, device=training_device(self.config.train.device))
         try:
             encoder.load_state_dict(init._encoder.state_dict())
         except RuntimeError as error:
@@ -250,7 +252,7 @@ class NeuralRecommender(Recommender):
         if self._encoder is not None and self._text_vectors is not None and network.text is not None:
             network.text = TextTable(self._text_vectors, network.text.whitening)
 
-    def encoder(self) -> TextEncoder:
+    def encoder(self) -> Encoder:
         """Return the encoder that new texts are read with: the tuned one, or the frozen one loaded by name.
 
         Raises:
@@ -259,7 +261,7 @@ class NeuralRecommender(Recommender):
         if not self.uses_text:
             raise ModelError("a model of item ids alone reads no text: train with --item-input text or text+id")
         if self._encoder is None:
-            encoder = TextEncoder.from_config(self.config.encoder)
+            encoder = make_encoder(self.config.encoder)
             if encoder.fingerprint != self.encoder_fingerprint:
                 raise ModelError(
                     f"encoder '{self.config.encoder.name}' is not the one that this model was trained with: its weights differ"
@@ -365,7 +367,7 @@ class NeuralRecommender(Recommender):
         save_neural(self, Path(folder))
 
 
-def _encode(encoder: TextEncoder, texts: list[str], progress: bool) -> FloatArray:
+def _encode(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:
     was_training = encoder.training
     vectors = encoder.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
     encoder.train(was_training)
