@@ -32,7 +32,7 @@ def import_class(path: str, base: type | None = None, *, what: str = "class") ->
 
     Args:
         path: the dotted path; whoever calls vouches for it, since importing runs code.
-        base: what it has to derive from; None takes any class.
+        base: what it has to derive from; None takes any class, also one that lacks methods.
         what: the word for it in errors.
 
     Raises:
@@ -65,7 +65,7 @@ def _module(name: str, path: str) -> ModuleType:
 
 
 def checked_class(found: Any, base: type | None, path: str, what: str) -> type[Any]:
-    """Return ``found`` if it is a whole class that derives from ``base``.
+    """Return ``found`` if it is a whole class that derives from ``base``; without one, any class.
 
     Raises:
         ConfigError: it is not; the text names the base or the missing methods.
@@ -73,7 +73,7 @@ def checked_class(found: Any, base: type | None, path: str, what: str) -> type[A
     if not isinstance(found, type) or (base is not None and not issubclass(found, base)):
         wanted = f"derive it from {path_of(base)}" if base is not None else "it is no class"
         raise ConfigError(f"{path} is no {what}: {wanted}")
-    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+    if base is not None and (missing := sorted(getattr(found, "__abstractmethods__", ()))):
         raise ConfigError(f"{path} is no whole {what}: it lacks {', '.join(missing)}")
     return found
 

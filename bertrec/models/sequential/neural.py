@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -35,6 +35,9 @@ from bertrec.training.config import TrainConfig
 from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
 
 OnEpoch = Callable[[dict[str, float]], None]
 _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; on a CPU a layer then stays in the cache
@@ -101,6 +104,7 @@ class NeuralRecommender(Recommender):
         progress: bool = True,
         on_epoch: OnEpoch | None = None,
         mask_seen: bool = True,
+        callbacks: Sequence[TrainerCallback] = (),
         **options: Any,
     ) -> Self:
         """Train on every position of every sequence.
@@ -114,6 +118,7 @@ class NeuralRecommender(Recommender):
             progress: show progress bars.
             on_epoch: takes the validation figures after each epoch; what it raises ends the training and the fit.
             mask_seen: whether items of the history are left out when the validation users choose the epoch.
+            callbacks: called by the Hugging Face Trainer at its events, see `bertrec.training.fit.fit_module`.
             **options: none; a name given here is an error.
 
         Raises:
@@ -132,7 +137,7 @@ class NeuralRecommender(Recommender):
                 torch.manual_seed(self.config.train.seed)
                 self._network = self._new_network(train, init, progress)
             self._forget()
-            self._train(dataset, train, validation, run_dir=run_dir, resume=resume, progress=progress, on_epoch=on_epoch)
+            self._train(dataset, train, validation, on_epoch, run_dir=run_dir, resume=resume, progress=progress, callbacks=callbacks)
         except BaseException:
             # Half-trained weights must not pass for a fitted model.
             self._network = self._catalog = None
@@ -144,11 +149,8 @@ class NeuralRecommender(Recommender):
         dataset: SequenceDataset,
         train: Interactions,
         validation: EvaluationSet | None,
-        *,
-        run_dir: str | Path | None,
-        resume: bool,
-        progress: bool,
         on_epoch: OnEpoch | None,
+        **options: Any,
     ) -> None:
         def evaluate() -> dict[str, float]:
             assert validation is not None
@@ -165,9 +167,7 @@ class NeuralRecommender(Recommender):
             dataset.collate,
             self._train_config(dataset),
             evaluate=None if validation is None else evaluate,
-            run_dir=run_dir,
-            resume=resume,
-            progress=progress,
+            **options,
         )
         self._finish(train.catalog)
 
