@@ -135,6 +135,16 @@ def _checkpoints(config: TrainConfig, run_dir: str | Path | None, resume: bool) 
     return Path(run_dir) / "checkpoints" if run_dir is not None and config.save_every_epoch else None
 
 
+def _check_loggers(names: Sequence[str]) -> None:
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise ConfigError(unknown_name("logger", name, INTEGRATION_TO_CALLBACK))
+        try:
+            INTEGRATION_TO_CALLBACK[name]()
+        except (RuntimeError, ImportError) as error:  # what they raise where their package is absent
+            raise ConfigError(f"logger {name} cannot be used here: {' '.join(str(error).split())}") from error
+
+
 def _check_callbacks(callbacks: Sequence[TrainerCallback]) -> None:
     for callback in callbacks:
         if not isinstance(callback, TrainerCallback):
@@ -144,9 +154,7 @@ def _check_callbacks(callbacks: Sequence[TrainerCallback]) -> None:
 
 def _arguments(module: nn.Module, config: TrainConfig, folder: Path) -> TrainingArguments:
     """Translate the settings; whatever costs time each step and is not needed is switched off."""
-    for name in config.loggers:
-        if name not in INTEGRATION_TO_CALLBACK:
-            raise ConfigError(unknown_name("logger", name, INTEGRATION_TO_CALLBACK))
+    _check_loggers(config.loggers)
     device = training_device(config.device)
     precision = choose_precision(config.precision, tunes_encoder=bool(encoder_parameter_ids(module)), device=device)
     arguments = TrainingArguments(

@@ -36,7 +36,6 @@ from bertrec.rankers.nrms import NRMS, NRMSConfig
 
 HEAD, LOSS, ENCODER = "toy_parts:FadingMean", "toy_parts:AgainstTheHit", "toy_parts:Letters"
 BY_GROUP = {"heads": HEAD, "losses": LOSS, "encoders": ENCODER}
-COLOURS = ("red", "green", "blue", "빨강")
 WORDS = ["Abba", "cab", "", "zzz 2"]
 
 
@@ -78,13 +77,8 @@ class TestHead:
         torch.testing.assert_close(head.newest(items, torch.tensor([2])), by_hand[:, 1])
 
     def test_it_learns_is_saved_and_read_again(self, catalog: ItemCatalog, small: dict[str, Any], folder: Path) -> None:
-        rows = [
-            (f"u{user}", f"{colour}-{(user + step) % 5}", step)
-            for user in range(8)
-            for colour in COLOURS[user % 2 :: 2]
-            for step in range(5)
-        ]
-        split = leave_one_out(Interactions.from_frame(pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]), catalog))
+        walk = [(f"u{user}", catalog.ids.ids[(user + step) % 20], step) for user in range(20) for step in range(8)]
+        split = leave_one_out(Interactions.from_frame(pd.DataFrame(walk, columns=["user_id", "item_id", "timestamp"]), catalog))
         model = create("unisrec", settings={**small, "head.kind": HEAD}).fit(split.train, progress=False)
         losses = [epoch.loss for epoch in model.train_log.epochs]
         assert losses[-1] < losses[0] / 2
@@ -252,6 +246,13 @@ def test_the_commands_of_the_page_train_and_measure(
     assert main([*words, *options]) == 0
     assert "validation, 12 users" in capsys.readouterr().out
     assert Recommender.from_pretrained(tmp_path / words[-1] / "model").config.to_flat().items() >= {tuple(words[-3].split("="))}
+
+
+def test_the_logging_command_of_the_page_writes_where_it_says(shop_of_words: Path, tmp_path: Path, monkeypatch, encoder_name: str) -> None:
+    in_file(tmp_path, monkeypatch)
+    words = [str(shop_of_words) if word == "ml-100k" else word for word in shlex.split(toy_parts.COMMANDS[3])[1:]]
+    assert main([*words, "--model", "idrec", "--epochs", "1", "--set", "item.width=16"]) == 0
+    assert len(list((tmp_path / "runs" / "logged" / "runs").rglob("events.out.tfevents.*"))) == 1
 
 
 @pytest.fixture
