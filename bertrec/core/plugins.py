@@ -101,7 +101,7 @@ class Registry:
         return [*self.own, *sorted(self._installed().keys() - self.own.keys())]
 
     def knows(self, name: str) -> bool:
-        """Say whether ``name`` is one of ours, of an entry point, or has the form of a dotted path; nothing is imported."""
+        """Say whether ``name`` is ours, an entry point's, or has the form of a dotted path; nothing is imported."""
         return name in self.own or is_path(name) or name in self._installed()
 
     def find(self, name: str | type) -> type[Any]:

@@ -25,8 +25,8 @@ _TEXTS_AT_ONCE = 1024
 class Encoder(torch.nn.Module, ABC):
     """Texts to raw vectors; ``encoder.name`` names a class derived from it.
 
-    Its weights are never tuned: a model reads each text once and keeps the vectors. A saved model keeps the encoder's name and not the
-    encoder. What can be tuned derives from `bertrec.encoders.text.TextEncoder`.
+    Its weights are never tuned: a model reads each text once and keeps the vectors. A saved model keeps the encoder's
+    name and not the encoder. What can be tuned derives from `bertrec.encoders.text.TextEncoder`.
 
     Args:
         config: the settings ``encoder.*``; an encoder reads those that mean something to it.
@@ -103,8 +103,8 @@ class Encoder(torch.nn.Module, ABC):
     def _embedded(self, texts: Sequence[str]) -> Vectors:
         vectors = np.asarray(self.embed(texts), np.float32)
         if vectors.shape != (len(texts), self.dim):
-            wanted = [len(texts), self.dim]
-            raise ModelError(f"{path_of(type(self))}.embed gives vectors of shape {list(vectors.shape)}, not {wanted}: [texts, dim]")
+            shapes = f"{list(vectors.shape)}, not {[len(texts), self.dim]}: [texts, dim]"
+            raise ModelError(f"{path_of(type(self))}.embed gives vectors of shape {shapes}")
         if not np.isfinite(vectors).all():
             raise ModelError(f"{path_of(type(self))}.embed gives values that are not finite")
         return vectors

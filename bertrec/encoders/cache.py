@@ -191,7 +191,7 @@ class _Store:
 
 
 def _folder_name(encoder: Encodes) -> str:
-    """Return the start of the fingerprint where it is a SHA-256; else, as it may hold anything, that of a hash with class and width."""
+    """Return the start of the fingerprint, or, where that is no SHA-256 and may hold anything, of its hash with class and width."""
     name = encoder.fingerprint
     if not re.fullmatch("[0-9a-f]{64}", name):
         name = sha256_text(path_of(type(encoder)), str(encoder.dim), name)

@@ -17,8 +17,8 @@ class TunedEncoderConfig(Config):
     """What every encoder's settings have: which one, in which number format, and how much of it is trained.
 
     Attributes:
-        name: ``minilm``, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights). An encoder of texts may also be
-            ``package.module:Class`` or the name of an installed entry point (group ``bertrec.encoders``).
+        name: ``minilm``, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights). An encoder of
+            texts may also be ``package.module:Class`` or an installed entry point of group ``bertrec.encoders``.
         tune: ``frozen``, ``last:K`` (the top K transformer layers), ``lora`` or ``full``; a head that belongs to the encoder is tuned
             with it, but for ``frozen``.
         precision: ``auto`` computes in bfloat16 while training where the device has units for it, and in float32 for inference;

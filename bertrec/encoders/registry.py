@@ -11,7 +11,10 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 
 ENCODERS = Registry(
-    what="encoder", base="bertrec.encoders.base:Encoder", group="bertrec.encoders", own={"minilm": "bertrec.encoders.text:TextEncoder"}
+    what="encoder",
+    base="bertrec.encoders.base:Encoder",
+    group="bertrec.encoders",
+    own={"minilm": "bertrec.encoders.text:TextEncoder"},
 )
 """The values of ``encoder.name`` that are neither a folder nor a model of the hub."""
 
@@ -34,7 +37,8 @@ def make_encoder(config: EncoderConfig, *, device: torch.device | str | None = N
     """
     kind = encoder_class(config.name)
     if config.tune != "frozen" and not issubclass(kind, TextEncoder):
-        raise ConfigError(f"encoder {config.name} cannot be tuned, for it is no {path_of(TextEncoder)}: set encoder.tune to frozen")
+        reason = f"it is no {path_of(TextEncoder)}"
+        raise ConfigError(f"encoder {config.name} cannot be tuned, for {reason}: set encoder.tune to frozen")
     return kind.from_config(config, device=device)
 
 
@@ -56,5 +60,6 @@ def word_piece_class(config: EncoderConfig, *, what: str) -> type[TextEncoder]:
     """
     kind = encoder_class(config.name)
     if not issubclass(kind, TextEncoder):
-        raise ConfigError(f"{what} reads word pieces and encoder {config.name} has none: set encoder.name to a Hugging Face encoder")
+        hint = "set encoder.name to a Hugging Face encoder"
+        raise ConfigError(f"{what} reads word pieces and encoder {config.name} has none: {hint}")
     return kind

@@ -1,4 +1,4 @@
-"""What is minimised over a batch of sequences, by name: each loss asks a model for the vectors it needs and gives one number.
+"""What is minimised over a batch of sequences, by name: a loss asks a model for vectors and gives one number.
 
 The formulas are those of `bertrec.heads.losses` and `bertrec.heads.full_softmax`.
 """
@@ -64,8 +64,8 @@ class SequenceLoss(ABC):
         config: the settings ``loss.*``.
 
     Attributes:
-        learns_repeats: whether it adds `SequenceModel.repeat_bias` to the scores of repeated items, so that the model has one to learn
-            (with ``head.repeat_bias``).
+        learns_repeats: whether it adds `SequenceModel.repeat_bias` to the scores of repeated items, so that the model has
+            one to learn (with ``head.repeat_bias``).
     """
 
     learns_repeats: ClassVar[bool] = False
@@ -116,7 +116,8 @@ class InBatchSoftmax(SequenceLoss):
         slots = torch.bincount(whole_rows.reshape(-1), minlength=len(distinct))
         items = model.item_vectors(distinct)
         user = model.scaled_users(model.user_states(items, rows)[used])
-        own = torch.zeros(len(inputs), len(distinct), dtype=torch.bool, device=inputs.device).scatter_(1, whole_rows, True)
+        own = torch.zeros(len(inputs), len(distinct), dtype=torch.bool, device=inputs.device)
+        own.scatter_(1, whole_rows, True)
         # Padding is nobody's candidate; it is row 0 and no target, so that masking it as everybody's own removes it.
         own[:, 0] = True
         return losses.in_batch_softmax(
@@ -131,7 +132,7 @@ class InBatchSoftmax(SequenceLoss):
 
 
 class SampledSoftmax(SequenceLoss):
-    """Softmax over the target and items drawn by their shares of the training interactions, the same for the whole batch."""
+    """Softmax over the target and items drawn by their shares of the interactions, the same for a whole batch."""
 
     def __call__(self, model: SequenceModel, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a batch."""
@@ -172,7 +173,13 @@ class _Pairs(SequenceLoss):
 
     @abstractmethod
     def _of(self, right: Tensor, wrong: Tensor, n_items: int) -> Tensor:
-        """Return the loss of scores of targets ``[positions]`` and of drawn items ``[positions, k]``, −inf where one must not count."""
+        """Return the loss of a batch.
+
+        Args:
+            right: ``[positions]`` scores of the targets.
+            wrong: ``[positions, k]`` scores of the drawn items; −inf where one must not count.
+            n_items: how many items were drawn from.
+        """
 
 
 class GeneralisedBCE(_Pairs):
@@ -200,7 +207,10 @@ def make_loss(config: LossConfig) -> SequenceLoss:
 
 
 def distinct_rows(*ids: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Return the distinct ids, 0 first, and each given tensor as rows of them: so that `SequenceModel.item_vectors` computes each once."""
+    """Return the distinct ids, 0 first, and each given tensor as rows of them.
+
+    `SequenceModel.item_vectors` of these ids computes each item once.
+    """
     flat = torch.cat([torch.zeros(1, dtype=torch.long, device=ids[0].device), *(part.reshape(-1) for part in ids)])
     distinct, where = flat.unique(return_inverse=True)
     parts = where[1:].split([part.numel() for part in ids])

@@ -30,7 +30,8 @@ class UserHead(nn.Module, ABC):
     def forward(self, items: Tensor) -> Tensor:
         """Map item vectors ``[batch, length, width]``, oldest first, to user vectors of the same shape.
 
-        Row t has read items 0…t and no later one: all rows are trained at once, each on the item after it. Rows are padded on the right.
+        Row t has read items 0…t and no later one: all rows are trained at once, each on the item after it. A history is
+        padded on the right.
         """
 
     def newest(self, items: Tensor, lengths: Tensor) -> Tensor:

@@ -34,8 +34,8 @@ class TrainConfig(Config):
         precision: ``auto`` is bf16 autocast where an encoder is tuned and the device computes in bf16, else fp32.
         device: ``auto`` is the accelerator if there is one, else the CPU.
         metric: the validation figure that chooses the best epoch; higher is better.
-        loggers: names that the Hugging Face Trainer reports to, e.g. ``("tensorboard",)``: after each epoch its loss, learning rate and
-            validation figures.
+        loggers: names that the Hugging Face Trainer reports to, e.g. ``("tensorboard",)``: after each epoch its loss,
+            learning rate and validation figures.
         save_every_epoch: write a checkpoint after each epoch; without it there is nothing to resume from.
         gradient_cache: run a tuned text encoder twice a step, so that the activations of one small batch of texts are kept and not those of
             all: less memory for about a third more work. ``auto`` does so for the texts whose activations would go beyond 2 GiB.

@@ -65,15 +65,16 @@ def fit_module(
         run_dir: checkpoints go to ``run_dir/checkpoints``, loggers' files beside them; without it nothing is written.
         resume: continue from the newest complete checkpoint, or start where there is none.
         progress: show a progress line, where standard error is a terminal.
-        callbacks: called by the Hugging Face Trainer at its events. At the end of an epoch they come after its evaluation; one that sets
-            ``control.should_training_stop`` ends the training.
+        callbacks: called by the Hugging Face Trainer at its events; an epoch's end is after its evaluation. One that
+            sets ``control.should_training_stop`` ends the training.
 
     Returns:
         What happened, the parts before a resume included.
 
     Raises:
         DataError: the dataset is empty.
-        ConfigError: a device, precision, logger or metric that is not there; ``resume`` without ``run_dir``; a callback that is none.
+        ConfigError: a device, precision, logger or metric that is not there; a callback that is none; ``resume`` without
+            ``run_dir``.
         ModelError: the loss is not finite, nothing can be trained, or the checkpoint is of another run.
         BertrecError: the disk is full; older checkpoints are unchanged.
     """
@@ -149,7 +150,7 @@ def _check_callbacks(callbacks: Sequence[TrainerCallback]) -> None:
     for callback in callbacks:
         if not isinstance(callback, TrainerCallback):
             given = f"the class {callback.__name__}" if isinstance(callback, type) else f"a {type(callback).__name__}"
-            raise ConfigError(f"callbacks are objects of classes derived from transformers.TrainerCallback, not {given}")
+            raise ConfigError(f"callbacks are objects derived from transformers.TrainerCallback, not {given}")
 
 
 def _arguments(module: nn.Module, config: TrainConfig, folder: Path) -> TrainingArguments:

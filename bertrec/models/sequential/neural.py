@@ -137,7 +137,8 @@ class NeuralRecommender(Recommender):
                 torch.manual_seed(self.config.train.seed)
                 self._network = self._new_network(train, init, progress)
             self._forget()
-            self._train(dataset, train, validation, on_epoch, run_dir=run_dir, resume=resume, progress=progress, callbacks=callbacks)
+            how = {"run_dir": run_dir, "resume": resume, "progress": progress, "callbacks": callbacks}
+            self._train(dataset, train, validation, on_epoch, **how)
         except BaseException:
             # Half-trained weights must not pass for a fitted model.
             self._network = self._catalog = None
