@@ -107,11 +107,11 @@ def _subject(what: str, data: str | None, given: dict[str, Any]) -> _Subject:
         raise BertrecError(f"{what} is no run: name the data too, as in  bertrec audit {what} ml-100k")
     from bertrec.data.load import LoadOptions
     from bertrec.encoders.config import EncoderConfig
-    from bertrec.encoders.text import TextEncoder
+    from bertrec.encoders.registry import make_encoder
     from bertrec.studies.audit.rank import encoder_rank
 
     dataset = load_data({"data": data, "load": given})
-    encoder = TextEncoder.from_config(EncoderConfig(name=what))
+    encoder = make_encoder(EncoderConfig(name=what))
     about = _about(f"encoder {what}, cosine", encoder.fingerprint, dataset)
     return _Subject(dataset, data, LoadOptions.from_dict(given), lambda: encoder_rank(encoder, dataset.catalog, progress=True), about)
 

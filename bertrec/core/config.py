@@ -15,7 +15,7 @@ class Config(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
     pluggable: ClassVar[frozenset[str]] = frozenset()
-    """Fields that may name a class of another package."""
+    """The settings of this class that may name a class of another package."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, fit for JSON and YAML."""

@@ -56,7 +56,7 @@ def import_class(path: str, base: type | None = None, *, what: str = "class") ->
 
     Args:
         path: the dotted path; whoever calls vouches for it, since importing runs code.
-        base: what it has to derive from; None takes any class.
+        base: what it has to derive from; None takes any class, also one that lacks methods.
         what: the word for it in errors.
 
     Raises:
@@ -89,7 +89,7 @@ def _module(name: str, path: str) -> ModuleType:
 
 
 def checked_class(found: Any, base: type | None, path: str, what: str) -> type[Any]:
-    """Return ``found`` if it is a whole class that derives from ``base``.
+    """Return ``found`` if it is a whole class that derives from ``base``; without one, any class.
 
     Raises:
         ConfigError: it is not; the text names the base or the missing methods.
@@ -97,7 +97,7 @@ def checked_class(found: Any, base: type | None, path: str, what: str) -> type[A
     if not isinstance(found, type) or (base is not None and not issubclass(found, base)):
         wanted = f"derive it from {path_of(base)}" if base is not None else "it is no class"
         raise ConfigError(f"{path} is no {what}: {wanted}")
-    if missing := sorted(getattr(found, "__abstractmethods__", ())):
+    if base is not None and (missing := sorted(getattr(found, "__abstractmethods__", ()))):
         raise ConfigError(f"{path} is no whole {what}: it lacks {', '.join(missing)}")
     return found
 
@@ -112,6 +112,7 @@ class Registry:
         group: entry points of this group add names.
         own: our names and the dotted paths of their classes.
         option: the option of the command line that names a class, for errors.
+        named: whether a class has an attribute ``name``, by which saved folders call it.
     """
 
     what: str
@@ -119,10 +120,15 @@ class Registry:
     group: str
     own: Mapping[str, str] = field(default_factory=dict)
     option: str = "--model"
+    named: bool = False
 
     def names(self) -> list[str]:
         """Return all names, ours first."""
         return [*self.own, *sorted(self._installed().keys() - self.own.keys())]
+
+    def knows(self, name: str) -> bool:
+        """Say whether ``name`` is ours, an entry point's, or has the form of a dotted path; nothing is imported."""
+        return name in self.own or is_path(name) or name in self._installed()
 
     def find(self, name: str | type) -> type[Any]:
         """Return the class of a name, or of the dotted path or class that the caller gives in its place.
@@ -131,14 +137,23 @@ class Registry:
             ConfigError: an unknown name (with the nearest right one), or what `import_class` refuses.
         """
         if not isinstance(name, str):
-            return checked_class(name, self._base(), getattr(name, "__qualname__", repr(name)), self.what)
+            return self._whole(checked_class(name, self._base(), getattr(name, "__qualname__", repr(name)), self.what))
         if name in self.own:
             return import_class(self.own[name])
-        if name in (installed := self._installed()):
-            return import_class(installed[name], self._base(), what=self.what)
-        if is_path(name):
-            return import_class(name, self._base(), what=self.what)
+        path = self._installed().get(name, name)
+        if is_path(path):
+            return self._whole(import_class(path, self._base(), what=self.what))
         raise ConfigError(unknown_name(self.what, name, self.names()))
+
+    def _whole(self, kind: type[Any]) -> type[Any]:
+        if not self.named or path_of(kind) in self.own.values():
+            return kind
+        name = getattr(kind, "name", None)
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f'{path_of(kind)} is no whole {self.what}: it lacks name, such as  name = "mine"')
+        if name in self.own:
+            raise ConfigError(f"{path_of(kind)} has the name '{name}', which is one of ours: give it a name of its own")
+        return kind
 
     def find_saved(self, name: str, path: str | None, given: str | type | None, where: str) -> type[Any]:
         """Return the class of a saved folder: a folder alone never chooses code to import.

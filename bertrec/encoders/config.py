@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 from pydantic import Field
@@ -31,7 +31,8 @@ class TunedEncoderConfig(Config):
     name: str = Field(
         "minilm",
         min_length=1,
-        description="minilm, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights).",
+        description="minilm, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights); for texts also "
+        "an installed entry point of group bertrec.encoders, or package.module:Class.",
     )
     tune: Depth = "frozen"
     precision: Precision = Field(
@@ -77,6 +78,8 @@ class EncoderConfig(TunedEncoderConfig):
     ``precision=fast`` takes what a short measurement at first use finds quickest among float32, bfloat16 and, for a
     frozen encoder, int8. Its choice is kept beside the embedding cache, so that it holds for later runs.
     """
+
+    pluggable: ClassVar[frozenset[str]] = frozenset({"name"})
 
     max_length: int = Field(
         64,

@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from bertrec.core.config import Config
+from bertrec.core.errors import unknown_name
+from bertrec.core.plugins import Registry
 
 ItemInput = Literal["id", "text", "text+id"]
+
+HEADS = Registry(
+    what="user head",
+    base="bertrec.heads.users:UserHead",
+    group="bertrec.heads",
+    own={
+        "self-attention": "bertrec.heads.users:SelfAttentionHead",
+        "gru": "bertrec.heads.users:GRUHead",
+        "mean": "bertrec.heads.users:MeanHead",
+        "dssm": "bertrec.heads.users:DSSMHead",
+    },
+)
+"""The values of ``head.kind``."""
+
+LOSSES = Registry(
+    what="loss",
+    base="bertrec.heads.objectives:SequenceLoss",
+    group="bertrec.losses",
+    own={
+        "full": "bertrec.heads.objectives:FullSoftmax",
+        "in-batch": "bertrec.heads.objectives:InBatchSoftmax",
+        "sampled": "bertrec.heads.objectives:SampledSoftmax",
+        "gbce": "bertrec.heads.objectives:GeneralisedBCE",
+        "bpr": "bertrec.heads.objectives:BPR",
+    },
+)
+"""The values of ``loss.kind``."""
+
+
+def _known(registry: Registry, name: str) -> str:
+    if not registry.knows(name):
+        raise ValueError(f"{unknown_name(registry.what, name, registry.names())}, or package.module:Class")
+    return name
 
 
 class ItemConfig(Config):
@@ -50,10 +85,13 @@ class ItemConfig(Config):
 class HeadConfig(Config):
     """How a history becomes a user vector."""
 
-    kind: Literal["self-attention", "gru", "mean", "dssm"] = Field(
+    pluggable: ClassVar[frozenset[str]] = frozenset({"kind"})
+
+    kind: str = Field(
         "self-attention",
         description="How the history is read: SASRec's self-attention, GRU4Rec's gru, the mean of its items, or a "
-        "small network over that mean (dssm).",
+        "small network over that mean (dssm); or a head of another package, package.module:Class.",
+        json_schema_extra={"examples": list(HEADS.own)},
     )
     layers: int = Field(2, ge=1, description="Number of layers; mean has none.")
     heads: int = Field(2, ge=1, description="Attention heads of self-attention; they must divide item.width.")
@@ -65,14 +103,22 @@ class HeadConfig(Config):
         description="Learn one number that is added to the score of items of the history (with loss.kind=full alone).",
     )
 
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        return _known(HEADS, value)
+
 
 class LossConfig(Config):
     """What is minimised."""
 
-    kind: Literal["full", "in-batch", "sampled", "gbce", "bpr"] = Field(
+    pluggable: ClassVar[frozenset[str]] = frozenset({"kind"})
+
+    kind: str = Field(
         "full",
         description="Softmax over the catalogue (full), the batch's items (in-batch) or sampled ones (sampled), or "
-        "gBCE or BPR over sampled negatives.",
+        "gBCE or BPR over sampled negatives; or a loss of another package, package.module:Class.",
+        json_schema_extra={"examples": list(LOSSES.own)},
     )
     similarity: Literal["cosine", "dot"] = Field(
         "cosine",
@@ -89,3 +135,8 @@ class LossConfig(Config):
     label_smoothing: float = Field(
         0.0, ge=0, lt=1, description="Share of the target's weight that is spread over the candidates (kind=full)."
     )
+
+    @field_validator("kind")
+    @classmethod
+    def _known_kind(cls, value: str) -> str:
+        return _known(LOSSES, value)

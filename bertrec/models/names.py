@@ -16,5 +16,6 @@ MODELS = Registry(
         "popularity": "bertrec.models.popularity:Popularity",
         "recbole": "bertrec.models.recbole:RecBole",
     },
+    named=True,
 )
 """Ours, those of installed packages (entry points of the group ``bertrec.models``), and any other by its dotted path."""

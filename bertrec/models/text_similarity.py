@@ -17,7 +17,7 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.text import TextEncoder
+from bertrec.encoders.registry import make_encoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.folder import hash_tensors
@@ -60,7 +60,7 @@ class TextSimilarity(Recommender):
 
     def over(self, catalog: ItemCatalog, *, progress: bool = True) -> Self:
         """Encode a catalogue: no interactions are needed."""
-        encoder = TextEncoder.from_config(self.config.encoder)
+        encoder = make_encoder(self.config.encoder)
         vectors = encoder.encode(catalog.texts, cache=EmbeddingCache(), progress=progress)
         if self.config.whitening != "none":
             vectors = Whitening.fit(vectors, method=self.config.whitening).transform(vectors)
@@ -101,7 +101,7 @@ class TextSimilarity(Recommender):
         """Return the unit vectors ``[len(texts), dim]`` of the texts; None with a whitening, which is not kept."""
         if self.config.whitening != "none":
             return None
-        vectors = TextEncoder.from_config(self.config.encoder).encode(list(texts))
+        vectors = make_encoder(self.config.encoder).encode(list(texts))
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
     @property

@@ -29,6 +29,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.negatives import sample_negatives
 from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.registry import make_text_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.folder import SavedParts
 from bertrec.rankers.base import Ranker, checkpoints, reporting
@@ -186,7 +187,7 @@ class NRMS(Ranker):
         self.check_fit_options(options)
         with preserved_randomness():
             torch.manual_seed(self.config.train.seed)
-            network = self._over(impressions.catalog, TextEncoder.from_config(self.config.encoder))
+            network = self._over(impressions.catalog, make_text_encoder(self.config.encoder, what=self.name))
         clicks = sample_negatives(impressions, self.config.negatives, self.config.train.seed)
         self.notes = clicks.notes[len(impressions.notes) :]
         dataset = _Clicks(clicks, self.config.max_history)
@@ -284,7 +285,7 @@ class NRMS(Ranker):
 
     def restore(self, parts: SavedParts) -> None:
         """Take the encoder, then all else."""
-        self._over(parts.catalog, TextEncoder.load(parts.folder / "encoder"))
+        self._over(parts.catalog, word_piece_class(self.config.encoder, what=self.name).load(parts.folder / "encoder"))
         super().restore(parts)
 
 

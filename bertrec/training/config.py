@@ -74,7 +74,8 @@ class TrainConfig(Config):
     )
     metric: str = Field("NDCG@10", description="The validation figure that chooses the best epoch; higher is better.")
     loggers: tuple[str, ...] = Field(
-        (), description="Names that the Hugging Face Trainer reports to, such as tensorboard; none are told by default."
+        (),
+        description="Where the Hugging Face Trainer reports each epoch's loss and validation figures, such as tensorboard.",
     )
     save_every_epoch: bool = Field(
         True,

@@ -7,7 +7,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,8 +20,10 @@ from bertrec.core.threads import in_threads
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
+from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.cache import EmbeddingCache
+from bertrec.encoders.registry import make_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.evaluation.protocol import Protocol
@@ -37,6 +39,9 @@ from bertrec.training.config import TrainConfig
 from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
+
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
 
 OnEpoch = Callable[[dict[str, float]], None]
 _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; on a CPU a layer then stays in the cache
@@ -60,7 +65,7 @@ class NeuralRecommender(Recommender):
         super().__init__(config if config is not None else self.default_config())
         self.encoder_fingerprint = ""
         self._network: Network | None = None
-        self._encoder: TextEncoder | None = None
+        self._encoder: Encoder | None = None
         self._text_vectors: torch.Tensor | None = None
         self._forget()
 
@@ -104,6 +109,7 @@ class NeuralRecommender(Recommender):
         progress: bool = True,
         on_epoch: OnEpoch | None = None,
         mask_seen: bool = True,
+        callbacks: Sequence[TrainerCallback] = (),
         **options: Any,
     ) -> Self:
         """Train on every position of every sequence.
@@ -117,6 +123,7 @@ class NeuralRecommender(Recommender):
             progress: show progress bars.
             on_epoch: takes the validation figures after each epoch; what it raises ends the training and the fit.
             mask_seen: whether items of the history are left out when the validation users choose the epoch.
+            callbacks: called by the Hugging Face Trainer at its events, see `bertrec.training.fit.fit_module`.
             **options: none; a name given here is an error.
 
         Raises:
@@ -134,7 +141,8 @@ class NeuralRecommender(Recommender):
                 torch.manual_seed(self.config.train.seed)
                 self._network = self._new_network(train, init, progress)
             self._forget()
-            self._train(dataset, train, validation, run_dir=run_dir, resume=resume, progress=progress, on_epoch=on_epoch)
+            how = {"run_dir": run_dir, "resume": resume, "progress": progress, "callbacks": callbacks}
+            self._train(dataset, train, validation, on_epoch, **how)
         except BaseException:
             # Half-trained weights must not pass for a fitted model.
             self._network = self._catalog = None
@@ -146,11 +154,8 @@ class NeuralRecommender(Recommender):
         dataset: SequenceDataset,
         train: Interactions,
         validation: EvaluationSet | None,
-        *,
-        run_dir: str | Path | None,
-        resume: bool,
-        progress: bool,
         on_epoch: OnEpoch | None,
+        **options: Any,
     ) -> None:
         def evaluate() -> dict[str, float]:
             assert validation is not None
@@ -167,9 +172,7 @@ class NeuralRecommender(Recommender):
             dataset.collate,
             self._train_config(dataset),
             evaluate=None if validation is None else evaluate,
-            run_dir=run_dir,
-            resume=resume,
-            progress=progress,
+            **options,
         )
         self._finish(train.catalog)
 
@@ -205,7 +208,7 @@ class NeuralRecommender(Recommender):
         self.encoder_fingerprint = encoder.fingerprint
         vectors = _encode(encoder, train.catalog.texts, progress)
         whitening = self._whitening(vectors, train.item_counts, init)
-        if not encoder.trainable:
+        if not isinstance(encoder, TextEncoder) or not encoder.trainable:
             return self._table(vectors, whitening)
         self._encoder = encoder
         train_settings = self.config.train
@@ -225,12 +228,12 @@ class NeuralRecommender(Recommender):
             if theirs[name] != mine[name]:
                 raise ConfigError(f"the model given as init has {name} {theirs[name]!r}, not {mine[name]!r}: set it to the same")
 
-    def _start_encoder(self, init: NeuralRecommender | None) -> TextEncoder:
+    def _start_encoder(self, init: NeuralRecommender | None) -> Encoder:
         if init is None or init._encoder is None or not init._encoder.trainable:
-            return TextEncoder.from_config(self.config.encoder, device=training_device(self.config.train.device))
+            return make_encoder(self.config.encoder, device=training_device(self.config.train.device))
         if self.config.encoder.tune != init.config.encoder.tune:
             raise ConfigError(f"the model given as init tuned its encoder by '{init.config.encoder.tune}': set encoder.tune to the same")
-        encoder = TextEncoder.from_config(self.config.encoder, device=training_device(self.config.train.device))
+        encoder = make_encoder(self.config.encoder, device=training_device(self.config.train.device))
         try:
             encoder.load_state_dict(init._encoder.state_dict())
         except RuntimeError as error:
@@ -261,7 +264,7 @@ class NeuralRecommender(Recommender):
         network.eval().cpu()
         self._forget()
 
-    def encoder(self) -> TextEncoder:
+    def encoder(self) -> Encoder:
         """Return the encoder that new texts are read with: the tuned one, or the frozen one loaded by name.
 
         Raises:
@@ -270,7 +273,7 @@ class NeuralRecommender(Recommender):
         if not self.reads_text:
             raise ModelError("a model of item ids alone reads no text: train with --item-input text or text+id")
         if self._encoder is None:
-            encoder = TextEncoder.from_config(self.config.encoder)
+            encoder = make_encoder(self.config.encoder)
             if encoder.fingerprint != self.encoder_fingerprint:
                 raise ModelError(
                     f"encoder '{self.config.encoder.name}' is not the one that this model was trained with: its weights differ"
@@ -409,7 +412,9 @@ class NeuralRecommender(Recommender):
     def save_folders(self, folder: Path) -> None:
         """Write the encoder, where it was tuned."""
         if self._has_tuned_encoder:
-            self.encoder().save(folder / "encoder")
+            encoder = self.encoder()
+            assert isinstance(encoder, TextEncoder)
+            encoder.save(folder / "encoder")
 
     @classmethod
     def from_parts(cls, parts: SavedParts) -> Self:
@@ -424,11 +429,11 @@ class NeuralRecommender(Recommender):
             return model
         if not (parts.folder / "encoder").is_dir():
             raise ModelError(f"{parts.folder / 'encoder'} is missing: the model folder is not whole")
-        model._encoder = TextEncoder.load(parts.folder / "encoder")
+        model._encoder = word_piece_class(model.config.encoder, what="a tuned model").load(parts.folder / "encoder")
         return model
 
 
-def _encode(encoder: TextEncoder, texts: list[str], progress: bool) -> FloatArray:
+def _encode(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:
     was_training = encoder.training
     vectors = encoder.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
     encoder.train(was_training)

@@ -21,7 +21,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.item_labels import item_labels, usual_field
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.text import TextEncoder
+from bertrec.encoders.registry import make_text_encoder
 from bertrec.models.folder import hash_tensors
 from bertrec.rankers.base import Ranker, labels_of
 from bertrec.rankers.composite.sparse_text import BM25, shared_labels
@@ -155,7 +155,7 @@ class Composite(Ranker):
     def _read(self, catalog: ItemCatalog, counts: IntArray, progress: bool) -> dict[str, torch.Tensor]:
         """Compute all that is known of the items beforehand."""
         config = self.config
-        encoder = TextEncoder.from_config(config.encoder)
+        encoder = make_text_encoder(config.encoder, what=self.name)
         store = TokenStore.build(encoder, catalog.texts, kind=config.tokens, bits=config.bits, seed=config.seed, progress=progress)
         words = word_pieces(encoder, catalog.texts)
         field = usual_field(catalog) if config.label_field is None else config.label_field
