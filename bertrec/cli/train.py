@@ -14,7 +14,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, figure, note
 from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
-from bertrec.core.plugins import vouch
+from bertrec.core.plugins import is_path, vouch
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset
@@ -68,11 +68,11 @@ def train(
 ) -> None:
     """Train a model on DATA into the folder RUN."""
     run = Run(out)
-    vouch(filter(None, [model]))
     check_free(run, overwrite=overwrite, resume=resume)
     o.choice("split", split, SPLITS)
     settings = o.read_settings(config, set_ or [])
     settings |= {name: value for name, value in (("train.seed", seed), ("train.epochs", epochs)) if value is not None}
+    vouch(value for value in (model, *settings.values()) if isinstance(value, str) and is_path(value))
     chosen = choose(settings, model=model, item_input=item_input, tune=tune)
     load_options = o.load_options(
         text_fields=text_fields,

@@ -120,6 +120,8 @@ def range_of(part: _Schema) -> str:
         return " or ".join(range_of(kind) for kind in part["anyOf"])
     if "enum" in part:
         return ", ".join(written(value) for value in part["enum"])
+    if "examples" in part:
+        return ", ".join(map(written, part["examples"])) + ", package.module:Class"
     if "pattern" in part:
         return _pattern(part["pattern"])
     if part.get("type") == "array":

@@ -43,6 +43,7 @@ class Fitted(ABC):
     config_class: ClassVar[type[Config]] = NoSettings
     item_inputs: ClassVar[tuple[str, ...]] = ()
     fit_options: ClassVar[frozenset[str]] = frozenset()
+    ready_by: ClassVar[str] = "call fit(…) or from_pretrained(…)"
     config: Config
     train_log: TrainLog | None = None
     _catalog: ItemCatalog | None = None
@@ -58,7 +59,7 @@ class Fitted(ABC):
             ModelError: it was not fitted.
         """
         if self._catalog is None:
-            raise ModelError(f"this {type(self).__name__} is not fitted: call fit(…) or from_pretrained(…) first")
+            raise ModelError(f"this {type(self).__name__} is not fitted: {self.ready_by} first")
         return self._catalog
 
     @catalog.setter

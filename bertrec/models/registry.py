@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,11 +50,14 @@ def find_model(model: str | type[Recommender]) -> tuple[type[Recommender], str]:
     try:
         return MODELS.find(model), ""
     except ConfigError as error:
-        raise ConfigError(_of_recbole(str(model)) or str(error)) from error
+        raise ConfigError(_meant(str(model)) or str(error)) from error
 
 
-def _of_recbole(model: str) -> str | None:
-    """Return what to call a model of RecBole's that was named without its library."""
+def _meant(model: str) -> str | None:
+    """Return what to call a model of RecBole's that was named without its library, or with a misspelt one."""
+    library, colon, rest = model.partition(":")
+    if colon and difflib.get_close_matches(library, MODELS.names(), n=1, cutoff=0.7) == ["recbole"]:
+        return f"unknown model '{model}': did you mean 'recbole:{rest}'?"
     try:
         theirs = {name.lower(): name for name in catalogue.models()}
     except MissingExtraError:

@@ -111,7 +111,7 @@ def test_what_is_shown_of_a_model_of_recboles_can_be_set(cli):
         (["unisrek"], "did you mean 'unisrec'"),
         (["indx"], "did you mean 'index'"),
         (["prompt4rn"], "did you mean 'prompt4nr'"),
-        (["SASRec"], "did you mean 'recbole:SASRec'"),
+        (["SASRec"], "RecBole's is recbole:SASRec"),
         (["unisrec", "--item-input", "words"], "unknown item input 'words'"),
         (["unisrec", "--tune", "last:0"], "encoder.tune"),
         (["idrec", "--tune", "full"], "leave out --tune"),

@@ -84,7 +84,7 @@ class TestHead:
         assert losses[-1] < losses[0] / 2
         assert float(model.network.head.fade.detach()) != 0.0
         model.save_pretrained(folder)
-        loaded = Recommender.from_pretrained(folder)
+        loaded = Recommender.from_pretrained(folder, classes=HEAD)
         assert type(loaded.network.head) is toy_parts.FadingMean
         assert loaded.model_hash == model.model_hash
         histories = [["red-0", "red-1"], ["빨강-3"]]
@@ -124,7 +124,7 @@ class TestLoss:
         assert losses[-1] < losses[0] / 2
         assert model.repeat_bias == 0.0  # it learns none, though head.repeat_bias is on
         model.save_pretrained(folder)
-        loaded = Recommender.from_pretrained(folder)
+        loaded = Recommender.from_pretrained(folder, classes=[LOSS])
         assert loaded.config.loss.kind == LOSS
         assert loaded.model_hash == model.model_hash
 
@@ -167,7 +167,7 @@ class TestEncoder:
         assert hit_rate(model, split) > 0.8
         model.save_pretrained(folder)
         assert not (folder / "encoder").exists()
-        loaded = Recommender.from_pretrained(folder)
+        loaded = Recommender.from_pretrained(folder, classes=toy_parts.Letters)
         assert loaded.model_hash == model.model_hash
         words = ItemCatalog(IdMap(["red-0", "new"]), {"text": ["Abba", "zzz 2"]})
         vectors = loaded.with_catalog(words).network.text(None)
@@ -245,7 +245,11 @@ def test_the_commands_of_the_page_train_and_measure(
     options = [] if "encoder.name" in command else [part for setting in small for part in ("--set", setting)]
     assert main([*words, *options]) == 0
     assert "validation, 12 users" in capsys.readouterr().out
-    assert Recommender.from_pretrained(tmp_path / words[-1] / "model").config.to_flat().items() >= {tuple(words[-3].split("="))}
+    setting, part = words[-3].split("=")
+    saved = tmp_path / words[-1] / "model"
+    with pytest.raises(ModelError, match=f"setting {setting} is {part}, a class of another package: name it with --model {part}"):
+        Recommender.from_pretrained(saved)
+    assert Recommender.from_pretrained(saved, classes=part).config.to_flat()[setting] == part
 
 
 def test_the_logging_command_of_the_page_writes_where_it_says(shop_of_words: Path, tmp_path: Path, monkeypatch, encoder_name: str) -> None:

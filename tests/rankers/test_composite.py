@@ -164,7 +164,7 @@ def test_each_feature_is_what_its_part_says(fitted):
 
 def test_only_the_newest_items_are_read(encoder_name, impressions):
     model = Composite(settings_of(encoder_name, max_history=1)).fit(impressions)
-    long, short = Ragged.from_rows([[2, 3, 0, 1]]), Ragged.from_rows([[1]])
+    long, short = Ragged.from_rows([[2, 3, 4, 1]]), Ragged.from_rows([[1]])
     candidates = Ragged.from_rows([[5, 6, 7]])
     assert model.score(long, candidates).tolist() == model.score(short, candidates).tolist()
 

@@ -59,6 +59,7 @@ class PromptRanker(Ranker):
 
     name: ClassVar[str] = "prompt4nr"
     config_class: ClassVar[type[Config]] = PromptConfig
+    ready_by: ClassVar[str] = "call fit(…) or from_pretrained(…), or prepare(…) for use without training,"
     config: PromptConfig
 
     def __init__(

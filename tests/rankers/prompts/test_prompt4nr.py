@@ -226,7 +226,7 @@ def test_a_profile_in_words_is_read_before_the_titles(folder, catalog):
 
 def test_bad_rows_are_named(folder, catalog):
     ranker = PromptRanker(config(folder))
-    with pytest.raises(ModelError, match="no catalogue yet"):
+    with pytest.raises(ModelError, match="or prepare"):
         ranker.score(HISTORIES, CANDIDATES)
     ranker.prepare(catalog)
     with pytest.raises(DataError, match="4 histories for 1 rows"):
