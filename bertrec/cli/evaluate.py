@@ -72,7 +72,7 @@ def evaluate_run(run: Run, *, data: str | None, load: dict[str, Any], part: str,
     from bertrec.evaluation.protocol import Protocol
 
     rules, record = Protocol.from_dict(protocol), run.record()
-    from bertrec.models.measure import measure
+    from bertrec.models.evaluate import evaluate
 
     model = run.load_model()
     dataset = data_for(record, data, load)
@@ -82,7 +82,7 @@ def evaluate_run(run: Run, *, data: str | None, load: dict[str, Any], part: str,
     rows = part_of(split, part)
     model = fit_catalog(model, dataset)
     held_out = split.held_out if len(split.held_out) else None
-    return measure(model, rows, protocol=rules, item_counts=split.train.item_counts, held_out=held_out, manifest=split.manifest).to_json()
+    return evaluate(model, rows, protocol=rules, item_counts=split.train.item_counts, held_out=held_out, manifest=split.manifest).to_json()
 
 
 def part_of(split: Split, part: str) -> EvaluationSet:

@@ -9,9 +9,9 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import print_table
-from bertrec.cli.train import ITEM_INPUTS
 from bertrec.core.errors import ConfigError, unknown_name
 from bertrec.core.plugins import is_path
+from bertrec.heads.config import ITEM_INPUTS
 
 if TYPE_CHECKING:
     from bertrec.core.config import Config

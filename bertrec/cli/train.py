@@ -15,6 +15,7 @@ from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, figure, note
 from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
 from bertrec.core.plugins import is_path, vouch
+from bertrec.heads.config import ITEM_INPUTS
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset
@@ -34,7 +35,6 @@ bertrec train ml-100k --out runs/ml --resume
 """
 
 SPLITS = ("auto", "leave-one-out", "time", "ratio", "given", "cold-items")
-ITEM_INPUTS = ("id", "text", "text+id")
 DEFAULT_MODEL = "unisrec"
 
 
@@ -171,10 +171,10 @@ def validate(model: Recommender, split: Split) -> dict[str, Any] | None:
     if split.validation is None or not len(split.validation.users):
         return None
     from bertrec.evaluation.protocol import Protocol
-    from bertrec.models.measure import measure
+    from bertrec.models.evaluate import evaluate
 
     counts = split.train.item_counts
-    return measure(model, split.validation, protocol=Protocol(), item_counts=counts, manifest=split.manifest).to_json()
+    return evaluate(model, split.validation, protocol=Protocol(), item_counts=counts, manifest=split.manifest).to_json()
 
 
 def outcome(model: Recommender, split: Split, seconds: float, figures: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from bertrec.comparison.search import Search, make_search
 from bertrec.core.errors import ConfigError
+from bertrec.core.plugins import is_path
+from bertrec.heads.config import ITEM_INPUTS
 from bertrec.models.names import MODELS
 from bertrec.models.registry import create
 from bertrec.recbole import catalogue
@@ -134,9 +136,9 @@ def _check_distinct(names: Iterable[str]) -> None:
 
 def _own(name: str, settings: dict[str, Any]) -> Contestant:
     model, _, rest = name.partition(":")
-    if model not in MODELS.names():  # a class of another package, package.module:Class, perhaps with an item input after it
-        found, _, rest = rest.partition(":")
-        model = f"{model}:{found}" if found else model
+    found, _, after = rest.partition(":")
+    if model not in MODELS.names() and is_path(f"{model}:{found}") and found not in ITEM_INPUTS:
+        model, rest = f"{model}:{found}", after  # a class of another package, perhaps with an item input behind it
     if model == "recbole":
         raise ConfigError(f"{name}: RecBole's models are the baselines of a comparison: name it with --baselines {rest or 'SASRec'}")
     item_input, _, tune = rest.partition(":")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -11,6 +11,7 @@ from bertrec.core.errors import unknown_name
 from bertrec.core.plugins import Registry
 
 ItemInput = Literal["id", "text", "text+id"]
+ITEM_INPUTS: tuple[str, ...] = get_args(ItemInput)
 
 HEADS = Registry(
     what="user head",

@@ -220,7 +220,7 @@ class NRMS(Ranker):
     @property
     def _trained(self) -> NRMSNetwork:
         if self.network is None:
-            raise ModelError("the two towers are not trained yet: call fit")
+            raise ModelError(f"this NRMS is not fitted: {self.ready_by} first")
         return self.network
 
     @torch.no_grad()

@@ -12,6 +12,7 @@ from bertrec.core.errors import BertrecError, ConfigError
 from bertrec.core.files import read_json, write_json
 from bertrec.core.plugins import is_path, vouched
 from bertrec.data.splits import Split
+from bertrec.rankers.names import RANKERS
 from bertrec.tuning.material import Material
 from bertrec.tuning.objectives.index import IndexSearch, recall_k
 from bertrec.tuning.objectives.models import Baseline, OwnModel, Problem, check_metrics
@@ -107,6 +108,7 @@ class TunePlan(Config):
         if self.source == "recbole":
             return Baseline(self.model, folder / "fits", self.settings, self.seed)
         if self.source in ("ranker", "prompt"):
+            RANKERS.find(self.model).default_config(item_input=self.item_input)  # says that there is no such option
             tuned = {} if self.tune is None else {"encoder.tune": self.tune}
             return RankerSearch(self.model, {**tuned, **self.settings}, self.seed, next(iter(self.metrics), None))
         if self.source == "index":

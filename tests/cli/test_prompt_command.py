@@ -73,7 +73,7 @@ def test_several_runs_are_one_ensemble(world, tmp_path, capsys):
     both = [str(world / "run"), str(tmp_path / "other")]
     assert run(world, "evaluate", *both, "--split", "valid", "--members", "--json", str(out), "--bootstrap", "0") == 0
     assert [name[2:] for name in json.loads(out.read_text())["members"]] == [
-        "l prompts",
+        "gether",
         "action-hybrid",
         "utility-hybrid",
         "action-discrete",
@@ -93,7 +93,7 @@ def test_an_ensemble_is_trained_measured_and_compared(world, capsys):
     assert len(figures["protocol"]["data_hash"]) == len(figures["protocol"]["model_hash"]) == 64
     assert figures["slices"]["empty_histories"]["users"] == 1
     assert set(figures["slices"]["all"]["metrics"]) == {"AUC", "MRR", "nDCG@5", "nDCG@10"}
-    assert list(figures["members"]) == ["all prompts", "1 action-hybrid", "2 utility-hybrid"]
+    assert list(figures["members"]) == ["together", "1 action-hybrid", "2 utility-hybrid"]
     printed = capsys.readouterr().out
     assert "AUC: " in printed
     record = json.loads((world / "run" / "run.json").read_text())

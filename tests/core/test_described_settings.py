@@ -120,7 +120,7 @@ class _Section(Config):
         ("unisrec", {"head": {"layer": 1}}, "head"),
         ("unisrec", {"encoder": {"tune": "last:0"}}, "encoder.tune"),
         ("unisrec", {"encoder": {"pooling": "mean-last:"}}, "encoder.pooling"),
-        ("unisrec", {"loss": {"kind": "hinge"}}, "loss.kind"),
+        ("unisrec", {"loss": {"similarity": "hinge"}}, "loss.similarity"),
         ("prompt4nr", {"encoder": {"precision": "int8"}}, "encoder.precision"),
         ("prompt4nr", {"prompt": {"answers": {"negative": ["no"]}}}, "prompt.answers"),
         ("nrms", {"item_text": "body"}, "item_text"),

@@ -29,7 +29,7 @@ from bertrec.heads.config import HeadConfig, LossConfig
 from bertrec.heads.objectives import make_loss
 from bertrec.heads.users import make_head
 from bertrec.models.base import Recommender
-from bertrec.models.measure import measure
+from bertrec.models.evaluate import evaluate
 from bertrec.models.registry import create
 from bertrec.rankers.composite.ranker import Composite, CompositeConfig
 from bertrec.rankers.nrms import NRMS, NRMSConfig
@@ -65,7 +65,7 @@ def installed(folder: Path, group: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def hit_rate(model: Recommender, split: Split) -> float:
-    return measure(model, split.test, item_counts=split.train.item_counts).mean("HR@5")
+    return evaluate(model, split.test, item_counts=split.train.item_counts).mean("HR@5")
 
 
 class TestHead:

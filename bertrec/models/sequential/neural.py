@@ -29,8 +29,8 @@ from bertrec.encoders.whitening import Whitening
 from bertrec.evaluation.protocol import Protocol
 from bertrec.heads.config import ItemInput
 from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.evaluate import evaluate
 from bertrec.models.folder import SavedParts, hash_tensors
-from bertrec.models.measure import measure
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
@@ -250,7 +250,7 @@ class NeuralRecommender(Recommender):
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
         self._forget()
-        report = measure(self, validation, protocol=self._validation_rules, item_counts=counts, lists=False)
+        report = evaluate(self, validation, protocol=self._validation_rules, item_counts=counts, lists=False)
         return {name: value.mean for name, value in report.slices["all"].metrics.items()}
 
     def _finish(self, catalog: ItemCatalog) -> None:

@@ -17,7 +17,7 @@ from bertrec.evaluation.evaluate import evaluate_ranks
 from bertrec.evaluation.protocol import Protocol as Rules
 from bertrec.evaluation.report import Report
 from bertrec.models.base import Recommender
-from bertrec.models.measure import measure
+from bertrec.models.evaluate import evaluate
 from bertrec.models.registry import create
 from bertrec.recbole import catalogue
 from bertrec.recbole.exchange import Arrays, Job
@@ -186,7 +186,7 @@ def _report_of(arrays: Arrays, split: Split) -> Report:
 
 def measure_on(model: Recommender, split: Split, part: EvaluationSet, *, bootstrap: int = 0) -> Report:
     """Rank the catalogue for the users of a part, seen items masked."""
-    return measure(model, part, protocol=Rules(bootstrap=bootstrap), item_counts=split.train.item_counts, lists=False)
+    return evaluate(model, part, protocol=Rules(bootstrap=bootstrap), item_counts=split.train.item_counts, lists=False)
 
 
 def figure(report: Report, metric: str) -> float:
