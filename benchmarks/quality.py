@@ -30,7 +30,7 @@ from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.report import Report
 from bertrec.evaluation.significance import above_expectation
 from bertrec.models.base import Recommender
-from bertrec.models.measure import measure
+from bertrec.models.evaluate import evaluate
 from bertrec.models.registry import create
 
 RESULTS = Path(__file__).parent / "results"
@@ -173,7 +173,7 @@ def _measure(model: Recommender, split: Split, protocol: Protocol) -> Report:
     assert split.test is not None
     held_out = split.held_out if len(split.held_out) else None
     manifest = _without_lists(split.manifest)
-    return measure(model, split.test, protocol=protocol, item_counts=split.train.item_counts, held_out=held_out, manifest=manifest)
+    return evaluate(model, split.test, protocol=protocol, item_counts=split.train.item_counts, held_out=held_out, manifest=manifest)
 
 
 def _record(report: Report, row: Row) -> dict[str, Any]:

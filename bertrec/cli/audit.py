@@ -46,6 +46,7 @@ def audit(
     what: Annotated[str, typer.Argument(metavar="RUN_OR_ENCODER", help="A folder made by bertrec train, or the name of an encoder.")],
     reading: Reading,
     data: Annotated[str | None, typer.Argument(metavar="DATA", help="The catalogue; a run has its own.")] = None,
+    trusted: o.Classes = None,
     lists: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Your own groups of words.")] = None,
     templates: Annotated[Path | None, typer.Option(metavar="F.yaml", help="Your own request templates.")] = None,
     attributes: Annotated[str | None, typer.Option(help="Which attributes, comma-separated (default all of the lists).")] = None,
@@ -104,11 +105,11 @@ def _subject(what: str, data: str | None, reading: Reading) -> _Subject:
         raise BertrecError(f"{what} is no run: name the data too, as in  bertrec audit {what} ml-100k")
     from bertrec.data.options import LoadOptions
     from bertrec.encoders.config import EncoderConfig
-    from bertrec.encoders.text import TextEncoder
+    from bertrec.encoders.registry import make_encoder
     from bertrec.studies.audit.rank import encoder_rank
 
     dataset = load_data({"data": data, "load": reading})
-    encoder = TextEncoder.from_config(EncoderConfig(name=what))
+    encoder = make_encoder(EncoderConfig(name=what))
     about = _about(f"encoder {what}, cosine", encoder.fingerprint, dataset)
     return _Subject(dataset, data, LoadOptions.from_dict(reading), lambda: encoder_rank(encoder, dataset.catalog, progress=True), about)
 

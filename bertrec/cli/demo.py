@@ -80,11 +80,11 @@ def measure_all(models: dict[str, Recommender], split: Split) -> dict[str, dict[
     """Measure every model on the same test users under the same protocol."""
     from bertrec.cli.evaluate import part_of
     from bertrec.evaluation.protocol import Protocol
-    from bertrec.models.measure import measure
+    from bertrec.models.evaluate import evaluate
 
     rows, counts = part_of(split, "test"), split.train.item_counts
     return {
-        name: measure(model, rows, protocol=Protocol(), item_counts=counts, manifest=split.manifest).to_json()
+        name: evaluate(model, rows, protocol=Protocol(), item_counts=counts, manifest=split.manifest).to_json()
         for name, model in models.items()
     }
 

@@ -39,6 +39,7 @@ def embed(
     reading: Reading,
     what: Annotated[str, typer.Option(help="items or users; a user's vector is that of the whole history.")] = "items",
     data: o.OtherData = None,
+    trusted: o.Classes = None,
     format_: Annotated[str, typer.Option("--format", help="parquet, or recbole: NAME.itemEmb and NAME.yaml in a folder.")] = "parquet",
 ) -> None:
     """Write the vectors of RUN's items or users; the inner product of a user's and an item's is the score."""

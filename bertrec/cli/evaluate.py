@@ -32,6 +32,7 @@ def evaluate(
     reading: Reading,
     data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data (no training for a text-only run).")] = None,
     split: o.HeldOut = "test",
+    trusted: o.Classes = None,
     mask_seen: o.MaskSeen = True,
     candidates: Annotated[str, typer.Option(help="What is ranked: all items, or only those held_out of training (cold-items).")] = "all",
     metrics: o.Metrics = None,
@@ -56,7 +57,7 @@ def evaluate_run(run: Run, *, data: str | None, load: dict[str, Any], part: str,
     from bertrec.evaluation.protocol import Protocol
 
     rules, record = Protocol.from_dict(protocol), run.record()
-    from bertrec.models.measure import measure
+    from bertrec.models.evaluate import evaluate
 
     model = run.load_model()
     dataset = data_for(record, data, load)
@@ -65,7 +66,7 @@ def evaluate_run(run: Run, *, data: str | None, load: dict[str, Any], part: str,
     rows = part_of(split, part)
     model = fit_catalog(model, dataset)
     held_out = split.held_out if len(split.held_out) else None
-    return measure(model, rows, protocol=rules, item_counts=split.train.item_counts, held_out=held_out, manifest=split.manifest).to_json()
+    return evaluate(model, rows, protocol=rules, item_counts=split.train.item_counts, held_out=held_out, manifest=split.manifest).to_json()
 
 
 def part_of(split: Split, part: str) -> EvaluationSet:

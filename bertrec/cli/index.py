@@ -53,6 +53,7 @@ def build(
     out: Annotated[Path, typer.Option(metavar="INDEX", help="Where to save the index.")],
     kind: Annotated[str | None, typer.Option(help=f"{', '.join(KINDS)} (default auto: flat below 200,000 items).")] = None,
     metric: Annotated[str | None, typer.Option(help="inner_product (the model's own score, the default) or cosine.")] = None,
+    trusted: o.Classes = None,
     config: o.SettingsFile = None,
     set_: o.Settings = None,
 ) -> None:
@@ -82,6 +83,7 @@ def info(index: IndexArgument) -> None:
 def add(
     index: IndexArgument,
     run: Annotated[Path | None, typer.Option(metavar="RUN", help="The run that embeds --items: the one the index was built from.")] = None,
+    trusted: o.Classes = None,
     items: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table of new items: item_id and the text columns.")] = None,
     vectors: Annotated[Path | None, typer.Option(metavar="FILE.parquet", help="Or vectors written by bertrec embed.")] = None,
 ) -> None:

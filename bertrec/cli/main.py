@@ -10,8 +10,27 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from bertrec.cli import audit, compare, data, demo, doctor, embed, encoder, evaluate, index, probe, prompt, recommend, rerank, train, tune
+from bertrec.cli import (
+    audit,
+    compare,
+    data,
+    demo,
+    doctor,
+    embed,
+    encoder,
+    evaluate,
+    index,
+    probe,
+    prompt,
+    rankers,
+    recommend,
+    rerank,
+    settings,
+    train,
+    tune,
+)
 from bertrec.core.errors import BertrecError
+from bertrec.core.plugins import vouching
 from bertrec.core.version import __version__
 
 USAGE, INTERRUPTED, INTERNAL, UNREAD = 2, 130, 1, 1
@@ -49,6 +68,7 @@ app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("embed", epilog=embed.EXAMPLES)(embed.embed)
 app.add_typer(encoder.app, name="encoder")
+app.add_typer(rankers.app, name="rankers")
 app.add_typer(prompt.app, name="prompt")
 app.add_typer(index.app, name="index")
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
@@ -57,6 +77,7 @@ app.add_typer(rerank.app, name="rerank")
 app.add_typer(tune.app, name="tune")
 app.command("probe", epilog=probe.EXAMPLES)(probe.probe)
 app.command("audit", epilog=audit.EXAMPLES)(audit.audit)
+app.command("settings", epilog=settings.EXAMPLES)(settings.settings)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("demo", epilog=demo.EXAMPLES)(demo.demo)
 
@@ -91,7 +112,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
-    code = get_command(app)(args=words, prog_name="bertrec", standalone_mode=False)
+    with vouching():
+        code = get_command(app)(args=words, prog_name="bertrec", standalone_mode=False)
     sys.stdout.flush()
     if code == INTERRUPTED:  # typer turns Ctrl-C inside a command into this code
         raise KeyboardInterrupt

@@ -12,6 +12,7 @@ import typer
 
 from bertrec.core.errors import ConfigError, DataError, unknown_name
 from bertrec.core.files import read_yaml
+from bertrec.core.plugins import vouch
 
 SPLITS = ("auto", "leave-one-out", "time", "ratio", "given", "cold-items")
 DataArgument = Annotated[
@@ -19,6 +20,22 @@ DataArgument = Annotated[
 ]
 OtherData = Annotated[str | None, typer.Option("--data", metavar="DATA", help="Where the run's data are now, or other data.")]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by bertrec train.")]
+
+
+def _vouched(paths: list[str] | None) -> list[str] | None:
+    vouch(paths or ())
+    return paths
+
+
+Classes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        callback=_vouched,
+        metavar="PKG:CLASS",
+        help="A class of another package that a folder named here needs and that you trust; repeatable.",
+    ),
+]
 Json = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the figures to this JSON file too.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds once the new one is whole.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training of the same command in --out.")]

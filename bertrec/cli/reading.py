@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -18,6 +19,7 @@ Reading = dict[str, Any]
 """The reading options that were given, as plain values; what was not given is the library's to decide."""
 Command = Callable[..., None]
 
+_NULL = re.compile(r"; null: [^;.]*")  # what only a file can say, of a field with another default
 _SPELLED = {"format": "--data-format"}  # --format is the form of what a command writes
 _OWN, _OTHER = "How the data are read", "How other data are read, where not as the run's own"
 
@@ -72,7 +74,8 @@ def _option(name: str, field: FieldInfo, spelled: str | None, panel: str) -> ins
 
 def _help(field: FieldInfo, *, with_default: bool) -> str:
     default = ("yes" if field.default else "no") if isinstance(field.default, bool) else field.default
-    return str(field.description) + (f" (default {default})" if with_default and default is not None else "")
+    said = re.sub(r"\bnull: ", "by default ", str(field.description)) if field.default is None else _NULL.sub("", str(field.description))
+    return said.replace("false: ", "otherwise ") + (f" (default {default})" if with_default and default is not None else "")
 
 
 def _kind(field: FieldInfo) -> Any:

@@ -67,6 +67,7 @@ def recommend(
     keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Recommend items of the history too.")] = False,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")] = "table",
     why: Annotated[bool, typer.Option("--why", help="Name what in the history and in the item's text raised the score most.")] = False,
+    trusted: o.Classes = None,
     data: o.OtherData = None,
     rerank: Annotated[Path | None, typer.Option(metavar="RERANKER", help="Put what RUN retrieves in this reranker's order.")] = None,
     candidates: Annotated[int | None, typer.Option(min=1, help="How many items RUN retrieves for it (default as trained).")] = None,

@@ -44,7 +44,7 @@ def train(
     out: Annotated[Path, typer.Option(metavar="RERANKER", help="Where to save the reranker.")],
     reading: Reading,
     reranker: Annotated[
-        str, typer.Option(help="composite (token interactions, BM25 and priors; no BERT at query time) or prompt4nr (a cloze prompt).")
+        str, typer.Option(metavar="NAME", help="A name of bertrec rankers list (default composite), or a class of your own.")
     ] = "composite",
     candidates: Candidates = 50,
     negatives: Annotated[int, typer.Option(min=1, help="Hard negatives a list, drawn from what the run retrieves.")] = 8,
@@ -55,6 +55,7 @@ def train(
     metric: Annotated[str, typer.Option(help="By which the run's share of the score is chosen on validation users.")] = "NDCG@10",
     seed: Annotated[int, typer.Option(min=0, help="Of the draws and of the reranker's training.")] = 0,
     set_: o.Settings = None,
+    trusted: o.Classes = None,
     data: o.OtherData = None,
     overwrite: o.Overwrite = False,
 ) -> None:
@@ -100,6 +101,7 @@ def evaluate(
     mask_seen: o.MaskSeen = True,
     metrics: o.Metrics = None,
     bootstrap: o.Bootstrap = None,
+    trusted: o.Classes = None,
     data: o.OtherData = None,
     json_out: o.Json = None,
 ) -> None:

@@ -15,6 +15,8 @@ from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, figure, note, note_each
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
+from bertrec.core.plugins import is_path, vouch
+from bertrec.heads.config import ITEM_INPUTS
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset
@@ -33,7 +35,6 @@ bertrec train data/beauty --out runs/warm --init runs/text --item-input text --s
 bertrec train ml-100k --out runs/ml --resume
 """
 
-ITEM_INPUTS = ("id", "text", "text+id")
 DEFAULT_MODEL = "unisrec"
 
 
@@ -44,7 +45,10 @@ def train(
     reading: Reading,
     model: Annotated[
         str | None,
-        typer.Option(help="unisrec, morec, idrec, text-similarity, popularity, or one of RecBole's: recbole:SASRec (default unisrec)."),
+        typer.Option(
+            metavar="NAME",
+            help="unisrec (default), morec, idrec, text-similarity, popularity, recbole:SASRec, or a class of yours: package.module:Class.",
+        ),
     ] = None,
     item_input: Annotated[str | None, typer.Option(help="What an item is made of: id, text or text+id (default text+id).")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full (default frozen).")] = None,
@@ -63,6 +67,7 @@ def train(
     o.choice("split", split, o.SPLITS)
     settings = o.read_settings(config, set_ or [])
     settings |= {name: value for name, value in (("train.seed", seed), ("train.epochs", epochs)) if value is not None}
+    vouch(value for value in (model, *settings.values()) if isinstance(value, str) and is_path(value))
     chosen = choose(settings, model=model, item_input=item_input, tune=tune)
     plan = {
         **data_record(data),
@@ -90,12 +95,10 @@ def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | Non
 def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
     """Carry out a training plan in its run folder and say how it went."""
     from bertrec.cli.runs import load_data, split_data
-    from bertrec.models.recbole import RecBole
     from bertrec.models.registry import create
 
     model = create(plan["model"], item_input=plan["item_input"], tune=plan["tune"], settings=plan["settings"])
-    if isinstance(model, RecBole):
-        model.check_start(resume=resume, init=bool(plan["init"]))
+    model.check_start(resume=resume, init=bool(plan["init"]))
     if resume:
         check_same(run, plan)
     initial = Run(Path(plan["init"])).load_model() if plan["init"] else None
@@ -153,10 +156,10 @@ def validate(model: Recommender, split: Split) -> dict[str, Any] | None:
     if split.validation is None or not len(split.validation.users):
         return None
     from bertrec.evaluation.protocol import Protocol
-    from bertrec.models.measure import measure
+    from bertrec.models.evaluate import evaluate
 
     counts = split.train.item_counts
-    return measure(model, split.validation, protocol=Protocol(), item_counts=counts, manifest=split.manifest).to_json()
+    return evaluate(model, split.validation, protocol=Protocol(), item_counts=counts, manifest=split.manifest).to_json()
 
 
 def outcome(model: Recommender, split: Split, seconds: float, figures: Mapping[str, Any] | None) -> dict[str, Any]:

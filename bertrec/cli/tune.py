@@ -13,18 +13,7 @@ from bertrec.cli import tune_index
 from bertrec.cli.output import note, print_table
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.tune_finish import finish, print_best, print_hint, write
-from bertrec.cli.tune_start import (
-    PROMPTS,
-    Storage,
-    StudyFolder,
-    StudyName,
-    Timeout,
-    counts_of,
-    material_of,
-    minutes,
-    source_of,
-    space_of,
-)
+from bertrec.cli.tune_start import Storage, StudyFolder, StudyName, Timeout, counts_of, material_of, minutes, source_of, space_of
 
 EXAMPLES = """
 Examples:
@@ -75,13 +64,16 @@ def run(
     data: o.DataArgument,
     out: StudyFolder,
     reading: Reading,
-    model: Annotated[str, typer.Option(help=f"unisrec, morec, idrec, {PROMPTS}, or a RecBole model such as SASRec.")] = "unisrec",
+    model: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="A model, a ranker (bertrec rankers list), a RecBole model such as SASRec, or a class of yours."),
+    ] = "unisrec",
     item_input: Annotated[str | None, typer.Option(help="id, text or text+id.")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full.")] = None,
     space: Annotated[Path | None, typer.Option(metavar="F.yaml", help="The search space; see docs/tuning.md.")] = None,
     preset: Annotated[str, typer.Option(help="A shipped space: quick, standard or thorough.")] = "standard",
     metric: Annotated[
-        str | None, typer.Option(help="What is made better (NDCG@10; of prompts AUC); several, comma-separated, give a Pareto front.")
+        str | None, typer.Option(help="What is made better (NDCG@10; of rankers AUC); several, comma-separated, give a Pareto front.")
     ] = None,
     trials: Annotated[int, typer.Option(min=1)] = 50,
     timeout: Timeout = None,
@@ -102,12 +94,12 @@ def run(
 
     model = model.removeprefix("recbole:")  # as bertrec train names RecBole's
     source = source_of(model)
-    wanted = ("AUC" if source == "prompt" else "NDCG@10") if metric is None else metric
+    wanted = ("AUC" if source == "ranker" else "NDCG@10") if metric is None else metric
     metrics = tuple(name.strip() for name in wanted.split(",") if name.strip())
     searched, settings = space_of(model, source, space, preset), o.read_settings(None, set_ or [])
     budget = minutes(timeout)
     dataset = load_data({"data": data, "load": reading})
-    material = material_of(dataset, source, split, searched, settings, seed)
+    material = material_of(dataset, model, source, split, searched, settings, seed)
     plan = TunePlan.from_dict(
         {
             "study": study or out.absolute().name,
@@ -139,6 +131,7 @@ def resume(
     trials: Annotated[int | None, typer.Option(min=1, help="Of the whole study, those that have ended included.")] = None,
     timeout: Timeout = None,
     workers: Workers = 1,
+    trusted: o.Classes = None,
 ) -> None:
     """Go on with a study."""
     from bertrec.tuning.plan import load_plan
@@ -149,7 +142,7 @@ def resume(
 
 
 @app.command("show", epilog="Example: bertrec tune show tuned")
-def show(study: StudyArgument) -> None:
+def show(study: StudyArgument, trusted: o.Classes = None) -> None:
     """Print a study's best trials and how many went how."""
     from bertrec.tuning.plan import load_plan
     from bertrec.tuning.run import open_study
@@ -166,6 +159,7 @@ def best(
     least: Annotated[
         float | None, typer.Option(help="Of several metrics: the best by the last one among the trials that reach this by the first.")
     ] = None,
+    trusted: o.Classes = None,
 ) -> None:
     """Print the best settings, as --config of bertrec train, prompt train and index build reads them."""
     from bertrec.tuning.plan import load_plan
@@ -177,13 +171,15 @@ def best(
 
 
 @app.command("export", epilog="Example: bertrec tune export tuned")
-def export(study: StudyArgument) -> None:
+def export(study: StudyArgument, trusted: o.Classes = None) -> None:
     """Write best.yaml, trials.parquet and the report of a study as it stands."""
     write(study, None)
 
 
 @app.command("compare", epilog="Example: bertrec tune compare tuned tuned-sasrec")
-def compare(studies: Annotated[list[Path], typer.Argument(metavar="STUDY…", help="Folders of studies.")]) -> None:
+def compare(
+    studies: Annotated[list[Path], typer.Argument(metavar="STUDY…", help="Folders of studies.")], trusted: o.Classes = None
+) -> None:
     """Print several studies side by side: best value, trials, minutes."""
     from bertrec.tuning.plan import load_plan
     from bertrec.tuning.run import open_study

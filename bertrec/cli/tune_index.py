@@ -41,6 +41,7 @@ def index(
     queries: Annotated[
         Path | None, typer.Option(metavar="USERS.parquet", help="Vectors to search for (default: of the run's validation users).")
     ] = None,
+    trusted: o.Classes = None,
     kinds: Annotated[str, typer.Option(help="What is searched: some of hnsw, ivf, ivfpq and flat.")] = "hnsw,ivf,ivfpq",
     k: Annotated[int, typer.Option("--k", "-k", min=1, help="Items a query.")] = 10,
     most_queries: Annotated[int, typer.Option(min=1, help="At most so many queries, drawn at random.")] = 1000,

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.core.errors import ConfigError
+from bertrec.core.plugins import is_path
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset
     from bertrec.tuning.material import Material
     from bertrec.tuning.space import Space
 
-PROMPTS = "prompt4nr"
 StudyFolder = Annotated[Path, typer.Option(metavar="STUDY", help="The folder of the study.")]
 StudyName = Annotated[str | None, typer.Option(help="The study's name in the storage (default: the folder's).")]
 Storage = Annotated[str | None, typer.Option(help="A path, sqlite:///, postgresql+psycopg:// or redis:// (default: in STUDY).")]
@@ -30,16 +30,34 @@ def source_of(model: str) -> str:
     Raises:
         ConfigError: nobody has such a model.
     """
-    from bertrec.models.registry import MODELS
+    from bertrec.models.names import MODELS
+    from bertrec.rankers.names import RANKERS
     from bertrec.recbole import catalogue
 
-    if model in MODELS or model == PROMPTS:
-        return "bertrec" if model in MODELS else "prompt"
+    own = {"bertrec": MODELS, "ranker": RANKERS}
+    for source, registry in own.items():
+        if model in registry.names():
+            return source
+    if is_path(model):
+        return _source_of_class(model)
     try:
         catalogue.check_names([model])
     except ConfigError as error:
-        raise ConfigError(f"no model of ours ({', '.join(sorted([*MODELS, PROMPTS]))}), and {error}") from error
+        known = sorted({name for registry in own.values() for name in registry.names()} - {"recbole", "ensemble"})
+        raise ConfigError(f"no model of ours ({', '.join(known)}), and {error}") from error
     return "recbole"
+
+
+def _source_of_class(path: str) -> str:
+    from bertrec.models.names import MODELS
+    from bertrec.rankers.names import RANKERS
+
+    try:
+        RANKERS.find(path)
+    except ConfigError:
+        MODELS.find(path)  # says what is wrong with it
+        return "bertrec"
+    return "ranker"
 
 
 def space_of(model: str, source: str, space: Path | None, preset: str) -> Space:
@@ -53,22 +71,22 @@ def space_of(model: str, source: str, space: Path | None, preset: str) -> Space:
     return Space.load(space) if space else Space.preset(f"recbole-{model}" if source == "recbole" else model, preset)
 
 
-def material_of(dataset: Dataset, source: str, split: str, space: Space, settings: Mapping[str, Any], seed: int) -> Material:
+def material_of(dataset: Dataset, model: str, source: str, split: str, space: Space, settings: Mapping[str, Any], seed: int) -> Material:
     """Return what trials are run on.
 
     Raises:
-        ConfigError: a split was chosen for prompts, which have impressions.
+        ConfigError: a split was chosen for a ranker, which has impressions.
         DataError: there is too little to divide.
     """
     from bertrec.cli.runs import split_data
 
-    if source != "prompt":
+    if source != "ranker":
         return split_data(dataset, {"split": {"method": split}})
     if split != "auto":
-        raise ConfigError("--split is for sequences: of a prompt's impressions a fifth of the training part chooses, the rest is given")
+        raise ConfigError("--split is for sequences: of a ranker's impressions a fifth of the training part chooses, the rest is given")
     from bertrec.tuning.objectives.rankers import clicks_of
 
-    return clicks_of(dataset, space, settings, seed=seed)
+    return clicks_of(dataset, model, space, settings, seed=seed)
 
 
 def counts_of(material: Material) -> dict[str, Any]:

@@ -1,1 +1,5 @@
-"""Compare text models with ID-only ones: one split, one evaluator, equal minutes, and tests."""
+"""Compare models within equal minutes: fits, statistics, a report."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

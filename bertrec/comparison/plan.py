@@ -10,9 +10,10 @@ from typing import Any, Literal
 from bertrec.comparison.search import Search, make_search
 from bertrec.core.checks import expect, expect_names, expect_number, expect_whole
 from bertrec.core.errors import ConfigError
-from bertrec.models.recbole import RecBole
+from bertrec.core.plugins import is_path
+from bertrec.heads.config import ITEM_INPUTS
+from bertrec.models.names import MODELS
 from bertrec.models.registry import create
-from bertrec.models.text_similarity import TextSimilarity
 from bertrec.recbole import catalogue
 
 Family = Literal["text", "id"]
@@ -144,14 +145,16 @@ def _check_distinct(names: Iterable[str]) -> None:
 
 def _own(name: str, settings: dict[str, Any]) -> Contestant:
     model, _, rest = name.partition(":")
-    if model == RecBole.name:
+    found, _, after = rest.partition(":")
+    if model not in MODELS.names() and is_path(f"{model}:{found}") and found not in ITEM_INPUTS:
+        model, rest = f"{model}:{found}", after  # a class of another package, perhaps with an item input behind it
+    if model == "recbole":
         raise ConfigError(f"{name}: RecBole's models are the baselines of a comparison: name it with --baselines {rest or 'SASRec'}")
     item_input, _, tune = rest.partition(":")
     options = {"model": model, "item_input": item_input or None, "tune": tune or None}
     made = create(model, item_input=options["item_input"], tune=options["tune"], settings=settings)
-    reads_text = isinstance(made, TextSimilarity) or "text" in str(made.config.to_flat().get("item.input", ""))
     search = make_search(model, ({},), settings, made.config.to_flat())
-    return Contestant(name, "bertrec", "text" if reads_text else "id", search, options)
+    return Contestant(name, "bertrec", "text" if made.reads_text else "id", search, options)
 
 
 def _baseline(name: str, settings: dict[str, Any]) -> Contestant:

@@ -27,13 +27,12 @@ def main(folder: Path, split_folder: Path) -> None:
 def fit(job: Job, split: Split, folder: Path) -> Outcome:
     """Train one model and measure it on the test users."""
     options = job.options
-    model = create(options["model"], item_input=options["item_input"], tune=options["tune"])
-    trains = "train.seed" in model.config.to_flat()
-    more = {"train.seed": job.seed, "train.max_seconds": job.limit_seconds} if trains else {}
-    settings = {**job.settings, **more}
-    model = create(options["model"], item_input=options["item_input"], tune=options["tune"], settings=settings)
+    chosen = {"item_input": options["item_input"], "tune": options["tune"], "seed": job.seed}
+    model = create(options["model"], settings=job.settings, **chosen)
+    if "train.max_seconds" in model.config.to_flat():
+        model = create(options["model"], settings={**job.settings, "train.max_seconds": job.limit_seconds}, **chosen)
     started = time.perf_counter()
-    model.fit(split.train, validation=split.validation, **({"progress": False, "mask_seen": job.mask_seen} if trains else {}))
+    model.fit(split.train, validation=split.validation, progress=False, mask_seen=job.mask_seen)
     seconds = time.perf_counter() - started
     started = time.perf_counter()
     assert split.test is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pydantic
 
@@ -32,6 +32,8 @@ class Config(pydantic.BaseModel, metaclass=_Checked):
     """Base of every configuration: immutable, unknown keys forbidden, round-trips through plain and flat dicts."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    pluggable: ClassVar[frozenset[str]] = frozenset()
+    """The settings of this class that may name a class of another package."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, fit for JSON and YAML."""

@@ -1,1 +1,5 @@
-"""Catalogues, interactions, impressions, readers (one file a format), filters and splits."""
+"""Tables in, catalogues, interactions, impressions and splits out."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

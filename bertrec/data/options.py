@@ -12,43 +12,53 @@ Format = Literal["tables", "atomic", "movielens", "amazon", "mind"]
 
 
 class LoadOptions(Config):
-    """How data are read. What a field does stands in its description, which every command that reads data shows as help.
+    """How data are read; each field is also an option of every command that reads data."""
 
-    ``max_words`` None leaves texts whole.
-    """
-
-    format: Format | None = pydantic.Field(default=None, description="Format of the folder; by default recognised from its files.")
+    format: Format | None = pydantic.Field(None, description="Format of the folder; null: recognised from its files.")
     text_fields: tuple[str, ...] | None = pydantic.Field(
-        default=None, description="Item columns that are text, in this order; by default all text columns."
+        None, description="Item columns that are text, in this order; null: all text columns."
     )
-    max_words: int | None = pydantic.Field(default=64, ge=1, description="Words that each text field is cut to.")
+    max_words: int | None = pydantic.Field(
+        default=64,
+        ge=1,
+        description="Words that each text field is cut to; null: no cut.",
+    )
     template: str | None = pydantic.Field(
-        default=None, description='How text fields are joined, such as "{title}. {genres}"; by default with a space.'
+        None, description='How text fields are joined, such as "{title}. {genres}"; null: joined by a space.'
     )
-    on_empty: Literal["keep", "drop", "error"] = pydantic.Field(default="keep", description="What becomes of items without any text.")
-    min_rating: float | None = pydantic.Field(default=None, description="Keep interactions rated so or better.")
+    on_empty: Literal["keep", "drop", "error"] = pydantic.Field(
+        "keep", description="What becomes of items without any text: they are kept, dropped, or an error."
+    )
+    min_rating: float | None = pydantic.Field(None, description="Keep interactions rated so or better; null: all, whatever their rating.")
     duplicates: Literal["keep", "first", "last"] = pydantic.Field(
-        default="keep", description="Of several interactions of a user with an item: keep all, the first or the last."
+        "keep", description="Of several interactions of a user with an item keep all, the first or the last."
     )
-    k_core: int = pydantic.Field(default=0, ge=0, description="Keep users and items with at least so many interactions each; 0: all.")
+    k_core: int = pydantic.Field(
+        default=0,
+        ge=0,
+        description="Keep users and items with at least so many interactions; 0 keeps all.",
+    )
     given: bool = pydantic.Field(
-        default=True, description="Use a split that comes with the data; otherwise its files count as interactions only."
+        True,
+        description="Use a split that comes with the data; false: its files count as interactions alone.",
     )
 
 
 class DataDescription(LoadOptions):
-    """What a YAML description may hold: where things are, and any of the options.
+    """What a YAML description may hold: where things are (paths are relative to the file), and any of the options."""
 
-    Attributes:
-        name: of the data set; by default the name of the YAML file.
-        folder: a folder of a known format; or else
-        interactions, items, users: paths of tables. All paths are relative to the YAML file.
-        columns: the tables' names of our columns, such as ``{user_id: uid}``.
-    """
-
-    name: str | None = None
-    folder: str | None = None
-    interactions: str | None = None
-    items: str | None = None
-    users: str | None = None
-    columns: dict[str, str] = pydantic.Field(default_factory=dict)
+    name: str | None = pydantic.Field(None, description="Name of the data set; null takes the name of the YAML file.")
+    folder: str | None = pydantic.Field(
+        None,
+        description="A folder of a known format; null where tables are named instead.",
+    )
+    interactions: str | None = pydantic.Field(
+        None,
+        description="Path of the table of interactions; null where a folder is named.",
+    )
+    items: str | None = pydantic.Field(None, description="Path of the table of items; null where a folder is named.")
+    users: str | None = pydantic.Field(None, description="Path of a table of users; null where there is none.")
+    columns: dict[str, str] = pydantic.Field(
+        default_factory=dict,
+        description="The tables' names of our columns, such as {user_id: uid}; empty where they are ours.",
+    )

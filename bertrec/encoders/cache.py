@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +19,11 @@ from filelock import FileLock, Timeout
 
 from bertrec.core.checks import expect_able, expect_path
 from bertrec.core.errors import BertrecError, ModelError
-from bertrec.core.files import write_json
+from bertrec.core.files import sha256_text, write_json
+from bertrec.core.plugins import path_of
 from bertrec.core.ragged import IntArray
 from bertrec.encoders.batching import distinct_texts
-
-if TYPE_CHECKING:
-    from bertrec.encoders.text import TextEncoder
+from bertrec.encoders.config import EncoderConfig
 
 Vectors = npt.NDArray[np.float32]
 _KEY_BYTES = 32
@@ -35,6 +35,23 @@ _LOCK_SECONDS = 60.0
 def default_folder() -> Path:
     """Return ``$BERTREC_CACHE``, or ``~/.cache/bertrec`` where that is not set."""
     return Path(os.environ.get("BERTREC_CACHE") or Path.home() / ".cache" / "bertrec")
+
+
+class Encodes(Protocol):
+    """What the cache asks of an encoder; `bertrec.encoders.base.Encoder` says what each part means."""
+
+    config: EncoderConfig
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of what is computed."""
+
+    def encode_batches(self, texts: Sequence[str], *, progress: bool = False) -> Iterator[tuple[IntArray, Vectors]]:
+        """Yield row numbers ``[b]`` and vectors ``[b, dim]``."""
 
 
 class EmbeddingCache:
@@ -52,7 +69,7 @@ class EmbeddingCache:
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = default_folder() if folder is None else expect_path(folder, "EmbeddingCache: folder")
 
-    def get_or_encode(self, encoder: TextEncoder, texts: Sequence[str], *, progress: bool = False) -> Vectors:
+    def get_or_encode(self, encoder: Encodes, texts: Sequence[str], *, progress: bool = False) -> Vectors:
         """Return the vectors of ``texts``, ``[n, dim]`` float32, encoding only those that are not kept yet.
 
         Raises:
@@ -63,7 +80,7 @@ class EmbeddingCache:
         distinct, place = distinct_texts(texts)
         keys = _text_keys(distinct)
         vectors = np.zeros((len(distinct), encoder.dim), np.float32)
-        store = _Store(self.folder / encoder.fingerprint[:40], encoder.dim)
+        store = _Store(self.folder / _folder_name(encoder), encoder.dim)
         with _usable(store.folder):
             store.prepare(encoder.fingerprint, encoder.config.name)
         known = np.zeros(len(distinct), bool)
@@ -173,6 +190,14 @@ class _Store:
         if not count:
             return np.zeros(0, _RECORD), np.zeros((0, self.dim), np.float32)
         return np.fromfile(self.keys_file, _RECORD), np.memmap(self.vectors_file, "<f4", "r", shape=(count, self.dim))
+
+
+def _folder_name(encoder: Encodes) -> str:
+    """Return the start of the fingerprint, or, where that is no SHA-256 and may hold anything, of its hash with class and width."""
+    name = encoder.fingerprint
+    if not re.fullmatch("[0-9a-f]{64}", name):
+        name = sha256_text(path_of(type(encoder)), str(encoder.dim), name)
+    return name[:40]
 
 
 def _text_keys(texts: Sequence[str]) -> npt.NDArray[np.bytes_]:

@@ -3,46 +3,64 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
+from pydantic import Field
 
 from bertrec.core.config import Config
 
 Precision = Literal["auto", "fp32", "bf16", "int8", "fast"]
 Backend = Literal["auto", "torch", "onnx"]
+_DEPTHS = r"^(frozen|last:[1-9][0-9]*|lora|full)$"
+_POOLINGS = r"^(cls|mean|max|mean-last:[1-9][0-9]*)$"
+Depth = Annotated[
+    str,
+    Field(
+        description="How much of the encoder is trained: nothing (frozen), its top K transformer layers (last:K), "
+        "LoRA matrices, or all (full); a head of its own is tuned with it, but for frozen.",
+        json_schema_extra={"pattern": _DEPTHS},
+    ),
+]
+OwnDropout = Annotated[bool, Field(description="Use the encoder's own dropout while it is tuned.")]
 
 
 class TunedEncoderConfig(Config):
-    """What every encoder's settings have: which one, in which number format, and how much of it is trained.
+    """What every encoder's settings have: which one, in which number format, and how much of it is trained."""
 
-    Attributes:
-        name: ``minilm``, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights).
-        tune: ``frozen``, ``last:K`` (the top K transformer layers), ``lora`` or ``full``; a head that belongs to the encoder is tuned
-            with it, but for ``frozen``.
-        precision: ``auto`` computes in bfloat16 while training where the device has units for it, and in float32 for inference;
-            ``bf16`` and ``fp32`` hold for both. An encoder of texts also has ``int8`` and ``fast``, see there.
-        batch_tokens: padded word pieces in one forward pass; None takes 4,096 on a CPU (1,024 a thread where no gradient is kept, so that
-            what passes between layers stays in the cache of a core) and 32,768 elsewhere.
-        dropout: use the encoder's own dropout while it is tuned; ``lora_dropout`` holds either way.
-        lora_rank: rank of the LoRA matrices.
-        lora_alpha: LoRA's scale is ``lora_alpha / lora_rank``.
-        lora_dropout: dropout before the LoRA matrices.
-    """
-
-    name: str = pydantic.Field("minilm", min_length=1)
-    tune: str = "frozen"
-    precision: Precision = "auto"
-    batch_tokens: int | None = pydantic.Field(None, ge=1)
-    dropout: bool = False
-    lora_rank: int = pydantic.Field(8, ge=1)
-    lora_alpha: int = pydantic.Field(16, ge=1)
-    lora_dropout: float = pydantic.Field(0.0, ge=0, lt=1)
+    name: str = Field(
+        "minilm",
+        min_length=1,
+        description="minilm, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights); for texts also "
+        "an installed entry point of group bertrec.encoders, or package.module:Class.",
+    )
+    tune: Depth = "frozen"
+    precision: Precision = Field(
+        "auto",
+        description="Number format: bf16 and fp32 hold for training and inference, auto trains in bf16 where the "
+        "device has units for it and infers in fp32; int8 (a frozen encoder alone) and fast (the quickest, measured "
+        "at first use) are for inference on a CPU.",
+    )
+    batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Padded word pieces in one forward pass; null takes 4,096 on a CPU (1,024 a thread where no "
+        "gradient is kept) and 32,768 elsewhere.",
+    )
+    dropout: OwnDropout = False
+    lora_rank: int = Field(8, ge=1, description="Rank of the LoRA matrices (tune=lora).")
+    lora_alpha: int = Field(16, ge=1, description="LoRA's scale is lora_alpha / lora_rank (tune=lora).")
+    lora_dropout: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of components dropped before the LoRA matrices (tune=lora), whatever dropout says.",
+    )
 
     @pydantic.field_validator("tune")
     @classmethod
     def _known_depth(cls, value: str) -> str:
-        if value in {"frozen", "lora", "full"} or re.fullmatch(r"last:[1-9]\d*", value):
+        if re.fullmatch(_DEPTHS, value):
             return value
         raise ValueError("must be frozen, last:K with K from 1 (as in last:2), lora or full")
 
@@ -57,20 +75,27 @@ class EncoderConfig(TunedEncoderConfig):
 
     Its own dropout is off by default: whitening and a short fine-tuning magnify its noise, and the head has dropout of its own.
 
-    Two more values of ``precision`` hold for ``encode`` alone, on a CPU: ``int8`` (a frozen encoder only) and ``fast``, which takes what a
-    short measurement at first use finds quickest among float32, bfloat16 and, for a frozen encoder, int8. Its choice is kept beside the
-    embedding cache, so that it holds for later runs.
-
-    Attributes:
-        backend: what computes int8: ``torch`` (BERT's and RoBERTa's build), ``onnx`` (ONNX Runtime, extra ``onnx``), or ``auto``: the
-            quicker one of those that are there.
-        max_length: word pieces a text, special tokens included; the rest of the text is cut.
-        pooling: ``cls``, ``mean``, ``max``, or ``mean-last:K``: the mean of the last K layers, then the mean over tokens.
+    ``precision=fast`` takes what a short measurement at first use finds quickest among float32, bfloat16 and, for a
+    frozen encoder, int8. Its choice is kept beside the embedding cache, so that it holds for later runs.
     """
 
-    max_length: int = pydantic.Field(64, ge=3)
-    pooling: str = "mean"
-    backend: Backend = "auto"
+    pluggable: ClassVar[frozenset[str]] = frozenset({"name"})
+
+    max_length: int = Field(
+        64,
+        ge=3,
+        description="Word pieces a text, special tokens included; the rest of the text is cut.",
+    )
+    pooling: str = Field(
+        "mean",
+        description="How token vectors become one: the first (cls), their mean or max, or the mean over the last K "
+        "layers and all tokens (mean-last:K).",
+        json_schema_extra={"pattern": _POOLINGS},
+    )
+    backend: Backend = Field(
+        "auto",
+        description="What computes int8: torch (BERT, RoBERTa), onnx (extra onnx), or auto: the quicker one there is.",
+    )
 
     @pydantic.field_validator("precision")
     @classmethod
@@ -82,7 +107,7 @@ class EncoderConfig(TunedEncoderConfig):
     @pydantic.field_validator("pooling")
     @classmethod
     def _known_pooling(cls, value: str) -> str:
-        if value in {"cls", "mean", "max"} or re.fullmatch(r"mean-last:[1-9]\d*", value):
+        if re.fullmatch(_POOLINGS, value):
             return value
         raise ValueError("must be cls, mean, max or mean-last:K with K from 1, as in mean-last:4")
 

@@ -8,8 +8,7 @@ from typing import Any
 from torch import nn
 
 from bertrec.core.errors import ConfigError, ModelError
-from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.masked.config import MaskedConfig
+from bertrec.encoders.config import TunedEncoderConfig
 
 _LAYER_PATHS = ("encoder.layer", "transformer.layer", "layers", "encoder.layers")
 _FINAL_NORM_PATHS = ("final_norm", "norm", "encoder.final_layer_norm")
@@ -37,7 +36,7 @@ def lower_parts(model: Any, tuned_layers: int) -> list[nn.Module]:
     return [module for module in model.modules() if id(module) not in trained and module is not model and module is not layers]
 
 
-def apply_depth(model: Any, config: EncoderConfig | MaskedConfig) -> None:
+def apply_depth(model: Any, config: TunedEncoderConfig) -> None:
     """Set ``requires_grad`` of every parameter for ``config.tune``, adding LoRA matrices where it asks for them.
 
     LoRA: Hu et al. 2021, "LoRA: Low-Rank Adaptation of Large Language Models", on the query and value projections as in its section 4.2.
@@ -53,7 +52,7 @@ def apply_depth(model: Any, config: EncoderConfig | MaskedConfig) -> None:
         _add_lora(model, config)
 
 
-def set_mode(model: Any, config: EncoderConfig | MaskedConfig, mode: bool) -> None:
+def set_mode(model: Any, config: TunedEncoderConfig, mode: bool) -> None:
     """Set a transformer to training mode or not: dropout for its tuned part alone, and only where the settings ask for it."""
     model.train(mode and config.tune != "frozen" and config.dropout)
     if mode and config.tuned_layers:
@@ -90,7 +89,7 @@ def _top_parts(model: Any, count: int) -> list[nn.Module]:
     return [*list(layers)[len(layers) - count :], *norms]
 
 
-def _add_lora(model: Any, config: EncoderConfig | MaskedConfig) -> None:
+def _add_lora(model: Any, config: TunedEncoderConfig) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     settings = LoraConfig(

@@ -9,7 +9,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -17,13 +17,11 @@ from torch import Tensor
 from bertrec.core.errors import BertrecError, ConfigError, MissingExtraError, ModelError
 from bertrec.core.files import read_json, write_json
 from bertrec.encoders.bert_forward import BertForward, supports_forward, supports_int8
-from bertrec.encoders.config import Precision
+from bertrec.encoders.config import EncoderConfig, Precision
 from bertrec.encoders.fingerprint import hash_encoder
 from bertrec.encoders.onnx_forward import OnnxForward, has_onnx, require_onnx
+from bertrec.encoders.pooling import TokenPooling
 from bertrec.encoders.precision import has_exact_int8, has_fast_bfloat16
-
-if TYPE_CHECKING:
-    from bertrec.encoders.text import TextEncoder
 
 Forward = Callable[[Tensor, Tensor], Tensor]
 logger = logging.getLogger(__name__)
@@ -32,7 +30,37 @@ _PROBE = (32, 20)  # Texts and tokens each: about what titles are, and small eno
 _ROUNDS = 3
 
 
-def number_format(encoder: TextEncoder, folder: Path) -> str:
+class PooledModel(Protocol):
+    """What a pass is made of; `bertrec.encoders.text.TextEncoder` says what each part means."""
+
+    config: EncoderConfig
+    pooling: TokenPooling
+
+    @property
+    def model(self) -> Any:
+        """The Hugging Face model."""
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    @property
+    def dim(self) -> int:
+        """Width of a vector."""
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any weight is tuned."""
+
+    def run_model(self, input_ids: Tensor, attention_mask: Tensor, precision: Precision) -> Tensor:
+        """Run the model's own layers without gradients."""
+
+
+def number_format(encoder: PooledModel, folder: Path) -> str:
     """Return what ``encode`` computes in: ``fp32``, ``bf16``, ``int8-torch`` or ``int8-onnx``; measured and kept in ``folder`` if open.
 
     Raises:
@@ -50,7 +78,7 @@ def number_format(encoder: TextEncoder, folder: Path) -> str:
     return offered[0] if len(offered) == 1 else _quickest(encoder, offered, folder)
 
 
-def make_forward(encoder: TextEncoder, number_format: str, folder: Path) -> Forward:
+def make_forward(encoder: PooledModel, number_format: str, folder: Path) -> Forward:
     """Return ``(input_ids [b, L], attention_mask [b, L]) -> [b, dim]`` float32 in that format; exported models are kept in ``folder``."""
     model, keep = encoder.model, encoder.pooling.layers
     if number_format == "int8-onnx":
@@ -67,7 +95,7 @@ def make_forward(encoder: TextEncoder, number_format: str, folder: Path) -> Forw
     return lambda ids, mask: encoder.pooling(states(ids, mask), mask)
 
 
-def _int8(encoder: TextEncoder) -> list[str]:
+def _int8(encoder: PooledModel) -> list[str]:
     wanted, by_torch = encoder.config.backend, supports_int8() and supports_forward(encoder.model)
     if wanted == "torch" and not by_torch:
         raise ConfigError(f"torch has no int8 pass for architecture '{encoder.model.config.model_type}' here: set encoder.backend to onnx")
@@ -76,7 +104,7 @@ def _int8(encoder: TextEncoder) -> list[str]:
     return [name for name, there in (("int8-torch", by_torch), ("int8-onnx", has_onnx())) if there and wanted in {"auto", name[5:]}]
 
 
-def _all(encoder: TextEncoder) -> list[str]:
+def _all(encoder: PooledModel) -> list[str]:
     names = ["fp32", "bf16"] if has_fast_bfloat16(encoder.device) else ["fp32"]
     if encoder.trainable:
         return names
@@ -86,7 +114,7 @@ def _all(encoder: TextEncoder) -> list[str]:
         return names
 
 
-def _quickest(encoder: TextEncoder, names: list[str], folder: Path) -> str:
+def _quickest(encoder: PooledModel, names: list[str], folder: Path) -> str:
     """Return the name kept for this machine, architecture and choice, measuring and keeping it where there is none."""
     path = folder / f"quickest-{_place(encoder, names)}.json"
     try:
@@ -106,7 +134,7 @@ def _quickest(encoder: TextEncoder, names: list[str], folder: Path) -> str:
     return quickest
 
 
-def _measure(encoder: TextEncoder, names: list[str], folder: Path) -> dict[str, float]:
+def _measure(encoder: PooledModel, names: list[str], folder: Path) -> dict[str, float]:
     """Return the least seconds of a batch of each, in turns, so that other work on the machine disturbs all alike."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(0, encoder.model.config.vocab_size, (_PROBE[0], min(_PROBE[1], encoder.config.max_length)), generator=generator)
@@ -130,7 +158,7 @@ def _measure(encoder: TextEncoder, names: list[str], folder: Path) -> dict[str, 
     return seconds
 
 
-def _place(encoder: TextEncoder, names: list[str]) -> str:
+def _place(encoder: PooledModel, names: list[str]) -> str:
     sizes = [encoder.model.config.model_type, encoder.dim, encoder.model.config.num_hidden_layers, encoder.model.config.vocab_size]
     machine = [platform.machine(), torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), torch.__version__]
     return hashlib.sha256(json.dumps([sizes, machine, names]).encode()).hexdigest()[:16]

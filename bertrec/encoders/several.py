@@ -5,17 +5,31 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any, Protocol, TypeVar
 
 import torch
 
 from bertrec.core.errors import ConfigError
 
-if TYPE_CHECKING:
-    from bertrec.encoders.text import TextEncoder
-
 DEVICES = "BERTREC_ENCODE_DEVICES"
 """Names the devices that encoders share the work with, such as ``cuda:0,cuda:1``."""
+
+
+class Movable(Protocol):
+    """What is copied to other devices; `bertrec.encoders.text.TextEncoder` says what each part means."""
+
+    devices: tuple[torch.device | str, ...]
+    _inference: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    def to(self, device: torch.device, /) -> Any:
+        """Move the weights."""
+
+
+Copied = TypeVar("Copied", bound=Movable)
 
 
 def named_devices() -> tuple[str, ...]:
@@ -23,7 +37,7 @@ def named_devices() -> tuple[str, ...]:
     return tuple(name.strip() for name in os.environ.get(DEVICES, "").split(",") if name.strip())
 
 
-def copies_on(encoder: TextEncoder, devices: Sequence[torch.device | str]) -> list[TextEncoder]:
+def copies_on(encoder: Copied, devices: Sequence[torch.device | str]) -> list[Copied]:
     """Return a copy of the encoder on each of the devices but its own, which is left out once.
 
     Raises:

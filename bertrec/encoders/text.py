@@ -19,8 +19,9 @@ from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.core.threads import each_by_workers, each_in_threads
-from bertrec.encoders.batching import distinct_texts, padded_tokens, token_budget_batches
-from bertrec.encoders.cache import EmbeddingCache, default_folder
+from bertrec.encoders.base import Encoder
+from bertrec.encoders.batching import padded_tokens, token_budget_batches
+from bertrec.encoders.cache import default_folder
 from bertrec.encoders.config import EncoderConfig, Precision
 from bertrec.encoders.depth import apply_depth, set_mode, transformer_layers
 from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from bertrec.encoders.backbone import Backbone
 
 
-class TextEncoder(torch.nn.Module):
+class TextEncoder(Encoder):
     """A BERT-family encoder with pooling and a tuning depth.
 
     The vectors are raw: they are **not** normalised, which is the head's business. Parts that are not tuned stay in evaluation mode while
@@ -55,12 +56,11 @@ class TextEncoder(torch.nn.Module):
     def __init__(self, config: EncoderConfig, backbone: Backbone) -> None:
         from bertrec.encoders.backbone import check_length
 
-        super().__init__()
+        super().__init__(config)
         check_length(backbone.model, config.max_length, config.name)
         _check_pooled_layers(config, backbone.model)
-        self.config = config
         self.backbone = backbone
-        self.dim: int = int(backbone.get_embedding_dimension())
+        self._dim = int(backbone.get_embedding_dimension())
         self.pooling = TokenPooling(self.dim, config)
         self._stamp: tuple[Any, ...] = ()
         self._hash = self._format = ""
@@ -85,6 +85,11 @@ class TextEncoder(torch.nn.Module):
         return cls(config, backbone).to(device)
 
     @property
+    def dim(self) -> int:
+        """Width of a vector."""
+        return self._dim
+
+    @property
     def model(self) -> Any:
         """The Hugging Face model."""
         return self.backbone.model
@@ -93,11 +98,6 @@ class TextEncoder(torch.nn.Module):
     def tokenizer(self) -> Any:
         """The Hugging Face tokenizer."""
         return self.backbone.tokenizer
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
 
     @property
     def fingerprint(self) -> str:
@@ -173,29 +173,9 @@ class TextEncoder(torch.nn.Module):
         """
         return self._in_batches(tokens.lengths, rows, lambda picked: self(*self._padded(tokens, picked)))
 
-    def encode(self, texts: Sequence[str], *, cache: EmbeddingCache | None = None, progress: bool = False) -> npt.NDArray[np.float32]:
-        """Encode texts for inference, equal texts once.
-
-        Args:
-            texts: ``n`` texts; an empty text is encoded as its special tokens alone.
-            cache: where vectors are looked up and kept.
-            progress: show a bar with items a second and the time left.
-
-        Returns:
-            ``[n, dim]`` float32 raw vectors.
-
-        Raises:
-            DataError: an element is not a text.
-            ModelError: the encoder gives values that are not finite.
-        """
-        if cache is not None:
-            expect(cache, EmbeddingCache, "TextEncoder.encode: cache")
-            return cache.get_or_encode(self, texts, progress=progress)
-        distinct, place = distinct_texts(texts)
-        vectors = np.zeros((len(distinct), self.dim), np.float32)
-        for rows, batch in self.encode_batches(distinct, progress=progress):
-            vectors[rows] = batch
-        return vectors[place]
+    def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Return what `encode_batches` gives, ``[n, dim]``; an empty text is encoded as its special tokens alone."""
+        return self._gathered(texts, progress=False)
 
     def encode_batches(self, texts: Sequence[str], *, progress: bool = False) -> Iterator[tuple[IntArray, npt.NDArray[np.float32]]]:
         """Yield ``(rows [b], vectors [b, dim])`` until each of ``texts`` was encoded once, longest texts first."""

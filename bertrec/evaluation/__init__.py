@@ -1,1 +1,5 @@
-"""Honest measurement: one protocol, ranks, metrics, slices, intervals and tests. Knows arrays only, never a model."""
+"""Protocol, ranks, metrics, slices and intervals; it knows arrays only, never a model."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -18,21 +18,23 @@ TIE_RULE = "against the model: a target is placed after every other candidate of
 
 
 class Protocol(Config):
-    """The settings of one measurement.
+    """The settings of one measurement."""
 
-    Attributes:
-        mask_seen: items of the user's history are no candidates, unless they are targets (a repeat purchase).
-        ks: cut-offs, ascending and distinct.
-        candidates: ``all`` ranks the whole catalogue, ``held_out`` only the items that training never saw.
-        seed: of the bootstrap.
-        bootstrap: resamples of the users behind each interval; 0 gives none.
-    """
-
-    mask_seen: bool = True
-    ks: Annotated[tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=1)] = (1, 5, 10, 20, 50)
-    candidates: Literal["all", "held_out"] = "all"
-    seed: pydantic.NonNegativeInt = 0
-    bootstrap: pydantic.NonNegativeInt = 1000
+    mask_seen: bool = pydantic.Field(
+        True,
+        description="Leave items of the user's history out of the ranking, unless they are targets (repeats).",
+    )
+    ks: Annotated[tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=1)] = pydantic.Field(
+        (1, 5, 10, 20, 50), description="Cut-offs K of the metrics, kept ascending and distinct."
+    )
+    candidates: Literal["all", "held_out"] = pydantic.Field(
+        "all",
+        description="Items that are ranked: all of the catalogue, or held_out: those alone that training never saw.",
+    )
+    seed: pydantic.NonNegativeInt = pydantic.Field(0, description="Seed of the bootstrap.")
+    bootstrap: pydantic.NonNegativeInt = pydantic.Field(
+        1000, description="Resamples of the users behind each interval; 0 gives no intervals."
+    )
 
     @pydantic.field_validator("ks")
     @classmethod

@@ -2,22 +2,57 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
 from bertrec.core.errors import ConfigError
-from bertrec.heads.config import HeadConfig
+from bertrec.heads.config import HEADS, HeadConfig
 from bertrec.heads.dropout import with_quick_dropout
 
 
-class SelfAttentionHead(nn.Module):
+class UserHead(nn.Module, ABC):
+    """From the item vectors of a history to user vectors; ``head.kind`` names a class derived from it.
+
+    A head has no settings of its own: it reads those of ``config`` that mean something to it.
+
+    Args:
+        width: of item and user vectors.
+        config: the settings ``head.*``.
+    """
+
+    def __init__(self, width: int, config: HeadConfig) -> None:
+        super().__init__()
+        self.width, self.config = width, config
+
+    @abstractmethod
+    def forward(self, items: Tensor) -> Tensor:
+        """Map item vectors ``[batch, length, width]``, oldest first, to user vectors of the same shape.
+
+        Row t has read items 0…t and no later one: all rows are trained at once, each on the item after it. A history is
+        padded on the right.
+        """
+
+    def newest(self, items: Tensor, lengths: Tensor) -> Tensor:
+        """Return row ``lengths - 1`` of what `forward` gives, ``[batch, width]``: the vector that recommends.
+
+        Args:
+            items: ``[batch, length, width]``, padded on the right.
+            lengths: ``[batch]``, at least 1.
+        """
+        states: Tensor = self(items)
+        return states[torch.arange(len(items), device=items.device), lengths - 1]
+
+
+class SelfAttentionHead(UserHead):
     """SASRec's head: learned positions and causal self-attention (Kang and McAuley, ICDM 2018).
 
     Rows are padded on the right, so that the causal mask alone keeps padding from every real position and no row of the mask is empty.
     """
 
     def __init__(self, width: int, config: HeadConfig) -> None:
-        super().__init__()
+        super().__init__(width, config)
         if width % config.heads:
             raise ConfigError(f"setting 'head.heads': {config.heads} does not divide item.width {width}")
         self.positions = nn.Parameter(torch.empty(config.max_history, width).normal_(0.0, 0.02))
@@ -29,18 +64,13 @@ class SelfAttentionHead(nn.Module):
         self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
 
     def forward(self, items: Tensor) -> Tensor:
-        """Map item vectors ``[batch, length, width]``, oldest first, to user vectors of the same shape; row t has read items 0…t."""
+        """Map item vectors ``[batch, length, width]`` to user vectors of the same shape."""
         # is_causal lets attention take its fused path; the mask is still what defines the result.
         out: Tensor = self.layers(self._read(items), mask=_later(items), is_causal=True)
         return out
 
     def newest(self, items: Tensor, lengths: Tensor) -> Tensor:
-        """Return row ``lengths - 1`` of what `forward` gives, ``[batch, width]``: the last layer computes no other, some half of its work.
-
-        Args:
-            items: ``[batch, length, width]``, padded on the right.
-            lengths: ``[batch]``, at least 1.
-        """
+        """Do as `UserHead.newest`; the last layer computes no other row, some half of its work."""
         states, mask = self._read(items), _later(items)
         *before, last = self.layers.layers
         for layer in before:
@@ -63,11 +93,11 @@ def _later(items: Tensor) -> Tensor:
     return torch.ones(items.shape[1], items.shape[1], dtype=torch.bool, device=items.device).triu(1)
 
 
-class GRUHead(nn.Module):
+class GRUHead(UserHead):
     """A gated recurrent unit over the history (GRU4Rec form: Hidasi et al., ICLR 2016)."""
 
     def __init__(self, width: int, config: HeadConfig) -> None:
-        super().__init__()
+        super().__init__(width, config)
         self.dropout = nn.Dropout(config.dropout)
         self.gru = nn.GRU(width, width, config.layers, batch_first=True, dropout=config.dropout if config.layers > 1 else 0.0)
 
@@ -77,50 +107,43 @@ class GRUHead(nn.Module):
         return out
 
 
-class MeanHead(nn.Module):
+class MeanHead(UserHead):
     """The mean of the items read so far; nothing to train."""
 
     def forward(self, items: Tensor) -> Tensor:
         """Map ``[batch, length, width]`` to running means of the same shape."""
-        count = torch.arange(1, items.shape[1] + 1, device=items.device, dtype=items.dtype)
-        return items.cumsum(dim=1) / count[:, None]
+        return _running_means(items)
 
 
-class DSSMHead(nn.Module):
+def _running_means(items: Tensor) -> Tensor:
+    count = torch.arange(1, items.shape[1] + 1, device=items.device, dtype=items.dtype)
+    return items.cumsum(dim=1) / count[:, None]
+
+
+class DSSMHead(UserHead):
     """The user tower of a two-tower model: a small network over the mean of the history (DSSM form: Huang et al., CIKM 2013)."""
 
     def __init__(self, width: int, config: HeadConfig) -> None:
-        super().__init__()
+        super().__init__(width, config)
         inner = config.inner or width
         blocks: list[nn.Module] = []
         for _ in range(config.layers):
             blocks += [nn.LayerNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(inner, width)]
-        self.mean, self.tower = MeanHead(), nn.Sequential(*blocks)
+        self.tower = nn.Sequential(*blocks)
 
     def forward(self, items: Tensor) -> Tensor:
         """Map ``[batch, length, width]`` to user vectors of the same shape."""
-        mean = self.mean(items)
+        mean = _running_means(items)
         out: Tensor = mean + self.tower(mean)
         return out
 
 
-def newest_states(head: nn.Module, items: Tensor, lengths: Tensor) -> Tensor:
-    """Return what a head gives at the last item of each row, ``[batch, width]``.
+def make_head(width: int, config: HeadConfig) -> UserHead:
+    """Build the user head that ``config.kind`` names; its dropout becomes `bertrec.heads.dropout.Dropout`.
 
-    Args:
-        head: what `make_head` made.
-        items: ``[batch, length, width]``, padded on the right.
-        lengths: ``[batch]``, at least 1.
+    Raises:
+        ConfigError: there is no such class, it is no whole head, or a setting does not fit it.
     """
-    if isinstance(head, SelfAttentionHead):
-        return head.newest(items, lengths)
-    states: Tensor = head(items)
-    return states[torch.arange(len(items), device=items.device), lengths - 1]
-
-
-def make_head(width: int, config: HeadConfig) -> nn.Module:
-    """Build the user head that ``config.kind`` names."""
-    if config.kind == "mean":
-        return MeanHead()
-    heads = {"self-attention": SelfAttentionHead, "gru": GRUHead, "dssm": DSSMHead}
-    return with_quick_dropout(heads[config.kind](width, config))
+    head: UserHead = HEADS.find(config.kind)(width, config)
+    with_quick_dropout(head)
+    return head

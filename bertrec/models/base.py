@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy.typing as npt
 import torch
 
 from bertrec.core.checks import expect, expect_path
-from bertrec.core.config import Config
 from bertrec.core.distinct import among, distinct
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.id_lists import id_lists
@@ -20,69 +18,50 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
-from bertrec.models.serving import Recommendations, Server
+from bertrec.models.fitted import Fitted
+from bertrec.models.names import MODELS
+from bertrec.models.serving import FloatArray, Histories, Id, Recommendations, Server
 from bertrec.retrieval.index import ItemIndex
-from bertrec.training.log import TrainLog
 
-Id = str | int
-Histories = Ragged | Sequence[Sequence[Id]]
-FloatArray = npt.NDArray[np.float32]
 _USERS_AT_ONCE = 512
 _VECTORS_AT_ONCE = 1 << 15
 
 
-class Recommender(ABC):
+class Recommender(Fitted):
     """A user is a function of a history, an item a function of what is known of it; the score is their inner product.
 
-    Attributes:
-        catalog: the items that can be recommended.
-        name: the class's name in the registry and in saved folders.
-        config: the settings.
-        train_log: what happened in the last fit; None before it, and for a model without training.
+    A model of one's own defines ``name``, `fit`, `item_embeddings`, `user_vectors`, `state_dict` and `load_state_dict`; all else is here.
     """
 
-    name: ClassVar[str]
-    config: Config
-    train_log: TrainLog | None = None
-    _catalog: ItemCatalog | None = None
-
-    @property
-    def catalog(self) -> ItemCatalog:
-        """The items that can be recommended.
-
-        Raises:
-            ModelError: the model was not fitted.
-        """
-        if self._catalog is None:
-            raise ModelError(f"this {type(self).__name__} is not fitted: call fit(…) or from_pretrained(…) first")
-        return self._catalog
+    registry = MODELS
+    fit_options: ClassVar[frozenset[str]] = frozenset({"run_dir", "resume", "init", "progress", "on_epoch", "mask_seen", "callbacks"})
 
     @abstractmethod
     def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
-        """Learn from ``train``; fitting again starts anew."""
+        """Learn from ``train`` and set ``catalog``; fitting again starts anew.
+
+        Args:
+            train: sequences over one catalogue.
+            validation: users by whom a model may choose what it keeps.
+            **options: some of `fit_options`; a model has its own use for them, or none (see `check_fit_options`).
+        """
+
+    def check_start(self, *, resume: bool, init: bool) -> None:
+        """See, before any work, that training can go on with a checkpoint or begin with another model's weights, where that is asked for.
+
+        Raises:
+            ConfigError: it cannot.
+        """
+        if init:
+            raise ConfigError(f"{self.name} trains nothing that could start from another model's weights: leave out --init")
 
     @abstractmethod
     def item_embeddings(self) -> FloatArray:
         """Return ``[n_items + 1, dim]``; row 0 is padding, a row of NaN is an item that the model does not know."""
 
     @abstractmethod
-    def _user_vectors(self, histories: Ragged) -> FloatArray:
-        """Return ``[n, dim]`` for histories of inner ids, of any length from 0."""
-
-    @abstractmethod
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the model as safetensors and JSON, whole or not at all."""
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Recommender:
-        """Read any model that ``save_pretrained`` wrote; no code from the folder is run.
-
-        Raises:
-            ModelError: a file is missing or damaged; the text names it.
-        """
-        from bertrec.models.saving import load_model
-
-        return load_model(expect_path(folder, "from_pretrained: folder", error=ModelError))
+    def user_vectors(self, histories: Ragged) -> FloatArray:
+        """Return ``[n, dim]`` for histories of inner ids, oldest first, of any length from 0."""
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """Return the same model over other items.
@@ -93,6 +72,20 @@ class Recommender(ABC):
         """
         expect(catalog, ItemCatalog, "with_catalog: catalog")
         raise ModelError(f"a {self.name} model cannot move to other items: it does not read what they say")
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether scores depend on what items say."""
+        return False
+
+    def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
+        """Return the vectors ``[len(texts), dim]`` that an item would have with each of these texts; None for a model that cannot say.
+
+        Args:
+            item: inner id.
+            texts: as the catalogue joins them of the fields.
+        """
+        return None
 
     @property
     def repeat_bias(self) -> float:
@@ -124,7 +117,7 @@ class Recommender(ABC):
 
     def user_embeddings(self, histories: Histories) -> FloatArray:
         """Return ``[n, dim]`` user vectors; histories are oldest first."""
-        return self._user_vectors(self.histories(histories))
+        return self.user_vectors(self.histories(histories))
 
     def score(self, histories: Histories, candidates: Sequence[Sequence[Id]] | Ragged) -> list[FloatArray]:
         """Score given candidates.
@@ -148,7 +141,7 @@ class Recommender(ABC):
         if len(wanted) != len(known):
             raise DataError(f"{len(known)} histories but {len(wanted)} rows of candidates")
         vectors = self.item_embeddings()
-        scores = np.einsum("ij,ij->i", self._user_vectors(known)[wanted.rows], vectors[wanted.values]).astype(np.float32)
+        scores = np.einsum("ij,ij->i", self.user_vectors(known)[wanted.rows], vectors[wanted.values]).astype(np.float32)
         scores += np.float32(self.repeat_bias) * _stands_in(wanted, self.read_histories(known), len(vectors))
         scores[wanted.values == 0] = np.nan
         return [scores[wanted.offsets[row] : wanted.offsets[row + 1]] for row in range(len(wanted))]
@@ -178,7 +171,7 @@ class Recommender(ABC):
         for start in range(0, len(histories), _VECTORS_AT_ONCE):
             # Many histories at once, so that those of one length can be read together.
             part = histories.slice(start, min(start + _VECTORS_AT_ONCE, len(histories)))
-            yield self._user_vectors(part), self.read_histories(part)
+            yield self.user_vectors(part), self.read_histories(part)
 
     def _add_repeat_bias(self, scores: FloatArray, read: Ragged) -> None:
         if self.repeat_bias:
@@ -215,25 +208,17 @@ class Recommender(ABC):
         """
         return Server(self, index)
 
-    @property
-    @abstractmethod
-    def model_hash(self) -> str:
-        """SHA-256 over what the scores depend on."""
+    def check_data(self, train: object, validation: object, run_dir: object = None) -> None:
+        """See that `fit` was given what it takes.
 
-    def _check_fit(self, train: object, validation: object, run_dir: object = None) -> None:
-        """See that `fit` was given what it takes."""
+        Raises:
+            DataError: it was not; the text says what to give instead.
+        """
         call = f"{type(self).__name__}.fit"
         expect(train, Interactions, f"{call}: train")
         expect(validation, EvaluationSet, f"{call}: validation", optional=True)
         if run_dir is not None and expect_path(run_dir, f"{call}: run_dir").is_file():
             raise DataError(f"{call}: run_dir {run_dir} is a file: name a folder")
-
-    def _check_untrained(self, options: Mapping[str, Any]) -> None:
-        """Refuse options of ``fit`` that a model without training would ignore in silence."""
-        if options.get("init") is not None:
-            raise ConfigError(f"{self.name} trains nothing: leave out --init")
-        if unknown := options.keys() - {"run_dir", "resume", "init", "progress"}:
-            raise ConfigError(f"{type(self).__name__}.fit has no option '{min(unknown)}'")
 
     def known_items(self) -> IntArray:
         """Return the inner ids of the items that the model can score."""

@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import torch
 
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.models.base import Id, Recommender
-from bertrec.models.sequential.neural import NeuralRecommender
 
 
 @dataclass(frozen=True)
@@ -61,21 +59,16 @@ def _history_reasons(model: Recommender, history: np.ndarray, inner: int) -> lis
     return [Reason("history", titles[item - 1], float(scores[0] - score)) for item, score in zip(history, scores[1:], strict=True)]
 
 
-@torch.no_grad()
 def _field_reasons(model: Recommender, history: np.ndarray, inner: int, target: np.ndarray) -> list[Reason]:
-    if not isinstance(model, NeuralRecommender) or not model.uses_text:
-        return []
     one = model.catalog.take([inner - 1])
     fields = [name for name, column in one.fields.items() if column[0]]
     if not fields:
         return []
     texts = [replace(one, fields={**one.fields, name: [""]}).texts[0] for name in fields]
-    network = model.network
-    assert network.text is not None
-    raw = torch.from_numpy(model.encoder().encode(texts))
-    whitened = network.text.whitening(raw) if network.text.whitening is not None else raw
-    vectors = network.scaled_items(network.tower(whitened, torch.full((len(fields),), inner)))
+    vectors = model.vectors_with_texts(inner, texts)
+    if vectors is None:
+        return []
     user = model.user_embeddings(Ragged.from_rows([history]))[0]
-    scores = vectors.numpy() @ user
+    scores = vectors @ user
     whole = float(user @ target)
     return [Reason("field", f"{name}: {one.fields[name][0]}", whole - float(score)) for name, score in zip(fields, scores, strict=True)]

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 
-from bertrec.core.checks import expect
 from bertrec.core.config import Config
-from bertrec.core.errors import ConfigError
-from bertrec.core.files import atomic_folder
 from bertrec.core.ragged import Ragged
-from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.saving import WEIGHTS, hash_tensors, save_tensors
+from bertrec.models.folder import hash_tensors
 
 
 class PopularityConfig(Config):
@@ -29,17 +24,15 @@ class Popularity(Recommender):
     """An item's score is its number of training interactions; an item without any is unknown."""
 
     name: ClassVar[str] = "popularity"
-
-    def __init__(self, config: PopularityConfig | None = None) -> None:
-        expect(config, PopularityConfig, "Popularity: config", optional=True, error=ConfigError)
-        self.config: PopularityConfig = config if config is not None else PopularityConfig()
-        self._counts: torch.Tensor | None = None
+    config_class: ClassVar[type[Config]] = PopularityConfig
+    _counts: torch.Tensor | None = None
 
     def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
-        """Count the interactions of each item; ``validation`` and ``run_dir`` are not used."""
-        self._check_fit(train, validation)
-        self._check_untrained(options)
-        self._catalog = train.catalog
+        """Count the interactions of each item; ``validation`` and the options have no use here."""
+        self.check_data(train, validation)
+        self.check_fit_options(options)
+        self.check_start(resume=False, init=options.get("init") is not None)
+        self.catalog = train.catalog
         self._counts = torch.from_numpy(train.item_counts.astype(np.float32))
         return self
 
@@ -57,22 +50,19 @@ class Popularity(Recommender):
         vectors[0] = 0
         return vectors
 
-    def _user_vectors(self, histories: Ragged) -> FloatArray:
+    def user_vectors(self, histories: Ragged) -> FloatArray:
+        """Return ``[n, 1]`` ones: all users are alike."""
         return np.ones((len(histories), 1), np.float32)
 
     @property
     def model_hash(self) -> str:
         """SHA-256 over the counts."""
-        return hash_tensors({"counts": self.counts})
+        return hash_tensors(self.state_dict())
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write catalogue and counts."""
-        with atomic_folder(folder, marker=WEIGHTS) as partial:
-            save_tensors(partial, name=self.name, config=self.config.to_dict(), catalog=self.catalog, tensors={"counts": self.counts})
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the counts."""
+        return {"counts": self.counts}
 
-    @classmethod
-    def from_parts(cls, config: Mapping[str, Any], catalog: ItemCatalog, tensors: Mapping[str, torch.Tensor]) -> Self:
-        """Rebuild from what was saved."""
-        model = cls(PopularityConfig.from_dict(config))
-        model._catalog, model._counts = catalog, tensors["counts"]
-        return model
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take the counts."""
+        self._counts = state["counts"]

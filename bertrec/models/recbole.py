@@ -16,15 +16,15 @@ import torch
 
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, DataError, ModelError, unknown_name
-from bertrec.core.files import atomic_folder, sha256_text
+from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
-from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.metrics import rank_metrics
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.saving import WEIGHTS, hash_tensors, save_tensors
+from bertrec.models.fitted import seeded
+from bertrec.models.folder import hash_tensors
 from bertrec.recbole import catalogue
 from bertrec.recbole.asking import AnsweringProcess
 from bertrec.recbole.exchange import Job, Outcome, Point, save_split
@@ -36,33 +36,34 @@ _MADE_ONCE = threading.Lock()
 
 
 class RecBoleTraining(Config):
-    """How a RecBole model is trained, beyond its own settings.
+    """How a RecBole model is trained, beyond its own settings."""
 
-    Attributes:
-        seed: of everything that RecBole draws.
-        epochs: at most this many; None leaves RecBole's own number (300) to its own patience (10 epochs).
-        max_minutes: training ends after this with its best epoch; 0 sets no limit.
-        metric: by which the validation users choose the epoch.
-    """
-
-    seed: int = pydantic.Field(0, ge=0, lt=2**32)
-    epochs: pydantic.PositiveInt | None = None
-    max_minutes: pydantic.NonNegativeFloat = 0.0
-    metric: str = "NDCG@10"
+    seed: int = pydantic.Field(0, ge=0, lt=2**32, description="Seed of everything that RecBole draws.")
+    epochs: pydantic.PositiveInt | None = pydantic.Field(
+        None,
+        description="Passes over the data, at most; null is RecBole's own number (300), with its own patience (10).",
+    )
+    max_minutes: pydantic.NonNegativeFloat = pydantic.Field(
+        0.0, description="Training ends after so many minutes with its best epoch; 0 sets no limit."
+    )
+    metric: str = pydantic.Field(
+        "NDCG@10",
+        description="The validation figure that chooses the epoch; higher is better.",
+    )
 
 
 class RecBoleConfig(Config):
-    """A RecBole model.
+    """A RecBole model."""
 
-    Attributes:
-        architecture: RecBole's name of it.
-        settings: RecBole's own names and values; they replace those of the first entry of `bertrec.recbole.catalogue.candidates`.
-        train: how it is trained.
-    """
-
-    architecture: str = "SASRec"
-    settings: dict[str, Any] = pydantic.Field(default_factory=dict)
-    train: RecBoleTraining = RecBoleTraining()
+    architecture: str = pydantic.Field("SASRec", description="RecBole's name of the model.")
+    settings: dict[str, Any] = pydantic.Field(
+        default_factory=dict,
+        description="RecBole's own names and values, in place of the documented starting point of the model.",
+    )
+    train: RecBoleTraining = pydantic.Field(
+        RecBoleTraining(),
+        description="The training, beyond RecBole's own settings.",
+    )
 
     def check(self) -> None:
         """See that RecBole has such a model, that it reads histories, and that it knows the settings.
@@ -83,12 +84,16 @@ class RecBoleConfig(Config):
         if self.architecture in catalogue.READS_ITEM_TEXT:
             raise ConfigError(f"RecBole's {self.architecture} reads item features, which no saved model of it can bring back: take SASRec")
 
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """RecBole's own settings, as far as they are not left at its defaults."""
+        return {**catalogue.candidates(self.architecture)[0], **self.settings}
+
     def job(self) -> Job:
         """Return what RecBole's process is told to fit."""
-        settings = {**catalogue.candidates(self.architecture)[0], **self.settings}
         return Job(
             model=self.architecture,
-            settings=settings | ({"epochs": self.train.epochs} if self.train.epochs else {}),
+            settings=self.chosen | ({"epochs": self.train.epochs} if self.train.epochs else {}),
             seed=self.train.seed,
             limit_seconds=60.0 * self.train.max_minutes,
             metric=self.train.metric,
@@ -114,12 +119,44 @@ class RecBole(Recommender):
     """
 
     name: ClassVar[str] = "recbole"
+    config_class: ClassVar[type[Config]] = RecBoleConfig
+    item_inputs: ClassVar[tuple[str, ...]] = ("id",)
+    config: RecBoleConfig
+    outcome: Outcome | None = None
+    _trained: Trained | None = None
+    _process: AnsweringProcess | None = None
 
-    def __init__(self, config: RecBoleConfig | None = None) -> None:
-        self.config: RecBoleConfig = config if config is not None else RecBoleConfig()
-        self.outcome: Outcome | None = None
-        self._trained: Trained | None = None
-        self._process: AnsweringProcess | None = None
+    @classmethod
+    def config_from(
+        cls,
+        *,
+        item_input: str | None = None,
+        tune: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        variant: str = "",
+        seed: int | None = None,
+    ) -> RecBoleConfig:
+        """Return the settings of one; names that begin with ``train.`` are ours, all others RecBole's own.
+
+        Args:
+            item_input: ``id`` at most.
+            tune: ``frozen`` at most.
+            settings: names and values.
+            variant: RecBole's name of the model; none stands for SASRec.
+            seed: where the settings name none.
+
+        Raises:
+            ConfigError: as `RecBoleConfig.check`, or an item input or a depth that these models do not have.
+            MissingExtraError: RecBole is not installed.
+        """
+        if item_input not in (None, "id") or tune not in (None, "frozen"):
+            raise ConfigError("RecBole's models know items by id alone: leave out --item-input and --tune")
+        given = dict(settings or {})
+        theirs = {name: value for name, value in given.items() if not name.startswith("train.")}
+        config = RecBoleConfig(architecture=variant or "SASRec", settings=theirs)
+        config = config.updated(seeded(config, {name: given[name] for name in given.keys() - theirs.keys()}, seed))
+        config.check()
+        return config
 
     def fit(
         self,
@@ -141,7 +178,7 @@ class RecBole(Recommender):
             resume: refused, for the same reason.
             init: refused.
             progress: show a progress line.
-            **options: none; a name given here is an error.
+            **options: have no use here.
 
         Raises:
             ConfigError: an unknown model or setting, or one that cannot retrieve.
@@ -149,9 +186,8 @@ class RecBole(Recommender):
             MissingExtraError: RecBole is not installed.
             ModelError: the fit failed; the text says why.
         """
-        self._check_fit(train, validation)
-        if options:
-            raise ConfigError(f"{type(self).__name__}.fit has no option '{next(iter(options))}'")
+        self.check_data(train, validation)
+        self.check_fit_options(options)
         from bertrec.training.progress import shows_progress  # with the libraries of an encoder, which a saved model does without
 
         self.check_start(resume=resume, init=init is not None)
@@ -170,11 +206,10 @@ class RecBole(Recommender):
                     raise ModelError(f"RecBole's {self.config.architecture} ended no epoch within train.max_minutes: give it more")
                 logger.warning("RecBole's %s ran out of its minutes: its best epoch is %d", self.config.architecture, outcome.best_epoch)
             self._trained = Trained.load(folder / "fit")
-        self._catalog, self.outcome = train.catalog, outcome
+        self.catalog, self.outcome = train.catalog, outcome
         return self
 
-    @staticmethod
-    def check_start(*, resume: bool, init: bool) -> None:
+    def check_start(self, *, resume: bool, init: bool) -> None:
         """See that training is to start from nothing.
 
         Raises:
@@ -200,7 +235,8 @@ class RecBole(Recommender):
         vectors: FloatArray = self.trained.vectors.numpy().copy()
         return vectors
 
-    def _user_vectors(self, histories: Ragged) -> FloatArray:
+    def user_vectors(self, histories: Ragged) -> FloatArray:
+        """Return what the model gives for each history, ``[n, d + 1]``; zeros for an empty one."""
         known = self.read_histories(histories)
         filled = np.flatnonzero(known.lengths > 0)
         vectors = np.zeros((len(known), self.trained.vectors.shape[1]), np.float32)
@@ -228,36 +264,23 @@ class RecBole(Recommender):
         """SHA-256 over weights, vectors and settings."""
         return sha256_text(hash_tensors(self.trained.tensors()), self.config.model_dump_json(), self.catalog.content_hash)
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the catalogue, RecBole's weights and the vectors as safetensors and JSON."""
-        about = None if self.outcome is None else asdict(self.outcome)
-        with atomic_folder(folder, marker=WEIGHTS) as partial:
-            save_tensors(
-                partial, name=self.name, config=self.config.to_dict(), catalog=self.catalog, tensors=self.trained.tensors(), recbole=about
-            )
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return RecBole's weights, its numbers of our items, and the vectors."""
+        return self.trained.tensors()
 
-    @classmethod
-    def from_parts(cls, config: Mapping[str, Any], catalog: ItemCatalog, tensors: Mapping[str, torch.Tensor]) -> Self:
-        """Rebuild from what was saved."""
-        model = cls(RecBoleConfig.from_dict(config))
-        model._catalog, model._trained = catalog, Trained.from_tensors(tensors)
-        if len(model._trained.vectors) != len(catalog) + 1 or len(model._trained.vocabulary) != len(catalog) + 1:
-            raise ValueError(f"vectors of {len(model._trained.vectors) - 1} items, but {len(catalog)} in the catalogue")
-        return model
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take what `state_dict` gave.
 
+        Raises:
+            ValueError: they are of another catalogue.
+        """
+        self._trained = Trained.from_tensors(state)
+        if len(self._trained.vectors) != len(self.catalog) + 1 or len(self._trained.vocabulary) != len(self.catalog) + 1:
+            raise ValueError(f"vectors of {len(self._trained.vectors) - 1} items, but {len(self.catalog)} in the catalogue")
 
-def create_recbole(architecture: str, settings: Mapping[str, Any]) -> RecBole:
-    """Make an untrained one: names that begin with ``train.`` are ours, all others RecBole's own.
-
-    Raises:
-        ConfigError: as `RecBoleConfig.check`.
-        MissingExtraError: RecBole is not installed.
-    """
-    ours = {name: value for name, value in settings.items() if name.startswith("train.")}
-    theirs = {name: value for name, value in settings.items() if name not in ours}
-    config = RecBoleConfig(architecture=architecture or "SASRec", settings=theirs).updated(ours)
-    config.check()
-    return RecBole(config)
+    def saved_values(self) -> dict[str, Any]:
+        """Return how the last fit went."""
+        return {"recbole": None if self.outcome is None else asdict(self.outcome)}
 
 
 class _Line:

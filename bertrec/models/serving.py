@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,46 @@ from bertrec.core.distinct import without
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.products import pair_scores
 from bertrec.core.ragged import IntArray, Ragged
+from bertrec.data.catalog import ItemCatalog
 from bertrec.evaluation.ranks import pair_keys
 from bertrec.retrieval.scan import search_vectors
 
 if TYPE_CHECKING:
-    from bertrec.models.base import FloatArray, Histories, Id, Recommender
     from bertrec.retrieval.index import ItemIndex
 
+Id = str | int
+Histories = Ragged | Sequence[Sequence[Id]]
+"""Rows of external ids, or of inner ones; oldest first."""
+FloatArray = npt.NDArray[np.float32]
 _USERS_AT_ONCE = 1 << 15
+
+
+class Served(Protocol):
+    """What a server asks of a model; see `bertrec.models.base.Recommender`."""
+
+    @property
+    def catalog(self) -> ItemCatalog:
+        """The items."""
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 over what the scores depend on."""
+
+    @property
+    def repeat_bias(self) -> float:
+        """What is added to the score of an item of the history."""
+
+    def item_embeddings(self) -> FloatArray:
+        """Return ``[n_items + 1, dim]``."""
+
+    def histories(self, histories: Histories, /) -> Ragged:
+        """Return inner ids."""
+
+    def user_embeddings(self, histories: Histories, /) -> FloatArray:
+        """Return ``[n, dim]``."""
+
+    def read_histories(self, histories: Ragged, /) -> Ragged:
+        """Return what the model reads of each history."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +153,7 @@ class Server:
         IndexFileError: the index was built from another model.
     """
 
-    def __init__(self, model: Recommender, index: ItemIndex | None = None) -> None:
+    def __init__(self, model: Served, index: ItemIndex | None = None) -> None:
         from bertrec.retrieval.index import ItemIndex  # and with it FAISS's settings, which few models need
 
         expect(index, ItemIndex, "serve: index", optional=True)

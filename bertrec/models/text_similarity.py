@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -13,25 +12,27 @@ from pydantic import Field
 from bertrec.core.checks import expect
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError
-from bertrec.core.files import atomic_folder
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.text import TextEncoder
+from bertrec.encoders.registry import make_encoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.saving import WEIGHTS, hash_tensors, save_tensors
+from bertrec.models.folder import hash_tensors
 
 
 class TextSimilarityConfig(Config):
     """Settings: the encoder, a fixed whitening, and how many of the newest items are averaged."""
 
-    encoder: EncoderConfig = EncoderConfig()
-    whitening: Literal["none", "pca", "zca"] = "none"
-    max_history: int = Field(50, ge=1)
+    encoder: EncoderConfig = Field(EncoderConfig(), description="The encoder that reads the items; it stays frozen.")
+    whitening: Literal["none", "pca", "zca"] = Field(
+        "none",
+        description="Fixed whitening of the text vectors, fitted on the whole catalogue; none leaves them as they are.",
+    )
+    max_history: int = Field(50, ge=1, description="Newest items of a history that are averaged.")
 
 
 class TextSimilarity(Recommender):
@@ -42,30 +43,38 @@ class TextSimilarity(Recommender):
     """
 
     name: ClassVar[str] = "text-similarity"
+    config_class: ClassVar[type[Config]] = TextSimilarityConfig
+    item_inputs: ClassVar[tuple[str, ...]] = ("text",)
+    config: TextSimilarityConfig
+    _vectors: torch.Tensor | None = None
 
     def __init__(self, config: TextSimilarityConfig | None = None) -> None:
-        expect(config, TextSimilarityConfig, "TextSimilarity: config", optional=True, error=ConfigError)
-        self.config: TextSimilarityConfig = config if config is not None else TextSimilarityConfig()
+        super().__init__(config)
         if self.config.encoder.tune != "frozen":
             raise ConfigError("text-similarity trains nothing: leave out --tune, or take --model morec")
-        self._vectors: torch.Tensor | None = None
 
     def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, progress: bool = True, **options: Any) -> Self:
-        """Encode the catalogue of ``train``; ``validation`` and ``run_dir`` are not used."""
-        self._check_fit(train, validation)
-        self._check_untrained(options)
+        """Encode the catalogue of ``train``; ``validation`` and the other options have no use here."""
+        self.check_data(train, validation)
+        self.check_fit_options(options)
+        self.check_start(resume=False, init=options.get("init") is not None)
         return self.over(train.catalog, progress=progress)
 
     def over(self, catalog: ItemCatalog, *, progress: bool = True) -> Self:
         """Encode a catalogue: no interactions are needed."""
         expect(catalog, ItemCatalog, f"{type(self).__name__}: catalog")
-        encoder = TextEncoder.from_config(self.config.encoder)
+        encoder = make_encoder(self.config.encoder)
         vectors = encoder.encode(catalog.texts, cache=EmbeddingCache(), progress=progress)
         if self.config.whitening != "none":
             vectors = Whitening.fit(vectors, method=self.config.whitening).transform(vectors)
-        self._catalog = catalog
+        self.catalog = catalog
         self._vectors = torch.nn.functional.normalize(torch.from_numpy(vectors), dim=1)
         return self
+
+    @property
+    def reads_text(self) -> bool:
+        """Always."""
+        return True
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """Return the same model over other items."""
@@ -82,7 +91,8 @@ class TextSimilarity(Recommender):
         """Return ``[n_items + 1, dim]`` unit vectors, row 0 zero."""
         return np.concatenate([np.zeros((1, self.vectors.shape[1]), np.float32), self.vectors.numpy()])
 
-    def _user_vectors(self, histories: Ragged) -> FloatArray:
+    def user_vectors(self, histories: Ragged) -> FloatArray:
+        """Return the mean unit vector of the newest items, ``[n, dim]``; zeros for an empty history."""
         read = histories.last(self.config.max_history)
         items = self.item_embeddings()
         sums = np.zeros((len(read), items.shape[1]), np.float32)
@@ -90,19 +100,22 @@ class TextSimilarity(Recommender):
         counts = np.maximum(read.lengths, 1).astype(np.float32)
         return np.asarray(sums / counts[:, None], dtype=np.float32)
 
+    def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
+        """Return the unit vectors ``[len(texts), dim]`` of the texts; None with a whitening, which is not kept."""
+        if self.config.whitening != "none":
+            return None
+        vectors = make_encoder(self.config.encoder).encode(list(texts))
+        return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
+
     @property
     def model_hash(self) -> str:
         """SHA-256 over the vectors."""
-        return hash_tensors({"vectors": self.vectors})
+        return hash_tensors(self.state_dict())
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write settings, catalogue and vectors."""
-        with atomic_folder(folder, marker=WEIGHTS) as partial:
-            save_tensors(partial, name=self.name, config=self.config.to_dict(), catalog=self.catalog, tensors={"vectors": self.vectors})
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the unit vectors."""
+        return {"vectors": self.vectors}
 
-    @classmethod
-    def from_parts(cls, config: Mapping[str, Any], catalog: ItemCatalog, tensors: Mapping[str, torch.Tensor]) -> Self:
-        """Rebuild from what was saved."""
-        model = cls(TextSimilarityConfig.from_dict(config))
-        model._catalog, model._vectors = catalog, tensors["vectors"]
-        return model
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take the unit vectors."""
+        self._vectors = state["vectors"]

@@ -10,9 +10,9 @@ untrained user vector is the mean of the history.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,23 +22,24 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from bertrec.core.config import Config
-from bertrec.core.errors import ConfigError, DataError, ModelError
-from bertrec.core.files import atomic_folder
+from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.negatives import sample_negatives
 from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.registry import make_text_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
-from bertrec.evaluation.impressions import impression_metrics
+from bertrec.models.folder import SavedParts
+from bertrec.rankers.base import Ranker, checkpoints, reporting
 from bertrec.training.batches import similar_lengths
 from bertrec.training.config import TrainConfig
 from bertrec.training.fit import fit_module
-from bertrec.training.log import TrainLog
+from bertrec.training.randomness import preserved_randomness
 
 FloatArray = npt.NDArray[np.float32]
 _USERS_AT_ONCE = 1024
-_NAME = "nrms"
 
 
 def _train() -> TrainConfig:
@@ -46,27 +47,43 @@ def _train() -> TrainConfig:
 
 
 class NRMSConfig(Config):
-    """Settings of the two towers.
+    """Settings of the two towers."""
 
-    Attributes:
-        encoder: reads the items; its ``tune`` says how much of it learns (nothing: a frozen encoder overfits less on few impressions).
-        train: ``batch_size`` counts clicks, each with its negatives.
-        heads: of the self-attention; 0 takes one for 32 dimensions.
-        dropout: on item vectors and behind the self-attention.
-        negatives: of each click, from the same impression.
-        max_history: the newest items of a history that are read.
-        item_text: what stands for an item: its ``title`` or all of its ``text``.
-        scale: of the inner products in the softmax, at the start.
-    """
-
-    encoder: EncoderConfig = Field(default_factory=lambda: EncoderConfig(max_length=32))
-    train: TrainConfig = Field(default_factory=_train)
-    heads: int = Field(0, ge=0)
-    dropout: float = Field(0.2, ge=0, lt=1)
-    negatives: int = Field(4, ge=1)
-    max_history: int = Field(50, ge=1)
-    item_text: str = Field("title", pattern="^(title|text)$")
-    scale: float = Field(10.0, gt=0)
+    encoder: EncoderConfig = Field(
+        default_factory=lambda: EncoderConfig(max_length=32),
+        description="The encoder that reads the items; a frozen one overfits less on few impressions.",
+    )
+    train: TrainConfig = Field(
+        default_factory=_train,
+        description="The training; batch_size counts clicks, each with its negatives.",
+    )
+    heads: int = Field(
+        0,
+        ge=0,
+        description="Heads of the self-attention, a divisor of the encoder's width; 0 takes one for 32 dimensions.",
+    )
+    dropout: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="Share of components dropped on item vectors and behind the self-attention.",
+    )
+    negatives: int = Field(
+        4,
+        ge=1,
+        description="Items shown but not clicked that go with each click, from the same impression.",
+    )
+    max_history: int = Field(50, ge=1, description="Newest items of a history that are read.")
+    item_text: str = Field(
+        "title",
+        pattern="^(title|text)$",
+        description="What stands for an item: its title or all of its text.",
+    )
+    scale: float = Field(
+        10.0,
+        gt=0,
+        description="Factor of the inner products in the softmax, at the start; it is learned on.",
+    )
 
 
 class UserTower(nn.Module):
@@ -123,6 +140,10 @@ class NRMSNetwork(nn.Module):
                 self._frozen_items = normalize(self.encoder.encode_tokens(self.tokens), dim=1)
         return self._frozen_items if rows is None else self._frozen_items[torch.from_numpy(rows).to(self._frozen_items.device)]
 
+    def take(self, tokens: Ragged) -> None:
+        """Take other items' word pieces."""
+        self.tokens, self._frozen_items = tokens, None
+
     def forward(self, histories: Tensor, candidates: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the softmax loss of each click among its negatives; ids ``[u, H]`` and ``[u, g]``, 0 for none, labels -1 for none."""
         distinct, place = torch.cat([histories.flatten(), candidates.flatten()]).unique(return_inverse=True)
@@ -134,39 +155,45 @@ class NRMSNetwork(nn.Module):
         return {"loss": -logits.log_softmax(dim=1)[labels == 1].mean()}
 
 
-class NRMS:
-    """Two towers on impressions; it scores candidates as `bertrec.rankers.prompts.ranker.PromptRanker` does.
+class NRMS(Ranker):
+    """Two towers on impressions; a candidate's score is the inner product of its vector and the user's."""
 
-    Args:
-        config: the settings.
-    """
+    name: ClassVar[str] = "nrms"
+    config_class: ClassVar[type[Config]] = NRMSConfig
+    config: NRMSConfig
 
     def __init__(self, config: NRMSConfig | None = None) -> None:
-        self.config = config or NRMSConfig()
-        self.catalog: ItemCatalog | None = None
+        super().__init__(config)
         self.network: NRMSNetwork | None = None
-        self.train_log: TrainLog | None = None
         self._vectors: Tensor | None = None
 
-    def fit(
-        self, impressions: Impressions, *, validation: Impressions | None = None, run_dir: str | Path | None = None, progress: bool = True
-    ) -> Self:
+    @classmethod
+    def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:
+        """Return the negatives for lists that a retriever proposed."""
+        return {"negatives": negatives}
+
+    def fit(self, impressions: Impressions, *, validation: Impressions | None = None, **options: Any) -> Self:
         """Train on clicks, each with negatives of its impression; ``validation`` chooses the best epoch.
+
+        Args:
+            impressions: with labels.
+            validation: chooses the best epoch by ``train.metric``; without it the last one is kept.
+            **options: ``run_dir``, ``resume``, ``progress``, ``on_epoch`` and ``callbacks``; others have no use here.
 
         Raises:
             DataError: nothing to train on.
             ConfigError: a setting that does not fit the encoder.
         """
-        torch.manual_seed(self.config.train.seed)
-        self._prepare(impressions.catalog, TextEncoder.from_config(self.config.encoder))
+        self.check_fit_options(options)
+        with preserved_randomness():
+            torch.manual_seed(self.config.train.seed)
+            network = self._over(impressions.catalog, make_text_encoder(self.config.encoder, what=self.name))
         clicks = sample_negatives(impressions, self.config.negatives, self.config.train.seed)
+        self.notes = clicks.notes[len(impressions.notes) :]
         dataset = _Clicks(clicks, self.config.max_history)
-        assert self.network is not None
-        evaluate = None if validation is None else lambda: self.figures(validation)
-        self.train_log = fit_module(
-            self.network, dataset, dataset.collate, self.config.train, evaluate=evaluate, run_dir=run_dir, progress=progress
-        )
-        self.network.eval()
+        evaluate = None if validation is None else reporting(lambda: self.figures(validation), options.get("on_epoch"))
+        self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **checkpoints(options))
+        network.eval()
         self._vectors = None
         return self
 
@@ -174,82 +201,92 @@ class NRMS:
         """Return AUC, MRR, nDCG@5 and nDCG@10 without intervals.
 
         Raises:
-            DataError: the labels are withheld.
+            DataError: the labels are withheld or all alike.
         """
-        if impressions.labels is None:
-            raise DataError("these impressions have no labels")
         self._vectors = None  # the weights may have moved
-        scores = self.score(impressions.histories, impressions.candidates)
-        found = impression_metrics(scores, impressions.labels, impressions.candidates.offsets)
-        return {name: float(np.nanmean(values)) for name, values in found.items()}
+        return super().figures(impressions)
+
+    def prepare(self, catalog: ItemCatalog) -> Self:
+        """Move to other items: both towers stay as they are.
+
+        Raises:
+            ModelError: it was not trained.
+        """
+        if self.catalog.content_hash != catalog.content_hash:
+            self._trained.take(self._tokens(catalog, self._trained.encoder))
+            self.catalog, self._vectors = catalog, None
+        return self
+
+    @property
+    def _trained(self) -> NRMSNetwork:
+        if self.network is None:
+            raise ModelError(f"this NRMS is not fitted: {self.ready_by} first")
+        return self.network
 
     @torch.no_grad()
-    def score(self, histories: Ragged, candidates: Ragged, **_: Any) -> FloatArray:
+    def score(
+        self, histories: Ragged, candidates: Ragged, *, retrieval_scores: npt.NDArray[Any] | None = None, progress: bool = False
+    ) -> FloatArray:
         """Return inner products, ``[total candidates]``, of ``[n]`` histories and ``[n]`` rows of candidates; inner ids.
 
         Raises:
             ModelError: it was not trained.
+            DataError: rows that do not match, or ids outside the catalogue.
         """
-        if self.network is None:
-            raise ModelError("the two towers are not trained yet: call fit")
-        network, was_training = self.network, self.network.training
+        network, was_training = self._trained, self._trained.training
+        self.check_pairs(histories, candidates)
         network.eval()
         if self._vectors is None:
             items = network.item_vectors()
             self._vectors = torch.cat([torch.zeros_like(items[:1]), items])
-        newest, parts = histories.last(self.config.max_history), []
-        for start in range(0, len(newest), _USERS_AT_ONCE):
-            padded = torch.from_numpy(newest.slice(start, min(start + _USERS_AT_ONCE, len(newest))).padded()).to(self._vectors.device)
-            parts.append(network.users(self._vectors[padded], padded > 0))
+        users = self._users(network, histories.last(self.config.max_history), self._vectors)
         network.train(was_training)
-        users = torch.cat(parts) if parts else self._vectors[:0]
         rows, shown = (torch.from_numpy(array).to(self._vectors.device) for array in (candidates.rows, candidates.values))
         scores: FloatArray = (users[rows] * self._vectors[shown]).sum(dim=1).cpu().numpy()
         return scores
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write both towers as safetensors and JSON, whole or not at all.
+    @staticmethod
+    def _users(network: NRMSNetwork, histories: Ragged, items: Tensor) -> Tensor:
+        """Return user vectors ``[n, dim]``."""
+        parts = [items[:0]]
+        for start in range(0, len(histories), _USERS_AT_ONCE):
+            padded = torch.from_numpy(histories.slice(start, min(start + _USERS_AT_ONCE, len(histories))).padded()).to(items.device)
+            parts.append(network.users(items[padded], padded > 0))
+        return torch.cat(parts)
 
-        Raises:
-            ModelError: it was not trained.
-        """
-        if self.network is None or self.catalog is None:
-            raise ModelError("the two towers are not trained yet: call fit")
-        from bertrec.models.saving import WEIGHTS, save_tensors
-
-        with atomic_folder(folder, marker=WEIGHTS) as partial:
-            self.network.encoder.save(partial / "encoder")
-            state = {name: value for name, value in self.network.state_dict().items() if not name.startswith("encoder.")}
-            log = None if self.train_log is None else self.train_log.to_dict()
-            save_tensors(partial, name=_NAME, config=self.config.to_dict(), catalog=self.catalog, tensors=state, train_log=log)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Read what `save_pretrained` wrote.
-
-        Raises:
-            ModelError: a file is missing or damaged, or the folder holds another kind of model; the text names it.
-        """
-        from bertrec.models.saving import read_tensors
-
-        about, catalog, state = read_tensors(Path(folder))
-        if about["class"] != _NAME:
-            raise ModelError(f"{folder} holds a {about['class']} model, no two towers")
-        model = cls(NRMSConfig.from_dict(about["config"]))
-        network = model._prepare(catalog, TextEncoder.load(Path(folder) / "encoder"))
-        encoder = {f"encoder.{name}": value for name, value in network.encoder.state_dict().items()}
-        try:
-            network.load_state_dict({**encoder, **state})
-        except RuntimeError as error:
-            raise ModelError(f"{folder} holds weights that do not fit its settings: {' '.join(str(error).split())}") from error
-        network.eval()
-        model.train_log = TrainLog.from_dict(about["train_log"]) if about.get("train_log") else None
-        return model
-
-    def _prepare(self, catalog: ItemCatalog, encoder: TextEncoder) -> NRMSNetwork:
-        texts = catalog.titles if self.config.item_text == "title" else catalog.texts
-        self.catalog, self.network, self._vectors = catalog, NRMSNetwork(self.config, encoder, encoder.tokenize(texts)), None
+    def _over(self, catalog: ItemCatalog, encoder: TextEncoder) -> NRMSNetwork:
+        self.network, self._vectors = NRMSNetwork(self.config, encoder, self._tokens(catalog, encoder)), None
+        self.catalog = catalog
         return self.network
+
+    def _tokens(self, catalog: ItemCatalog, encoder: TextEncoder) -> Ragged:
+        return encoder.tokenize(catalog.titles if self.config.item_text == "title" else catalog.texts)
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 over settings, catalogue, encoder and towers."""
+        return sha256_text(super().model_hash, self._trained.encoder.fingerprint)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return the weights of the towers, without the encoder's."""
+        return {name: value for name, value in self._trained.state_dict().items() if not name.startswith("encoder.")}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take the weights of the towers; the encoder is in place already."""
+        network = self._trained
+        encoder = {f"encoder.{name}": value for name, value in network.encoder.state_dict().items()}
+        network.load_state_dict({**encoder, **state})
+        network.eval()
+        self._vectors = None
+
+    def save_folders(self, folder: Path) -> None:
+        """Write the encoder."""
+        self._trained.encoder.save(folder / "encoder")
+
+    def restore(self, parts: SavedParts) -> None:
+        """Take the encoder, then all else."""
+        self._over(parts.catalog, word_piece_class(self.config.encoder, what=self.name).load(parts.folder / "encoder"))
+        super().restore(parts)
 
 
 class _Clicks(torch.utils.data.Dataset[int]):

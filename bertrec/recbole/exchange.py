@@ -37,33 +37,29 @@ RESULT, OUTCOME = "result.json", "outcome.json"
 
 
 class Job(Config):
-    """One fit.
+    """One fit."""
 
-    Attributes:
-        model: the model's name, for people.
-        settings: flat names and values that replace the model's defaults.
-        seed: of everything that is drawn.
-        limit_seconds: training and validation end after this many seconds; 0 sets no limit.
-        metric: the validation figure that chooses the epoch.
-        mask_seen: whether items of the history are candidates.
-        on: the users whose ranks come back.
-        list_length: how many items of each user's list come back.
-        cross_check: also let the other library measure itself, and repeat that.
-        keep: also leave the trained model, which must score by inner products, as `bertrec.recbole.trained.Trained`.
-        options: what else the process needs, such as the item input of our own models.
-    """
-
-    model: str
-    settings: dict[str, Any] = pydantic.Field(default_factory=dict)
-    seed: pydantic.NonNegativeInt = 0
-    limit_seconds: pydantic.NonNegativeFloat = 0.0
-    metric: str = "NDCG@10"
-    mask_seen: bool = True
-    on: Literal["test", "validation"] = "test"
-    list_length: pydantic.PositiveInt = 50
-    cross_check: bool = False
-    keep: bool = False
-    options: dict[str, Any] = pydantic.Field(default_factory=dict)
+    model: str = pydantic.Field(description="Name of the model, for people.")
+    settings: dict[str, Any] = pydantic.Field(
+        default_factory=dict,
+        description="Flat names and values that replace the model's defaults.",
+    )
+    seed: pydantic.NonNegativeInt = pydantic.Field(0, description="Seed of everything that is drawn.")
+    limit_seconds: pydantic.NonNegativeFloat = pydantic.Field(
+        0.0, description="Training and validation end after so many seconds; 0 sets no limit."
+    )
+    metric: str = pydantic.Field(
+        "NDCG@10",
+        description="The validation figure that chooses the epoch; higher is better.",
+    )
+    mask_seen: bool = pydantic.Field(True, description="Leave items of the history out of the ranking.")
+    on: Literal["test", "validation"] = pydantic.Field("test", description="Which users' ranks come back.")
+    list_length: pydantic.PositiveInt = pydantic.Field(50, description="How many items of each user's list come back.")
+    cross_check: bool = pydantic.Field(False, description="Also let the other library measure itself, and repeat that.")
+    keep: bool = pydantic.Field(False, description="Also leave the trained model, which must score by inner products.")
+    options: dict[str, Any] = pydantic.Field(
+        default_factory=dict, description="What else the process needs, such as the item input of our own models."
+    )
 
     def save(self, folder: Path) -> None:
         """Write ``job.json``."""

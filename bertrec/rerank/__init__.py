@@ -1,1 +1,5 @@
 """Retrieve, then rerank: a fast model proposes a list, a ranker puts it in order."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

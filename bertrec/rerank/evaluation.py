@@ -19,7 +19,7 @@ from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import first_occurrences, pair_keys, rank_targets
 from bertrec.evaluation.report import Report
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.rankers.prompts.ranker import PromptRanker
+from bertrec.rankers.base import Ranker
 from bertrec.rerank.two_stage import Reranker, Scores, best_first, fuse, reranker_scores
 from bertrec.retrieval.exact import check_k, top_k
 
@@ -189,8 +189,8 @@ def evaluate_reranked(
         "targets": len(lists.targets.values),
     }
     about |= {"reranker": str(getattr(reranker, "name", type(reranker).__name__)), "hash": getattr(reranker, "model_hash", None)}
-    if isinstance(reranker, PromptRanker):
-        about |= reranker.about()  # the head among them, where it is none of the encoder's own
+    if isinstance(reranker, Ranker):  # and no stand-in
+        about |= reranker.about()  # a head that bertrec trained among them
     seconds = lists.seconds + time.perf_counter() - started
     return (
         evaluate_ranks(lists.ranks, evaluation_set, protocol, item_counts, held_out=held_out, info=info, seconds=lists.seconds),

@@ -1,1 +1,5 @@
-"""Retrieval: a FAISS index over item vectors, with exact filtering of seen items in batches."""
+"""The FAISS index, exact search and filtering of seen items."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

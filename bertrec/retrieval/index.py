@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -15,47 +15,18 @@ from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.ragged import Ragged
 from bertrec.retrieval import engine, storage
 from bertrec.retrieval.checks import Id, check_ids, check_vectors
-from bertrec.retrieval.exact import FloatArray, IntArray, check_k
+from bertrec.retrieval.exact import FloatArray, check_k
 from bertrec.retrieval.filtered import Stored, search_filtered
 from bertrec.retrieval.ids import IdTable
 from bertrec.retrieval.parameters import IndexConfig, IndexParameters, check_names, resolve
 from bertrec.retrieval.recall import recall_at_k
+from bertrec.retrieval.result import SearchResult
 from bertrec.retrieval.scan import search_vectors
 
 _RECALL_QUERIES = 200
 _SCANNED_FROM = (
     64  # queries at once: where it was measured (AMX) one product is then many times as fast as FAISS, and as exact as its flat index
 )
-
-
-@dataclass(frozen=True)
-class SearchResult:
-    """What a search found, best first, equal scores by lower position.
-
-    Attributes:
-        positions: ``[b, k]`` int64, rows of the index; -1 where there is no further item.
-        scores: ``[b, k]`` float32, inner products of query and item (of unit length for cosine), exact for every kind; ``-inf`` where
-            there is no further item.
-    """
-
-    positions: IntArray
-    scores: FloatArray
-    _row_ids: Any = field(repr=False)
-
-    @property
-    def ids(self) -> list[list[Id]]:
-        """External ids, one list a query, shorter than ``k`` where there are no more."""
-        named = self.padded_ids.tolist()
-        counts = (self.positions >= 0).sum(axis=1).tolist()
-        return [row[:count] for row, count in zip(named, counts, strict=True)]
-
-    @property
-    def padded_ids(self) -> Any:
-        """External ids, an object array ``[b, k]``; where there is no further item, any id stands."""
-        return self._row_ids[np.maximum(self.positions, 0)]
-
-    def __len__(self) -> int:
-        return len(self.positions)
 
 
 class ItemIndex:

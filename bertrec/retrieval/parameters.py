@@ -17,37 +17,61 @@ FLAT_BELOW = 200_000
 
 
 class IndexConfig(Config):
-    """Settings of an index; a value left at None is chosen from the number of items.
+    """Settings of an index; a value left at None is chosen from the number of items."""
 
-    Attributes:
-        kind: ``flat`` (exact), ``ivf`` (inverted lists), ``hnsw`` (graph), ``ivfpq`` (inverted lists of product codes) or ``auto``.
-        metric: ``inner_product``, or ``cosine``: items and queries are scaled to length 1, a zero vector stays zero.
-        seed: of k-means and of the graph's levels. A graph is repeatable only when it is built by one thread.
-        nlist: inverted lists; None is about four times the root of the number of items.
-        nprobe: lists visited a query; None is a sixteenth of them, at least 16.
-        hnsw_links: links a node.
-        ef_construction: candidates looked at when a node is linked.
-        ef_search: candidates looked at in a search, beyond as many as are fetched.
-        pq_parts: bytes (of ``pq_bits`` bits) a product code; must divide the dimension. None is about a quarter of the dimension.
-        pq_bits: bits a part; None is 8, or less where there are too few items to train 256 centroids.
-        refine: keep the full vectors in the ``ivfpq`` index (``IndexRefineFlat``) and rank ``refine_factor`` times as many by them.
-        refine_factor: see ``refine``.
-        recall_k: the k of the recall that is measured against exact search.
-    """
-
-    kind: Literal["auto", "flat", "ivf", "hnsw", "ivfpq"] = "auto"
-    metric: Literal["inner_product", "cosine"] = "inner_product"
-    seed: int = Field(0, ge=0, lt=2**31)
-    nlist: int | None = Field(None, ge=1)
-    nprobe: int | None = Field(None, ge=1)
-    hnsw_links: int = Field(32, ge=2, le=512)
-    ef_construction: int = Field(100, ge=1)
-    ef_search: int = Field(128, ge=1)
-    pq_parts: int | None = Field(None, ge=1)
-    pq_bits: int | None = Field(None, ge=1, le=12)
-    refine: bool = False
-    refine_factor: int = Field(4, ge=1)
-    recall_k: int = Field(10, ge=1)
+    kind: Literal["auto", "flat", "ivf", "hnsw", "ivfpq"] = Field(
+        "auto",
+        description="flat (exact), ivf (inverted lists), hnsw (graph), ivfpq (inverted lists of product codes), or "
+        f"auto: flat below {FLAT_BELOW:,} items, hnsw from there on.",
+    )
+    metric: Literal["inner_product", "cosine"] = Field(
+        "inner_product",
+        description="inner_product, or cosine: items and queries are scaled to length 1, a zero vector stays zero.",
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**31,
+        description="Seed of k-means and of the graph's levels; a graph repeats only when one thread builds it.",
+    )
+    nlist: int | None = Field(
+        None,
+        ge=1,
+        description="Inverted lists; null is about four times the root of the number of items.",
+    )
+    nprobe: int | None = Field(
+        None,
+        ge=1,
+        description="Lists visited a query; null is a sixteenth of them, at least 16.",
+    )
+    hnsw_links: int = Field(32, ge=2, le=512, description="Links a node of the hnsw graph.")
+    ef_construction: int = Field(100, ge=1, description="Candidates looked at when a node of the hnsw graph is linked.")
+    ef_search: int = Field(
+        128,
+        ge=1,
+        description="Candidates looked at in a search of the hnsw graph, beyond as many as are fetched.",
+    )
+    pq_parts: int | None = Field(
+        None,
+        ge=1,
+        description="Parts of a product code: a divisor of the dimension; null is about a quarter of it.",
+    )
+    pq_bits: int | None = Field(
+        None,
+        ge=1,
+        le=12,
+        description="Bits a part of a product code; null is 8, or less where there are too few items for it.",
+    )
+    refine: bool = Field(
+        False,
+        description="Keep the full vectors in the ivfpq index and rank refine_factor times as many items by them.",
+    )
+    refine_factor: int = Field(
+        4,
+        ge=1,
+        description="How many times as many items are fetched to be ranked by full vectors (refine).",
+    )
+    recall_k: int = Field(10, ge=1, description="The k of the recall that is measured against exact search.")
 
 
 class IndexParameters(TypedDict, total=False):

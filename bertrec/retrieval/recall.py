@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from bertrec.retrieval.index import ItemIndex, SearchResult
+from bertrec.core.errors import DataError
+from bertrec.retrieval.result import SearchResult
 
 
-def recall_at_k(index: ItemIndex, queries: npt.ArrayLike, k: int = 10) -> float:
+class Searched(Protocol):
+    """An index, as far as its recall is concerned; see `bertrec.retrieval.index.ItemIndex.search`."""
+
+    def search(self, queries: npt.ArrayLike, k: int, *, exact: bool = False) -> SearchResult:
+        """Return the ``k`` best items for each query."""
+        ...
+
+
+def recall_at_k(index: Searched, queries: npt.ArrayLike, k: int = 10) -> float:
     """Return the share of the true ``k`` nearest items that the index returns, over all queries.
 
     An item that scores as high as the true k-th counts as one of them: which of several equals comes last is no matter of recall.
@@ -25,8 +33,6 @@ def recall_at_k(index: ItemIndex, queries: npt.ArrayLike, k: int = 10) -> float:
         ConfigError: ``k`` below 1.
         DataError: no queries, or unusable ones.
     """
-    from bertrec.core.errors import DataError
-
     found, true = index.search(queries, k), index.search(queries, k, exact=True)
     if not len(true.scores):
         raise DataError("recall needs at least one query")

@@ -60,17 +60,21 @@ class IndexParts:
 class IndexMeta(Config):
     """The content of ``meta.json``."""
 
-    format: str
-    format_version: int
-    config: IndexConfig
-    resolved: IndexConfig
-    model_hash: str
-    dim: int
-    rows: int
-    items: int
-    recall: float | None
-    faiss: str
-    sha256: dict[str, str]
+    format: str = pydantic.Field(description="What the folder holds: the name of the form of an index.")
+    format_version: int = pydantic.Field(description="Version of that form.")
+    config: IndexConfig = pydantic.Field(description="Settings as they were asked for.")
+    resolved: IndexConfig = pydantic.Field(
+        description="Settings with auto and null replaced for the items of the build.",
+    )
+    model_hash: str = pydantic.Field(description="Hash of the model that made the vectors; empty where none is known.")
+    dim: int = pydantic.Field(description="Components of a vector.")
+    rows: int = pydantic.Field(description="Vectors in the index, those of removed items included.")
+    items: int = pydantic.Field(description="Items that can be found, without the removed ones.")
+    recall: float | None = pydantic.Field(
+        description="Recall measured against exact search, from 0 to 1; null where it was not measured.",
+    )
+    faiss: str = pydantic.Field(description="Version of FAISS that wrote the index.")
+    sha256: dict[str, str] = pydantic.Field(description="SHA-256 of each file of the folder, by name.")
 
 
 def settings(resolved: IndexConfig) -> dict[str, Any]:

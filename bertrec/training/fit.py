@@ -6,7 +6,7 @@ import logging
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from bertrec.core.errors import ConfigError, DataError, ModelError, unknown_name
@@ -47,6 +47,7 @@ def fit_module(
     run_dir: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> TrainLog:
     """Train ``module`` in place and leave it with the weights of its best epoch, in the mode (train, eval) it came in.
 
@@ -64,17 +65,21 @@ def fit_module(
         run_dir: checkpoints go to ``run_dir/checkpoints``, loggers' files beside them; without it nothing is written.
         resume: continue from the newest complete checkpoint, or start where there is none.
         progress: show a progress line, where standard error is a terminal.
+        callbacks: called by the Hugging Face Trainer at its events; an epoch's end is after its evaluation. One that
+            sets ``control.should_training_stop`` ends the training.
 
     Returns:
         What happened, the parts before a resume included.
 
     Raises:
         DataError: the dataset is empty.
-        ConfigError: a device, precision, logger or metric that is not there; ``resume`` without ``run_dir``.
+        ConfigError: a device, precision, logger or metric that is not there; a callback that is none; ``resume`` without
+            ``run_dir``.
         ModelError: the loss is not finite, nothing can be trained, or the checkpoint is of another run.
         BertrecError: the disk is full; older checkpoints are unchanged.
     """
     checkpoints = _checkpoints(config, run_dir, resume)
+    _check_callbacks(callbacks)
     if not len(dataset):
         raise DataError("there is no training sequence: the dataset is empty")
     parameter_groups(module, config)
@@ -90,6 +95,8 @@ def fit_module(
             trainer = ModuleTrainer(
                 module, arguments, dataset, collate, config=config, course=course, checkpoints=checkpoints, identity=identity
             )
+            for callback in callbacks:
+                trainer.add_callback(callback)
             _train(trainer, start, show=shows_progress(progress))
     if course.best_state is not None:
         restore(module, course.best_state)
@@ -129,11 +136,26 @@ def _checkpoints(config: TrainConfig, run_dir: str | Path | None, resume: bool) 
     return Path(run_dir) / "checkpoints" if run_dir is not None and config.save_every_epoch else None
 
 
-def _arguments(module: nn.Module, config: TrainConfig, folder: Path) -> TrainingArguments:
-    """Translate the settings; whatever costs time each step and is not needed is switched off."""
-    for name in config.loggers:
+def _check_loggers(names: Sequence[str]) -> None:
+    for name in names:
         if name not in INTEGRATION_TO_CALLBACK:
             raise ConfigError(unknown_name("logger", name, INTEGRATION_TO_CALLBACK))
+        try:
+            INTEGRATION_TO_CALLBACK[name]()
+        except (RuntimeError, ImportError) as error:  # what they raise where their package is absent
+            raise ConfigError(f"logger {name} cannot be used here: {' '.join(str(error).split())}") from error
+
+
+def _check_callbacks(callbacks: Sequence[TrainerCallback]) -> None:
+    for callback in callbacks:
+        if not isinstance(callback, TrainerCallback):
+            given = f"the class {callback.__name__}" if isinstance(callback, type) else f"a {type(callback).__name__}"
+            raise ConfigError(f"callbacks are objects derived from transformers.TrainerCallback, not {given}")
+
+
+def _arguments(module: nn.Module, config: TrainConfig, folder: Path) -> TrainingArguments:
+    """Translate the settings; whatever costs time each step and is not needed is switched off."""
+    _check_loggers(config.loggers)
     device = training_device(config.device)
     precision = choose_precision(config.precision, tunes_encoder=bool(encoder_parameter_ids(module)), device=device)
     arguments = TrainingArguments(

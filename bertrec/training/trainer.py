@@ -101,7 +101,7 @@ class EpochEnd(TrainerCallback):
         # The prefix is the Trainer's: loggers file such figures under evaluation.
         figures = {f"eval_{name}": value for name, value in entry.metrics.items()}
         trainer.log({"loss": entry.loss, "learning_rate": trainer.rate, **figures})
-        control.should_training_stop = course.finished
+        control.should_training_stop = control.should_training_stop or course.finished
         control.should_save = trainer.checkpoints is not None
 
 

@@ -1,1 +1,5 @@
-"""Optuna studies over the settings of any model: spaces, workers, honest selection, and what a study leaves behind."""
+"""Optuna studies: spaces, storages, workers, the choice of the winner."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

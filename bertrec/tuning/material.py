@@ -145,6 +145,6 @@ def load_material(source: str, folder: Path) -> Material:
     Raises:
         ModelError: a file is missing or damaged.
     """
-    if source == "prompt":
+    if source in ("ranker", "prompt"):
         return Clicks.load(folder / CLICKS)
     return Vectors.load(folder / VECTORS) if source == "index" else load_split(folder / SPLIT)

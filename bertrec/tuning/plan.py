@@ -10,59 +10,70 @@ import pydantic
 from bertrec.core.config import Config
 from bertrec.core.errors import BertrecError, ConfigError
 from bertrec.core.files import read_json, write_json
+from bertrec.core.plugins import is_path, vouched
 from bertrec.data.splits import Split
-from bertrec.tuning.material import Clicks, Material
+from bertrec.rankers.names import RANKERS
+from bertrec.tuning.material import Material
 from bertrec.tuning.objectives.index import IndexSearch, recall_k
 from bertrec.tuning.objectives.models import Baseline, OwnModel, Problem, check_metrics
-from bertrec.tuning.objectives.rankers import PromptSearch, check_clicks
-from bertrec.tuning.rules import check_rules, directions
+from bertrec.tuning.objectives.rankers import RankerSearch, check_clicks
+from bertrec.tuning.rules import PRUNERS, SAMPLERS, check_rules, directions
 from bertrec.tuning.space import Space
 
 PLAN, JOURNAL = "plan.json", "study.journal"
 
 
 class TunePlan(Config):
-    """A study's settings.
+    """A study's settings."""
 
-    Attributes:
-        study: its name in the storage.
-        storage: a path or a URL, see `bertrec.tuning.storages.open.open_storage`.
-        source: whose model it is, or that it is a cloze prompt or an index.
-        model: its name.
-        item_input, tune: of a model of ours.
-        settings: that are not searched.
-        first: what the first trial takes instead of the model's own defaults.
-        space: as `bertrec.tuning.space.Space.to_dict` gives it.
-        metrics: what is made better, on the validation users; the first one chooses epochs.
-        sampler, pruner: names, see `bertrec.tuning.rules`.
-        trials: how many.
-        timeout_minutes: no trial is begun after this; 0 sets no limit.
-        seed: of the sampler and of every trial's training.
-        final_seeds: fits of the winner and of the defaults that are measured on the test users; 0 leaves the test users alone.
-        least: of several metrics: the winner is the best by the last one among the trials that reach this by the first.
-        threads: of a timed search of an index.
-        about: data and protocol, for the report.
-    """
-
-    study: str
-    storage: str
-    source: Literal["bertrec", "recbole", "prompt", "index"] = "bertrec"
-    model: str
-    item_input: str | None = None
-    tune: str | None = None
-    settings: dict[str, Any] = pydantic.Field(default_factory=dict)
-    first: dict[str, Any] = pydantic.Field(default_factory=dict)
-    space: dict[str, Any]
-    metrics: tuple[str, ...] = ("NDCG@10",)
-    sampler: str = "tpe"
-    pruner: str = "median"
-    trials: pydantic.PositiveInt = 50
-    timeout_minutes: pydantic.NonNegativeFloat = 0.0
-    seed: pydantic.NonNegativeInt = 0
-    final_seeds: pydantic.NonNegativeInt = 3
-    least: float | None = None
-    threads: pydantic.PositiveInt = 1
-    about: dict[str, Any] = pydantic.Field(default_factory=dict)
+    study: str = pydantic.Field(description="Name of the study in the storage.")
+    storage: str = pydantic.Field(description="Path or URL of the storage: a journal file, SQL or Redis.")
+    source: Literal["bertrec", "recbole", "ranker", "prompt", "index"] = pydantic.Field(
+        "bertrec", description="Whose model is tuned, or that it is a ranker (prompt in older studies) or an index."
+    )
+    model: str = pydantic.Field(description="Name of the model that is tuned.")
+    item_input: str | None = pydantic.Field(
+        None, description="Item input of a model of ours: id, text or text+id; null takes the model's own."
+    )
+    tune: str | None = pydantic.Field(None, description="Tuning depth of a model of ours; null takes the model's own.")
+    settings: dict[str, Any] = pydantic.Field(
+        default_factory=dict,
+        description="Flat settings that are fixed and not searched.",
+    )
+    first: dict[str, Any] = pydantic.Field(
+        default_factory=dict, description="Flat settings that the first trial takes instead of the model's defaults."
+    )
+    space: dict[str, Any] = pydantic.Field(description="Flat names of the searched settings, each with its range.")
+    metrics: tuple[str, ...] = pydantic.Field(
+        ("NDCG@10",), description="What is made better on the validation users; the first one chooses epochs."
+    )
+    sampler: str = pydantic.Field(
+        "tpe",
+        description="How trials are drawn.",
+        json_schema_extra={"enum": list(SAMPLERS)},
+    )
+    pruner: str = pydantic.Field(
+        "median",
+        description="How bad trials are ended early.",
+        json_schema_extra={"enum": list(PRUNERS)},
+    )
+    trials: pydantic.PositiveInt = pydantic.Field(50, description="Number of trials.")
+    timeout_minutes: pydantic.NonNegativeFloat = pydantic.Field(
+        0.0,
+        description="Minutes after which no trial is begun; 0 sets no limit.",
+    )
+    seed: pydantic.NonNegativeInt = pydantic.Field(0, description="Seed of the sampler and of every trial's training.")
+    final_seeds: pydantic.NonNegativeInt = pydantic.Field(
+        3,
+        description="Fits of winner and defaults that are measured on the test users; 0 leaves the test users alone.",
+    )
+    least: float | None = pydantic.Field(
+        None,
+        description="With several metrics, the winner is the best by the last one of those that reach this by the "
+        "first; null takes the first of the front.",
+    )
+    threads: pydantic.PositiveInt = pydantic.Field(1, description="Threads of a timed search of an index.")
+    about: dict[str, Any] = pydantic.Field(default_factory=dict, description="Data and protocol, for the report.")
 
     @property
     def searched(self) -> Space:
@@ -86,8 +97,9 @@ class TunePlan(Config):
 
     @property
     def chosen(self) -> dict[str, Any]:
-        """Settings that have an option of their own; of prompts the first metric is one: it chooses epochs too."""
-        metric = self.metrics[0] if self.source == "prompt" and self.metrics else None
+        """Settings that have an option of their own; of rankers the first metric is one: it chooses epochs too."""
+        problem = self.problem(Path())
+        metric = problem.defaults.get("train.metric") if isinstance(problem, RankerSearch) else None
         values = {"item.input": self.item_input, "encoder.tune": self.tune, "train.metric": metric}
         return {name: value for name, value in values.items() if value is not None}
 
@@ -95,11 +107,20 @@ class TunePlan(Config):
         """Return what a trial does; ``folder`` is the study's."""
         if self.source == "recbole":
             return Baseline(self.model, folder / "fits", self.settings, self.seed)
-        if self.source == "prompt":
-            return PromptSearch({**self.chosen, **self.settings}, self.seed)
+        if self.source in ("ranker", "prompt"):
+            RANKERS.find(self.model).default_config(item_input=self.item_input)  # says that there is no such option
+            tuned = {} if self.tune is None else {"encoder.tune": self.tune}
+            return RankerSearch(self.model, {**tuned, **self.settings}, self.seed, next(iter(self.metrics), None))
         if self.source == "index":
             return IndexSearch(self.first, self.settings, self.seed, self.threads)
         return OwnModel(self.model, self.item_input, self.tune, self.settings, self.seed)
+
+    @property
+    def foreign_classes(self) -> list[str]:
+        """The dotted paths of classes that the study names: of the model, and in settings."""
+        searched = [value for parameter in self.searched.parameters.values() for value in parameter.choice or ()]
+        named = [self.model, *self.settings.values(), *self.first.values(), *searched]
+        return [value for value in dict.fromkeys(map(str, named)) if is_path(value)]
 
     def check(self, material: Material) -> None:
         """See that all of it goes together, before the first trial.
@@ -116,11 +137,13 @@ class TunePlan(Config):
             raise ConfigError("a least figure chooses among trials with several metrics: give another metric, or leave it out")
         if isinstance(material, Split) and (material.validation is None or not len(material.validation)):
             raise ConfigError("the split has no validation users to tune on")
-        space.check(self.problem(Path()).defaults)
+        problem = self.problem(Path())
+        space.check(problem.defaults)
         if isinstance(material, Split):
             check_metrics(self.metrics, material, own=self.source == "bertrec")
-        elif isinstance(material, Clicks):
-            check_clicks(self.metrics, space)
+        elif isinstance(problem, RankerSearch):
+            check_clicks(self.metrics)
+            problem.check(space)
         else:
             recall_k(self.metrics)
 
@@ -133,8 +156,12 @@ def load_plan(folder: Path) -> TunePlan:
     """Read a study's plan.
 
     Raises:
-        BertrecError: the folder holds no study.
+        BertrecError: the folder holds no study, or one of a class of another package that the caller does not vouch for.
     """
     if not (folder / PLAN).exists():
         raise BertrecError(f"{folder} holds no study: make one with  bertrec tune DATA --out {folder}")
-    return TunePlan.from_dict(read_json(folder / PLAN))
+    plan = TunePlan.from_dict(read_json(folder / PLAN))
+    for path in plan.foreign_classes:
+        if path not in vouched():
+            raise BertrecError(f"{folder} tunes {path}, a class of another package: name it with --model {path}, if you trust that package")
+    return plan

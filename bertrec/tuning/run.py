@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bertrec.core.checks import expect, expect_path, expect_whole
 from bertrec.core.errors import BertrecError, ConfigError, MissingExtraError
 from bertrec.core.machine import usable_cores
+from bertrec.core.plugins import vouch
 from bertrec.data.splits import Split
 from bertrec.recbole.exchange import save_split
 from bertrec.recbole.process import environment, python_module
@@ -84,6 +85,7 @@ def begin(plan: TunePlan, material: Material, folder: Path) -> None:
         ConfigError: the plan does not go together, or the study of that name has another metric, space or model.
         BertrecError: the folder holds something else, or the storage cannot be reached.
     """
+    vouch(plan.foreign_classes)  # whoever starts a study names them
     _need_optuna()
     plan.check(material)
     if folder.exists() and not folder.is_dir():

@@ -23,25 +23,31 @@ PRESETS = Path(__file__).parent / "presets"
 
 
 class Parameter(Config):
-    """One setting's range: exactly one of ``float``, ``int`` and ``choice``.
-
-    Attributes:
-        float_: least and greatest value; written ``float``.
-        int_: least and greatest value; written ``int``.
-        choice: the values.
-        log: draw the logarithm uniformly; with ``float`` and ``int`` from above 0.
-        step: distance of the values of ``int`` or ``float``.
-        when: other parameters and the values of theirs under which this one is searched at all.
-    """
+    """One setting's range: exactly one of ``float``, ``int`` and ``choice``."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    float_: tuple[float, float] | None = pydantic.Field(None, alias="float")
-    int_: tuple[int, int] | None = pydantic.Field(None, alias="int")
-    choice: tuple[Value, ...] | None = None
-    log: bool = False
-    step: pydantic.PositiveFloat | None = None
-    when: dict[str, tuple[Value, ...]] = pydantic.Field(default_factory=dict)
+    float_: tuple[float, float] | None = pydantic.Field(
+        None, alias="float", description="Least and greatest value of a number, written float in a space."
+    )
+    int_: tuple[int, int] | None = pydantic.Field(
+        None, alias="int", description="Least and greatest value of a whole number, written int in a space."
+    )
+    choice: tuple[Value, ...] | None = pydantic.Field(
+        None, description="The values to choose from, at least one.", json_schema_extra={"minItems": 1}
+    )
+    log: bool = pydantic.Field(
+        False,
+        description="Draw the logarithm evenly; the least value must be above 0, and there is no step.",
+    )
+    step: pydantic.PositiveFloat | None = pydantic.Field(
+        None,
+        description="Distance between the values of a range; null is any distance for float and 1 for int.",
+    )
+    when: dict[str, tuple[Value, ...]] = pydantic.Field(
+        default_factory=dict,
+        description="Values of other parameters under which this one is searched at all; always where empty.",
+    )
 
     @pydantic.model_validator(mode="after")
     def _one_kind(self) -> Self:

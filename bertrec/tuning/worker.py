@@ -7,12 +7,15 @@ import sys
 import time
 from pathlib import Path
 
-from bertrec.tuning.plan import load_plan
+from bertrec.core.files import read_json
+from bertrec.core.plugins import vouch
+from bertrec.tuning.plan import PLAN, TunePlan, load_plan
 from bertrec.tuning.run import open_study, work_on
 
 
 def main(folder: Path, seconds: float, number: int) -> None:
     """Work on the study as worker ``number``; 0 seconds sets no limit."""
+    vouch(TunePlan.from_dict(read_json(folder / PLAN)).foreign_classes)  # whoever started this worker has read the plan
     deadline = time.monotonic() + seconds if seconds else math.inf
     work_on(folder, open_study(load_plan(folder), worker=number), deadline=deadline)
 

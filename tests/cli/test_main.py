@@ -11,8 +11,9 @@ from bertrec import __version__
 from bertrec.cli import main as program
 from bertrec.core.errors import DataError
 
-COMMANDS = ["train", "evaluate", "embed", "recommend", "doctor", "demo", "probe", "audit", "data", "index"]
+COMMANDS = ["train", "evaluate", "embed", "recommend", "doctor", "demo", "probe", "audit", "data", "index", "settings"]
 LEAVES = [[c] for c in COMMANDS[:8]] + [["data", c] for c in ("describe", "convert")]
+LEAVES += [["settings"]]
 LEAVES += [["index", c] for c in ("build", "info", "add", "remove", "compact")]
 LEAVES += [["encoder", "adapt-mlm"], ["rerank", "train"], ["rerank", "evaluate"]]
 LEAVES += [["prompt", c] for c in ("train", "evaluate", "score")]

@@ -16,8 +16,8 @@ from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.submission import read_submission
 from bertrec.rankers.prompts.ranker import PromptRanker
-from bertrec.rankers.prompts.runs import open_prompts
 from bertrec.rankers.prompts.template import Prompt, library
+from bertrec.rankers.runs import open_rankers
 
 NEWS = {f"N{k}": f"{colour} story {k}" for k, colour in enumerate(["red", "blue", "gold", "red", "blue", "gold", "red", "blue", "gold"])}
 
@@ -73,13 +73,13 @@ def test_several_runs_are_one_ensemble(world, tmp_path, capsys):
     both = [str(world / "run"), str(tmp_path / "other")]
     assert run(world, "evaluate", *both, "--split", "valid", "--members", "--json", str(out), "--bootstrap", "0") == 0
     assert [name[2:] for name in json.loads(out.read_text())["members"]] == [
-        "l prompts",
+        "gether",
         "action-hybrid",
         "utility-hybrid",
         "action-discrete",
     ]
-    alone, together = open_prompts(world / "run")[0], open_prompts(*map(Path, both))[0]
-    third = open_prompts(tmp_path / "other")[0]
+    alone, together = open_rankers(world / "run")[0], open_rankers(*map(Path, both))[0]
+    third = open_rankers(tmp_path / "other")[0]
     asked = Ragged.from_rows([[1, 2]]), Ragged.from_rows([[3, 4, 5]])
     np.testing.assert_allclose(together.score(*asked), (2 * alone.score(*asked) + third.score(*asked)) / 3, atol=1e-9)
 
@@ -93,7 +93,7 @@ def test_an_ensemble_is_trained_measured_and_compared(world, capsys):
     assert len(figures["protocol"]["data_hash"]) == len(figures["protocol"]["model_hash"]) == 64
     assert figures["slices"]["empty_histories"]["users"] == 1
     assert set(figures["slices"]["all"]["metrics"]) == {"AUC", "MRR", "nDCG@5", "nDCG@10"}
-    assert list(figures["members"]) == ["all prompts", "1 action-hybrid", "2 utility-hybrid"]
+    assert list(figures["members"]) == ["together", "1 action-hybrid", "2 utility-hybrid"]
     printed = capsys.readouterr().out
     assert "AUC: " in printed
     record = json.loads((world / "run" / "run.json").read_text())
@@ -121,7 +121,7 @@ def test_a_run_measures_other_news_by_what_they_say(world, tmp_path, capsys):
     assert run(world, "evaluate", str(world / "run"), "--data", str(other), "--json", str(tmp_path / "f.json")) == 0
     assert "left_out.impressions_without_click=1" in capsys.readouterr().out
     assert "candidate" in " ".join(json.loads((tmp_path / "f.json").read_text())["protocol"]["notes"])
-    ensemble, _ = open_prompts(world / "run")
+    ensemble, _ = open_rankers(world / "run")
     news = list(reversed(list(NEWS)))  # M0 says what N8 says
     own = ensemble.members[0].catalog.ids.encode([news[5], news[0], news[8]])
     scores = ensemble.score(Ragged.from_rows([own[:1]]), Ragged.from_rows([own[1:]]))
@@ -144,7 +144,7 @@ def test_a_training_cut_short_goes_on_with_what_was_done(world, tmp_path, capsys
     words = ["train", str(world / "data"), "--encoder", str(world / "encoder"), "--set", "encoder.max_length=60", "--epochs", "2"]
     words += ["--template", "action-hybrid", "--template", "utility-hybrid", "--out", str(out)]
     assert run(world, *words) == 0  # in one piece
-    whole = [member.model_hash for member in open_prompts(out)[0].members]
+    whole = [member.model_hash for member in open_rankers(out)[0].members]
     shutil.rmtree(out)
 
     trained = []
@@ -177,7 +177,7 @@ def test_a_training_cut_short_goes_on_with_what_was_done(world, tmp_path, capsys
     assert run(world, *words, "--resume") == 0
     assert "action-hybrid: done before" in capsys.readouterr().err
     assert trained == ["utility-hybrid"]
-    assert [member.model_hash for member in open_prompts(out)[0].members] == whole
+    assert [member.model_hash for member in open_rankers(out)[0].members] == whole
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
     assert sorted(path.name for path in out.iterdir()) == ["members", "run.json"]
     assert len(json.loads((out / "run.json").read_text())["members"][1]["train_log"]["epochs"]) == 2
@@ -276,7 +276,7 @@ def test_a_prompt_starts_from_the_scores_of_a_run(world, tmp_path, capsys):
     assert run(world, *words, "--zero-shot", "--out", str(tmp_path / "none")) == 2
     assert "leave out --zero-shot" in capsys.readouterr().err
     assert run(world, *words, "--epochs", "1", "--out", str(tmp_path / "run")) == 0
-    ensemble, (record,) = open_prompts(tmp_path / "run")
+    ensemble, (record,) = open_rankers(tmp_path / "run")
     assert record["members"][0]["prior"] == "text-similarity"
     assert ensemble.members[0].network.prior.started
     assert run(world, "evaluate", str(tmp_path / "run"), "--split", "valid", "--json", str(tmp_path / "f.json")) == 0
@@ -296,7 +296,7 @@ def test_text_first_and_then_the_vectors_of_an_id_model(world, tmp_path, tune):
     assert run(world, "train", shop, *first, *small, "--out", text) == 0
     second = ["--encoder", f"{text}/members/0/encoder", "--template", "collaborative", "--tune", "frozen", "--id-model", id_run]
     assert run(world, "train", shop, *second, *small, "--out", both) == 0
-    one, other = (open_prompts(tmp_path / "both")[0].members[0] for _ in range(2))
+    one, other = (open_rankers(tmp_path / "both")[0].members[0] for _ in range(2))
     histories, candidates = Ragged.from_rows([[1, 2], [3]]), Ragged.from_rows([[3, 4], [5]])
     assert one.score(histories, candidates).tolist() == other.score(histories, candidates).tolist()
     assert one.vectors.items.shape == (10, 8)

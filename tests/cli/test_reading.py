@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+
 import pytest
 from typer.main import get_command
 
@@ -23,7 +26,9 @@ GIVEN = {
     "given": (["--no-given"], False),
 }
 WITHOUT = {"data convert": {"max_words", "template"}}  # it writes whole texts, field by field
-PROMPTS = {"prompt train", "prompt evaluate", "prompt score"}  # where --template is a prompt
+PROMPTS = {
+    f"{group} {command}" for group in ("prompt", "rankers") for command in ("train", "evaluate", "score")
+}  # where --template is a prompt
 OUT = ["--out", "OUT"]
 COMMANDS = {
     "train": ["DATA", *OUT],
@@ -35,6 +40,9 @@ COMMANDS = {
     "audit": ["minilm", "DATA"],
     "encoder adapt-mlm": ["DATA", *OUT],
     "prompt train": ["DATA", *OUT],
+    "rankers train": ["DATA", *OUT, "--ranker", "nrms"],
+    "rankers evaluate": ["RUN", "--data", "DATA"],
+    "rankers score": ["RUN", "--data", "DATA", "--submission", "OUT"],
     "prompt evaluate": ["RUN", "--data", "DATA"],
     "prompt score": ["RUN", "--data", "DATA", "--submission", "OUT"],
     "evaluate": ["RUN", "--data", "DATA"],
@@ -56,6 +64,10 @@ def panel(command):
     return {one.name for one in command.params if (getattr(one, "rich_help_panel", None) or "").startswith(("How the", "How other"))}
 
 
+def first_part(description):
+    return re.split(r"; (null|false): |\.$", description)[0]
+
+
 def test_exactly_the_commands_that_read_data_have_all_reading_options():
     found = leaves(get_command(app))
     assert {name for name, command in found.items() if panel(command)} == COMMANDS.keys()
@@ -68,7 +80,8 @@ def test_their_help_is_that_of_the_fields():
     for name, command in leaves(get_command(app)).items():
         for option in command.params:
             if option.name in LoadOptions.model_fields and name in COMMANDS and name not in PROMPTS:
-                assert option.help.startswith(LoadOptions.model_fields[option.name].description), (name, option.name)
+                assert option.help.startswith(first_part(LoadOptions.model_fields[option.name].description)), (name, option.name)
+                assert "null" not in option.help
 
 
 @pytest.fixture
@@ -80,8 +93,8 @@ def read(monkeypatch):
         seen.append((str(data), options))
         raise ModelError("read enough")
 
-    monkeypatch.setattr("bertrec.data.load.load", fake)
-    monkeypatch.setattr("bertrec.rankers.prompts.runs.open_prompts", lambda *runs: (None, [{"data": "own", "load": {"max_words": 5}}]))
+    monkeypatch.setattr(importlib.import_module("bertrec.data.load"), "load", fake)
+    monkeypatch.setattr("bertrec.rankers.runs.open_rankers", lambda *runs: (None, [{"data": "own", "load": {"max_words": 5}}]))
     monkeypatch.setattr("bertrec.rerank.kinds.load_with_record", lambda folder: None)
     return seen
 

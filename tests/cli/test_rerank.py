@@ -126,7 +126,7 @@ def test_a_folder_with_something_else_is_not_written_into(cli, trained, encoder,
         (["--rerank", "RERANKER", "--why"], "--why"),
         (["--rerank", "RERANKER", "--candidates", "5", "-k", "6"], "fewer than the -k 6"),
         (["--rerank", "nowhere"], "no such reranker"),
-        (["--rerank", "RUN"], "unknown reranker 'idrec'"),
+        (["--rerank", "RUN"], "unknown ranker 'idrec'"),
     ],
 )
 def test_bad_recommend_options_are_one_line(cli, trained, reranker, words, said):

@@ -228,9 +228,7 @@ def test_a_flat_benchmark_is_a_given_split(tmp_path):
 
 def test_filters_do_not_touch_a_given_split_in_silence(tmp_path):
     atomic(tmp_path, train__inter=HEAD + "u\ti1\ti2\n", test__inter=HEAD + "u\ti1 i2\ti3\n")
-    with pytest.raises(
-        DataError, match=r"filters do not apply to the given split: .*--no-given .*given: false"
-    ):
+    with pytest.raises(DataError, match=r"filters do not apply to the given split: .*--no-given .*given: false"):
         load(tmp_path, LoadOptions(k_core=1))
     assert load(tmp_path, LoadOptions(k_core=1, given=False)).catalog.ids.ids == ["i1", "i2", "i3"]
 

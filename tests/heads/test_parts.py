@@ -9,7 +9,7 @@ from bertrec.core.errors import ConfigError
 from bertrec.heads.adaptors import MoEAdaptor, make_adaptor
 from bertrec.heads.config import HeadConfig, ItemConfig
 from bertrec.heads.items import ItemTower
-from bertrec.heads.users import MeanHead, make_head, newest_states
+from bertrec.heads.users import make_head
 
 HEADS = ["self-attention", "gru", "mean", "dssm"]
 
@@ -77,7 +77,7 @@ def test_the_newest_state_is_that_of_the_whole_pass(kind: str, layers: int, leng
         whole = head(items)
         for item in range(4):  # what stands after a row's end says nothing
             items[item, lengths[item] :] = 100.0
-        found = newest_states(head, items, lengths)
+        found = head.newest(items, lengths)
     torch.testing.assert_close(found, whole[torch.arange(4), lengths - 1], rtol=1e-5, atol=1e-5)
 
 
@@ -85,16 +85,16 @@ def test_the_newest_state_has_gradients_and_dropout_too() -> None:
     torch.manual_seed(0)
     head = make_head(8, HeadConfig(heads=2, layers=2, dropout=0.0)).train()
     items, lengths, weight = torch.randn(3, 5, 8, requires_grad=True), torch.tensor([5, 2, 3]), torch.randn(3, 8)
-    found, whole = newest_states(head, items, lengths), head(items)[torch.arange(3), lengths - 1]
+    found, whole = head.newest(items, lengths), head(items)[torch.arange(3), lengths - 1]
     of_found, of_whole = (torch.autograd.grad((each * weight).sum(), items)[0] for each in (found, whole))
     torch.testing.assert_close(of_found, of_whole, rtol=1e-4, atol=1e-5)
     dropping = make_head(8, HeadConfig(heads=2, layers=2, dropout=0.5)).train()
-    assert not torch.equal(newest_states(dropping, items, lengths), newest_states(dropping, items, lengths))
+    assert not torch.equal(dropping.newest(items, lengths), dropping.newest(items, lengths))
 
 
 def test_mean_head_is_the_running_mean() -> None:
     items = torch.tensor([[[2.0], [4.0], [9.0]]])
-    torch.testing.assert_close(MeanHead()(items), torch.tensor([[[2.0], [3.0], [5.0]]]))
+    torch.testing.assert_close(make_head(1, HeadConfig(kind="mean"))(items), torch.tensor([[[2.0], [3.0], [5.0]]]))
 
 
 def test_heads_must_divide_the_width() -> None:

@@ -15,15 +15,16 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
-from bertrec.models.measure import measure
-from bertrec.models.registry import MODELS, create
+from bertrec.models.evaluate import evaluate
+from bertrec.models.names import MODELS
+from bertrec.models.registry import create
 
 NEXT = [(["red-0", "red-1"], "red-2"), (["blue-3"], "blue-4"), (["빨강-1", "빨강-2"], "빨강-3")]
 
 
 def hit_rate(model: Recommender, split: Split) -> float:
     assert split.test is not None
-    report = measure(model, split.test, protocol=Protocol(ks=(1,), bootstrap=0), item_counts=split.train.item_counts)
+    report = evaluate(model, split.test, protocol=Protocol(ks=(1,), bootstrap=0), item_counts=split.train.item_counts)
     return report.slices["all"].metrics["HR@1"].mean
 
 
@@ -172,7 +173,7 @@ def test_unknown_names_suggest_the_nearest() -> None:
         create("idrec", item_input="text")
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", MODELS.names())
 def test_default_settings_round_trip(name: str) -> None:
     config = create(name).config
     assert type(config).from_dict(config.to_dict()) == config
@@ -192,5 +193,5 @@ def test_the_epoch_is_judged_with_or_without_seen_items(split: Split, small: dic
     )
     assert split.validation is not None
     rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
-    report = measure(model, split.validation, protocol=rules, item_counts=split.train.item_counts, lists=False)
+    report = evaluate(model, split.validation, protocol=rules, item_counts=split.train.item_counts, lists=False)
     assert report.mean("NDCG@10") == pytest.approx(max(seen))

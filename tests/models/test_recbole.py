@@ -19,7 +19,7 @@ from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import leave_one_out
 from bertrec.models.base import Recommender
-from bertrec.models.measure import measure
+from bertrec.models.evaluate import evaluate
 from bertrec.models.recbole import RecBole, RecBoleConfig
 from bertrec.models.registry import create
 from bertrec.recbole.asking import AnsweringProcess
@@ -62,7 +62,7 @@ def folder(fitted, tmp_path_factory):
 
 
 def test_our_figure_is_the_one_of_recboles_own_scores(fitted, split):
-    report = measure(fitted, split.validation, item_counts=split.train.item_counts)
+    report = evaluate(fitted, split.validation, item_counts=split.train.item_counts)
     assert report.mean("NDCG@10") == pytest.approx(fitted.outcome.best_metric, abs=1e-9)
     assert fitted.outcome.best_metric > 0.8  # the next item of the ring
 

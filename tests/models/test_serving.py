@@ -17,7 +17,7 @@ from bertrec.evaluation.evaluate import evaluate_scores
 from bertrec.evaluation.lists import top_k_items
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
-from bertrec.models.measure import measure
+from bertrec.models.evaluate import evaluate
 from bertrec.models.popularity import Popularity
 from bertrec.models.serving import BestItems
 from bertrec.retrieval import scan
@@ -39,7 +39,7 @@ class GivenVectors(Popularity):
     def item_embeddings(self) -> np.ndarray:
         return self.vectors
 
-    def _user_vectors(self, histories: Ragged) -> np.ndarray:
+    def user_vectors(self, histories: Ragged) -> np.ndarray:
         out = np.zeros((len(histories), 3), np.float32)
         np.add.at(out, histories.rows, np.nan_to_num(self.vectors)[histories.values])
         return out
@@ -76,7 +76,7 @@ def test_measuring_from_vectors_gives_what_scores_give(
     slow = evaluate_scores(
         model.score_all(data.histories), data, protocol, counts, held_out=held_out, top_k_lists=True, info={"model": {}}
     ).to_json()
-    fast = measure(model, data, protocol=protocol, item_counts=counts, held_out=held_out).to_json()
+    fast = evaluate(model, data, protocol=protocol, item_counts=counts, held_out=held_out).to_json()
     assert fast["slices"] == slow["slices"]
     assert fast["protocol"]["left_out"] == slow["protocol"]["left_out"]
     assert "Coverage@4" in fast["slices"]["all"]["metrics"]

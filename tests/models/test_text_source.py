@@ -19,8 +19,8 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
-from bertrec.models import gradient_cache
 from bertrec.models.morec import MoRec
+from bertrec.models.sequential import gradient_cache
 from bertrec.models.sequential.text_source import TunedText
 from bertrec.training.sequences import SequenceDataset
 

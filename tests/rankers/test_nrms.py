@@ -106,12 +106,12 @@ def test_saved_towers_give_the_same_scores(config, tmp_path, tune):
 
 
 def test_what_cannot_be_is_said(config, tmp_path):
-    with pytest.raises(ModelError, match="not trained"):
+    with pytest.raises(ModelError, match="not fitted"):
         NRMS(config).save_pretrained(tmp_path / "towers")
     create("popularity").fit(Interactions(same_colour(2).catalog, IdMap(["u"]), ragged([1, 2]))).save_pretrained(tmp_path / "popular")
-    with pytest.raises(ModelError, match="holds a popularity model, no two towers"):
+    with pytest.raises(ModelError, match="holds a popularity model, not one of"):
         NRMS.from_pretrained(tmp_path / "popular")
-    with pytest.raises(ModelError, match="not trained"):
+    with pytest.raises(ModelError, match="not fitted"):
         NRMS(config).score(ragged([1]), ragged([1]))
     with pytest.raises(DataError, match="no labels"):
         NRMS(config).figures(replace(same_colour(3), labels=None))

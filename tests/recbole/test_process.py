@@ -23,7 +23,7 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, leave_one_out
 from bertrec.evaluation.evaluate import evaluate_labels, evaluate_ranks
 from bertrec.evaluation.protocol import Protocol
-from bertrec.models.measure import measure
+from bertrec.models.evaluate import evaluate
 from bertrec.models.popularity import Popularity
 from bertrec.recbole import process
 from bertrec.recbole.exchange import Arrays, Job, Outcome, save_split
@@ -174,7 +174,7 @@ class TestRecBole:
         """RecBole's own Pop counts sampled negatives and each item once a batch; repaired, both rank alike."""
         run = run_baseline("Pop", split)
         theirs = evaluate_ranks(run.ranks, split.test, Protocol(bootstrap=0), split.train.item_counts)
-        ours = measure(Popularity().fit(split.train), split.test, protocol=Protocol(bootstrap=0), item_counts=split.train.item_counts)
+        ours = evaluate(Popularity().fit(split.train), split.test, protocol=Protocol(bootstrap=0), item_counts=split.train.item_counts)
         assert np.array_equal(theirs.per_user("MRR@50"), ours.per_user("MRR@50"))
 
     def test_time_ends_a_fit_in_mid_epoch_and_it_is_measured_all_the_same(self, split):

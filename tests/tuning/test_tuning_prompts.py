@@ -18,7 +18,7 @@ from bertrec.rankers.prompts.ranker import PromptRanker
 from bertrec.rankers.prompts.template import Prompt, library
 from bertrec.tuning.material import Clicks, keep_material, load_material
 from bertrec.tuning.objectives.models import Selectable
-from bertrec.tuning.objectives.rankers import PromptSearch, check_clicks, clicks_of
+from bertrec.tuning.objectives.rankers import RankerSearch, check_clicks, clicks_of
 from bertrec.tuning.space import Space
 
 NEWS = {f"N{k}": f"{colour} story {k}" for k, colour in enumerate(["red", "blue", "gold"] * 3)}
@@ -84,7 +84,7 @@ def test_clicks_survive_without_their_users(clicks, tmp_path):
 
 @pytest.mark.slow
 def test_a_trial_measures_what_the_ranker_says_itself(world, clicks):
-    problem, seen = PromptSearch(settings_of(world), seed=3), []
+    problem, seen = RankerSearch(settings=settings_of(world), seed=3), []
     assert isinstance(problem, Selectable)
     asked = {"template": "item-text", "negatives": 2}
     result = problem.run(asked, clicks, ("MRR", "AUC"), lambda epoch, value: seen.append((epoch, value)))
@@ -99,12 +99,13 @@ def test_a_trial_measures_what_the_ranker_says_itself(world, clicks):
 
 
 def test_the_defaults_lie_in_the_preset():
-    problem = PromptSearch()
+    problem = RankerSearch()
     preset = Space.preset("prompt4nr")
     first = preset.defaults(problem.defaults)
     assert first["template"] == "action-hybrid"
     assert first["negatives"] == 4
-    check_clicks(("AUC",), preset)
+    check_clicks(("AUC",))
+    problem.check(preset)
 
 
 @pytest.mark.parametrize(
@@ -118,8 +119,12 @@ def test_the_defaults_lie_in_the_preset():
     ],
 )
 def test_what_cannot_be_tuned_is_said_before_the_first_trial(metrics, space, says):
+    def check():
+        check_clicks(metrics)
+        RankerSearch().check(Space.from_dict(space))
+
     with pytest.raises(ConfigError, match=says.replace("(", r"\(")):
-        check_clicks(metrics, Space.from_dict(space))
+        check()
 
 
 @pytest.mark.parametrize(
@@ -127,7 +132,7 @@ def test_what_cannot_be_tuned_is_said_before_the_first_trial(metrics, space, say
     [
         (["--set", "negativs=3"], "did you mean 'negatives'"),
         (["--set", "template=collaborative"], "has vectors of users and items in it"),
-        (["--item-input", "text"], "unknown setting 'item.input'"),
+        (["--item-input", "text"], "prompt4nr has no --item-input text"),
         (["--split", "time"], "--split is for sequences"),
         (["--metric", "latency"], "unknown metric of impressions"),
         (["--preset", "quick"], "unknown preset of prompt4nr 'quick'"),

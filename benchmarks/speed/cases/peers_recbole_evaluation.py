@@ -18,7 +18,7 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.splits import Split
 from bertrec.evaluation.by_vectors import evaluate_vectors
 from bertrec.evaluation.protocol import Protocol
-from bertrec.models.measure import measure
+from bertrec.models.evaluate import evaluate
 from bertrec.recbole.exchange import Job, load_split, save_split, with_distinct_targets
 
 _HERE = "benchmarks.speed.cases.peers_recbole_evaluation"
@@ -80,7 +80,7 @@ def ours_model_evaluation(*, data: str, data_set: str, users: int = 0, **setting
     test = split.test
 
     def once() -> dict[str, Any]:
-        report = measure(model, test, protocol=protocol, item_counts=split.train.item_counts, lists=False)
+        report = evaluate(model, test, protocol=protocol, item_counts=split.train.item_counts, lists=False)
         return {"users": len(test), "items": len(split.catalog), "ndcg": report.mean(_METRIC)}
 
     return _repeated(once)

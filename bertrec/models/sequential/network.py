@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bertrec.core.errors import ModelError
+from bertrec.core.plugins import path_of
 from bertrec.encoders.text import TextEncoder
-from bertrec.heads import losses
-from bertrec.heads.full_softmax import full_softmax
 from bertrec.heads.items import ItemTower
-from bertrec.heads.repeats import Repeats
-from bertrec.heads.similarity import paired_scores, scaled
-from bertrec.heads.users import make_head, newest_states
+from bertrec.heads.objectives import make_loss
+from bertrec.heads.similarity import scaled
+from bertrec.heads.users import make_head
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.text_source import TextSource
 
@@ -42,7 +41,8 @@ class Network(nn.Module):
         self.text = text
         self.tower = ItemTower(config.item, n_items=n_items, text_dim=text.dim if text is not None else None)
         self.head = make_head(config.item.width, config.head)
-        learns_repeats = config.head.repeat_bias and config.loss.kind == "full"
+        self.loss = make_loss(config.loss)
+        learns_repeats = config.head.repeat_bias and self.loss.learns_repeats
         self.repeat = nn.Parameter(torch.zeros(())) if learns_repeats else None
         self.register_buffer("counts", counts, persistent=False)
         self.tower.trained.copy_(counts > 0)
@@ -77,12 +77,16 @@ class Network(nn.Module):
             items: ``[m, width]`` item vectors.
             inputs: ``[batch, length]`` rows of ``items``, padded on the right.
         """
-        states: Tensor = self.head(functional.embedding(inputs, items))
+        read = functional.embedding(inputs, items)
+        states: Tensor = self.head(read)
+        if states.shape != read.shape:
+            shapes = f"{list(states.shape)} for items of {list(read.shape)}"
+            raise ModelError(f"{path_of(type(self.head))} gives {shapes}: its forward must keep the shape")
         return states
 
     def newest_states(self, items: Tensor, inputs: Tensor, lengths: Tensor) -> Tensor:
         """Return the head's output at the last of the ``lengths [batch]`` inputs of each row, ``[batch, width]``; else as `user_states`."""
-        return newest_states(self.head, functional.embedding(inputs, items), lengths)
+        return self.head.newest(functional.embedding(inputs, items), lengths)
 
     def scaled_users(self, states: Tensor) -> Tensor:
         """Scale user vectors so that their inner product with `scaled_items` is the score."""
@@ -99,88 +103,7 @@ class Network(nn.Module):
             inputs: ``[batch, length]`` inner ids, 0 where padded.
             targets: ``[batch, length]`` the item after each input, 0 where there is none.
         """
-        steps = {"full": self._full, "in-batch": self._in_batch, "sampled": self._sampled, "gbce": self._pairs, "bpr": self._pairs}
-        return {"loss": steps[self.settings.loss.kind](inputs, targets)}
-
-    def _full(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        items, used = self.item_vectors(fresh=_read(inputs, targets)), targets > 0
-        user = self.scaled_users(self.user_states(items, inputs)[used])
-        bias = self.repeat_bias
-        repeats = Repeats.of_sequences(inputs, used, bias) if bias is not None else None
-        return full_softmax(
-            user,
-            self.scaled_items(items),
-            targets[used],
-            candidates=self.counts > 0,
-            repeats=repeats,
-            smoothing=self.settings.loss.label_smoothing,
-        )
-
-    def _distinct(self, *ids: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Return the distinct ids (0 first), how often each stands, and each given tensor as rows of them."""
-        flat = torch.cat([torch.zeros(1, dtype=torch.long, device=ids[0].device), *(part.reshape(-1) for part in ids)])
-        distinct, where, slots = flat.unique(return_inverse=True, return_counts=True)
-        parts = where[1:].split([part.numel() for part in ids])
-        return distinct, slots, [part.view_as(like) for part, like in zip(parts, ids, strict=True)]
-
-    def _log_share(self, ids: Tensor) -> Tensor:
-        return (self.counts[ids].clamp(min=1) / self.counts.sum()).log()
-
-    def _in_batch(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        used = targets > 0
-        whole = torch.cat([inputs[:, :1], targets], dim=1)
-        distinct, slots, (rows, whole_rows) = self._distinct(inputs, whole)
-        slots = torch.bincount(whole_rows.reshape(-1), minlength=len(distinct))
-        items = self.item_vectors(distinct)
-        user = self.scaled_users(self.user_states(items, rows)[used])
-        own = torch.zeros(len(inputs), len(distinct), dtype=torch.bool, device=inputs.device).scatter_(1, whole_rows, True)
-        # Padding is nobody's candidate; it is row 0 and no target, so that masking it as everybody's own removes it.
-        own[:, 0] = True
-        return losses.in_batch_softmax(
-            user,
-            self.scaled_items(items),
-            whole_rows[:, 1:][used],
-            log_q=self._log_share(distinct),
-            slots=slots.clamp(min=1).float(),
-            owner=used.nonzero(as_tuple=True)[0],
-            own=own,
-        )
-
-    def _sampled(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        used = targets > 0
-        drawn = torch.multinomial(self.counts.float(), self.settings.loss.negatives, replacement=True)
-        distinct, _, (rows, target_rows, drawn_rows) = self._distinct(inputs, targets, drawn)
-        items = self.item_vectors(distinct, fresh=_read(inputs, targets))
-        vectors = self.scaled_items(items)
-        user = self.scaled_users(self.user_states(items, rows)[used])
-        shift = math.log(self.settings.loss.negatives)
-        return losses.sampled_softmax(
-            user,
-            vectors[target_rows[used]],
-            vectors[drawn_rows],
-            target_ids=targets[used],
-            negative_ids=drawn,
-            log_q_positive=self._log_share(targets[used]) + shift,
-            log_q_negative=self._log_share(drawn) + shift,
-        )
-
-    def _pairs(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        used = targets > 0
-        wanted = targets[used]
-        pool = (self.counts > 0).nonzero(as_tuple=True)[0]
-        drawn = pool[torch.randint(len(pool), (len(wanted), self.settings.loss.negatives), device=pool.device)]
-        distinct, _, (rows, wanted_rows, drawn_rows) = self._distinct(inputs, wanted, drawn)
-        items = self.item_vectors(distinct, fresh=_read(inputs, targets))
-        vectors = self.scaled_items(items)
-        user = self.scaled_users(self.user_states(items, rows)[used])
-        right = paired_scores(user, vectors[wanted_rows][:, None]).squeeze(1)
-        wrong = paired_scores(user, vectors[drawn_rows])
-        wrong = wrong.masked_fill(drawn == wanted[:, None], -math.inf)
-        if self.settings.loss.kind == "bpr":
-            return losses.bpr(right, wrong)
-        return losses.gbce(right, wrong, n_items=len(pool), calibration=self.settings.loss.calibration)
-
-
-def _read(inputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the ids of a batch's inputs and targets."""
-    return torch.cat([inputs.reshape(-1), targets.reshape(-1)])
+        loss = self.loss(self, inputs, targets)
+        if loss.ndim:
+            raise ModelError(f"{path_of(type(self.loss))} gives a loss of shape {list(loss.shape)}: return a scalar")
+        return {"loss": loss}

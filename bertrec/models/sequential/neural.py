@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
 
-from bertrec.core.checks import expect, expect_path
+from bertrec.core.checks import expect
+from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
@@ -19,13 +21,17 @@ from bertrec.core.threads import in_threads
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
+from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.cache import EmbeddingCache
+from bertrec.encoders.registry import make_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.evaluation.protocol import Protocol
 from bertrec.heads.config import ItemInput
 from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.evaluate import evaluate
+from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
@@ -35,11 +41,14 @@ from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
 
+if TYPE_CHECKING:
+    from transformers import TrainerCallback
+
 OnEpoch = Callable[[dict[str, float]], None]
 _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; on a CPU a layer then stays in the cache
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
-_HOW = "call bertrec.create(name, settings={'head.layers': 1}), which takes flat names"
+_TEXT = "catalog.text_vectors"  # among the saved tensors
 
 
 class NeuralRecommender(Recommender):
@@ -48,20 +57,16 @@ class NeuralRecommender(Recommender):
     Args:
         config: all settings; None takes the class's defaults.
 
-    Attributes:
-        config: the settings.
-        train_log: what happened in the last fit; None before it.
     """
 
-    name: ClassVar[str]
+    config_class: ClassVar[type[Config]] = ModelConfig
+    config: ModelConfig
 
     def __init__(self, config: ModelConfig | None = None) -> None:
-        expect(config, ModelConfig, f"{type(self).__name__}: config", optional=True, error=ConfigError, mend=_HOW)
-        self.config: ModelConfig = config if config is not None else self.default_config()
-        self.train_log = None
+        super().__init__(config if config is not None else self.default_config())
         self.encoder_fingerprint = ""
         self._network: Network | None = None
-        self._encoder: TextEncoder | None = None
+        self._encoder: Encoder | None = None
         self._text_vectors: torch.Tensor | None = None
         self._forget()
 
@@ -71,9 +76,12 @@ class NeuralRecommender(Recommender):
         self._items: torch.Tensor | None = None
 
     @classmethod
+    @abstractmethod
     def default_config(cls, *, item_input: ItemInput | None = None, tune: str = "frozen") -> ModelConfig:
         """Return the settings this model starts from."""
-        raise NotImplementedError
+
+    def check_start(self, *, resume: bool, init: bool) -> None:
+        """Both are possible."""
 
     @property
     def network(self) -> Network:
@@ -87,7 +95,7 @@ class NeuralRecommender(Recommender):
         return self._network
 
     @property
-    def uses_text(self) -> bool:
+    def reads_text(self) -> bool:
         """Whether item text is read."""
         return "text" in self.config.item.input
 
@@ -102,6 +110,7 @@ class NeuralRecommender(Recommender):
         progress: bool = True,
         on_epoch: OnEpoch | None = None,
         mask_seen: bool = True,
+        callbacks: Sequence[TrainerCallback] = (),
         **options: Any,
     ) -> Self:
         """Train on every position of every sequence.
@@ -115,18 +124,18 @@ class NeuralRecommender(Recommender):
             progress: show progress bars.
             on_epoch: takes the validation figures after each epoch; what it raises ends the training and the fit.
             mask_seen: whether items of the history are left out when the validation users choose the epoch.
+            callbacks: called by the Hugging Face Trainer at its events, see `bertrec.training.fit.fit_module`.
             **options: none; a name given here is an error.
 
         Raises:
             ConfigError: a setting does not fit the data or the model given as ``init``.
             DataError: nothing to train on.
         """
-        self._check_fit(train, validation, run_dir)
-        if options:
-            raise ConfigError(f"{type(self).__name__}.fit has no option '{next(iter(options))}'")
+        self.check_data(train, validation, run_dir)
+        self.check_fit_options(options)
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
-        self._catalog, self._encoder, self._text_vectors = train.catalog, None, None
+        self.catalog, self._encoder, self._text_vectors = train.catalog, None, None
         self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
         dataset = SequenceDataset(train.sequences, self.config.head.max_history)
         try:
@@ -134,7 +143,8 @@ class NeuralRecommender(Recommender):
                 torch.manual_seed(self.config.train.seed)
                 self._network = self._new_network(train, init, progress)
             self._forget()
-            self._train(dataset, train, validation, run_dir=run_dir, resume=resume, progress=progress, on_epoch=on_epoch)
+            how = {"run_dir": run_dir, "resume": resume, "progress": progress, "callbacks": callbacks}
+            self._train(dataset, train, validation, on_epoch, **how)
         except BaseException:
             # Half-trained weights must not pass for a fitted model.
             self._network = self._catalog = None
@@ -146,11 +156,8 @@ class NeuralRecommender(Recommender):
         dataset: SequenceDataset,
         train: Interactions,
         validation: EvaluationSet | None,
-        *,
-        run_dir: str | Path | None,
-        resume: bool,
-        progress: bool,
         on_epoch: OnEpoch | None,
+        **options: Any,
     ) -> None:
         def evaluate() -> dict[str, float]:
             assert validation is not None
@@ -167,9 +174,7 @@ class NeuralRecommender(Recommender):
             dataset.collate,
             self._train_config(dataset),
             evaluate=None if validation is None else evaluate,
-            run_dir=run_dir,
-            resume=resume,
-            progress=progress,
+            **options,
         )
         self._finish(train.catalog)
 
@@ -182,12 +187,22 @@ class NeuralRecommender(Recommender):
 
     def _new_network(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> Network:
         counts = torch.from_numpy(train.item_counts)
-        text = self._text_source(train, init, progress) if self.uses_text else None
-        network = Network(self.config, n_items=len(train.catalog), text=text, counts=counts)
+        text = self._text_source(train, init, progress) if self.reads_text else None
+        network = self._build(train.catalog, text, counts)
         network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, init.model_hash if init is not None else "")
         if init is not None:
             transplant(init.network, network, init.catalog.ids, train.catalog.ids)
         return network
+
+    def _build(self, catalog: ItemCatalog, text: TextSource | None, counts: torch.Tensor | None = None) -> Network:
+        """Make the network over a catalogue; without ``counts`` no item counts as trained on."""
+        given = torch.zeros(len(catalog) + 1, dtype=torch.long) if counts is None else counts
+        return Network(self.config, n_items=len(catalog), text=text, counts=given)
+
+    def _table(self, vectors: FloatArray | torch.Tensor, whitening: Whitening | None) -> TextTable:
+        """Keep the catalogue's raw text vectors ``[n_items, dim]`` and return what serves from them."""
+        self._text_vectors = torch.as_tensor(vectors)
+        return TextTable(self._text_vectors, whitening)
 
     def _text_source(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> TextSource:
         self._check_same_texts(init)
@@ -195,9 +210,8 @@ class NeuralRecommender(Recommender):
         self.encoder_fingerprint = encoder.fingerprint
         vectors = _encode(encoder, train.catalog.texts, progress)
         whitening = self._whitening(vectors, train.item_counts, init)
-        if not encoder.trainable:
-            self._text_vectors = torch.from_numpy(vectors)
-            return TextTable(self._text_vectors, whitening)
+        if not isinstance(encoder, TextEncoder) or not encoder.trainable:
+            return self._table(vectors, whitening)
         self._encoder = encoder
         train_settings = self.config.train
         return TunedText(
@@ -209,19 +223,19 @@ class NeuralRecommender(Recommender):
         )
 
     def _check_same_texts(self, init: NeuralRecommender | None) -> None:
-        if init is None or not init.uses_text:
+        if init is None or not init.reads_text:
             return
         theirs, mine = init.config.to_flat(), self.config.to_flat()
         for name in ("encoder.name", "encoder.pooling", "item.whitening"):
             if theirs[name] != mine[name]:
                 raise ConfigError(f"the model given as init has {name} {theirs[name]!r}, not {mine[name]!r}: set it to the same")
 
-    def _start_encoder(self, init: NeuralRecommender | None) -> TextEncoder:
+    def _start_encoder(self, init: NeuralRecommender | None) -> Encoder:
         if init is None or init._encoder is None or not init._encoder.trainable:
-            return TextEncoder.from_config(self.config.encoder, device=training_device(self.config.train.device))
+            return make_encoder(self.config.encoder, device=training_device(self.config.train.device))
         if self.config.encoder.tune != init.config.encoder.tune:
             raise ConfigError(f"the model given as init tuned its encoder by '{init.config.encoder.tune}': set encoder.tune to the same")
-        encoder = TextEncoder.from_config(self.config.encoder, device=training_device(self.config.train.device))
+        encoder = make_encoder(self.config.encoder, device=training_device(self.config.train.device))
         try:
             encoder.load_state_dict(init._encoder.state_dict())
         except RuntimeError as error:
@@ -237,33 +251,31 @@ class NeuralRecommender(Recommender):
         return Whitening.fit(vectors, np.flatnonzero(counts[1:]), method=method)
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
-        from bertrec.models.measure import measure
-
         self._forget()
-        report = measure(self, validation, protocol=self._validation_rules, item_counts=counts, lists=False)
+        report = evaluate(self, validation, protocol=self._validation_rules, item_counts=counts, lists=False)
         return {name: value.mean for name, value in report.slices["all"].metrics.items()}
 
     def _finish(self, catalog: ItemCatalog) -> None:
         """Leave a network that serves from a table, whether or not the encoder was tuned."""
-        if self._encoder is not None:
-            self._text_vectors = torch.from_numpy(self._encoder.eval().encode(catalog.texts))
+        network = self.network
+        if self._encoder is not None and network.text is not None:
+            vectors = self._encoder.eval().encode(catalog.texts)
             self._encoder = self._encoder.cpu()
             self.encoder_fingerprint = self._encoder.fingerprint
-        network = self.network.eval().cpu()
+            network.text = self._table(vectors, network.text.whitening)
+        network.eval().cpu()
         self._forget()
-        if self._encoder is not None and self._text_vectors is not None and network.text is not None:
-            network.text = TextTable(self._text_vectors, network.text.whitening)
 
-    def encoder(self) -> TextEncoder:
+    def encoder(self) -> Encoder:
         """Return the encoder that new texts are read with: the tuned one, or the frozen one loaded by name.
 
         Raises:
             ModelError: the model reads no text, or the encoder of that name is not the one the model was trained with.
         """
-        if not self.uses_text:
+        if not self.reads_text:
             raise ModelError("a model of item ids alone reads no text: train with --item-input text or text+id")
         if self._encoder is None:
-            encoder = TextEncoder.from_config(self.config.encoder)
+            encoder = make_encoder(self.config.encoder)
             if encoder.fingerprint != self.encoder_fingerprint:
                 raise ModelError(
                     f"encoder '{self.config.encoder.name}' is not the one that this model was trained with: its weights differ"
@@ -278,20 +290,28 @@ class NeuralRecommender(Recommender):
             ModelError: the model reads no text and an item is unknown to it.
         """
         expect(catalog, ItemCatalog, "with_catalog: catalog")
-        if not self.uses_text and not all(self.catalog.ids.encode(catalog.ids.ids)):
+        if not self.reads_text and not all(self.catalog.ids.encode(catalog.ids.ids)):
             raise ModelError("a model of item ids alone cannot move to other items: train with --item-input text or text+id")
         other = type(self)(self.config)
-        other._catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
+        other.catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
         text = None
-        if self.uses_text:
+        if self.network.text is not None:
             other._encoder = self.encoder()
-            other._text_vectors = torch.from_numpy(_encode(other._encoder, catalog.texts, progress=False))
-            whitening = self.network.text.whitening if self.network.text is not None else None
-            text = TextTable(other._text_vectors, whitening)
-        network = Network(self.config, n_items=len(catalog), text=text, counts=torch.zeros(len(catalog) + 1, dtype=torch.long))
+            text = other._table(_encode(other._encoder, catalog.texts, progress=False), self.network.text.whitening)
+        network = other._build(catalog, text)
         transplant(self.network, network, self.catalog.ids, catalog.ids)
         other._network = network.eval()
         return other
+
+    @torch.no_grad()
+    def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
+        """Return the item's vectors ``[len(texts), width]`` with each of these texts; None without text."""
+        network = self.network
+        if network.text is None:
+            return None
+        read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))))
+        vectors: FloatArray = network.scaled_items(network.tower(read, torch.full((len(texts),), item))).numpy()
+        return vectors
 
     @torch.no_grad()
     def _item_vectors(self) -> torch.Tensor:
@@ -306,13 +326,14 @@ class NeuralRecommender(Recommender):
     def item_embeddings(self) -> FloatArray:
         """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on."""
         vectors = self.network.scaled_items(self._item_vectors()).cpu().clone()
-        if not self.uses_text:
+        if not self.reads_text:
             vectors[~self.network.tower.trained.cpu()] = torch.nan
         vectors[0] = 0
         return np.asarray(vectors.numpy(), dtype=np.float32)
 
     @torch.no_grad()
-    def _user_vectors(self, histories: Ragged) -> FloatArray:
+    def user_vectors(self, histories: Ragged) -> FloatArray:
+        """Return ``[n, width]``, scaled; zeros for an empty history."""
         network = self.network
         was_training = network.training
         network.eval()
@@ -339,7 +360,7 @@ class NeuralRecommender(Recommender):
 
     def read_histories(self, histories: Ragged) -> Ragged:
         """Return the newest items of each history; without text, of those that were trained on."""
-        if not self.uses_text:
+        if not self.reads_text:
             trained = self.network.tower.trained.cpu().numpy()
             histories = histories.where(trained[histories.values])
         return histories.last(self.config.head.max_history)
@@ -358,19 +379,64 @@ class NeuralRecommender(Recommender):
     def model_hash(self) -> str:
         """SHA-256 over settings, catalogue, weights and text vectors."""
         if not self._hash:
-            from bertrec.models.saving import weights_hash
-
-            self._hash = weights_hash(self)
+            self._hash = sha256_text(hash_tensors(self.state_dict()), self.settings_hash(), self.catalog.content_hash)
         return self._hash
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write settings, weights, catalogue, text vectors and, where it was tuned, the encoder."""
-        from bertrec.models.saving import save_neural
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the weights, without a tuned encoder's, and the catalogue's raw text vectors."""
+        state = {name: value for name, value in self.network.state_dict().items() if not name.startswith("text.encoder.")}
+        return state if self._text_vectors is None else {**state, _TEXT: self._text_vectors}
 
-        save_neural(self, expect_path(folder, "save_pretrained: folder", error=ModelError))
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take weights and text vectors of the catalogue."""
+        weights = dict(state)
+        text = self._table(weights.pop(_TEXT), self._whitening_in(weights)) if self.reads_text else None
+        network = self._build(self.catalog, text)
+        network.load_state_dict(weights)
+        self._network = network.eval()
+        self._forget()
+
+    def _whitening_in(self, state: Mapping[str, torch.Tensor]) -> Whitening | None:
+        if self.config.item.whitening == "none":
+            return None
+        mean, matrix = state["text.whitening.mean"], state["text.whitening.matrix"]
+        whitening = Whitening(*matrix.shape)
+        whitening.load_state_dict({"mean": mean, "matrix": matrix})
+        return whitening
+
+    @property
+    def _has_tuned_encoder(self) -> bool:
+        return self.reads_text and self.config.encoder.tune != "frozen"
+
+    def saved_values(self) -> dict[str, Any]:
+        """Return the training's log and which encoder's vectors the weights belong to."""
+        return {"train_log": None, **super().saved_values(), "encoder_fingerprint": self.encoder_fingerprint}
+
+    def save_folders(self, folder: Path) -> None:
+        """Write the encoder, where it was tuned."""
+        if self._has_tuned_encoder:
+            encoder = self.encoder()
+            assert isinstance(encoder, TextEncoder)
+            encoder.save(folder / "encoder")
+
+    @classmethod
+    def from_parts(cls, parts: SavedParts) -> Self:
+        """Rebuild from what was saved.
+
+        Raises:
+            ModelError: the encoder was tuned, and is missing.
+        """
+        model = super().from_parts(parts)
+        model.encoder_fingerprint = parts.about["encoder_fingerprint"]
+        if not model._has_tuned_encoder:
+            return model
+        if not (parts.folder / "encoder").is_dir():
+            raise ModelError(f"{parts.folder / 'encoder'} is missing: the model folder is not whole")
+        model._encoder = word_piece_class(model.config.encoder, what="a tuned model").load(parts.folder / "encoder")
+        return model
 
 
-def _encode(encoder: TextEncoder, texts: list[str], progress: bool) -> FloatArray:
+def _encode(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:
     was_training = encoder.training
     vectors = encoder.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
     encoder.train(was_training)

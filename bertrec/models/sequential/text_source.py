@@ -36,7 +36,8 @@ class TextSource(nn.Module):
         self.dim = dim
         self.whitening = whitening
 
-    def _whitened(self, vectors: Tensor) -> Tensor:
+    def whitened(self, vectors: Tensor) -> Tensor:
+        """Whiten raw vectors ``[…, dim]``; as they are where there is no whitening."""
         if self.whitening is None:
             return vectors
         # Not in half precision: whitening magnifies just those directions in which vectors differ least.
@@ -61,7 +62,7 @@ class TextTable(TextSource):
         self.register_buffer("vectors", self._with_padding(vectors), persistent=False)
 
     def _with_padding(self, vectors: Tensor) -> Tensor:
-        return torch.cat([vectors.new_zeros(1, vectors.shape[1]), self._whitened(vectors)])
+        return torch.cat([vectors.new_zeros(1, vectors.shape[1]), self.whitened(vectors)])
 
     def replace(self, vectors: Tensor) -> None:
         """Take other items' raw vectors, ``[n_items, dim]``."""
@@ -146,7 +147,7 @@ class TunedText(TextSource):
 
     def _vectors(self, rows: Tensor) -> Tensor:
         real = (rows > 0).nonzero(as_tuple=True)[0]
-        vectors = self._whitened(self._encoded(rows[real] - 1))
+        vectors = self.whitened(self._encoded(rows[real] - 1))
         return vectors.new_zeros(len(rows), self.dim).index_copy(0, real, vectors)
 
     def _encoded(self, rows: Tensor) -> Tensor:

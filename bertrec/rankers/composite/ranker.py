@@ -6,7 +6,6 @@ The shape is BECR's (Yang et al. 2021, arXiv 2103.06499), moved from queries and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -15,18 +14,19 @@ import torch
 from pydantic import Field
 
 from bertrec.core.config import Config
-from bertrec.core.errors import DataError, ModelError
-from bertrec.core.files import atomic_folder, sha256_text
+from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.item_labels import item_labels, usual_field
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.text import TextEncoder
-from bertrec.models.saving import WEIGHTS, hash_tensors, read_tensors, save_tensors
-from bertrec.rankers.composite.list_softmax import fit_list_softmax, places_in_lists
+from bertrec.encoders.registry import make_text_encoder
+from bertrec.models.folder import hash_tensors
+from bertrec.rankers.base import Ranker, labels_of
 from bertrec.rankers.composite.sparse_text import BM25, shared_labels
 from bertrec.rankers.composite.token_store import TokenStore, word_pieces
+from bertrec.rankers.list_softmax import fit_list_softmax, places_in_lists
 
 FloatArray = npt.NDArray[np.float32]
 _OWN = ("maxsim_mean", "maxsim_max", "maxsim_last", "bm25_mean", "bm25_last", "popularity", "labels")
@@ -34,35 +34,42 @@ _RETRIEVAL = ("retrieval_score", "retrieval_place")
 
 
 class CompositeConfig(Config):
-    """Settings.
+    """Settings."""
 
-    Attributes:
-        encoder: reads the item texts once, at training.
-        tokens: how token vectors are kept: ``int8``, or ``lsh`` footprints of ``bits`` bits.
-        bits: of a footprint.
-        max_history: newest items of the history that are read.
-        bm25_k1: see `bertrec.rankers.composite.sparse_text.BM25`.
-        bm25_b: see `bertrec.rankers.composite.sparse_text.BM25`.
-        label_field: field with genres or categories; None takes the first known one, ``""`` reads none.
-        retrieval: also read the retriever's score and its place in the list. The head must then learn from lists of users whom the
-            retriever was not trained on: it finds the items of its own training far too well.
-        l2: penalty on the squared weights of the standardised features.
-        seed: of the planes of the footprints.
-    """
+    encoder: EncoderConfig = Field(
+        EncoderConfig(max_length=32),
+        description="The encoder that reads the item texts once, at training.",
+    )
+    tokens: Literal["int8", "lsh"] = Field(
+        "int8", description="How token vectors are kept: as int8, or as lsh footprints of so many bits as bits says."
+    )
+    bits: int = Field(256, ge=8, multiple_of=8, description="Bits of a footprint (tokens=lsh).")
+    max_history: int = Field(20, ge=1, description="Newest items of a history that are read.")
+    bm25_k1: float = Field(
+        1.2,
+        ge=0,
+        description="BM25's k1: how soon repeats of a word count no more; 0 counts a word once.",
+    )
+    bm25_b: float = Field(
+        0.75,
+        ge=0,
+        le=1,
+        description="BM25's b: how far long texts are counted down; 0 not at all, 1 in full.",
+    )
+    label_field: str | None = Field(
+        None,
+        description="Text field with genres or categories; null takes the first known one, an empty text reads none.",
+    )
+    retrieval: bool = Field(
+        False,
+        description="Also read the retriever's score and place; the lists must then be of users whom the retriever "
+        "was not trained on, for it finds its own training items far too well.",
+    )
+    l2: float = Field(1e-3, ge=0, description="Penalty on the squared weights of the standardised features.")
+    seed: int = Field(0, ge=0, description="Seed of the planes of the footprints (tokens=lsh).")
 
-    encoder: EncoderConfig = EncoderConfig(max_length=32)
-    tokens: Literal["int8", "lsh"] = "int8"
-    bits: int = Field(256, ge=8, multiple_of=8)
-    max_history: int = Field(20, ge=1)
-    bm25_k1: float = Field(1.2, ge=0)
-    bm25_b: float = Field(0.75, ge=0, le=1)
-    label_field: str | None = None
-    retrieval: bool = False
-    l2: float = Field(1e-3, ge=0)
-    seed: int = Field(0, ge=0)
 
-
-class Composite:
+class Composite(Ranker):
     """A linear head over what can be counted and looked up: text overlap by token vectors and by words, popularity, shared labels.
 
     Features of a candidate: MaxSim of the history's tokens with the candidate's (mean over the history, best, newest item), BM25 (mean,
@@ -74,23 +81,18 @@ class Composite:
     """
 
     name: ClassVar[str] = "composite"
+    config_class: ClassVar[type[Config]] = CompositeConfig
+    config: CompositeConfig
 
     def __init__(self, config: CompositeConfig | None = None) -> None:
-        self.config: CompositeConfig = config if config is not None else CompositeConfig()
-        self._catalog: ItemCatalog | None = None
+        super().__init__(config)
         self._parts: dict[str, torch.Tensor] = {}
         self._bm25: BM25 | None = None
 
-    @property
-    def catalog(self) -> ItemCatalog:
-        """The items that can be scored.
-
-        Raises:
-            ModelError: the model was not fitted.
-        """
-        if self._catalog is None:
-            raise ModelError("this Composite is not fitted: call fit(…) or from_pretrained(…) first")
-        return self._catalog
+    @classmethod
+    def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:
+        """Read the retriever's scores where they may be learned from."""
+        return {"retrieval": scored}
 
     @property
     def needs_retrieval_scores(self) -> bool:
@@ -112,28 +114,36 @@ class Composite:
         self,
         impressions: Impressions,
         *,
+        validation: Impressions | None = None,
         item_counts: IntArray | None = None,
-        retrieval_scores: FloatArray | None = None,
+        retrieval_scores: npt.NDArray[Any] | None = None,
         progress: bool = False,
+        **options: Any,
     ) -> Self:
         """Read the catalogue's texts, then learn the head: softmax over each list, clicked items share the target (L-BFGS).
 
         Args:
             impressions: lists with labels; those with clicks only or none teach nothing.
+            validation: has no use here.
             item_counts: ``[n_items + 1]`` training interactions; None counts the clicks.
             retrieval_scores: ``[total candidates]``; needed with ``config.retrieval``.
             progress: show a bar while texts are encoded.
+            **options: have no use here.
 
         Raises:
+            ConfigError: ``config.retrieval`` without the retriever's scores.
             DataError: labels are withheld, no list has both labels, or arrays that do not fit.
         """
+        self.check_fit_options(options)
+        if self.config.retrieval and retrieval_scores is None:
+            raise ConfigError("retrieval=true needs lists of users whom the retriever was not trained on: learn from valid")
         clicks = impressions.clicks  # says where labels are withheld
         catalog = impressions.catalog
         counts = np.bincount(clicks.values, minlength=len(catalog) + 1) if item_counts is None else np.asarray(item_counts)
         if counts.shape != (len(catalog) + 1,):
             raise DataError(f"item_counts must hold {len(catalog) + 1} numbers, one an item and one for padding, not {list(counts.shape)}")
-        labels = np.zeros(0) if impressions.labels is None else impressions.labels
-        self._catalog, self._parts, self._bm25 = catalog, self._read(catalog, counts, progress), None
+        labels = labels_of(impressions)
+        self.catalog, self._parts, self._bm25 = catalog, self._read(catalog, counts, progress), None
         features = self.features(impressions.histories, impressions.candidates, retrieval_scores=retrieval_scores)
         mean, spread = features.mean(axis=0), features.std(axis=0)
         spread[spread < 1e-6] = 1.0
@@ -145,7 +155,7 @@ class Composite:
     def _read(self, catalog: ItemCatalog, counts: IntArray, progress: bool) -> dict[str, torch.Tensor]:
         """Compute all that is known of the items beforehand."""
         config = self.config
-        encoder = TextEncoder.from_config(config.encoder)
+        encoder = make_text_encoder(config.encoder, what=self.name)
         store = TokenStore.build(encoder, catalog.texts, kind=config.tokens, bits=config.bits, seed=config.seed, progress=progress)
         words = word_pieces(encoder, catalog.texts)
         field = usual_field(catalog) if config.label_field is None else config.label_field
@@ -156,14 +166,14 @@ class Composite:
             arrays |= {f"{name}.values": rows.values, f"{name}.offsets": rows.offsets}
         return {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in arrays.items()}
 
-    def features(self, histories: Ragged, candidates: Ragged, *, retrieval_scores: FloatArray | None = None) -> FloatArray:
+    def features(self, histories: Ragged, candidates: Ragged, *, retrieval_scores: npt.NDArray[Any] | None = None) -> FloatArray:
         """Return the features before standardisation, ``[total candidates, features]``.
 
         Raises:
             DataError: rows that do not match, ids outside the catalogue, or the retriever's scores are missing or too many.
         """
         self._check(histories, candidates, retrieval_scores)
-        read = histories.where(histories.values > 0).last(self.config.max_history)
+        read = histories.last(self.config.max_history)
         words, newest = self._words(), read.last(1)
         columns = [*self._interactions(read, candidates).T, words.score(read, candidates), words.score(newest, candidates)]
         columns.append(self._parts["popularity"].numpy()[candidates.values])
@@ -187,25 +197,23 @@ class Composite:
             out[part] = np.stack([similar.mean(axis=0), similar.max(axis=0), similar[-1]], axis=1)
         return out
 
-    def score(self, histories: Ragged, candidates: Ragged, *, retrieval_scores: FloatArray | None = None) -> FloatArray:
+    def score(
+        self, histories: Ragged, candidates: Ragged, *, retrieval_scores: npt.NDArray[Any] | None = None, progress: bool = False
+    ) -> FloatArray:
         """Return the score of every candidate, float32 ``[total candidates]``, higher is better.
 
         Args:
-            histories: ``n`` rows of inner ids, oldest first; 0 is ignored.
+            histories: ``n`` rows of inner ids, oldest first.
             candidates: ``n`` rows of inner ids.
             retrieval_scores: ``[total candidates]``; needed with ``config.retrieval``, ignored without.
+            progress: has no use here.
         """
         features = self.features(histories, candidates, retrieval_scores=retrieval_scores)
         mean, spread, weight = (self._parts[f"head.{name}"].numpy() for name in ("mean", "spread", "weight"))
         return np.asarray((features - mean) / spread @ weight, dtype=np.float32)
 
-    def _check(self, histories: Ragged, candidates: Ragged, retrieval_scores: FloatArray | None) -> None:
-        last = len(self.catalog)
-        if len(histories) != len(candidates):
-            raise DataError(f"{len(histories)} histories but {len(candidates)} rows of candidates")
-        for what, values, least in (("histories", histories.values, 0), ("candidates", candidates.values, 1)):
-            if len(values) and not least <= values.min() <= values.max() <= last:
-                raise DataError(f"{what} hold inner item ids from {least} to {last}, got {values.min()} to {values.max()}")
+    def _check(self, histories: Ragged, candidates: Ragged, retrieval_scores: npt.NDArray[Any] | None) -> None:
+        self.check_pairs(histories, candidates)
         if self.config.retrieval and (retrieval_scores is None or retrieval_scores.shape != candidates.values.shape):
             raise DataError(f"this reranker reads the retriever's scores: give retrieval_scores, {len(candidates.values)} numbers")
 
@@ -217,26 +225,10 @@ class Composite:
         """SHA-256 over what the scores depend on."""
         return sha256_text(self.catalog.content_hash, hash_tensors(self._parts), str(self.config.to_flat()))
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write settings, catalogue, token vectors and head, whole or not at all."""
-        with atomic_folder(folder, marker=WEIGHTS) as partial:
-            save_tensors(partial, name=self.name, config=self.config.to_dict(), catalog=self.catalog, tensors=self._parts)
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return token vectors, words, labels, popularity and the head."""
+        return self._parts
 
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Read what `save_pretrained` wrote.
-
-        Raises:
-            ModelError: a file is missing, damaged, or belongs to another kind of model.
-        """
-        about, catalog, tensors = read_tensors(Path(folder))
-        if about["class"] != cls.name:
-            raise ModelError(f"{folder} holds a {about['class']} model, not a composite reranker")
-        return cls.from_parts(about["config"], catalog, tensors)
-
-    @classmethod
-    def from_parts(cls, config: Mapping[str, Any], catalog: ItemCatalog, tensors: Mapping[str, torch.Tensor]) -> Self:
-        """Rebuild from what was saved."""
-        model = cls(CompositeConfig.from_dict(config))
-        model._catalog, model._parts = catalog, dict(tensors)
-        return model
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take what `state_dict` gave."""
+        self._parts, self._bm25 = dict(state), None

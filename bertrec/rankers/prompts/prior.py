@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
-from bertrec.rankers.composite.list_softmax import fit_list_softmax
+from bertrec.rankers.list_softmax import fit_list_softmax
 
 FloatArray = npt.NDArray[np.float64]
 _STEPS = 100

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from bertrec.core.errors import ConfigError, DataError, ModelError, NotFiniteError
+from bertrec.core.config import Config
+from bertrec.core.errors import ConfigError, ModelError, NotFiniteError
 from bertrec.core.files import sha256_text
 from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray, Ragged
@@ -21,27 +23,27 @@ from bertrec.data.profile import profile_texts
 from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.encoders.masked.shared_prefix import supports_shared_prefix
-from bertrec.evaluation.impressions import evaluate_impressions
-from bertrec.evaluation.labels import auc
-from bertrec.evaluation.protocol import Protocol
-from bertrec.models.saving import hash_tensors
-from bertrec.models.sequential.neural import OnEpoch
-from bertrec.rankers.prompts.config import PromptConfig
+from bertrec.models.base import Recommender
+from bertrec.models.fitted import seeded
+from bertrec.models.folder import SavedParts, hash_tensors
+from bertrec.rankers.base import Ranker, checkpoints, labels_of, reporting
+from bertrec.rankers.prompts.config import DEFAULT_PROMPT, TEMPLATE, PromptConfig
 from bertrec.rankers.prompts.groups import candidate_groups
 from bertrec.rankers.prompts.layout import Layout
 from bertrec.rankers.prompts.network import PromptNetwork, VectorMap
 from bertrec.rankers.prompts.prior import Prior
 from bertrec.rankers.prompts.rows import ClickDataset, PromptRows
+from bertrec.rankers.prompts.template import Prompt
 from bertrec.rankers.prompts.user_vectors import UserVectors
 from bertrec.rankers.prompts.verbalizer import Verbalizer
 from bertrec.training.fit import fit_module
-from bertrec.training.log import TrainLog
 
 FloatArray = npt.NDArray[np.float64]
-METRICS = ("AUC", "MRR", "nDCG@5", "nDCG@10")
+_VECTORS, _PRIOR = "vectors", "prior"  # parts of the network, and the folders of the models that they come from
+_LIST_PROMPT = "item-hybrid"  # suits lists that a retriever proposed
 
 
-class PromptRanker:
+class PromptRanker(Ranker):
     """Ranks candidates by the probability of the prompt's positive answer.
 
     Without `fit` it answers with what the encoder knows (zero shot). An empty history is asked about like any other: its slot holds the
@@ -49,10 +51,16 @@ class PromptRanker:
 
     Args:
         config: the settings.
-        encoder: an encoder to go on with, instead of the one that ``config.encoder`` names, such as that of another ranker.
+        encoder: an encoder to start from, instead of the one that ``config.encoder`` names, such as that of another ranker; `fit` trains a
+            copy of it.
         vectors: an ID model's vectors, for prompts with the slots ``{user}`` and ``{item}``.
         prior: vectors of a trained model whose score joins the answer (`bertrec.rankers.prompts.prior.Prior`); it needs `fit`.
     """
+
+    name: ClassVar[str] = "prompt4nr"
+    config_class: ClassVar[type[Config]] = PromptConfig
+    ready_by: ClassVar[str] = "call fit(…) or from_pretrained(…), or prepare(…) for use without training,"
+    config: PromptConfig
 
     def __init__(
         self,
@@ -62,28 +70,78 @@ class PromptRanker:
         vectors: UserVectors | None = None,
         prior: UserVectors | None = None,
     ) -> None:
-        self.config = config or PromptConfig()
+        super().__init__(config)
+        self._given = encoder
         self.encoder = encoder or MaskedEncoder.from_config(self.config.encoder)
         self.once = self._reads_once()
         self.vectors, self.prior = vectors, prior
         if bool(self.config.prompt.slots & {"user", "item"}) != (vectors is not None):
             raise ConfigError(f"prompt '{self.config.prompt.name}': the slots {{user}} and {{item}} and an ID model go together")
-        self.train_log: TrainLog | None = None
-        self.notes: tuple[str, ...] = ()  # what the last training left out
-        self._catalog: ItemCatalog | None = None
         self._layout: Layout | None = None
         self.network: PromptNetwork | None = None
 
-    @property
-    def catalog(self) -> ItemCatalog:
-        """The items that are ranked.
+    @classmethod
+    def config_from(
+        cls,
+        *,
+        item_input: str | None = None,
+        tune: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        variant: str = "",
+        seed: int | None = None,
+    ) -> PromptConfig:
+        """Return the settings of one.
+
+        Args:
+            item_input: refused.
+            tune: how deep the encoder learns.
+            settings: flat names of `PromptConfig`, and the prompt's name or YAML file as ``template``.
+            variant: the template, as in ``prompt4nr:action-hybrid``; wins over ``settings``.
+            seed: of the training, where the settings name none.
 
         Raises:
-            ModelError: neither `fit` nor `prepare` was called.
+            ConfigError: a prompt or setting that does not exist, or a value outside its range.
         """
-        if self._catalog is None:
-            raise ModelError("the ranker knows no catalogue yet: call fit, or prepare for use without training")
-        return self._catalog
+        cls.default_config(item_input=item_input)
+        given = {**(settings or {}), **({"encoder.tune": tune} if tune else {})}
+        names = [variant, *(str(given.pop(name)) for name in (TEMPLATE, "prompt") if name in given), DEFAULT_PROMPT]
+        for name in given:
+            if name.startswith("prompt."):
+                raise ConfigError(f"setting '{name}': a prompt is chosen by its name, template=…; write one of your own as a YAML file")
+        config = PromptConfig(prompt=Prompt.load(next(filter(None, names))))
+        return config.updated(seeded(config, given, seed))
+
+    @classmethod
+    def flat_settings(cls, config: Config) -> dict[str, Any]:
+        """Return the settings with the prompt by its name."""
+        flat = {name: value for name, value in config.to_flat().items() if not name.startswith("prompt.")}
+        return {TEMPLATE: PromptConfig.model_validate(config).prompt.name, **flat}
+
+    @classmethod
+    def check_search(cls, config: Config) -> None:
+        """See that the prompt has no vectors of users and items in it.
+
+        Raises:
+            ConfigError: it has.
+        """
+        prompt = PromptConfig.model_validate(config).prompt
+        if prompt.slots & {"user", "item"}:
+            raise ConfigError(f"prompt '{prompt.name}' has vectors of users and items in it: tune one without, then train with --id-model")
+
+    @classmethod
+    def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:
+        """Return the prompt and the negatives for lists that a retriever proposed."""
+        return {TEMPLATE: _LIST_PROMPT, "negatives": negatives}
+
+    @property
+    def label(self) -> str:
+        """The prompt's name."""
+        return self.config.prompt.name
+
+    @property
+    def head_note(self) -> str | None:
+        """What must be said of a masked-language-model head that bertrec trained."""
+        return self.encoder.head_note
 
     def prepare(self, catalog: ItemCatalog) -> Self:
         """Take a catalogue, for use without training or with other items; what was learned stays.
@@ -94,13 +152,15 @@ class PromptRanker:
             ConfigError: the prompt does not fit the encoder.
             ModelError: the ID model's vectors are of other items.
         """
+        if self.network is not None and self._catalog is not None and self._catalog.content_hash == catalog.content_hash:
+            return self
         for vectors, what in ((self.vectors, "holds vectors of an ID model"), (self.prior, "starts from a model")):
             if vectors is not None and vectors.model.catalog.ids != catalog.ids:
                 raise ModelError(f"prompt '{self.config.prompt.name}' {what} of other items than these {len(catalog)}")
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(self.config.train.seed)
             self._build(catalog)
-        self._catalog = catalog
+        self.catalog = catalog
         return self
 
     def _build(self, catalog: ItemCatalog) -> None:
@@ -119,76 +179,57 @@ class PromptRanker:
             self.network = network.to(self.encoder.device)
         self.network.eval()
 
-    def fit(
-        self,
-        impressions: Impressions,
-        *,
-        validation: Impressions | None = None,
-        run_dir: str | Path | None = None,
-        resume: bool = False,
-        progress: bool = True,
-        on_epoch: OnEpoch | None = None,
-    ) -> Self:
-        """Train on clicks, each with negatives of its impression; a second training goes on from what the first one learned.
+    def fit(self, impressions: Impressions, *, validation: Impressions | None = None, **options: Any) -> Self:
+        """Train on clicks, each with negatives of its impression.
 
         Args:
             impressions: with labels; those without a click or a non-click are left out, and counted in ``notes``.
             validation: chooses the best epoch by ``train.metric``; without it the last one is kept.
-            run_dir: checkpoints go there.
-            resume: go on from the newest checkpoint.
-            progress: show a progress line.
-            on_epoch: takes the validation figures after each epoch; what it raises ends the training.
+            **options: ``run_dir`` for checkpoints, ``resume`` to go on from the newest one, ``progress`` (a line), ``on_epoch`` (takes the
+                validation figures after each epoch; what it raises ends the training), ``callbacks``. Others have no use here.
 
         Raises:
             DataError: nothing to train on.
             ModelError: nothing is tuned and the prompt has no soft token.
         """
-        self.prepare(impressions.catalog)
-        assert self.network is not None
-        negatives = self.config.negatives
-        clicks = sample_negatives(impressions, negatives, self.config.train.seed) if negatives else _labelled(impressions)
-        self.notes = clicks.notes[len(impressions.notes) :]
-        prior = self._prior_scores(clicks.histories, clicks.candidates)
-        if self.network.prior is not None and prior is not None and clicks.labels is not None:
-            self.network.prior.start(prior, clicks.labels, clicks.candidates, self.config.loss)
-        dataset = ClickDataset(self._rows(clicks.histories), clicks, self._pad, prior)
-
-        def judged() -> dict[str, float]:
-            assert validation is not None
-            figures = self.figures(validation)
-            if on_epoch is not None:
-                on_epoch(figures)
-            return figures
-
-        evaluate = None if validation is None else judged
-        self.train_log = fit_module(
-            self.network, dataset, dataset.collate, self.config.train, evaluate=evaluate, run_dir=run_dir, resume=resume, progress=progress
-        )
-        self.network.eval()
+        self.check_fit_options(options)
+        self._start_anew()
+        network = self.prepare(impressions.catalog).network
+        assert network is not None
+        dataset = self._dataset(impressions)
+        evaluate = None if validation is None else reporting(lambda: self.figures(validation), options.get("on_epoch"))
+        self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **checkpoints(options))
+        network.eval()
         return self
 
-    def figures(self, impressions: Impressions) -> dict[str, float]:
-        """Return AUC, MRR, nDCG@5 and nDCG@10 without intervals; of impressions with one candidate each the AUC over all pairs alone.
+    def _start_anew(self) -> None:
+        """Forget an earlier fit; a given encoder is not trained itself."""
+        if self._given is not None:
+            self.encoder, self.network = copy.deepcopy(self._given), None
+        elif self.train_log is not None:
+            self.encoder, self.network = MaskedEncoder.from_config(self.config.encoder), None
 
-        Raises:
-            DataError: the labels are withheld or all alike.
-        """
-        impressions = _labelled(impressions)
-        assert impressions.labels is not None
-        scores = self.score(impressions.histories, impressions.candidates)
-        if impressions.candidates.lengths.max(initial=0) <= 1:
-            return {"AUC": auc(scores, impressions.labels)}
-        offsets, users = impressions.candidates.offsets, impressions.users
-        report = evaluate_impressions(scores, impressions.labels, offsets, users, Protocol(bootstrap=0))
-        return {name: report.mean(name) for name in METRICS}
+    def _dataset(self, impressions: Impressions) -> ClickDataset:
+        negatives = self.config.negatives
+        labels_of(impressions)
+        clicks = sample_negatives(impressions, negatives, self.config.train.seed) if negatives else impressions
+        self.notes = clicks.notes[len(impressions.notes) :]
+        prior = self._prior_scores(clicks.histories, clicks.candidates)
+        assert self.network is not None
+        if self.network.prior is not None and prior is not None and clicks.labels is not None:
+            self.network.prior.start(prior, clicks.labels, clicks.candidates, self.config.loss)
+        return ClickDataset(self._rows(clicks.histories), clicks, self._pad, prior)
 
     @torch.no_grad()
-    def score(self, histories: Ragged, candidates: Ragged, *, progress: bool = False) -> FloatArray:
+    def score(
+        self, histories: Ragged, candidates: Ragged, *, retrieval_scores: npt.NDArray[Any] | None = None, progress: bool = False
+    ) -> FloatArray:
         """Return the probability of the positive answer.
 
         Args:
             histories: ``[n]`` rows of inner ids, oldest first; may be empty.
             candidates: ``[n]`` rows of inner ids.
+            retrieval_scores: have no use here.
             progress: show a bar.
 
         Returns:
@@ -199,7 +240,7 @@ class PromptRanker:
             ModelError: there is a prior and no training yet.
             NotFiniteError: the encoder gives a value that is no number.
         """
-        self._check(histories, candidates)
+        self.check_pairs(histories, candidates)
         assert self.network is not None
         if self.network.prior is not None and not self.network.prior.started:
             raise ModelError(f"prompt '{self.config.prompt.name}' starts from another model's scores: call fit before score")
@@ -270,50 +311,51 @@ class PromptRanker:
             raise ConfigError(f"attention=once: prompt '{prompt.name}' {why}; take attention=joint, or a prompt such as action-hybrid")
         return possible and wanted != "joint"
 
-    def _check(self, histories: Ragged, candidates: Ragged) -> None:
-        if len(histories) != len(candidates):
-            raise DataError(f"{len(histories)} histories for {len(candidates)} rows of candidates")
-        for what, ids in (("history", histories.values), ("candidate", candidates.values)):
-            if len(ids) and not 1 <= ids.min() <= ids.max() <= len(self.catalog):
-                raise DataError(f"a {what} holds an id outside 1 to {len(self.catalog)}, the catalogue's")
-
     @property
     def model_hash(self) -> str:
         """SHA-256 over what the scores depend on."""
         others = [vectors.model.model_hash for vectors in (self.vectors, self.prior) if vectors is not None]
         settings = {name: value for name, value in self.config.to_flat().items() if not name.startswith("train.")}
-        return sha256_text(self.catalog.content_hash, self.encoder.fingerprint, str(settings), hash_tensors(self.own_tensors), *others)
+        return sha256_text(self.catalog.content_hash, self.encoder.fingerprint, str(settings), hash_tensors(self.state_dict()), *others)
 
-    @property
-    def own_tensors(self) -> dict[str, torch.Tensor]:
-        """What was learned beside the encoder: the map of an ID model's vectors and how a prior joins."""
-        parts = {} if self.network is None else {"vectors": self.network.vectors, "prior": self.network.prior}
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return what was learned beside the encoder: the map of an ID model's vectors and how a prior joins."""
+        parts = {} if self.network is None else {_VECTORS: self.network.vectors, _PRIOR: self.network.prior}
         return {f"{name}.{key}": value for name, part in parts.items() if part is not None for key, value in part.state_dict().items()}
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the ranker as safetensors and JSON, whole or not at all."""
-        from bertrec.rankers.prompts.saving import save_ranker
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take what `state_dict` gave."""
+        self.network = None
+        network = self.prepare(self.catalog).network
+        assert network is not None
+        for name, module in ((_VECTORS, network.vectors), (_PRIOR, network.prior)):
+            if module is not None:
+                own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
+                module.load_state_dict(own)
 
-        save_ranker(self, Path(folder))
+    def save_folders(self, folder: Path) -> None:
+        """Write the encoder with its soft tokens, and the models whose vectors and scores are used."""
+        self.encoder.save(folder / "encoder")
+        for place, vectors in ((_VECTORS, self.vectors), (_PRIOR, self.prior)):
+            if vectors is not None:
+                vectors.model.save_pretrained(folder / place)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> PromptRanker:
-        """Read what `save_pretrained` wrote.
-
-        Raises:
-            ModelError: a file is missing or damaged; the text names it.
-        """
-        from bertrec.rankers.prompts.saving import load_ranker
-
-        return load_ranker(Path(folder))
+    def from_parts(cls, parts: SavedParts) -> Self:
+        """Rebuild from what was saved."""
+        models = {
+            name: UserVectors.from_model(Recommender.from_pretrained(parts.folder / name, classes=parts.classes))
+            for name in (_VECTORS, _PRIOR)
+            if any(key.startswith(f"{name}.") for key in parts.tensors)
+        }
+        encoder = MaskedEncoder.load(parts.folder / "encoder")
+        config = PromptConfig.from_dict(parts.about["config"])
+        ranker = cls(config, encoder=encoder, vectors=models.get(_VECTORS), prior=models.get(_PRIOR))
+        ranker._given = None  # fitted again, it starts from the encoder that the settings name
+        ranker.restore(parts)
+        return ranker
 
     def about(self) -> Mapping[str, Any]:
         """Return what a report says of the ranker: prompt, attention, and the head where bertrec trained it."""
         prior = {} if self.prior is None else {"prior": self.prior.model.name}
         return {"prompt": self.config.prompt.name, "attention": "once" if self.once else "joint", "head": self.encoder.head_note, **prior}
-
-
-def _labelled(impressions: Impressions) -> Impressions:
-    if impressions.labels is None:
-        raise DataError("these impressions have no labels")
-    return impressions

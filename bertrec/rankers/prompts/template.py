@@ -36,31 +36,37 @@ class Prompt(Config):
     In ``text``, ``{history}`` stands for the titles of the history and ``{candidate}`` for the item that is judged; ``{user}`` and
     ``{item}`` stand for one vector each, mapped from an ID model (CoLLM). ``[MASK]`` is where the answer is read, ``[SEP]`` the encoder's
     own separator, and any other name in capitals, such as ``[P1]``, a soft token: a vector that is learned.
-
-    Attributes:
-        name: of the prompt.
-        text: the template.
-        answers: the words of ``negative`` and ``positive``; several words of a label are averaged.
-        source: where the prompt comes from.
-        several_pieces: what to do with an answer of several word pieces: ``refuse`` it, or ``average`` the logits of its pieces.
-        separator: stands before each title of a history; a soft token such as ``[NSEP]``, or text such as ``;``.
-        titles: of the history, at most, the newest.
-        newest_first: the order of the titles.
-        title_words, candidate_words: each title of the history, and the candidate, are cut to so many words.
-        empty_history: the text that stands in place of a history without items, in training and in use alike.
     """
 
-    name: str = pydantic.Field(min_length=1)
-    text: str
-    answers: dict[Label, tuple[str, ...]]
-    source: str = ""
-    several_pieces: Literal["refuse", "average"] = "refuse"
-    separator: str = "[NSEP]"
-    titles: int = pydantic.Field(50, ge=1)
-    newest_first: bool = True
-    title_words: int = pydantic.Field(10, ge=1)
-    candidate_words: int = pydantic.Field(20, ge=1)
-    empty_history: str = ""
+    name: str = pydantic.Field(min_length=1, description="Name of the prompt, by which --template chooses a whole one.")
+    text: str = pydantic.Field(
+        description="The template: text with {candidate} and [MASK] once each, and optionally {history}, {user}, "
+        "{item}, [SEP] and soft tokens.",
+    )
+    answers: dict[Label, tuple[str, ...]] = pydantic.Field(
+        description="Words that answer negative and positive; several words of a label are averaged.",
+        json_schema_extra={
+            "required": ["negative", "positive"],
+            "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 1},
+        },
+    )
+    source: str = pydantic.Field("", description="Where the prompt comes from; it changes nothing.")
+    several_pieces: Literal["refuse", "average"] = pydantic.Field(
+        "refuse",
+        description="What becomes of an answer of several word pieces: refuse it, or average the logits of its pieces.",
+    )
+    separator: str = pydantic.Field(
+        "[NSEP]",
+        description="Stands before each title of a history: a soft token such as [NSEP], or [SEP], or text.",
+    )
+    titles: int = pydantic.Field(50, ge=1, description="Titles of a history, at most, the newest.")
+    newest_first: bool = pydantic.Field(True, description="Put the newest title first; false puts the oldest first.")
+    title_words: int = pydantic.Field(10, ge=1, description="Words that each title of a history is cut to.")
+    candidate_words: int = pydantic.Field(20, ge=1, description="Words that the candidate is cut to.")
+    empty_history: str = pydantic.Field(
+        "",
+        description="Text in place of a history without items, in training and in use alike; empty puts nothing there.",
+    )
 
     @pydantic.model_validator(mode="after")
     def _whole(self) -> Self:

@@ -33,17 +33,17 @@ _NAMES = {"word", "domain"}
 
 
 class Attribute(Config):
-    """One attribute of people whose groups are compared.
+    """One attribute of people whose groups are compared."""
 
-    Attributes:
-        templates: the name of the set of requests.
-        neutral: stands in for every word where words are masked.
-        groups: two or more; each at least two words, no word in two groups.
-    """
-
-    templates: str
-    neutral: str = pydantic.Field(min_length=1)
-    groups: dict[str, tuple[str, ...]]
+    templates: str = pydantic.Field(description="Name of the set of requests that the words are put into.")
+    neutral: str = pydantic.Field(min_length=1, description="Stands in for every word where words are masked.")
+    groups: dict[str, tuple[str, ...]] = pydantic.Field(
+        description="Words of each group: two groups or more, each of two words or more, no word in two groups.",
+        json_schema_extra={
+            "minProperties": 2,
+            "additionalProperties": {"type": "array", "items": {"type": "string"}, "minItems": 2},
+        },
+    )
 
     @pydantic.field_validator("groups")
     @classmethod
@@ -64,8 +64,10 @@ class Attribute(Config):
 
 
 class _File(Config):
-    templates: dict[str, tuple[str, ...]] = pydantic.Field(default_factory=dict)
-    attributes: dict[str, Attribute] = pydantic.Field(default_factory=dict)
+    templates: dict[str, tuple[str, ...]] = pydantic.Field(
+        default_factory=dict, description="Sets of requests by name, with {word} and {domain} to be filled in."
+    )
+    attributes: dict[str, Attribute] = pydantic.Field(default_factory=dict, description="Attributes of people by name.")
 
 
 @dataclass(frozen=True)

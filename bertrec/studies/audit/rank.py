@@ -10,7 +10,7 @@ from bertrec.core.errors import ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
-from bertrec.encoders.text import TextEncoder
+from bertrec.encoders.base import Encoder
 from bertrec.models.base import Recommender
 from bertrec.retrieval.exact import top_k
 
@@ -18,7 +18,7 @@ Rank = Callable[[Sequence[str], int], IntArray]
 _AT_ONCE = 512
 
 
-def encoder_rank(encoder: TextEncoder, catalog: ItemCatalog, *, progress: bool = False) -> Rank:
+def encoder_rank(encoder: Encoder, catalog: ItemCatalog, *, progress: bool = False) -> Rank:
     """Return a ranking by the cosine of a request's vector with each item's, the encoder as it is.
 
     The returned function takes ``n`` texts and ``k`` and gives ``[n, k]`` inner item ids, the best first.

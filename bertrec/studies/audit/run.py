@@ -45,23 +45,18 @@ CAUTIONS = (
 
 
 class AuditConfig(Config):
-    """How the audit measures.
+    """How the audit measures."""
 
-    Attributes:
-        domain: what ``{domain}`` in a template becomes.
-        k: how many of the best items a request is judged by.
-        permutations: of each test.
-        bootstrap: resamples behind each interval.
-        mask: repeat the audit with the words of the lists masked.
-        seed: of permutations and bootstrap.
-    """
-
-    domain: str = pydantic.Field("item", min_length=1)
-    k: int = pydantic.Field(20, ge=1)
-    permutations: int = pydantic.Field(9999, ge=99)
-    bootstrap: int = pydantic.Field(1000, ge=0)
-    mask: bool = True
-    seed: int = pydantic.Field(0, ge=0)
+    domain: str = pydantic.Field(
+        "item",
+        min_length=1,
+        description="What {domain} in a template becomes, such as movie.",
+    )
+    k: int = pydantic.Field(20, ge=1, description="How many of the best items a request is judged by.")
+    permutations: int = pydantic.Field(9999, ge=99, description="Permutations of each test.")
+    bootstrap: int = pydantic.Field(1000, ge=0, description="Resamples behind each interval; 0 gives no intervals.")
+    mask: bool = pydantic.Field(True, description="Repeat the audit with the words of the lists masked.")
+    seed: int = pydantic.Field(0, ge=0, description="Seed of the permutations and of the bootstrap.")
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,5 @@
 """Probes: what an encoder knows of a catalogue before any training."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -36,23 +36,26 @@ CAUTIONS = (
 
 
 class ProbeConfig(Config):
-    """What is asked and how it is measured.
+    """What is asked and how it is measured."""
 
-    Attributes:
-        probes: among ``genre``, ``nsp`` and ``similarity``.
-        domain: what an item is called in a sentence.
-        candidates: of each next-item query, the right one included.
-        queries: users asked at most.
-        bootstrap: resamples behind each interval.
-        seed: of the draw of users and negatives, and of the bootstrap.
-    """
-
-    probes: tuple[str, ...] = PROBES
-    domain: str = pydantic.Field("item", min_length=1)
-    candidates: int = pydantic.Field(5, ge=2)
-    queries: int = pydantic.Field(1000, ge=1)
-    bootstrap: int = pydantic.Field(1000, ge=0)
-    seed: int = pydantic.Field(0, ge=0)
+    probes: tuple[str, ...] = pydantic.Field(
+        PROBES,
+        description="Probes that are run: the genre cloze, next sentence (nsp) and similarity.",
+        json_schema_extra={"items": {"type": "string", "enum": list(PROBES)}},
+    )
+    domain: str = pydantic.Field(
+        "item",
+        min_length=1,
+        description="What an item is called in a sentence, such as movie.",
+    )
+    candidates: int = pydantic.Field(5, ge=2, description="Candidates of each next-item query, the right one included.")
+    queries: int = pydantic.Field(1000, ge=1, description="Users asked, at most.")
+    bootstrap: int = pydantic.Field(
+        1000,
+        ge=0,
+        description="Resamples of the queries behind each interval; 0 gives no intervals.",
+    )
+    seed: int = pydantic.Field(0, ge=0, description="Seed of the draw of users and negatives, and of the bootstrap.")
 
 
 def probe(

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from bertrec.data.catalog import ItemCatalog
+from bertrec.encoders.base import Encoder
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.text import TextEncoder
+from bertrec.encoders.registry import make_encoder
 from bertrec.studies.probes.figures import ProbeResult, ProbeSlice
 from bertrec.studies.probes.pairs import FIRST, SECOND, StepQueries, popularity_slice, step_slice
 
@@ -30,7 +31,7 @@ def similarity_probe(name: str, catalog: ItemCatalog, queries: StepQueries) -> P
     """
     slices: dict[str, ProbeSlice] = {}
     for pooling in POOLINGS:
-        encoder = TextEncoder.from_config(EncoderConfig(name=name, pooling=pooling, max_length=64))
+        encoder = make_encoder(EncoderConfig(name=name, pooling=pooling, max_length=64))
         slices[f"similarity, {pooling}"] = step_slice(similarity_scores(encoder, catalog.titles, queries))
     slices["similarity, popularity instead"] = popularity_slice(queries)
     pairs = [(f"similarity, {pooling}", "similarity, popularity instead") for pooling in POOLINGS]
@@ -38,7 +39,7 @@ def similarity_probe(name: str, catalog: ItemCatalog, queries: StepQueries) -> P
     return ProbeResult("users", slices, pairs, dict(queries.skipped), about)
 
 
-def similarity_scores(encoder: TextEncoder, titles: list[str], queries: StepQueries) -> np.ndarray:
+def similarity_scores(encoder: Encoder, titles: list[str], queries: StepQueries) -> np.ndarray:
     """Return ``[n, c]`` dot products of each given item's half sentence with those of its candidates."""
     used, place = np.unique(queries.candidates, return_inverse=True)
     first = encoder.encode([FIRST.format(titles[row - 1]) for row in queries.given])

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from bertrec.core.errors import ConfigError
 from bertrec.retrieval.engine import import_faiss
-from bertrec.retrieval.index import ItemIndex, SearchResult
+from bertrec.retrieval.index import ItemIndex
 from bertrec.retrieval.parameters import KINDS, IndexConfig, resolve
 from bertrec.retrieval.recall import recall_each
+from bertrec.retrieval.result import SearchResult
 from bertrec.tuning.material import Vectors
 from bertrec.tuning.objectives.models import Report_, Result
 from bertrec.tuning.space import Space

@@ -17,7 +17,7 @@ from bertrec.evaluation.evaluate import evaluate_ranks
 from bertrec.evaluation.protocol import Protocol as Rules
 from bertrec.evaluation.report import Report
 from bertrec.models.base import Recommender
-from bertrec.models.measure import measure
+from bertrec.models.evaluate import evaluate
 from bertrec.models.registry import create
 from bertrec.recbole import catalogue
 from bertrec.recbole.exchange import Arrays, Job
@@ -94,11 +94,7 @@ class OwnModel:
     def create(self, settings: Mapping[str, Any], *, seed: int | None = None) -> Recommender:
         """Return the untrained model with the settings."""
         own = {**self.settings, **settings}
-        made = create(self.model, item_input=self.item_input, tune=self.tune, settings=own)
-        if "train.seed" in made.config.to_flat() and "train.seed" not in own:
-            own["train.seed"] = self.seed if seed is None else seed
-            made = create(self.model, item_input=self.item_input, tune=self.tune, settings=own)
-        return made
+        return create(self.model, item_input=self.item_input, tune=self.tune, settings=own, seed=self.seed if seed is None else seed)
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -116,9 +112,8 @@ class OwnModel:
             epochs += 1
             report(epochs, figures["NDCG@10"])
 
-        trains = "train.seed" in model.config.to_flat()
         started = time.perf_counter()
-        model.fit(split.train, validation=split.validation, **({"progress": False, "on_epoch": on_epoch} if trains else {}))
+        model.fit(split.train, validation=split.validation, progress=False, on_epoch=on_epoch)
         seconds = time.perf_counter() - started
         figures = measure_on(model, split, split.validation)
         values = [latency(model, split.validation) if metric == LATENCY else figure(figures, metric) for metric in metrics]
@@ -130,8 +125,7 @@ class OwnModel:
     ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
         """Fit once more and return the figures of each test user."""
         model = self.create(settings, seed=seed)
-        trains = "train.seed" in model.config.to_flat()
-        model.fit(split.train, validation=split.validation, **({"progress": False} if trains else {}))
+        model.fit(split.train, validation=split.validation, progress=False)
         assert split.test is not None
         found = measure_on(model, split, split.test)
         if keep is not None:
@@ -192,7 +186,7 @@ def _report_of(arrays: Arrays, split: Split) -> Report:
 
 def measure_on(model: Recommender, split: Split, part: EvaluationSet, *, bootstrap: int = 0) -> Report:
     """Rank the catalogue for the users of a part, seen items masked."""
-    return measure(model, part, protocol=Rules(bootstrap=bootstrap), item_counts=split.train.item_counts, lists=False)
+    return evaluate(model, part, protocol=Rules(bootstrap=bootstrap), item_counts=split.train.item_counts, lists=False)
 
 
 def figure(report: Report, metric: str) -> float:

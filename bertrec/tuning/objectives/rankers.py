@@ -1,4 +1,4 @@
-"""Cloze prompts as a problem of a study: which template, how much of the history, how deep and how fast the encoder learns."""
+"""Rankers as what a study tunes, cloze prompts among them: which template, how much of the history, how deep and how fast it learns."""
 
 from __future__ import annotations
 
@@ -17,53 +17,73 @@ from bertrec.data.load import Dataset
 from bertrec.evaluation.impressions import IMPRESSION_METRICS, evaluate_impressions
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.report import Report
-from bertrec.rankers.prompts.config import DEFAULT_PROMPT, PromptConfig
-from bertrec.rankers.prompts.ranker import PromptRanker
-from bertrec.rankers.prompts.template import Prompt
+from bertrec.rankers.base import Ranker, labels_of
+from bertrec.rankers.names import RANKERS
 from bertrec.tuning.material import Clicks
 from bertrec.tuning.objectives.models import Report_, Result
 from bertrec.tuning.space import Space
 
-TEMPLATE = "template"
-"""The setting that names the prompt, as ``--template`` of ``bertrec prompt train`` does."""
 _SHARE = 0.2  # of the training impressions, to choose epochs and trials by
+_NEGATIVES = 4  # of a click, where they are sampled and the ranker's settings name no number
 
 
 @dataclass(frozen=True)
-class PromptSearch:
-    """A ranker of one prompt.
+class RankerSearch:
+    """A ranker whose settings are searched.
 
     Attributes:
-        settings: that are not searched: flat names of `PromptConfig`, and ``template``; ``train.metric`` chooses the epoch.
+        ranker: its name, or the dotted path of someone else's class.
+        settings: that are not searched; of cloze prompts ``template`` names the prompt.
         seed: of every trial.
+        metric: chooses the epoch, where the ranker has such a setting.
     """
 
+    ranker: str = "prompt4nr"
     settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    metric: str | None = None
+
+    @property
+    def _kind(self) -> type[Ranker]:
+        return RANKERS.find(self.ranker)
 
     @property
     def defaults(self) -> dict[str, Any]:
-        """All flat settings, the prompt by its name.
+        """All flat settings.
 
         Raises:
-            ConfigError: as `create`.
+            ConfigError: as `check`.
         """
-        own = dict(self.settings)
-        prompt = Prompt.load(own.pop(TEMPLATE, DEFAULT_PROMPT))
-        check_prompt(prompt)
-        flat = PromptConfig(prompt=prompt).updated(own).to_flat()
-        return {TEMPLATE: prompt.name} | {name: value for name, value in flat.items() if not name.startswith("prompt.")}
+        config = self._kind.config_from(settings=self._own)
+        self._kind.check_search(config)
+        return self._kind.flat_settings(config)
 
-    def create(self, settings: Mapping[str, Any], *, seed: int | None = None) -> PromptRanker:
+    @property
+    def _own(self) -> dict[str, Any]:
+        """The settings that are not searched, with the metric in its place."""
+        chooses = self.metric is not None and "train.metric" in self._kind.config_from().to_flat()
+        return {**({"train.metric": self.metric} if chooses else {}), **self.settings}
+
+    def check(self, space: Space) -> None:
+        """See that the space holds what a trial can be made of, every choice in it tried.
+
+        Raises:
+            ConfigError: a setting or choice that does not exist, or that needs more than settings.
+        """
+        defaults = self.defaults
+        for name, parameter in space.parameters.items():
+            if isinstance(defaults.get(name), str) and parameter.choice is None:
+                raise ConfigError(f"space, '{name}': its values are words: write it as a choice")
+            for value in parameter.choice or ():
+                self._kind.check_search(self._kind.config_from(settings={**self._own, name: value}))
+
+    def create(self, settings: Mapping[str, Any], *, seed: int | None = None) -> Ranker:
         """Return the untrained ranker with the settings.
 
         Raises:
-            ConfigError: a setting or prompt that does not exist, or a prompt with vectors of users or items in it.
+            ConfigError: a setting that does not exist, or one that needs more than settings.
         """
-        own = {"train.seed": self.seed if seed is None else seed, **self.settings, **settings}
-        prompt = Prompt.load(own.pop(TEMPLATE, DEFAULT_PROMPT))
-        check_prompt(prompt)
-        return PromptRanker(PromptConfig(prompt=prompt).updated(own))
+        return self._kind.configured(settings={**self._own, **settings}, seed=self.seed if seed is None else seed)
 
     def run(self, settings: Mapping[str, Any], material: Clicks, metrics: Sequence[str], report: Report_) -> Result:
         """Train, reporting each epoch, and measure on the validation impressions."""
@@ -92,24 +112,14 @@ class PromptSearch:
         return {name: found.per_user(name) for name in IMPRESSION_METRICS}
 
 
-def _measured(ranker: PromptRanker, impressions: Impressions) -> Report:
+def _measured(ranker: Ranker, impressions: Impressions) -> Report:
     scores = ranker.score(impressions.histories, impressions.candidates)
     offsets = impressions.candidates.offsets
-    return evaluate_impressions(scores, impressions.labels, offsets, impressions.users, Protocol(bootstrap=0))  # type: ignore[arg-type]  # kept with labels only
+    return evaluate_impressions(scores, labels_of(impressions), offsets, impressions.users, Protocol(bootstrap=0))
 
 
-def check_prompt(prompt: Prompt) -> None:
-    """See that a prompt can be tuned.
-
-    Raises:
-        ConfigError: it holds vectors of an ID model, which a study has none of.
-    """
-    if prompt.slots & {"user", "item"}:
-        raise ConfigError(f"prompt '{prompt.name}' has vectors of users and items in it: tune one without, then train with --id-model")
-
-
-def check_clicks(metrics: Sequence[str], space: Space) -> None:
-    """See that the metrics are measured on impressions, and that every template searched can be asked.
+def check_clicks(metrics: Sequence[str]) -> None:
+    """See that the metrics are measured on impressions.
 
     Raises:
         ConfigError: they are not; the text names the nearest right one.
@@ -119,20 +129,15 @@ def check_clicks(metrics: Sequence[str], space: Space) -> None:
     for metric in metrics:
         if metric not in IMPRESSION_METRICS:
             raise ConfigError(unknown_name("metric of impressions", metric, IMPRESSION_METRICS))
-    templates = space.parameters.get(TEMPLATE)
-    if templates is not None and templates.choice is None:
-        raise ConfigError(f"space, '{TEMPLATE}': write it as a choice of prompts")
-    for name in (templates and templates.choice) or ():
-        check_prompt(Prompt.load(str(name)))
 
 
-def clicks_of(dataset: Dataset, space: Space, settings: Mapping[str, Any], *, seed: int) -> Clicks:
-    """Divide data as a study of prompts uses them.
+def clicks_of(dataset: Dataset, ranker: str, space: Space, settings: Mapping[str, Any], *, seed: int) -> Clicks:
+    """Divide data as a study of a ranker uses them.
 
     A fifth of the training impressions chooses epochs and trials. The labelled test part, else the valid part, is left for the winner.
     Interactions become impressions with as many negatives as any trial may ask for; nothing is then left for the winner.
     """
     searched = space.parameters.get("negatives")
-    negatives = int(searched.greatest if searched else PromptSearch(settings).defaults["negatives"])
-    learned, validation = split_share(clicks_to_learn(dataset, negatives=negatives, seed=seed), _SHARE, seed)
+    negatives = searched.greatest if searched else RankerSearch(ranker, settings).defaults.get("negatives", _NEGATIVES)
+    learned, validation = split_share(clicks_to_learn(dataset, negatives=int(negatives), seed=seed), _SHARE, seed)
     return Clicks(learned, validation, clicks_to_measure(dataset))

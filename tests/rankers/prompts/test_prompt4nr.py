@@ -15,8 +15,8 @@ from bertrec.data.impressions import Impressions
 from bertrec.data.negatives import sample_negatives
 from bertrec.encoders.masked.config import MaskedConfig
 from bertrec.models.popularity import Popularity
+from bertrec.rankers.ensemble import Ensemble as PromptEnsemble
 from bertrec.rankers.prompts.config import PromptConfig
-from bertrec.rankers.prompts.ensemble import PromptEnsemble
 from bertrec.rankers.prompts.ranker import PromptRanker
 from bertrec.rankers.prompts.rows import ClickDataset
 from bertrec.rankers.prompts.template import Prompt, library
@@ -226,7 +226,7 @@ def test_a_profile_in_words_is_read_before_the_titles(folder, catalog):
 
 def test_bad_rows_are_named(folder, catalog):
     ranker = PromptRanker(config(folder))
-    with pytest.raises(ModelError, match="no catalogue yet"):
+    with pytest.raises(ModelError, match="or prepare"):
         ranker.score(HISTORIES, CANDIDATES)
     ranker.prepare(catalog)
     with pytest.raises(DataError, match="4 histories for 1 rows"):
@@ -245,7 +245,7 @@ class KnownVectors(Popularity):
         vectors[np.arange(1, 21), np.arange(20) % 2] = 1
         return vectors
 
-    def _user_vectors(self, histories):
+    def user_vectors(self, histories):
         return self.item_embeddings()[[row[-1] for row in (histories[k] for k in range(len(histories)))]]
 
 

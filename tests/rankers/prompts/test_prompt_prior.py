@@ -14,8 +14,8 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.impressions import Impressions
 from bertrec.encoders.masked.config import MaskedConfig
-from bertrec.models import user_vectors
 from bertrec.models.popularity import Popularity
+from bertrec.rankers.prompts import user_vectors
 from bertrec.rankers.prompts.config import PromptConfig
 from bertrec.rankers.prompts.prior import Prior
 from bertrec.rankers.prompts.ranker import PromptRanker
@@ -37,7 +37,7 @@ class Parity(Popularity):
         vectors[np.arange(1, 11), np.arange(1, 11) % 2] = 1
         return vectors
 
-    def _user_vectors(self, histories):
+    def user_vectors(self, histories):
         return self.item_embeddings()[[row[-1] if len(row) else 0 for row in histories]]
 
 
@@ -96,8 +96,8 @@ class Partial(Parity):
         vectors[7] = np.nan
         return vectors
 
-    def _user_vectors(self, histories):
-        return np.nan_to_num(super()._user_vectors(histories))
+    def user_vectors(self, histories):
+        return np.nan_to_num(super().user_vectors(histories))
 
 
 @pytest.mark.parametrize("pairs", [1, 2, 1 << 16])
@@ -205,7 +205,7 @@ def test_a_prompt_learns_on_top_of_what_no_text_says(folder, catalog, parity, tm
 def test_what_was_learned_of_the_prior_is_saved(folder, catalog, parity, tmp_path, monkeypatch):
     model = parity.model
     monkeypatch.setattr(Parity, "save_pretrained", lambda self, place: place.mkdir(), raising=False)
-    monkeypatch.setattr("bertrec.rankers.prompts.saving.Recommender.from_pretrained", lambda place: model)
+    monkeypatch.setattr("bertrec.models.base.Recommender.from_pretrained", lambda place, classes: model)
     ranker = PromptRanker(config(folder, loss="listwise"), prior=parity).fit(shown(catalog), progress=False)
     ranker.save_pretrained(tmp_path / "ranker")
     again = PromptRanker.from_pretrained(tmp_path / "ranker")

@@ -17,7 +17,7 @@ from bertrec.models.base import Recommender
 from bertrec.models.serving import BestItems
 
 
-def measure(
+def evaluate(
     model: Recommender,
     evaluation_set: EvaluationSet,
     *,

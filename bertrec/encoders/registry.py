@@ -1,0 +1,65 @@
+"""From the settings to the encoder: a class of another package where they name one, else a Hugging Face encoder."""
+
+from __future__ import annotations
+
+import torch
+
+from bertrec.core.errors import ConfigError
+from bertrec.core.plugins import Registry, path_of
+from bertrec.encoders.base import Encoder
+from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.text import TextEncoder
+
+ENCODERS = Registry(
+    what="encoder",
+    base="bertrec.encoders.base:Encoder",
+    group="bertrec.encoders",
+    own={"minilm": "bertrec.encoders.text:TextEncoder"},
+)
+"""The values of ``encoder.name`` that are neither a folder nor a model of the hub."""
+
+
+def encoder_class(name: str) -> type[Encoder]:
+    """Return the class that ``encoder.name`` stands for.
+
+    Raises:
+        ConfigError: a dotted path without such a class, or one of a class that is no whole encoder.
+    """
+    return ENCODERS.find(name) if ENCODERS.knows(name) else TextEncoder
+
+
+def make_encoder(config: EncoderConfig, *, device: torch.device | str | None = None) -> Encoder:
+    """Make the encoder that ``config`` names.
+
+    Raises:
+        ModelError: there is no such encoder, or it cannot be loaded.
+        ConfigError: see `encoder_class`; or a setting does not fit the encoder.
+    """
+    kind = encoder_class(config.name)
+    if config.tune != "frozen" and not issubclass(kind, TextEncoder):
+        reason = f"it is no {path_of(TextEncoder)}"
+        raise ConfigError(f"encoder {config.name} cannot be tuned, for {reason}: set encoder.tune to frozen")
+    return kind.from_config(config, device=device)
+
+
+def make_text_encoder(config: EncoderConfig, *, what: str, device: torch.device | str | None = None) -> TextEncoder:
+    """Make the encoder that ``config`` names for ``what``, which reads word pieces and not whole texts.
+
+    Raises:
+        ModelError: there is no such encoder, or it cannot be loaded.
+        ConfigError: see `encoder_class`; or the encoder has no word pieces.
+    """
+    return word_piece_class(config, what=what).from_config(config, device=device)
+
+
+def word_piece_class(config: EncoderConfig, *, what: str) -> type[TextEncoder]:
+    """Return the class of ``config.name``, which ``what`` needs to be one with word pieces.
+
+    Raises:
+        ConfigError: see `encoder_class`; or the class has no word pieces.
+    """
+    kind = encoder_class(config.name)
+    if not issubclass(kind, TextEncoder):
+        hint = "set encoder.name to a Hugging Face encoder"
+        raise ConfigError(f"{what} reads word pieces and encoder {config.name} has none: {hint}")
+    return kind

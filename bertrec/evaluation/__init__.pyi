@@ -1,0 +1,17 @@
+from .evaluate import evaluate_ranks as evaluate_ranks
+from .evaluate import evaluate_scores as evaluate_scores
+from .impressions import evaluate_impressions as evaluate_impressions
+from .impressions import impression_metrics as impression_metrics
+from .intervals import bootstrap_intervals as bootstrap_intervals
+from .label_intervals import auc_difference as auc_difference
+from .label_intervals import auc_interval as auc_interval
+from .labels import auc as auc
+from .labels import user_auc as user_auc
+from .metrics import rank_metrics as rank_metrics
+from .protocol import Protocol as Protocol
+from .ranks import rank_targets as rank_targets
+from .report import Report as Report
+from .significance import PairedResult as PairedResult
+from .significance import all_pairs as all_pairs
+from .significance import holm as holm
+from .significance import paired_comparison as paired_comparison

@@ -1,0 +1,12 @@
+from .adaptors import make_adaptor as make_adaptor
+from .config import HEADS as HEADS
+from .config import LOSSES as LOSSES
+from .config import HeadConfig as HeadConfig
+from .config import ItemConfig as ItemConfig
+from .config import LossConfig as LossConfig
+from .items import ItemTower as ItemTower
+from .objectives import SequenceLoss as SequenceLoss
+from .objectives import SequenceModel as SequenceModel
+from .objectives import make_loss as make_loss
+from .users import UserHead as UserHead
+from .users import make_head as make_head

@@ -1,0 +1,226 @@
+"""What is minimised over a batch of sequences, by name: a loss asks a model for vectors and gives one number.
+
+The formulas are those of `bertrec.heads.losses` and `bertrec.heads.full_softmax`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from bertrec.heads import losses
+from bertrec.heads.config import LOSSES, LossConfig
+from bertrec.heads.full_softmax import full_softmax
+from bertrec.heads.repeats import Repeats
+from bertrec.heads.similarity import paired_scores
+
+
+class SequenceModel(Protocol):
+    """What a loss may ask of the model.
+
+    Attributes:
+        counts: ``[n_items + 1]`` training interactions of each inner id; items with none must never enter a loss.
+    """
+
+    counts: Tensor
+
+    @property
+    def repeat_bias(self) -> Tensor | None:
+        """What is added to the score of an item of the history, a scalar; None where the model has no such term."""
+
+    def item_vectors(self, rows: Tensor | None = None, fresh: Tensor | None = None) -> Tensor:
+        """Return item vectors, ``[m, width]`` of the inner ids ``rows`` or ``[n_items + 1, width]`` of all.
+
+        Args:
+            rows: ``[m]`` inner ids, each once; row 0 is padding.
+            fresh: inner ids whose text may not be an old vector (``train.refresh_every``); None stands for all.
+        """
+
+    def user_states(self, items: Tensor, inputs: Tensor) -> Tensor:
+        """Return the user vector at every position, ``[batch, length, width]``.
+
+        Args:
+            items: ``[m, width]``, from `item_vectors`.
+            inputs: ``[batch, length]`` rows of ``items``, padded on the right.
+        """
+
+    def scaled_users(self, states: Tensor) -> Tensor:
+        """Scale user vectors ``[…, width]`` so that their inner product with `scaled_items` is the score."""
+
+    def scaled_items(self, items: Tensor) -> Tensor:
+        """Scale item vectors ``[…, width]`` so that their inner product with `scaled_users` is the score."""
+
+
+class SequenceLoss(ABC):
+    """The number that training makes small; ``loss.kind`` names a class derived from it.
+
+    A loss has no settings and no weights of its own: it reads those settings that mean something to it.
+
+    Args:
+        config: the settings ``loss.*``.
+
+    Attributes:
+        learns_repeats: whether it adds `SequenceModel.repeat_bias` to the scores of repeated items, so that the model has
+            one to learn (with ``head.repeat_bias``).
+    """
+
+    learns_repeats: ClassVar[bool] = False
+
+    def __init__(self, config: LossConfig) -> None:
+        self.config = config
+
+    @abstractmethod
+    def __call__(self, model: SequenceModel, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean over the positions that have a target, a scalar.
+
+        Args:
+            model: gives vectors, with gradients.
+            inputs: ``[batch, length]`` inner ids, oldest first, 0 where padded on the right.
+            targets: ``[batch, length]`` the item after each input, 0 where there is none.
+        """
+
+
+class FullSoftmax(SequenceLoss):
+    """Cross-entropy over all items of training."""
+
+    learns_repeats = True
+
+    def __call__(self, model: SequenceModel, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        items, used = model.item_vectors(fresh=_read(inputs, targets)), targets > 0
+        user = model.scaled_users(model.user_states(items, inputs)[used])
+        bias = model.repeat_bias
+        repeats = Repeats.of_sequences(inputs, used, bias) if bias is not None else None
+        return full_softmax(
+            user,
+            model.scaled_items(items),
+            targets[used],
+            candidates=model.counts > 0,
+            repeats=repeats,
+            smoothing=self.config.label_smoothing,
+        )
+
+
+class InBatchSoftmax(SequenceLoss):
+    """Softmax over the items of the batch, debiased by their shares of the training interactions."""
+
+    def __call__(self, model: SequenceModel, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        used = targets > 0
+        whole = torch.cat([inputs[:, :1], targets], dim=1)
+        distinct, (rows, whole_rows) = distinct_rows(inputs, whole)
+        slots = torch.bincount(whole_rows.reshape(-1), minlength=len(distinct))
+        items = model.item_vectors(distinct)
+        user = model.scaled_users(model.user_states(items, rows)[used])
+        own = torch.zeros(len(inputs), len(distinct), dtype=torch.bool, device=inputs.device)
+        own.scatter_(1, whole_rows, True)
+        # Padding is nobody's candidate; it is row 0 and no target, so that masking it as everybody's own removes it.
+        own[:, 0] = True
+        return losses.in_batch_softmax(
+            user,
+            model.scaled_items(items),
+            whole_rows[:, 1:][used],
+            log_q=_log_share(model.counts, distinct),
+            slots=slots.clamp(min=1).float(),
+            owner=used.nonzero(as_tuple=True)[0],
+            own=own,
+        )
+
+
+class SampledSoftmax(SequenceLoss):
+    """Softmax over the target and items drawn by their shares of the interactions, the same for a whole batch."""
+
+    def __call__(self, model: SequenceModel, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        used = targets > 0
+        drawn = torch.multinomial(model.counts.float(), self.config.negatives, replacement=True)
+        distinct, (rows, target_rows, drawn_rows) = distinct_rows(inputs, targets, drawn)
+        items = model.item_vectors(distinct, fresh=_read(inputs, targets))
+        vectors = model.scaled_items(items)
+        user = model.scaled_users(model.user_states(items, rows)[used])
+        shift = math.log(self.config.negatives)
+        return losses.sampled_softmax(
+            user,
+            vectors[target_rows[used]],
+            vectors[drawn_rows],
+            target_ids=targets[used],
+            negative_ids=drawn,
+            log_q_positive=_log_share(model.counts, targets[used]) + shift,
+            log_q_negative=_log_share(model.counts, drawn) + shift,
+        )
+
+
+class _Pairs(SequenceLoss):
+    """Each target against items drawn evenly for its position."""
+
+    def __call__(self, model: SequenceModel, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of a batch."""
+        used = targets > 0
+        wanted = targets[used]
+        pool = (model.counts > 0).nonzero(as_tuple=True)[0]
+        drawn = pool[torch.randint(len(pool), (len(wanted), self.config.negatives), device=pool.device)]
+        distinct, (rows, wanted_rows, drawn_rows) = distinct_rows(inputs, wanted, drawn)
+        items = model.item_vectors(distinct, fresh=_read(inputs, targets))
+        vectors = model.scaled_items(items)
+        user = model.scaled_users(model.user_states(items, rows)[used])
+        right = paired_scores(user, vectors[wanted_rows][:, None]).squeeze(1)
+        wrong = paired_scores(user, vectors[drawn_rows])
+        return self._of(right, wrong.masked_fill(drawn == wanted[:, None], -math.inf), len(pool))
+
+    @abstractmethod
+    def _of(self, right: Tensor, wrong: Tensor, n_items: int) -> Tensor:
+        """Return the loss of a batch.
+
+        Args:
+            right: ``[positions]`` scores of the targets.
+            wrong: ``[positions, k]`` scores of the drawn items; −inf where one must not count.
+            n_items: how many items were drawn from.
+        """
+
+
+class GeneralisedBCE(_Pairs):
+    """Generalised binary cross-entropy of gSASRec."""
+
+    def _of(self, right: Tensor, wrong: Tensor, n_items: int) -> Tensor:
+        return losses.gbce(right, wrong, n_items=n_items, calibration=self.config.calibration)
+
+
+class BPR(_Pairs):
+    """Bayesian personalised ranking."""
+
+    def _of(self, right: Tensor, wrong: Tensor, n_items: int) -> Tensor:
+        return losses.bpr(right, wrong)
+
+
+def make_loss(config: LossConfig) -> SequenceLoss:
+    """Build the loss that ``config.kind`` names.
+
+    Raises:
+        ConfigError: there is no such class, or it is no whole loss.
+    """
+    loss: SequenceLoss = LOSSES.find(config.kind)(config)
+    return loss
+
+
+def distinct_rows(*ids: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """Return the distinct ids, 0 first, and each given tensor as rows of them.
+
+    `SequenceModel.item_vectors` of these ids computes each item once.
+    """
+    flat = torch.cat([torch.zeros(1, dtype=torch.long, device=ids[0].device), *(part.reshape(-1) for part in ids)])
+    distinct, where = flat.unique(return_inverse=True)
+    parts = where[1:].split([part.numel() for part in ids])
+    return distinct, [part.view_as(like) for part, like in zip(parts, ids, strict=True)]
+
+
+def _log_share(counts: Tensor, ids: Tensor) -> Tensor:
+    return (counts[ids].clamp(min=1) / counts.sum()).log()
+
+
+def _read(inputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the ids of a batch's inputs and targets."""
+    return torch.cat([inputs.reshape(-1), targets.reshape(-1)])

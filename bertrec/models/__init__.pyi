@@ -1,0 +1,16 @@
+from .base import Recommender as Recommender
+from .evaluate import evaluate as evaluate
+from .explain import Reason as Reason
+from .explain import explain as explain
+from .idrec import IDRec as IDRec
+from .morec import MoRec as MoRec
+from .names import MODELS as MODELS
+from .popularity import Popularity as Popularity
+from .recbole import RecBole as RecBole
+from .registry import create as create
+from .sequential.config import ModelConfig as ModelConfig
+from .sequential.neural import NeuralRecommender as NeuralRecommender
+from .serving import Recommendations as Recommendations
+from .serving import Server as Server
+from .text_similarity import TextSimilarity as TextSimilarity
+from .unisrec import UniSRec as UniSRec

@@ -1,0 +1,236 @@
+"""What retrievers and rankers share: settings, a catalogue, what was learned of it, and a folder to keep all that in."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from torch import Tensor
+
+from bertrec.core.checks import expect, expect_path
+from bertrec.core.config import Config
+from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.files import atomic_folder, sha256_text
+from bertrec.core.plugins import Registry, path_of, vouched
+from bertrec.data.catalog import ItemCatalog
+from bertrec.models.folder import ABOUT, WEIGHTS, SavedParts, check_foreign_parts, hash_tensors, read_about, read_parts, write_parts
+from bertrec.training.log import TrainLog
+
+_SEEDS = ("train.seed", "seed")
+
+
+class NoSettings(Config):
+    """There is nothing to set."""
+
+
+class Fitted(ABC):
+    """Something with settings that is fitted to data, saved and loaded.
+
+    Args:
+        config: the settings; None takes the defaults.
+
+    Attributes:
+        name: the class's name, by which `registry` finds it and saved folders call it.
+        config_class: of the settings.
+        item_inputs: what ``--item-input`` may say of it.
+        config: the settings.
+        train_log: what happened in the last fit; None before it, and for a class without training.
+    """
+
+    registry: ClassVar[Registry]
+    name: ClassVar[str]
+    config_class: ClassVar[type[Config]] = NoSettings
+    item_inputs: ClassVar[tuple[str, ...]] = ()
+    fit_options: ClassVar[frozenset[str]] = frozenset()
+    ready_by: ClassVar[str] = "call fit(…) or from_pretrained(…)"
+    config: Config
+    train_log: TrainLog | None = None
+    _catalog: ItemCatalog | None = None
+
+    def __init__(self, config: Config | None = None) -> None:
+        call = f"call {type(self).__name__}.configured(settings={{name: value}}), which takes flat names"
+        expect(config, self.config_class, f"{type(self).__name__}: config", optional=True, error=ConfigError, mend=call)
+        self.config = self.config_class() if config is None else config
+
+    @property
+    def catalog(self) -> ItemCatalog:
+        """The items; `fit` sets it.
+
+        Raises:
+            ModelError: it was not fitted.
+        """
+        if self._catalog is None:
+            raise ModelError(f"this {type(self).__name__} is not fitted: {self.ready_by} first")
+        return self._catalog
+
+    @catalog.setter
+    def catalog(self, catalog: ItemCatalog) -> None:
+        self._catalog = catalog
+
+    @classmethod
+    def default_config(cls, *, item_input: Any = None, tune: str = "frozen") -> Config:
+        """Return the settings that it starts from.
+
+        Args:
+            item_input: ``id``, ``text`` or ``text+id``; None takes its own.
+            tune: how deep its encoder learns.
+
+        Raises:
+            ConfigError: it has no such item input, or no encoder to tune.
+        """
+        if item_input not in (None, *cls.item_inputs):
+            raise ConfigError(f"{cls.name} has no --item-input {item_input}: leave the option out")
+        config = cls.config_class()
+        if tune == "frozen":
+            return config
+        if "encoder.tune" not in config.to_flat():
+            raise ConfigError(f"{cls.name} has no encoder to tune: leave out --tune")
+        return config.updated({"encoder.tune": tune})
+
+    @classmethod
+    def configured(cls, **given: Any) -> Self:
+        """Make one that is not fitted yet; the arguments are those of `config_from`."""
+        return cls(cls.config_from(**given))
+
+    @classmethod
+    def config_from(
+        cls,
+        *,
+        item_input: str | None = None,
+        tune: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        variant: str = "",
+        seed: int | None = None,
+    ) -> Config:
+        """Return the settings of one.
+
+        Args:
+            item_input: see `default_config`.
+            tune: see `default_config`.
+            settings: flat dotted names and values that replace defaults.
+            variant: what follows the name after a colon, for classes that come in several forms.
+            seed: of what it draws, where the settings name no seed and it draws anything.
+
+        Raises:
+            ConfigError: an unknown setting (with the nearest right one), or a combination that it does not have.
+        """
+        if variant:
+            raise ConfigError(f"unknown {cls.registry.what} '{cls.name}:{variant}': {cls.name} comes in one form")
+        given = dict(settings or {})
+        config = cls.default_config(item_input=item_input or given.get("item.input"), tune=tune or given.get("encoder.tune") or "frozen")
+        return config.updated(seeded(config, given, seed))
+
+    @classmethod
+    def flat_settings(cls, config: Config) -> dict[str, Any]:
+        """Return the settings by the flat names that `config_from` takes, for a search."""
+        return config.to_flat()
+
+    @classmethod  # noqa: B027  # most can be made so
+    def check_search(cls, config: Config) -> None:
+        """See that a model with these settings can be made of its settings alone, as a search makes it.
+
+        Raises:
+            ConfigError: it needs more.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what was learned, by name."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take what `state_dict` gave; the catalogue is set already."""
+
+    @property
+    def model_hash(self) -> str:
+        """SHA-256 over what the scores depend on."""
+        return sha256_text(hash_tensors(self.state_dict()), self.config.model_dump_json(), self.catalog.content_hash)
+
+    def saved_values(self) -> dict[str, Any]:
+        """Return further JSON values for ``config.json``; `from_parts` finds them in ``parts.about``."""
+        return {} if self.train_log is None else {"train_log": self.train_log.to_dict()}
+
+    def save_folders(self, folder: Path) -> None:  # noqa: B027  # most have none
+        """Write parts that have a folder of their own below ``folder``; there are none by default."""
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write settings, catalogue and what was learned as safetensors and JSON, whole or not at all.
+
+        Raises:
+            ModelError: it was not fitted.
+        """
+        catalog = self.catalog
+        with atomic_folder(folder, marker=WEIGHTS) as partial:
+            self.save_folders(partial)
+            write_parts(
+                partial, type(self), config=self.config.to_dict(), catalog=catalog, tensors=self.state_dict(), **self.saved_values()
+            )
+
+    @classmethod
+    def from_parts(cls, parts: SavedParts) -> Self:
+        """Rebuild from what was saved."""
+        model = cls(cls.config_class.from_dict(parts.about["config"]))
+        model.restore(parts)
+        return model
+
+    def restore(self, parts: SavedParts) -> None:
+        """Take catalogue, log and weights of what was saved."""
+        self.catalog = parts.catalog
+        self.train_log = TrainLog.from_dict(parts.about["train_log"]) if parts.about.get("train_log") else None
+        self.load_state_dict(parts.tensors)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, classes: str | type | Iterable[str | type] = ()) -> Self:
+        """Read what ``save_pretrained`` wrote; no code from the folder is run, and the folder chooses no code to import.
+
+        Called on a base class, it reads any model whose class is ours or that of an installed package with an entry point; any other class
+        has to be named. Called on a class itself, it reads that class.
+
+        Args:
+            folder: of the model.
+            classes: classes of other packages that the caller vouches for, or their dotted paths: the model's own, and those that its
+                settings name.
+
+        Raises:
+            ModelError: a file is missing or damaged, or the class is not known; the text names it.
+        """
+        folder = expect_path(folder, f"{cls.__name__}.from_pretrained: folder", error=ModelError)
+        about = read_about(folder)
+        trusted = (*((classes,) if isinstance(classes, str | type) else classes), *vouched())
+        kind = cls._class_of(about, trusted, folder)
+        paths = [path_of(one) if isinstance(one, type) else one for one in trusted]
+        check_foreign_parts(kind.config_class, about["config"], paths, str(folder))
+        parts = read_parts(folder, trusted)
+        try:
+            return kind.from_parts(parts)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(f"{folder / ABOUT} does not fit the files beside it: {' '.join(repr(error).split())}") from error
+
+    @classmethod
+    def _class_of(cls, about: Mapping[str, Any], trusted: tuple[str | type, ...], folder: Path) -> type[Self]:
+        name, path = str(about["class"]), about.get("path")
+        if getattr(cls, "name", None) is not None:  # called on a class of its own, which is thereby vouched for
+            given: str | type | None = cls
+        else:
+            given = next((one for one in trusted if (path_of(one) if isinstance(one, type) else one) == path), None)
+        return cls.registry.find_saved(name, path, given, str(folder))
+
+    def check_fit_options(self, options: Mapping[str, Any]) -> None:
+        """Refuse options of ``fit`` that nothing of this kind has; those that this very class has no use for are ignored.
+
+        Raises:
+            ConfigError: there is one.
+        """
+        if unknown := options.keys() - self.fit_options:
+            raise ConfigError(f"{type(self).__name__}.fit has no option '{min(unknown)}'")
+
+
+def seeded(config: Config, settings: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
+    """Return the settings with the seed in its place, where they name none and the configuration has one."""
+    known = config.to_flat()
+    place = next((name for name in _SEEDS if name in known), None)
+    if seed is None or place is None or place in settings:
+        return dict(settings)
+    return {**settings, place: seed}

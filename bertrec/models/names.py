@@ -1,0 +1,21 @@
+"""The retrievers by name; no class is imported before it is asked for."""
+
+from __future__ import annotations
+
+from bertrec.core.plugins import Registry
+
+MODELS = Registry(
+    what="model",
+    base="bertrec.models.base:Recommender",
+    group="bertrec.models",
+    own={
+        "unisrec": "bertrec.models.unisrec:UniSRec",
+        "morec": "bertrec.models.morec:MoRec",
+        "idrec": "bertrec.models.idrec:IDRec",
+        "text-similarity": "bertrec.models.text_similarity:TextSimilarity",
+        "popularity": "bertrec.models.popularity:Popularity",
+        "recbole": "bertrec.models.recbole:RecBole",
+    },
+    named=True,
+)
+"""Ours, those of installed packages (entry points of the group ``bertrec.models``), and any other by its dotted path."""

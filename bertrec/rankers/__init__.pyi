@@ -1,0 +1,12 @@
+from .base import Ranker as Ranker
+from .composite.ranker import Composite as Composite
+from .composite.ranker import CompositeConfig as CompositeConfig
+from .ensemble import Ensemble as Ensemble
+from .names import RANKERS as RANKERS
+from .nrms import NRMS as NRMS
+from .nrms import NRMSConfig as NRMSConfig
+from .prompts.ranker import PromptRanker as PromptRanker
+from .runs import RankerPlan as RankerPlan
+from .runs import measure_rankers as measure_rankers
+from .runs import open_rankers as open_rankers
+from .runs import train_rankers as train_rankers

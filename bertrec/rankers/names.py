@@ -1,0 +1,20 @@
+"""The rankers by name; no class is imported before it is asked for."""
+
+from __future__ import annotations
+
+from bertrec.core.plugins import Registry
+
+RANKERS = Registry(
+    what="ranker",
+    base="bertrec.rankers.base:Ranker",
+    group="bertrec.rankers",
+    own={
+        "prompt4nr": "bertrec.rankers.prompts.ranker:PromptRanker",
+        "nrms": "bertrec.rankers.nrms:NRMS",
+        "composite": "bertrec.rankers.composite.ranker:Composite",
+        "ensemble": "bertrec.rankers.ensemble:Ensemble",
+    },
+    option="--ranker",
+    named=True,
+)
+"""Ours, those of installed packages (entry points of the group ``bertrec.rankers``), and any other by its dotted path."""

@@ -1,0 +1,112 @@
+"""What a run of cloze prompts trains: one ranker per template."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bertrec.core.errors import ConfigError, DataError
+from bertrec.data.load import Dataset
+from bertrec.encoders.masked.encoder import MaskedEncoder
+from bertrec.models.base import Recommender
+from bertrec.rankers.base import Ranker
+from bertrec.rankers.prompts.config import PromptConfig
+from bertrec.rankers.prompts.ranker import PromptRanker
+from bertrec.rankers.prompts.template import load_prompts
+from bertrec.rankers.prompts.user_vectors import UserVectors
+from bertrec.rankers.prompts.verbalizer import Verbalizer
+from bertrec.rankers.runs import RankerPlan
+
+
+@dataclass(frozen=True)
+class PromptPlan(RankerPlan):
+    """What is trained.
+
+    Attributes:
+        templates: names or YAML files of prompts.
+        zero_shot: train nothing.
+        id_model: folder of a trained model whose vectors fill the slots ``{user}`` and ``{item}``.
+        prior: folder of a trained model from whose scores the training of each prompt starts.
+    """
+
+    ranker: str = "prompt4nr"
+    templates: tuple[str, ...] = ("action-hybrid",)
+    zero_shot: bool = False
+    id_model: Path | None = None
+    prior: Path | None = None
+
+    @property
+    def trains(self) -> bool:  # type: ignore[override]  # decided by an option here
+        """Whether anything is trained."""
+        return not self.zero_shot
+
+    def configs(self) -> list[PromptConfig]:
+        """Return the settings of each ranker.
+
+        Raises:
+            ConfigError: a template or setting that does not exist, or one outside its range.
+        """
+        for name in self.settings:
+            if name == "prompt" or name.startswith("prompt."):
+                raise ConfigError(f"--set {name}: a prompt is chosen with --template; write one of your own as a YAML file")
+        if self.prior is not None and self.zero_shot:
+            raise ConfigError("--prior: how the scores of another model join is learned: leave out --zero-shot")
+        prompts = load_prompts(self.templates)
+        for prompt in prompts:
+            if prompt.slots & {"user", "item"} and self.id_model is None:
+                raise ConfigError(f"prompt '{prompt.name}' has vectors of users and items in it: name their model with --id-model RUN")
+        return [PromptConfig(prompt=prompt).updated(self.settings) for prompt in prompts]
+
+    def negatives(self) -> int:
+        """Return how many negatives a click has, where they are sampled."""
+        return self.configs()[0].negatives
+
+    def started(self) -> dict[str, Any]:
+        """Return what must be the same when the training goes on, JSON values."""
+        hashes = {name: None if run is None else self._model(run).model_hash for name, run in self._runs.items()}
+        return {"prompts": [config.to_dict() for config in self.configs()], "zero_shot": self.zero_shot, **hashes}
+
+    @property
+    def _runs(self) -> dict[str, Path | None]:
+        return {"id_model": self.id_model, "prior": self.prior}
+
+    def makers(self, dataset: Dataset) -> Sequence[Callable[[], Ranker]]:
+        """Return what makes the ranker of each template.
+
+        Raises:
+            ConfigError: a prompt does not fit the encoder.
+            DataError: the ID model or the prior is of other items.
+        """
+        vectors, prior = (None if run is None else self._vectors(run, dataset) for run in self._runs.values())
+        configs = self.configs()
+        _check_prompts(configs, vectors)
+        return [
+            partial(PromptRanker, config, vectors=vectors if config.prompt.slots & {"user", "item"} else None, prior=prior)
+            for config in configs
+        ]
+
+    def _model(self, run: Path) -> Recommender:
+        place = run / "model" if (run / "model").is_dir() else run
+        return Recommender.from_pretrained(place)
+
+    def _vectors(self, run: Path, dataset: Dataset) -> UserVectors:
+        model = self._model(run)
+        if model.catalog.content_hash != dataset.catalog.content_hash:
+            raise DataError(f"{run} was trained on other items than those of {dataset.name}: train it on the same data")
+        return UserVectors.from_model(model)
+
+
+def _check_prompts(configs: Sequence[PromptConfig], vectors: UserVectors | None) -> None:
+    """See that the encoder can be asked all of the prompts, before the first of several is trained.
+
+    Raises:
+        ConfigError: a prompt does not fit the encoder.
+    """
+    if len(configs) > 1:
+        encoder = MaskedEncoder.from_config(configs[0].encoder)
+        for config in configs:
+            PromptRanker(config, encoder=encoder, vectors=vectors if config.prompt.slots & {"user", "item"} else None)
+            Verbalizer.of(config.prompt, encoder.tokenizer)

@@ -1,0 +1,41 @@
+"""What a search of an index found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bertrec.retrieval.checks import Id
+from bertrec.retrieval.exact import FloatArray, IntArray
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found, best first, equal scores by lower position.
+
+    Attributes:
+        positions: ``[b, k]`` int64, rows of the index; -1 where there is no further item.
+        scores: ``[b, k]`` float32, inner products of query and item (of unit length for cosine), exact for every kind; ``-inf`` where
+            there is no further item.
+    """
+
+    positions: IntArray
+    scores: FloatArray
+    _row_ids: Any = field(repr=False)
+
+    @property
+    def ids(self) -> list[list[Id]]:
+        """External ids, one list a query, shorter than ``k`` where there are no more."""
+        named = self.padded_ids.tolist()
+        counts = (self.positions >= 0).sum(axis=1).tolist()
+        return [row[:count] for row, count in zip(named, counts, strict=True)]
+
+    @property
+    def padded_ids(self) -> Any:
+        """External ids, an object array ``[b, k]``; where there is no further item, any id stands."""
+        return self._row_ids[np.maximum(self.positions, 0)]
+
+    def __len__(self) -> int:
+        return len(self.positions)

@@ -1,0 +1,2 @@
+from .run import ProbeConfig as ProbeConfig
+from .run import probe as probe

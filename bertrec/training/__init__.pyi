@@ -1,0 +1,5 @@
+from .config import TrainConfig as TrainConfig
+from .fit import fit_module as fit_module
+from .log import EpochLog as EpochLog
+from .log import TrainLog as TrainLog
+from .sequences import SequenceDataset as SequenceDataset

@@ -1,0 +1,11 @@
+from .plan import TunePlan as TunePlan
+from .report import write_trials as write_trials
+from .report import write_tuning_report as write_tuning_report
+from .run import open_study as open_study
+from .run import tune as tune
+from .selection import best_settings as best_settings
+from .selection import select as select
+from .selection import write_best as write_best
+from .space import Parameter as Parameter
+from .space import Space as Space
+from .storages.open import open_storage as open_storage
