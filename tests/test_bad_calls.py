@@ -18,12 +18,15 @@ from bertrec.core.id_lists import id_lists
 from bertrec.core.ragged import Ragged
 from bertrec.data.ids import IdMap
 from bertrec.data.load import Dataset
+from bertrec.data.negatives import impressions_from_sequences
 from bertrec.data.options import LoadOptions
 from bertrec.data.splits import cold_items, leave_one_out, time_split
 from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
+from bertrec.rankers.composite.ranker import Composite, CompositeConfig
+from bertrec.rankers.nrms import NRMS
 from bertrec.rerank.evaluation import evaluate_reranked
 from bertrec.rerank.kinds import load_reranker, recommend_reranked, train_reranker
 from bertrec.rerank.two_stage import fused_scores, rerank, retrieve
@@ -49,6 +52,7 @@ def w(tmp_path_factory):
     vectors = np.eye(N, 4, dtype=np.float32) + 0.1
     (folder / "file").write_text("x", encoding="utf-8")
     encoder = TextEncoder.from_config(EncoderConfig(name=tiny_bert(folder / "encoder", catalog.texts)))
+    shown = impressions_from_sequences(interactions, negatives=2, seed=0)
     return SimpleNamespace(
         folder=folder,
         file=folder / "file",
@@ -65,6 +69,8 @@ def w(tmp_path_factory):
         vectors=vectors,
         index=bertrec.ItemIndex.build(vectors, range(N)),
         encoder=encoder,
+        impressions=shown,
+        ranker=Composite(CompositeConfig(encoder=encoder.config)).fit(shown),
         counts=split.train.item_counts,
     )
 
@@ -219,6 +225,14 @@ STUDIES = [
     (lambda w: evaluate_reranked(w.model, w.model, w.split, bertrec.Protocol(), w.counts), DataError, "a Split, not an EvaluationSet"),
     (lambda w: evaluate_reranked("x", w.model, w.split.test, bertrec.Protocol(), w.counts), ModelError, "not a Recommender"),
 ]
+RANKERS = [
+    (lambda w: Composite().fit(w.dataset), DataError, r"a Dataset, not Impressions: give dataset.impressions\['train'\], or bertrec.data"),
+    (lambda w: NRMS().fit(w.split), DataError, r"a Split, not Impressions: give bertrec.data.impressions_from_sequences\(split.train"),
+    (lambda w: NRMS().fit(w.impressions, validation=w.split.validation), DataError, "an EvaluationSet, not Impressions"),
+    (lambda w: w.ranker.score([[50]], [[51]]), DataError, "histories is a list, not a Ragged"),
+    (lambda w: w.ranker.score(ONE, [[51]]), DataError, "candidates is a list, not a Ragged"),
+    (lambda w: w.ranker.figures(w.split.test), DataError, "an EvaluationSet, not Impressions"),
+]
 VECTORS = [
     (lambda w: bertrec.ItemIndex.build(w.vectors, None), DataError, "ids is None, not a list of ids"),
     (lambda w: bertrec.ItemIndex.build(w.vectors, w.catalog), DataError, "an ItemCatalog, not a list of ids: give catalog.ids.ids"),
@@ -255,7 +269,7 @@ VECTORS = [
     (lambda w: EmbeddingCache(w.folder).get_or_encode("minilm", ["a"]), ModelError, "the text 'minilm', not a TextEncoder"),
     (lambda w: EmbeddingCache(w.folder).get_or_encode(TextEncoder, ["a"]), ModelError, "the class TextEncoder, not a TextEncoder"),
 ]
-CALLS = [*DATA, *MODELS, *STUDIES, *VECTORS]
+CALLS = [*DATA, *MODELS, *STUDIES, *RANKERS, *VECTORS]
 
 
 @pytest.mark.parametrize(("call", "error", "said"), CALLS, ids=[row[2] for row in CALLS])

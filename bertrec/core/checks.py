@@ -48,6 +48,11 @@ _MENDS: Mapping[str, Mapping[str, str]] = {
         "str": "bertrec.make_split(bertrec.load(data))",
         "PurePath": "bertrec.make_split(bertrec.load(data))",
     },
+    "Impressions": {
+        "Dataset": "dataset.impressions['train'], or bertrec.data.impressions_from_sequences(interactions, negatives=4, seed=0)",
+        "Interactions": "bertrec.data.impressions_from_sequences(interactions, negatives=4, seed=0)",
+        "Split": "bertrec.data.impressions_from_sequences(split.train, negatives=4, seed=0)",
+    },
     "ItemCatalog": {
         "Dataset": "dataset.catalog",
         "Interactions": "interactions.catalog",

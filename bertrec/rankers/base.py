@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.checks import expect
 from bertrec.core.errors import DataError, ModelError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
@@ -123,6 +124,16 @@ class Ranker(Fitted):
         report = evaluate_impressions(scores, labels, impressions.candidates.offsets, impressions.users, Protocol(bootstrap=0))
         return {name: report.mean(name) for name in IMPRESSION_METRICS}
 
+    def check_data(self, impressions: object, validation: object) -> None:
+        """See that `fit` was given what it takes.
+
+        Raises:
+            DataError: it was not; the text says what to give instead.
+        """
+        call = f"{type(self).__name__}.fit"
+        expect(impressions, Impressions, f"{call}: impressions")
+        expect(validation, Impressions, f"{call}: validation", optional=True)
+
     def check_pairs(self, histories: Ragged, candidates: Ragged) -> None:
         """See that histories and candidates go together and hold ids of the catalogue.
 
@@ -131,6 +142,8 @@ class Ranker(Fitted):
             ModelError: it was not fitted.
         """
         last = len(self.catalog)
+        expect(histories, Ragged, f"{type(self).__name__}.score: histories")
+        expect(candidates, Ragged, f"{type(self).__name__}.score: candidates")
         if len(histories) != len(candidates):
             raise DataError(f"{len(histories)} histories for {len(candidates)} rows of candidates")
         for what, ids in (("history", histories.values), ("candidate", candidates.values)):
@@ -144,6 +157,7 @@ def labels_of(impressions: Impressions) -> npt.NDArray[np.int8]:
     Raises:
         DataError: they are withheld.
     """
+    expect(impressions, Impressions, "impressions")
     if impressions.labels is None:
         raise DataError("these impressions have no labels")
     return impressions.labels

@@ -56,6 +56,7 @@ class Ensemble(Ranker):
 
     def fit(self, impressions: Impressions, *, validation: Impressions | None = None, **options: Any) -> Self:
         """Fit each member; checkpoints of each go to a folder of its own in ``run_dir``."""
+        self.check_data(impressions, validation)
         self.check_fit_options(options)
         for number, member in enumerate(self.members):
             place = None if options.get("run_dir") is None else Path(options["run_dir"]) / str(number)

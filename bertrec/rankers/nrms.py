@@ -184,6 +184,7 @@ class NRMS(Ranker):
             DataError: nothing to train on.
             ConfigError: a setting that does not fit the encoder.
         """
+        self.check_data(impressions, validation)
         self.check_fit_options(options)
         with preserved_randomness():
             torch.manual_seed(self.config.train.seed)

@@ -134,6 +134,7 @@ class Composite(Ranker):
             ConfigError: ``config.retrieval`` without the retriever's scores.
             DataError: labels are withheld, no list has both labels, or arrays that do not fit.
         """
+        self.check_data(impressions, validation)
         self.check_fit_options(options)
         if self.config.retrieval and retrieval_scores is None:
             raise ConfigError("retrieval=true needs lists of users whom the retriever was not trained on: learn from valid")

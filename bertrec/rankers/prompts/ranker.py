@@ -192,6 +192,7 @@ class PromptRanker(Ranker):
             DataError: nothing to train on.
             ModelError: nothing is tuned and the prompt has no soft token.
         """
+        self.check_data(impressions, validation)
         self.check_fit_options(options)
         self._start_anew()
         network = self.prepare(impressions.catalog).network
