@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell.
-
-    Attributes:
-        text: what it says.
-        key: what it sorts by; None sorts last either way.
-        below: a second, quieter line, such as an interval.
-        badge: a class that sets the text as a badge (``text``, ``id``, ``bad``), or nothing.
-    """
+    """One cell: its text, what it sorts by (None sorts last either way), a quieter line below, and a badge's class or nothing."""
 
     text: str
     key: float | str | None = None
@@ -26,71 +23,81 @@ class Cell:
     badge: str = ""
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column; numbers stand flush right and sort from the largest."""
+def label(text: str, *, below: str = "", badge: str = "") -> Cell:
+    """Return a cell of text that sorts by itself, whatever its case."""
+    return Cell(text, text.casefold(), below, badge)
 
-    title: str
-    numeric: bool = False
+
+Row = Sequence[Cell | str]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first cell of each row names the row.
+    """A table whose first cell of each row names the row; a cell that is a string is a `label`.
 
     Attributes:
         caption: says what it shows; read out by screen readers.
-        columns: in order.
+        columns: titles in order; a column without a text to sort by holds numbers, which stand flush right and sort from the largest.
         rows: what can be sorted.
         last: rows that stay last; their final cell spans what is left of the row.
         sorted_by: title of the column that ``rows`` come sorted by, from the largest.
         summary: where given, the table is folded away under this line.
         sortable: whether a click on a column's title sorts.
+        page_only: left out of Markdown, which has no room for it.
     """
 
     caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
-    last: Sequence[Sequence[Cell]] = ()
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    last: Sequence[Row] = ()
     sorted_by: str | None = None
     summary: str | None = None
     sortable: bool = True
+    page_only: bool = False
 
+    @cached_property
+    def heads(self) -> list[tuple[str, bool]]:
+        """Title of each column, and whether it holds numbers."""
+        texts = [[isinstance(cell, str) or isinstance(cell.key, str) for cell in row] for row in self.rows]
+        return [(title, bool(texts) and not any(row[place] for row in texts)) for place, title in enumerate(self.columns)]
 
-@dataclass(frozen=True)
-class Text:
-    """A paragraph."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Bullets:
-    """A short list."""
-
-    items: Sequence[str]
+    def cells(self, row: Row) -> list[Cell]:
+        """Return a row's cells."""
+        return [label(cell) if isinstance(cell, str) else cell for cell in row]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart, by its name in ``charts/``."""
+    """A chart: its name in ``charts/``, what it shows in words, and how it is drawn."""
 
     name: str
     caption: str
+    draw: Callable[[], Figure]
 
 
-Block = Table | Text | Bullets | Chart
+# A string is a paragraph and a list of them a list of points; what is empty is left out.
+Block = Table | Chart | str | list[str] | None
 
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of the report; ``anchor`` names it in links."""
+    """A titled part of the report; ``anchor`` names it in links. One without blocks is left out."""
 
     anchor: str
     title: str
-    blocks: Sequence[Block] = field(default_factory=tuple)
+    blocks: Sequence[Block]
+
+    @property
+    def shown(self) -> list[Block]:
+        """The blocks that are not empty."""
+        return [block for block in self.blocks if block]
 
 
-def label(text: str, *, badge: str = "") -> Cell:
-    """Return a cell of text that sorts by itself, whatever its case."""
-    return Cell(text, key=text.casefold(), badge=badge)
+@dataclass(frozen=True)
+class Document:
+    """A whole report: title, the verdict in a sentence, when and over what it was found, and the sections."""
+
+    title: str
+    verdict: str
+    when: str
+    sections: Sequence[Section]

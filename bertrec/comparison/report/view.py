@@ -10,26 +10,7 @@ from bertrec.pages.blocks import Json
 
 # Figures of the lists, not of the hits: they stand beside accuracy and never rank a model.
 BEYOND_ACCURACY = ("Coverage", "Gini", "Novelty")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """A model against the reference on one metric.
-
-    Attributes:
-        difference: the model's mean minus the reference's.
-        shown: whether a difference is shown: Holm-corrected p below `ALPHA` and an interval without 0.
-    """
-
-    difference: float
-    shown: bool
-
-    @property
-    def mark(self) -> str:
-        """``▲`` or ``▼`` where a difference is shown, else nothing."""
-        if not self.shown:
-            return ""
-        return "▲" if self.difference > 0 else "▼"
+_SLICE_TITLES = {"all": "all users", "few_shot_items": "few-shot items"}
 
 
 @dataclass(frozen=True)
@@ -53,11 +34,6 @@ class View:
         """All models in the order given."""
         return list(self.comparison.get("models") or [])
 
-    @property
-    def tests(self) -> list[Json]:
-        """All pairwise tests in the order given."""
-        return list(self.comparison.get("tests") or [])
-
     @cached_property
     def primary(self) -> str:
         """The metric that ranks."""
@@ -76,15 +52,24 @@ class View:
         return [name for name in dict.fromkeys([*self.metrics, *found]) if name in found]
 
     @cached_property
+    def tests(self) -> list[Json]:
+        """All pairwise tests, the primary metric's first, then as the protocol names the metrics."""
+        place = {name: position for position, name in enumerate(self.metrics)}
+        return sorted(self.comparison.get("tests") or [], key=lambda test: place.get(test["metric"], len(place)))
+
+    @cached_property
     def ranked(self) -> list[Json]:
         """Models that finished, best first by the primary metric; equals by name."""
         usable = [model for model in self.models if self._is_ranked(model)]
-        return sorted(usable, key=lambda model: (-mean(model, self.primary), str(model["name"])))  # type: ignore[operator]  # ranked models have one
+        return sorted(usable, key=lambda model: (-(mean(model, self.primary) or 0.0), str(model["name"])))
 
     @cached_property
     def unranked(self) -> list[Json]:
         """Models without a figure to rank by, in the order given."""
         return [model for model in self.models if not self._is_ranked(model)]
+
+    def _is_ranked(self, model: Json) -> bool:
+        return model.get("status") == "ok" and mean(model, self.primary) is not None
 
     @cached_property
     def best_id(self) -> Json | None:
@@ -97,26 +82,35 @@ class View:
         found = [name for model in self.ranked for name in model.get("slices") or {}]
         return list(dict.fromkeys(["all", *found])) if found else []
 
+    @cached_property
+    def drawn_slices(self) -> list[str]:
+        """Slices of which some ranked model has the primary figure."""
+        return [name for name in self.slices if any(figure(model, self.primary, name) for model in self.ranked)]
+
+    def slice_title(self, name: str) -> str:
+        """Return what a slice is called."""
+        return _SLICE_TITLES.get(name, name.replace("_", " "))
+
     def slice_users(self, name: str) -> int:
         """Users of a slice, by the first model that has it."""
         parts = [(model.get("slices") or {}).get(name) for model in self.ranked]
         return next((int(part.get("users") or 0) for part in parts if part), 0)
 
-    def against_best_id(self, model: Json, metric: str) -> Outcome | None:
-        """Return how a model stands against the best ID model, or None where the two were not tested."""
+    def against_best_id(self, model: Json, metric: str) -> tuple[float, str] | None:
+        """Return a model's mean less the best ID model's, and ``▲`` or ``▼`` where a difference is shown; None if not tested."""
         if self.best_id is None or model["name"] == self.best_id["name"]:
             return None
-        test = self._tests_by_pair.get((model["name"], self.best_id["name"], metric))
-        return None if test is None else _outcome(test, str(model["name"]))
+        sign, test = self._tests_by_pair.get((model["name"], self.best_id["name"], metric), (0.0, {}))
+        if not test:
+            return None
+        difference = sign * float(test["difference"])
+        return difference, ("▲" if difference > 0 else "▼") if is_significant(test) else ""
 
     @cached_property
-    def _tests_by_pair(self) -> dict[tuple[str, str, str], Json]:
+    def _tests_by_pair(self) -> dict[tuple[str, str, str], tuple[float, Json]]:
         overall = [test for test in self.tests if test.get("slice", "all") == "all"]
-        one_way = {(test["a"], test["b"], test["metric"]): test for test in overall}
-        return {(b, a, metric): test for (a, b, metric), test in one_way.items()} | one_way
-
-    def _is_ranked(self, model: Json) -> bool:
-        return model.get("status") == "ok" and mean(model, self.primary) is not None
+        turned = {(test["b"], test["a"], test["metric"]): (-1.0, test) for test in overall}
+        return turned | {(test["a"], test["b"], test["metric"]): (1.0, test) for test in overall}
 
 
 def figure(model: Json, metric: str, part: str = "all") -> Json | None:
@@ -136,11 +130,6 @@ def not_converged(model: Json) -> bool:
     return model.get("converged") is False or model.get("ended_by") in ("budget", "killed")
 
 
-def is_beyond_accuracy(metric: str) -> bool:
-    """Say whether a metric describes the lists and not the hits, such as ``Coverage@10``."""
-    return metric.split("@")[0] in BEYOND_ACCURACY
-
-
 def is_significant(test: Json) -> bool:
     """Say whether a test shows a difference: corrected p below 0.05, an interval that excludes 0, and a verdict that says so."""
     return is_shown(test.get("p_holm"), test.get("ci95")) and test.get("verdict") != NO_DIFFERENCE
@@ -148,8 +137,3 @@ def is_significant(test: Json) -> bool:
 
 def _metrics_of(model: Json, part: str) -> Json:
     return ((model.get("slices") or {}).get(part) or {}).get("metrics") or {}
-
-
-def _outcome(test: Json, name: str) -> Outcome:
-    sign = 1.0 if test["a"] == name else -1.0
-    return Outcome(difference=sign * float(test["difference"]), shown=is_significant(test))
