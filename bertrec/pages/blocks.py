@@ -24,25 +24,25 @@ class Cell:
 
 
 def label(text: str, *, below: str = "", badge: str = "") -> Cell:
-    """Return a cell of text that sorts by itself, whatever its case."""
-    return Cell(text, text.casefold(), below, badge)
+    """Return a cell of text that sorts by itself."""
+    return Cell(text, text, below, badge)
 
 
-Row = Sequence[Cell | str]
+# Of cells, or of texts that are labels.
+Row = Sequence[Any]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first cell of each row names the row; a cell that is a string is a `label`.
+    """A table whose first cell of each row names the row.
 
     Attributes:
         caption: says what it shows; read out by screen readers.
-        columns: titles in order; a column without a text to sort by holds numbers, which stand flush right and sort from the largest.
-        rows: what can be sorted.
+        columns: titles in order.
+        rows: what a click on a column's title sorts, where the table is ``sortable``.
         last: rows that stay last; their final cell spans what is left of the row.
         sorted_by: title of the column that ``rows`` come sorted by, from the largest.
         summary: where given, the table is folded away under this line.
-        sortable: whether a click on a column's title sorts.
         page_only: left out of Markdown, which has no room for it.
     """
 
@@ -57,13 +57,14 @@ class Table:
 
     @cached_property
     def heads(self) -> list[tuple[str, bool]]:
-        """Title of each column, and whether it holds numbers."""
-        texts = [[isinstance(cell, str) or isinstance(cell.key, str) for cell in row] for row in self.rows]
-        return [(title, bool(texts) and not any(row[place] for row in texts)) for place, title in enumerate(self.columns)]
+        """Title of each column, and whether it holds numbers: no text to sort by."""
+        keys = zip(*([cell.key for cell in self.cells(row)] for row in self.rows), strict=True)
+        numeric = [not any(isinstance(key, str) for key in column) for column in keys]
+        return list(zip(self.columns, numeric or [False] * len(self.columns), strict=True))
 
     def cells(self, row: Row) -> list[Cell]:
         """Return a row's cells."""
-        return [label(cell) if isinstance(cell, str) else cell for cell in row]
+        return [cell if isinstance(cell, Cell) else label(cell) for cell in row]
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,11 @@ Block = Table | Chart | str | list[str] | None
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of the report; ``anchor`` names it in links. One without blocks is left out."""
+    """A titled part of the report; ``anchor`` names it in links."""
 
     anchor: str
     title: str
     blocks: Sequence[Block]
-
-    @property
-    def shown(self) -> list[Block]:
-        """The blocks that are not empty."""
-        return [block for block in self.blocks if block]
 
 
 @dataclass(frozen=True)
@@ -101,3 +97,9 @@ class Document:
     verdict: str
     when: str
     sections: Sequence[Section]
+
+    @property
+    def shown(self) -> list[tuple[Section, list[Any]]]:
+        """Each section that has blocks, and those of its blocks that are not empty."""
+        found = [(section, list(filter(None, section.blocks))) for section in self.sections]
+        return [(section, blocks) for section, blocks in found if blocks]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -18,34 +18,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colours that stay apart for colour-blind readers (Okabe and Ito 2008), on light and on dark ground. Charts are drawn in the light ones;
+# Colours on light and on dark ground that stay apart for colour-blind readers (Okabe and Ito 2008). Charts are drawn in the light ones;
 # in a page each is a CSS variable of its name, so no two names share a light colour.
-LIGHT = {
-    "paper": "#ffffff",
-    "raised": "#f6f7f8",
-    "ink": "#1b1f24",
-    "quiet": "#57606a",
-    "rule": "#d5d9de",
-    "family-text": "#0072b2",
-    "family-id": "#d55e00",
-    "family-other": "#6e7781",
-    "context": "#c9ced5",
-    "link": "#0a5c8f",
-    "bad": "#a4133c",
+_COLOURS = {
+    "paper": ("#ffffff", "#14171a"),
+    "raised": ("#f6f7f8", "#1e2226"),
+    "ink": ("#1b1f24", "#e8eaed"),
+    "quiet": ("#57606a", "#a4abb3"),
+    "rule": ("#d5d9de", "#3a4047"),
+    "family-text": ("#0072b2", "#56b4e9"),
+    "family-id": ("#d55e00", "#e69f00"),
+    "family-other": ("#6e7781", "#a4abb3"),
+    "context": ("#c9ced5", "#4d565e"),
+    "link": ("#0a5c8f", "#7cc4ef"),
+    "bad": ("#a4133c", "#ff8fa3"),
 }
-DARK = {
-    "paper": "#14171a",
-    "raised": "#1e2226",
-    "ink": "#e8eaed",
-    "quiet": "#a4abb3",
-    "rule": "#3a4047",
-    "family-text": "#56b4e9",
-    "family-id": "#e69f00",
-    "family-other": "#a4abb3",
-    "context": "#4d565e",
-    "link": "#7cc4ef",
-    "bad": "#ff8fa3",
-}
+LIGHT = {name: light for name, (light, _) in _COLOURS.items()}
+DARK = {name: dark for name, (_, dark) in _COLOURS.items()}
 # Colour never stands alone: each family has a shape and a fill of its own.
 FAMILY_NAMES = {"text": "text models", "id": "ID models", "other": "other models"}
 MARKERS = {"text": "o", "id": "D", "other": "s"}
@@ -58,29 +47,21 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "bertrec",
     "figure.dpi": 72,
     "font.size": LABEL_SIZE,
-    "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    # A model's name may hold a dollar sign; it is never a formula.
-    "text.parse_math": False,
+    "text.parse_math": False,  # a model's name may hold a dollar sign; it is never a formula
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": LIGHT["quiet"],
-    "axes.labelcolor": LIGHT["ink"],
-    "axes.titlesize": LABEL_SIZE,
     "axes.titlelocation": "left",
-    "axes.labelsize": LABEL_SIZE,
     "axes.formatter.useoffset": False,
-    "figure.labelsize": LABEL_SIZE,
-    "text.color": LIGHT["ink"],
-    "xtick.color": LIGHT["quiet"],
-    "ytick.color": LIGHT["quiet"],
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": LIGHT["rule"],
     "grid.linewidth": 0.6,
-    "hatch.color": LIGHT["paper"],
     "hatch.linewidth": 0.8,
     "legend.frameon": False,
+    **dict.fromkeys(("axes.titlesize", "axes.labelsize", "figure.labelsize"), LABEL_SIZE),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), LIGHT["quiet"]),
+    **dict.fromkeys(("axes.labelcolor", "text.color"), LIGHT["ink"]),
+    **{"grid.color": LIGHT["rule"], "hatch.color": LIGHT["paper"]},
 }
 _TIMES = (0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1800, 3600, 10_800, 36_000, 108_000, 360_000)
 _VARIABLES = {colour: f"var(--{name})" for name, colour in LIGHT.items()}
@@ -114,18 +95,6 @@ def svg_style() -> Iterator[None]:
         yield
 
 
-def drawn(charts: Mapping[str, Callable[[], Figure]]) -> dict[str, str]:
-    """Return each chart as SVG, by name.
-
-    Raises:
-        MissingExtraError: there is a chart and matplotlib is not installed.
-    """
-    if not charts:
-        return {}
-    with svg_style():
-        return {name: svg_bytes(draw()).decode() for name, draw in charts.items()}
-
-
 def svg_bytes(figure: Figure) -> bytes:
     """Return a figure as SVG."""
     stream = io.BytesIO()
@@ -138,28 +107,25 @@ def inline_svg(svg: str, name: str) -> str:
     ElementTree.register_namespace("", "http://www.w3.org/2000/svg")
     ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
     root = ElementTree.fromstring(svg)
-    for part in [*root.findall("{*}metadata"), root.find("{*}defs")]:
-        if part is not None:
-            root.remove(part)
+    for part in [part for part in root if not part.tag.endswith("}g")][:2]:  # who made it, and a style for all elements
+        root.remove(part)
     root.attrib = {"viewBox": root.attrib["viewBox"]}
     for element in root.iter():
-        element.tail = None
-        element.text = (element.text or "").strip() or None
-        if element.tag.endswith("}g"):
-            element.attrib.pop("id", None)  # nothing refers to it
-        for key, value in element.items():
-            element.set(key, f"{name}-{value}" if key == "id" else _attribute(key, value, name))
-    for group in root.iterfind(".//{*}g"):
-        marks = group.findall("{*}use")
-        if len({mark.get("style") for mark in marks}) == 1:
-            # Thousands of marks that look alike say so once.
-            group.set("style", marks[0].attrib["style"])
+        element.text, element.tail = (element.text or "").strip(), None
+        marks = element.findall("{*}use")
+        styles = {mark.get("style", "") for mark in marks}
+        if len(styles) == 1:  # thousands of marks that look alike say so once
+            element.set("style", styles.pop())
             for mark in marks:
-                del mark.attrib["style"]
+                mark.attrib.pop("style", None)
+        for key, value in element.items():
+            element.set(key, _attribute(key, value, name))
     return ElementTree.tostring(root, encoding="unicode")
 
 
 def _attribute(key: str, value: str, name: str) -> str:
+    if key == "id":
+        return f"{name}-{value}"
     if key in ("d", "x", "y"):
         return _BEYOND_TENTHS.sub("", value).replace("\n", "")
     return _REFERENCE.sub(rf"\g<1>{name}-", _COLOUR.sub(lambda found: _VARIABLES[found[0]], value))
@@ -183,6 +149,12 @@ def panel_grid(count: int, *, columns: int, height: float, **shared: Any) -> tup
     for axes in grid[count - columns : count]:
         axes.tick_params(labelbottom=True)  # also above an empty place in the last row
     return figure, grid[:count]
+
+
+def legend_above(figure: Figure) -> None:
+    """Write one legend above all panels: each name once."""
+    named = {name: mark for axes in figure.axes for mark, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(list(named.values()), list(named), loc="outside upper center", ncols=7)
 
 
 def time_axis(axes: Axes, *, most: int) -> None:

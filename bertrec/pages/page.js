@@ -14,8 +14,7 @@
   function sort(head) {
     const body = head.closest("table").tBodies[0];
     const numeric = head.classList.contains("number");
-    const first = numeric ? "descending" : "ascending";
-    const turned = { none: first, ascending: "descending", descending: "ascending" };
+    const turned = { none: numeric ? "descending" : "ascending", ascending: "descending", descending: "ascending" };
     const order = turned[head.getAttribute("aria-sort")];
     for (const other of head.parentNode.cells) other.setAttribute("aria-sort", "none");
     head.setAttribute("aria-sort", order);

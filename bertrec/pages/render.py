@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 from bertrec.core.files import atomic_file
-from bertrec.pages.blocks import Block, Cell, Chart, Document, Table
-from bertrec.pages.charts import DARK, LIGHT, drawn, inline_svg
+from bertrec.pages.blocks import Chart, Document, Table
+from bertrec.pages.charts import DARK, LIGHT, inline_svg, svg_bytes, svg_style
 
-_HERE = Path(__file__).parent
 # A bracket needs it only where it would make a link: intervals stay legible in the file itself.
 _SPECIAL = re.compile(r"([\\`*_|~$]|\](?=[(\[:]))")
 
@@ -31,8 +31,9 @@ def write_document(document: Document, folder: str | Path, more: Mapping[str, st
         BertrecError: a file cannot be written.
     """
     charts = [block for section in document.sections for block in section.blocks if isinstance(block, Chart)]
-    svg = drawn({chart.name: chart.draw for chart in charts})
-    files = {"index.html": html_page(document, svg), "report.md": markdown_text(document)}
+    with svg_style() if charts else nullcontext():
+        svg = {chart.name: svg_bytes(chart.draw()).decode() for chart in charts}
+    files = {"index.html": rendered(document, "page.html", svg), "report.md": rendered(document, "page.md", svg)}
     files |= {f"charts/{name}.svg": text for name, text in svg.items()} | dict(more or {})
     for name, text in files.items():
         with atomic_file(Path(folder) / name) as temporary:
@@ -40,24 +41,15 @@ def write_document(document: Document, folder: str | Path, more: Mapping[str, st
     return [Path(folder) / name for name in files]
 
 
-def html_page(document: Document, svg: Mapping[str, str]) -> str:
-    """Return the page; ``svg`` holds its charts by name."""
+def rendered(document: Document, template: str, svg: Mapping[str, str]) -> str:
+    """Return a report as text by a template beside this file; ``svg`` holds its charts by name."""
     from jinja2 import Environment, FileSystemLoader
 
-    environment = Environment(loader=FileSystemLoader(_HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=template.endswith("html"), trim_blocks=True, lstrip_blocks=True)
     environment.tests |= {"chart": lambda block: isinstance(block, Chart), "table": lambda block: isinstance(block, Table)}
-    resources = {name: (_HERE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
-    inline = {chart: inline_svg(text, chart) for chart, text in svg.items()}
-    return environment.get_template("page.html").render(document=document, svg=inline, light=LIGHT, dark=DARK, **resources)
-
-
-def markdown_text(document: Document) -> str:
-    """Return the report in Markdown; its charts are looked for beside it, as ``charts/NAME.svg``."""
-    parts = [f"# {escaped(document.title)}", f"**{escaped(document.verdict)}**" if document.verdict else "", escaped(document.when)]
-    for section in document.sections:
-        blocks = [_block(block) for block in section.blocks if block]
-        parts += [f"## {escaped(section.title)}", *blocks] if blocks else []
-    return "\n\n".join(part for part in parts if part) + "\n"
+    environment.filters |= {"inline": inline_svg, "md": escaped}
+    return environment.get_template(template).render(document=document, svg=svg, light=LIGHT, dark=DARK)
 
 
 def escaped(text: str) -> str:
@@ -68,25 +60,3 @@ def escaped(text: str) -> str:
     """
     line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", line)
-
-
-def _block(block: Block) -> str:
-    if isinstance(block, Table):
-        return "" if block.page_only else f"{escaped(block.summary or block.caption)}:\n\n{_table(block)}"
-    if isinstance(block, Chart):
-        return f"![{escaped(block.caption)}](charts/{block.name}.svg)\n\n{escaped(block.caption)}"
-    return escaped(block) if isinstance(block, str) else "\n".join(f"- {escaped(item)}" for item in block or [])
-
-
-def _table(table: Table) -> str:
-    rule = ["---:" if numeric else "---" for _, numeric in table.heads]
-    rows = [[_cell(cell) for cell in table.cells(row)] for row in [*table.rows, *table.last]]
-    return "\n".join(_line(row, len(rule)) for row in ([escaped(title) for title in table.columns], rule, *rows))
-
-
-def _cell(cell: Cell) -> str:
-    return escaped(f"{cell.text} {cell.below}".strip())
-
-
-def _line(cells: Sequence[str], columns: int) -> str:
-    return f"| {' | '.join([*cells, *[''] * (columns - len(cells))])} |"

@@ -120,6 +120,11 @@ class StudyView:
         return expected_regression([self.gains(trial)[0] for trial in self.measured], self.standard_error)
 
     @property
+    def seconds(self) -> float:
+        """Time of all finished trials together."""
+        return sum(seconds_of(trial) or 0.0 for trial in self.trials)
+
+    @property
     def reports_chunks(self) -> bool:
         """Whether trials report chunks of users, as the Wilcoxon pruner compares them, and not epochs."""
         return "wilcoxon" in str(self.about.get("pruner") or "").casefold()

@@ -9,7 +9,7 @@ from typing import Any
 
 from bertrec.comparison.report.content import document
 from bertrec.comparison.report.files import latex_table, results_csv, slices_csv, tests_csv
-from bertrec.comparison.report.view import View
+from bertrec.comparison.view import View
 from bertrec.core.errors import MissingExtraError
 from bertrec.pages.render import write_document
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from bertrec.comparison.report import charts, tables
-from bertrec.comparison.report.view import BEYOND_ACCURACY, View, not_converged
+from bertrec.comparison.view import View, not_converged
 from bertrec.pages.blocks import Block, Chart, Document, Json, Section
 from bertrec.pages.wording import duration, listed, values_tables
 
@@ -36,11 +36,10 @@ _BEYOND = (
 
 def document(view: View) -> Document:
     """Return the whole report."""
-    searches, check = tables.search_tables(view), tables.check_table(view)
-    searched = searches or ["No model's settings were searched: each was trained with the settings given."]
-    checked = [_CROSS_CHECK, check] if check else ["No RecBole model was cross-checked."]
+    searches, check, tests = tables.search_tables(view), tables.check_table(view), tables.test_tables(view)
+    unsearched = "" if searches else "No model's settings were searched: each was trained with the settings given."
+    checked = [_CROSS_CHECK, check] if check.rows else ["No RecBole model was cross-checked."]
     protocol = values_tables("What the figures were measured under", view.protocol, {"versions": "Versions", "machine": "Machine"})
-    tests = tables.test_tables(view)
     sections = [
         Section("not", "What not to conclude from this page", [cautions(view)]),
         Section("models", "The models", _models(view)),
@@ -48,24 +47,23 @@ def document(view: View) -> Document:
         Section("slices", "Slices", _slices(view)),
         Section("curves", "Learning curves", _curves(view)),
         Section("tests", "Pairwise tests", [_TESTS, *tests] if tests else ["No two models were tested against one another."]),
-        Section("searches", "Searches and cross-check", [*searched, *checked]),
+        Section("searches", "Searches and cross-check", [unsearched, *searches, *checked]),
         Section("beyond", "Coverage and Gini beside accuracy", _beyond(view)),
         Section("protocol", "Protocol", protocol or ["No protocol was recorded."]),
     ]
-    verdict = str(view.comparison.get("verdict") or "No verdict was recorded.")
-    return Document(f"Comparison on {view.data_name}", verdict, _when(view), sections)
+    return Document(f"Comparison on {view.data_name}", view.verdict, _when(view), sections)
 
 
 def _when(view: View) -> str:
     protocol = view.protocol
-    parts = [
-        f"Started {str(protocol['started']).replace('T', ' ')}" if protocol.get("started") else "",
-        f"took {duration(protocol['seconds'])}" if protocol.get("seconds") is not None else "",
-        f"{protocol['users']} users" if protocol.get("users") is not None else "",
-        f"{protocol['items']} items" if protocol.get("items") is not None else "",
-        f"{len(view.ranked)} of {len(view.models)} models ranked",
-    ]
-    return " · ".join(part for part in parts if part)
+    parts = {
+        "started": lambda value: f"Started {str(value).replace('T', ' ')}",
+        "seconds": lambda value: f"took {duration(value)}",
+        "users": lambda value: f"{value} users",
+        "items": lambda value: f"{value} items",
+    }
+    known = [said(protocol[name]) for name, said in parts.items() if protocol.get(name) is not None]
+    return " · ".join([*known, f"{len(view.ranked)} of {len(view.models)} models ranked"])
 
 
 def _models(view: View) -> list[Block]:
@@ -98,7 +96,7 @@ def _time(view: View) -> list[Block]:
 
 
 def _slices(view: View) -> list[Block]:
-    if not view.slices:
+    if not view.ranked:
         return ["No model has figures of a slice."]
     caption = f"{view.primary} by slice, with its 95 % interval; models in the order of the main table."
     meanings = "; ".join(f"{view.slice_title(name)}: {_SLICES[name]}" for name in view.slices if name in _SLICES)
@@ -126,7 +124,8 @@ def _beyond(view: View) -> list[Block]:
 
 
 def _is_beyond(metric: str) -> bool:
-    return metric.split("@")[0] in BEYOND_ACCURACY
+    # Figures of the lists, not of the hits: they stand beside accuracy and never rank a model.
+    return metric.split("@")[0] in ("Coverage", "Gini", "Novelty")
 
 
 def cautions(view: View) -> list[str]:

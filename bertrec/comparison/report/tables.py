@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bertrec.comparison.report.view import View, figure
+from bertrec.comparison.view import View, figure
+from bertrec.pages import wording
 from bertrec.pages.blocks import Cell, Json, Row, Table, label
-from bertrec.pages.wording import (
-    ABSENT,
-    NO_DIFFERENCE,
-    figure_cell,
-    interval,
-    number,
-    number_cell,
-    one_line,
-    p_cell,
-    plain,
-    settings_text,
-    signed,
-)
+from bertrec.pages.wording import counted, difference_cell, figure_cell, number, number_cell, p_cell, plain, settings_text, signed
 
 SHOWN_TESTS = 30
 _TRIED = ["settings", "seed", "validation figure", "seconds", "epochs", "converged", "chosen"]
@@ -30,11 +19,20 @@ def main_table(view: View) -> Table:
     """Return all models, the ranked ones best first."""
     against = ["against the best ID model"] if view.best_id else []
     columns = ["model", "family", *view.metrics, *against, "seeds", "converged", "fit minutes", "peak MiB"]
-    rows = [[*_names(model), *_figures(view, model), *_against(view, model), *_run(view, model)] for model in view.ranked]
-    lost = [
-        [*_names(model), label(str(model.get("status") or "unknown"), below=_reason(view, model), badge="bad")] for model in view.unranked
-    ]
+    rows = [_main_row(view, model) for model in view.ranked]
+    lost = [[*_names(model), _lost(view, model)] for model in view.unranked]
     return Table("The models, best first", columns, rows, last=lost, sorted_by=view.primary)
+
+
+def _main_row(view: View, model: Json) -> Row:
+    outcomes = {metric: view.against_best_id(model, metric) or (None, "") for metric in view.metrics}
+    figures = [metric_cell(model, metric, mark=mark) for metric, (_, mark) in outcomes.items()]
+    against = [_against(model is view.best_id, *outcomes[view.primary])] if view.best_id else []
+    finished, asked = len(model.get("seeds") or []), len(view.protocol.get("seeds") or [])
+    seeds = Cell(str(finished) if finished >= asked else f"{finished} of {asked}", finished)
+    fit = model.get("fit_seconds")
+    minutes = Cell(number(None if fit is None else fit / 60, 1), fit)
+    return [*_names(model), *figures, *against, seeds, convergence(model), minutes, number_cell(model.get("peak_mib"), 0)]
 
 
 def _names(model: Json) -> list[Cell]:
@@ -42,50 +40,31 @@ def _names(model: Json) -> list[Cell]:
     return [label(str(model["name"])), label(family, badge=family if family in ("text", "id") else "other")]
 
 
-def _figures(view: View, model: Json) -> list[Cell]:
-    marks = {metric: (view.against_best_id(model, metric) or (0.0, ""))[1] for metric in view.metrics}
-    return [metric_cell(model, metric, mark=mark) for metric, mark in marks.items()]
-
-
 def metric_cell(model: Json, metric: str, part: str = "all", *, mark: str = "") -> Cell:
     """Return a figure with its spread over seeds, its mark, and its interval below."""
     return figure_cell(figure(model, metric, part), len(model.get("seeds") or []), mark=mark)
 
 
-def _against(view: View, model: Json) -> list[Cell]:
-    if view.best_id is None:
-        return []
-    if model["name"] == view.best_id["name"]:
-        return [Cell("is the best", 0.0)]
-    found = view.against_best_id(model, view.primary)
-    if found is None:
-        return [Cell("not tested")]
-    return [Cell(signed(found[0]), found[0], {"▲": "better", "▼": "worse"}.get(found[1], NO_DIFFERENCE))]
-
-
-def _run(view: View, model: Json) -> list[Cell]:
-    finished, asked = len(model.get("seeds") or []), len(view.protocol.get("seeds") or [])
-    fit = model.get("fit_seconds")
-    seeds = Cell(str(finished) if finished >= asked else f"{finished} of {asked}", float(finished))
-    minutes = Cell(number(None if fit is None else fit / 60, 1), fit)
-    return [seeds, label(convergence(model)), minutes, number_cell(model.get("peak_mib"), 0)]
+def _against(is_best: bool, difference: float | None, mark: str) -> Cell:
+    if is_best or difference is None:
+        return Cell("is the best", 0.0) if is_best else Cell("not tested")
+    return Cell(signed(difference), difference, {"▲": "better", "▼": "worse"}.get(mark, wording.NO_DIFFERENCE))
 
 
 def convergence(model: Json) -> str:
     """Say whether training converged, and what ended it where it did not."""
     ended_by, converged = model.get("ended_by"), model.get("converged")
-    if ended_by == "no training":
-        return "no training"
-    if ended_by == "budget":
-        return "no: budget ended"
-    if converged is None:
-        return "unknown"
-    return "yes" if converged else f"no: ended by {ended_by or 'an unknown cause'}"
+    if ended_by in ("no training", "budget"):
+        return {"no training": "no training", "budget": "no: budget ended"}[ended_by]
+    unended = f"no: ended by {ended_by or 'an unknown cause'}"
+    return "unknown" if converged is None else "yes" if converged else unended
 
 
-def _reason(view: View, model: Json) -> str:
+def _lost(view: View, model: Json) -> Cell:
+    """Say what became of a model that is not ranked, and why."""
     unsaid = f"no {view.primary} was measured" if model.get("status") == "ok" else "no reason was recorded"
-    return one_line(str(model.get("reason") or "")) or unsaid
+    reason = wording.one_line(str(model.get("reason") or "")) or unsaid
+    return label(str(model.get("status") or "unknown"), below=reason, badge="bad")
 
 
 def metric_table(view: View, metrics: Sequence[str], caption: str, *, fold: bool = False) -> Table:
@@ -105,29 +84,26 @@ def slice_table(view: View) -> Table:
 
 def test_tables(view: View) -> list[Table]:
     """Return the tests of the primary metric; beyond `SHOWN_TESTS`, and for other metrics on the page only, folded away."""
-    primary = [_test_row(test) for test in view.tests if test["metric"] == view.primary]
-    others = [_test_row(test) for test in view.tests if test["metric"] != view.primary]
-    first, rest = primary[:SHOWN_TESTS], primary[SHOWN_TESTS:]
-    return [
-        *([Table("Pairwise tests", _TESTED, first)] if first else []),
-        *([Table("Further pairwise tests", _TESTED, rest, summary=f"{len(rest)} further tests of {view.primary}")] if rest else []),
-        *(
-            [Table("Tests of other metrics", _TESTED, others, summary=f"{len(others)} tests of other metrics", page_only=True)]
-            if others
-            else []
-        ),
+    rows = [_test_row(test) for test in view.tests]
+    primary = [row for row in rows if row[2] == view.primary]
+    rest, others = primary[SHOWN_TESTS:], [row for row in rows if row[2] != view.primary]
+    found = [
+        Table("Pairwise tests", _TESTED, primary[:SHOWN_TESTS]),
+        Table("Further pairwise tests", _TESTED, rest, summary=f"{len(rest)} further tests of {view.primary}"),
+        Table("Tests of other metrics", _TESTED, others, summary=f"{len(others)} tests of other metrics", page_only=True),
     ]
+    return [table for table in found if table.rows]
 
 
 def _test_row(test: Json) -> Row:
-    effect, difference = test.get("effect_size"), test.get("difference")
+    effect = test.get("effect_size")
     return [
         *(str(test[name]) for name in ("a", "b", "metric")),
         str(test.get("slice") or "all"),
-        Cell(signed(difference), difference, interval(test.get("ci95"))),
+        difference_cell(test.get("difference"), test.get("ci95")),
         *(p_cell(test.get(name)) for name in ("p_t", "p_wilcoxon", "p_holm")),
         Cell(number(effect, 2).replace("-", "−"), effect),
-        str(test.get("verdict") or ABSENT),
+        str(test.get("verdict") or wording.ABSENT),
     ]
 
 
@@ -149,42 +125,35 @@ def _search_row(model: Json) -> Row:
     failed = sum(one.get("status", "ok") != "ok" for one in model["search"])
     counts = [number_cell(settings_tried(model), 0), number_cell(failed, 0)]
     costs = [number_cell(max(figures, default=None)), number_cell(model.get("search_seconds"), 1)]
-    return [str(model["name"]), *counts, *costs, settings_text(model.get("settings"), none="the defaults")]
+    return [str(model["name"]), *counts, *costs, settings_text(model.get("settings"))]
 
 
 def _tries(view: View, model: Json) -> Table:
-    fits = len(model["search"])
-    line = f"{model['name']}: {settings_tried(model)} settings in {fits} fit{'s' if fits != 1 else ''}"
-    rows = [_try_row(one) for one in model["search"]]
-    return Table(f"Settings tried for {model['name']}, by validation {view.primary}", _TRIED, rows, summary=line)
+    line = f"{model['name']}: {settings_tried(model)} settings in {counted(len(model['search']), 'fit')}"
+    caption = f"Settings tried for {model['name']}, by validation {view.primary}"
+    return Table(caption, _TRIED, [_try_row(one) for one in model["search"]], summary=line)
 
 
 def _try_row(one: Json) -> Row:
     failed = "" if one.get("status", "ok") == "ok" else f"{one['status']}: {one.get('reason') or 'no reason was recorded'}"
-    converged = one.get("converged")
-    return [
-        label(settings_text(one.get("settings"), none="the defaults"), below=failed),
-        Cell(plain(one.get("seed")), one.get("seed")),
-        number_cell(one.get("metric")),
-        number_cell(one.get("seconds"), 1),
-        Cell(plain(one.get("epochs")), one.get("epochs")),
-        "unknown" if converged is None else plain(bool(converged)),
-        "chosen" if one.get("chosen") else "no",
-    ]
+    seed, epochs = (Cell(plain(one.get(name)), one.get(name)) for name in ("seed", "epochs"))
+    costs = [seed, number_cell(one.get("metric")), number_cell(one.get("seconds"), 1), epochs]
+    converged = "unknown" if one.get("converged") is None else plain(bool(one["converged"]))
+    return [label(settings_text(one.get("settings")), below=failed), *costs, converged, "chosen" if one.get("chosen") else "no"]
 
 
-def check_table(view: View) -> Table | None:
-    """Return RecBole's figures beside ours, a metric a row; None where nothing was checked."""
+def check_table(view: View) -> Table:
+    """Return RecBole's figures beside ours, a metric a row."""
     checked = [(model, model["cross_check"]) for model in view.models if model.get("cross_check")]
     rows = [_check_row(str(model["name"]), check, *pair) for model, check in checked for pair in (check.get("figures") or {}).items()]
-    return Table("RecBole's cross-check", _CHECKED, rows) if checked else None
+    return Table("RecBole's cross-check", _CHECKED, rows)
 
 
 def _check_row(name: str, check: Json, metric: str, pair: Json) -> Row:
     theirs, ours, agrees = pair.get("recbole"), pair.get("ours"), check.get("agrees")
     difference = None if theirs is None or ours is None else ours - theirs
     # Agreement is judged at the last decimals, so they are shown.
-    size = ABSENT if difference is None else f"{difference:.1e}".replace("-", "−") if difference else "0"
-    said = label({True: "yes", False: "NO"}.get(agrees, "unknown"), badge="bad" if agrees is False else "")
+    size = wording.ABSENT if difference is None else f"{difference:.1e}".replace("-", "−") if difference else "0"
+    said = label("unknown" if agrees is None else "yes" if agrees else "NO", badge="bad" if agrees is False else "")
     tied = Cell(f"{plain(check.get('tied_users'))} of {plain(check.get('users'))}", check.get("tied_users"))
     return [name, metric, number_cell(theirs, 6), number_cell(ours, 6), Cell(size, difference), tied, said, str(check.get("note") or "")]

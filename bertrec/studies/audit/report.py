@@ -9,7 +9,7 @@ from typing import Any
 from bertrec.core.files import write_json
 from bertrec.pages.blocks import Cell, Document, Section, Table
 from bertrec.pages.render import write_document
-from bertrec.pages.wording import interval, number_cell, p_cell, signed, values_table
+from bertrec.pages.wording import difference_cell, number_cell, p_cell, plain, values_table
 
 _SHOWN_COLUMNS = 40
 
@@ -54,9 +54,9 @@ def _shifts(shifts: list[dict[str, Any]]) -> Table:
     rows = [
         [
             *_names(row),
-            number_cell(row["distance"], 3, below=interval(row["ci95"])),
+            number_cell(row["distance"], 3, row["ci95"]),
             number_cell(row["by_chance"], 3),
-            *(p_cell(row["p"]), p_cell(row["p_holm"]), _yes(row)),
+            *(p_cell(row["p"]), p_cell(row["p_holm"]), plain(row["shown"])),
             *([number_cell(row.get("masked", {}).get("distance"), 3)] if hidden else []),
         ]
         for row in sorted(shifts, key=lambda row: -row["distance"])
@@ -67,7 +67,10 @@ def _shifts(shifts: list[dict[str, Any]]) -> Table:
 def _differences(found: list[dict[str, Any]]) -> Table:
     ordered = sorted(found, key=lambda row: (not row["shown"], -abs(row["difference"])))[:_SHOWN_COLUMNS]
     columns = ["category or level", "groups", "attribute", "difference of shares", "p, Holm", "shown"]
-    rows = [[row["column"], *_names(row)[:2], _difference(row), p_cell(row["p_holm"]), _yes(row)] for row in ordered]
+    rows = [
+        [row["column"], *_names(row)[:2], difference_cell(row["difference"], row["ci95"]), p_cell(row["p_holm"]), plain(row["shown"])]
+        for row in ordered
+    ]
     shown = f"{len(rows)} of {len(found)}, those shown first"
     return Table(f"Shares of categories and price levels, first group less second: {shown}", columns, rows)
 
@@ -89,14 +92,6 @@ def _masking(found: list[dict[str, Any]]) -> list[str | Table]:
 
 def _names(row: Mapping[str, Any]) -> list[str]:
     return [" – ".join(row["groups"]), row["attribute"], row["measure"]]
-
-
-def _difference(row: Mapping[str, Any]) -> Cell:
-    return Cell(signed(row["difference"]), row["difference"], interval(row["ci95"]))
-
-
-def _yes(row: Mapping[str, Any]) -> str:
-    return "yes" if row["shown"] else "no"
 
 
 def _largest(shares: Mapping[str, float]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from bertrec.core.files import write_json
 from bertrec.pages.blocks import Block, Cell, Document, Section, Table, label
 from bertrec.pages.render import write_document
-from bertrec.pages.wording import NO_DIFFERENCE, interval, number_cell, p_cell, signed, values_table
+from bertrec.pages.wording import NO_DIFFERENCE, difference_cell, number_cell, p_cell, values_table
 from bertrec.studies.probes.run import TITLES
 
 
@@ -62,7 +62,7 @@ def _figures(figures: Mapping[str, Any]) -> Table:
         [
             label(row["asked"], below=row["head_note"]),
             row["metric"],
-            number_cell(row["mean"], 3, below=interval(row["ci95"])),
+            number_cell(row["mean"], 3, row["ci95"]),
             *(number_cell(row["random"], 3), p_cell(row["p"])),
             Cell(f"{row['queries']} {row['unit']}", row["queries"]),
             Cell(str(row["candidates"]), row["candidates"]),
@@ -74,14 +74,10 @@ def _figures(figures: Mapping[str, Any]) -> Table:
 
 
 def _comparisons(found: list[dict[str, Any]]) -> Table:
+    verdicts = [row["verdict"] if row["shown"] else NO_DIFFERENCE for row in found]
     rows = [
-        [
-            *(*row["names"][:2], row["metric"]),
-            Cell(signed(row["difference"]), row["difference"], interval(row["ci95"])),
-            p_cell(row["p_holm"]),
-            row["verdict"] if row["shown"] else NO_DIFFERENCE,
-        ]
-        for row in found
+        [*row["names"][:2], row["metric"], difference_cell(row["difference"], row["ci95"]), p_cell(row["p_holm"]), said]
+        for row, said in zip(found, verdicts, strict=True)
     ]
     return Table("Paired over the same queries", ["asked", "baseline", "metric", "difference", "p, Holm", "verdict"], rows)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from bertrec.pages.charts import HATCHES, LABEL_SIZE, LIGHT, new_figure, panel_grid
+from bertrec.pages.charts import HATCHES, LABEL_SIZE, LIGHT, legend_above, new_figure, panel_grid
 from bertrec.pages.wording import setting_text, shortened
 from bertrec.tuning.study_view import StudyView, curve_of, is_number, seconds_of, state_of
 
@@ -31,18 +31,15 @@ _POINTS = {
     "default": ("s", 8.0, "ink"),
     "best": ("D", 9.0, "family-id"),
 }
-# The quietest first, since later ones lie on top.
-_LINES = {
-    "pruned": ("pruned", "family-other", ":"),
-    "failed": ("failed", "bad", "--"),
-    "running": ("still running", "family-other", "-"),
-    "complete": ("completed", "family-text", "-"),
+# Name, colour, dash and fill by what became of a trial; the quietest first, since later ones lie on top.
+_STATES = {
+    "pruned": ("pruned", "family-other", ":", "other"),
+    "failed": ("failed", "bad", "--", "id"),
+    "running": ("still running", "family-other", "-", "other"),
+    "complete": ("completed", "family-text", "-", "text"),
 }
-_BARS = {"complete": ("completed", "family-text", "text"), "pruned": ("pruned", "family-other", "other"), "failed": ("failed", "bad", "id")}
-# Where the lines of trials pass that do not use a parameter.
-_UNUSED = -0.08
-# Letters that a row of the parallel lines has room for.
-_ROW_LETTERS = 110
+# Where the lines of trials pass that do not use a parameter, and the letters that a row of such lines has room for.
+_UNUSED, _ROW_LETTERS = -0.08, 110
 
 
 @dataclass(frozen=True)
@@ -83,13 +80,12 @@ def varied_scales(view: StudyView, first: Sequence[str] = ()) -> list[Scale]:
 def _scale(view: StudyView, name: str) -> Scale:
     trials = [trial for trial in view.measured if name in trial.params]
     used = {trial.number: trial.params[name] for trial in trials}
-    kinds = [trial.distributions[name] for trial in trials]
-    if all(not hasattr(kind, "choices") and is_number(used[trial.number]) for kind, trial in zip(kinds, trials, strict=True)):
-        log = any(getattr(kind, "log", False) for kind in kinds) and min(used.values(), default=0) > 0
+    given = [choice for trial in trials for choice in getattr(trial.distributions[name], "choices", ())]
+    if not given and all(map(is_number, used.values())):
+        log = any(getattr(trial.distributions[name], "log", False) for trial in trials) and min(used.values()) > 0
         return Scale(name, {number: float(value) for number, value in used.items()}, log=log)
     # 1, True and "1" are three choices.
     keys = {number: json.dumps(value, default=str) for number, value in used.items()}
-    given = [choice for kind in kinds for choice in getattr(kind, "choices", ())]
     texts = {json.dumps(value, default=str): setting_text(value) for value in [*given, *used.values()]}
     order = [key for key in texts if key in keys.values()]
     return Scale(name, {number: float(order.index(key)) for number, key in keys.items()}, [texts[key] for key in order])
@@ -107,8 +103,9 @@ def history(view: StudyView) -> Figure:
         axes.step(*steps, where="post", color=LIGHT["family-id"], linewidth=1.2, label="best so far")
         _points(axes, "complete", numbers, values, "completed trial")
         _marked(axes, view, place, {number: number for number in numbers})
-        _titled(axes, "trial", view.objectives[place])
-    _legend(drawn, grid)
+        axes.set(xlabel="trial", ylabel=shortened(view.objectives[place]))
+        axes.locator_params(axis="x", integer=True)
+    legend_above(drawn)
     return drawn
 
 
@@ -116,16 +113,15 @@ def front(view: StudyView) -> Figure:
     """Draw all measured trials of two objectives by their two figures, the border of what the front reaches as steps."""
     drawn = new_figure(4.6)
     axes = drawn.subplots()
+    # Steps: nothing between two trials was reached, so no slope joins them.
     axes.step(*_both(view.front), where="post", color=LIGHT["family-id"], linewidth=0.9)
     on_front = {trial.number for trial in view.front}
-    rest = [trial for trial in view.measured if trial.number not in on_front]
-    for kind, name, trials in (("complete", "other trials", rest), ("front", "Pareto front", view.front)):
-        if trials:
-            _points(axes, kind, *_both(trials), name)
+    _points(axes, "complete", *_both([trial for trial in view.measured if trial.number not in on_front]), "other trials")
+    _points(axes, "front", *_both(view.front), "Pareto front")
     if view.default is not None and view.default in view.measured:
         _points(axes, "default", *_both([view.default]), f"the default: trial {view.default.number}")
-    _titled(axes, *view.objectives, whole=False)
-    _legend(drawn, [axes])
+    axes.set(xlabel=shortened(view.objectives[0]), ylabel=shortened(view.objectives[1]))
+    legend_above(drawn)
     return drawn
 
 
@@ -137,29 +133,29 @@ def importances(shares: Mapping[str, float]) -> Figure:
     """Draw a bar a parameter, the most important on top."""
     drawn = new_figure(0.26 * len(shares) + 0.8)
     axes = drawn.subplots()
-    bars = axes.barh([shortened(name, 40) for name in shares], list(shares.values()), height=0.72, color=LIGHT["family-text"])
+    bars = axes.barh(range(len(shares)), list(shares.values()), height=0.72, color=LIGHT["family-text"])
     axes.bar_label(bars, [f"{100 * share:.0f} %" for share in shares.values()], padding=3)
-    axes.set_ylim(len(shares) - 0.4, -0.6)
+    axes.set_yticks(range(len(shares)), [shortened(name, 40) for name in shares])
+    axes.set(ylim=(len(shares) - 0.4, -0.6), xlabel="share of what mattered")
+    axes.margins(x=0.08)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("share of what mattered")
     return drawn
 
 
 def slices(view: StudyView, scales: Sequence[Scale]) -> Figure:
     """Draw the figure of each trial against each parameter's value, a panel a parameter and objective."""
     drawn, grid = panel_grid(len(scales) * len(view.objectives), columns=3, height=2.2)
-    for objective, name in enumerate(view.objectives):
-        own = grid[objective * len(scales) : (objective + 1) * len(scales)]
-        for axes, scale in zip(own, scales, strict=True):
-            _axis(axes, scale)
-            trials = [trial for trial in view.measured if trial.number in scale.places]
-            x, y = [scale.places[trial.number] for trial in trials], [float(trial.values[objective]) for trial in trials]
-            _points(axes, "complete", x, y, "completed")
-            _marked(axes, view, objective, scale.places)
-            axes.set_title(shortened(scale.name, 40) if view.single else f"{shortened(scale.name)} · {shortened(name, 12)}")
-            if axes is not own[0]:
-                axes.sharey(own[0])
-    _legend(drawn, grid)
+    for place, axes in enumerate(grid):
+        objective, scale = place // len(scales), scales[place % len(scales)]
+        _axis(axes, scale)
+        trials = [trial for trial in view.measured if trial.number in scale.places]
+        x, y = [scale.places[trial.number] for trial in trials], [float(trial.values[objective]) for trial in trials]
+        _points(axes, "complete", x, y, "completed")
+        _marked(axes, view, objective, scale.places)
+        name = shortened(view.objectives[objective], 12)
+        axes.set_title(shortened(scale.name, 40) if view.single else f"{shortened(scale.name)} · {name}")
+        axes.sharey(grid[objective * len(scales)])
+    legend_above(drawn)
     return drawn
 
 
@@ -169,8 +165,9 @@ def _axis(axes: Axes, scale: Scale) -> None:
 
     if scale.choices is not None:
         texts = [shortened(text, 14) for text in scale.choices]
-        aslant = {"rotation": 30, "ha": "right"} if sum(map(len, texts)) > 32 else {}
-        axes.set_xticks(range(len(texts)), texts, **aslant)
+        axes.set_xticks(range(len(texts)), texts)
+        if sum(map(len, texts)) > 32:
+            axes.tick_params(axis="x", rotation=30, rotation_mode="xtick")
         axes.set_xlim(-0.5, len(texts) - 0.5)
         axes.grid(visible=False, axis="x")
     elif scale.log:
@@ -193,41 +190,34 @@ def parallel(view: StudyView, scales: Sequence[Scale]) -> Figure:
     shares = [scale.shares() for scale in rows]
     drawn = new_figure(0.55 * len(rows) + 0.7)
     axes = drawn.subplots()
-    for name, trials, style in _groups(view):
+    for name, colour, width, trials in _groups(view):
         paths = [[(share.get(trial.number, _UNUSED), row) for row, share in enumerate(shares)] for trial in trials]
-        _lines(axes, paths, name, **style)
+        _lines(axes, paths, name, color=LIGHT[colour], linewidth=width)
     for row, scale in enumerate(rows):
-        _row_labels(axes, row, scale.ends() | ({_UNUSED: "–"} if len(scale.places) < len(view.measured) else {}))
+        texts = scale.ends() | ({_UNUSED: "–"} if len(scale.places) < len(view.measured) else {})
+        # The lines of many trials pass behind.
+        box = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 0.5}
+        style: dict[str, Any] = {"va": "top", "size": LABEL_SIZE - 1.5, "color": LIGHT["quiet"], "bbox": box, "zorder": 5}
+        for at, text in texts.items():
+            side = {0.0: "left", 1.0: "right"}.get(at, "center")
+            axes.text(at, row + 0.07, shortened(text, max(4, _ROW_LETTERS // len(texts))), ha=side, **style)
     axes.set_yticks(range(len(rows)), [shortened(scale.name) for scale in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.3)
-    axes.set_xticks([])
+    axes.set(ylim=(len(rows) - 0.4, -0.3), xticks=[])
     axes.spines[:].set_visible(False)
     axes.grid(axis="y", color=LIGHT["quiet"])
-    _legend(drawn, [axes])
+    legend_above(drawn)
     return drawn
 
 
-def _row_labels(axes: Axes, row: int, texts: Mapping[float, str]) -> None:
-    """Write a row's values under it, on ground that the lines pass behind."""
-    box = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 0.5}
-    style = {"va": "top", "fontsize": LABEL_SIZE - 1.5, "color": LIGHT["quiet"], "bbox": box, "textcoords": "offset points"}
-    for at, text in texts.items():
-        side = {0.0: "left", 1.0: "right"}.get(at, "center")
-        axes.annotate(shortened(text, max(4, _ROW_LETTERS // len(texts))), (at, row), (0, -4), ha=side, zorder=5, **style)
-
-
-def _groups(view: StudyView) -> list[tuple[str, list[FrozenTrial], dict[str, Any]]]:
-    """Return the trials by how good they are, the best last, since they lie on top."""
+def _groups(view: StudyView) -> list[tuple[str, str, float, list[FrozenTrial]]]:
+    """Return name, colour, width and trials by how good they are, the best last, since they lie on top."""
     best = [view.best] if view.best is not None else view.front
     ordered = sorted(view.measured, key=lambda trial: -view.gains(trial)[0]) if view.single else []
     top = [trial for trial in ordered[: max(1, len(ordered) // 10)] if trial not in best]
     chosen = {trial.number for trial in [*best, *top]}
     rest = [trial for trial in view.measured if trial.number not in chosen]
-    return [
-        ("other trials", rest, {"color": LIGHT["family-other"], "linewidth": 0.4}),
-        ("the best tenth", top, {"color": LIGHT["family-text"], "linewidth": 1.1}),
-        ("best" if view.single else "Pareto front", best, {"color": LIGHT["family-id"], "linewidth": 1.7}),
-    ]
+    first = "best" if view.single else "Pareto front"
+    return [("other trials", "family-other", 0.4, rest), ("the best tenth", "family-text", 1.1, top), (first, "family-id", 1.7, best)]
 
 
 def curves(view: StudyView) -> Figure:
@@ -235,16 +225,17 @@ def curves(view: StudyView) -> Figure:
     drawn = new_figure(4.2)
     axes = drawn.subplots()
     found = [(trial, curve) for trial in view.trials if (curve := curve_of(trial))]
-    best = None if view.best is None else view.best.number
-    for state, (name, colour, dash) in _LINES.items():
-        group = [curve for trial, curve in found if state_of(trial) == state and trial.number != best]
+    best = [curve for trial, curve in found if trial is view.best]
+    for state, (name, colour, dash, _) in _STATES.items():
+        group = [curve for trial, curve in found if state_of(trial) == state and trial is not view.best]
         _lines(axes, group, name, color=LIGHT[colour], linestyle=dash, linewidth=0.9)
-        if group and state in ("pruned", "failed"):
-            steps, values = zip(*(curve[-1] for curve in group), strict=True)
+        if state in ("pruned", "failed"):
+            steps, values = [curve[-1][0] for curve in group], [curve[-1][1] for curve in group]
             _points(axes, state, steps, values, "where it was pruned" if state == "pruned" else "where it failed")
-    _lines(axes, [curve for trial, curve in found if trial.number == best], "best", color=LIGHT["family-id"], linewidth=1.8)
-    _titled(axes, "chunk of users" if view.reports_chunks else "step", view.objectives[0])
-    _legend(drawn, [axes])
+    _lines(axes, best, "best", color=LIGHT["family-id"], linewidth=1.8)
+    axes.set(xlabel="chunk of users" if view.reports_chunks else "step", ylabel=shortened(view.objectives[0]))
+    axes.locator_params(axis="x", integer=True)
+    legend_above(drawn)
     return drawn
 
 
@@ -262,21 +253,23 @@ def times(view: StudyView) -> Figure:
     unit, name = (60.0, "minutes") if max(seconds for _, seconds in found) >= 180 else (1.0, "seconds")
     drawn = new_figure(3.2)
     axes = drawn.subplots()
-    for state, (label, colour, fill) in _BARS.items():
+    for state, (label, colour, _, fill) in _STATES.items():
         own = [(trial.number, seconds / unit) for trial, seconds in found if state_of(trial) == state]
         if own:
-            axes.bar(*zip(*own, strict=True), width=0.8, color=LIGHT[colour], hatch=HATCHES[fill], label=label)
-    _titled(axes, "trial", name)
-    _legend(drawn, [axes])
+            axes.bar([number for number, _ in own], [time for _, time in own], color=LIGHT[colour], hatch=HATCHES[fill], label=label)
+    axes.set(xlabel="trial", ylabel=name)
+    axes.locator_params(axis="x", integer=True)
+    legend_above(drawn)
     return drawn
 
 
 def _points(axes: Axes, kind: str, x: Sequence[float], y: Sequence[float], name: str) -> None:
-    """Draw markers of one meaning, named so in the legend."""
+    """Draw markers of one meaning, where there are any, named so in the legend."""
     marker, size, colour = _POINTS[kind]
     # A cross has no face: its edge is what is seen.
-    edge = {} if marker == "x" else {"markeredgecolor": LIGHT["paper"], "markeredgewidth": 0.5}
-    axes.plot(x, y, marker, markersize=size, color=LIGHT[colour], label=name, zorder=4, **edge)
+    edge: dict[str, Any] = {} if marker == "x" else {"markeredgecolor": LIGHT["paper"], "markeredgewidth": 0.5}
+    if x:
+        axes.plot(x, y, marker, markersize=size, color=LIGHT[colour], label=name, zorder=4, **edge)
 
 
 def _marked(axes: Axes, view: StudyView, objective: int, place_of: Mapping[int, float]) -> None:
@@ -284,17 +277,3 @@ def _marked(axes: Axes, view: StudyView, objective: int, place_of: Mapping[int, 
     for kind, name, trial in (("default", "the default", view.default), ("best", "best", view.best)):
         if trial is not None and trial in view.measured and trial.number in place_of:
             _points(axes, kind, [place_of[trial.number]], [float(trial.values[objective])], f"{name}: trial {trial.number}")
-
-
-def _titled(axes: Axes, x: str, y: str, *, whole: bool = True) -> None:
-    """Name the axes; x counts in whole numbers."""
-    axes.set_xlabel(shortened(x))
-    axes.set_ylabel(shortened(y))
-    if whole:
-        axes.locator_params(axis="x", integer=True)
-
-
-def _legend(drawn: Figure, grid: Sequence[Axes]) -> None:
-    """Write one legend above all panels: each name once."""
-    named = {name: handle for axes in grid for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
-    drawn.legend(list(named.values()), list(named), loc="outside upper center", ncols=7)

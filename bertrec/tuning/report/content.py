@@ -13,13 +13,15 @@ from bertrec.tuning.report import charts, tables
 from bertrec.tuning.statistics import LEAST_TRIALS, parameter_importances
 from bertrec.tuning.study_view import STATES, StudyView, curve_of, parameters_of, seconds_of
 
+_NOTHING = "No completed trial, so there is nothing to draw."
 # Parts of ``about`` that stand in tables of their own; the test figures have a section.
 _APART = {"space": "The search space", "versions": "Versions", "machine": "Machine"}
 
 
 def document(view: StudyView) -> Document:
     """Return the whole report."""
-    about = {name: value for name, value in view.about.items() if name != "test"}
+    recorded = {name: value for name, value in view.about.items() if name != "test"}
+    about = values_tables("What was tuned and how", recorded, _APART)
     importances = parameter_importances(view.study, view.measured)
     scales = charts.varied_scales(view, list(importances.shares))
     unvaried = "No parameter took several values in the completed trials." if view.measured else _NOTHING
@@ -34,16 +36,9 @@ def document(view: StudyView) -> Document:
         Section("curves", "Figures by chunk of users" if view.reports_chunks else "Learning curves", [_curves(view)]),
         Section("times", "Time a trial", _times(view)),
         Section("trials", "All trials", _trials(view)),
-        Section(
-            "about",
-            "Data, protocol and search",
-            values_tables("What was tuned and how", about, _APART) or ["Nothing was recorded about data, protocol and search."],
-        ),
+        Section("about", "Data, protocol and search", about or ["Nothing was recorded about data, protocol and search."]),
     ]
     return Document(title(view), verdict(view), _when(view), sections)
-
-
-_NOTHING = "No completed trial, so there is nothing to draw."
 
 
 def title(view: StudyView) -> str:
@@ -66,7 +61,7 @@ def verdict(view: StudyView) -> str:
         return "The study has no trials yet."
     count = {state: len(trials) for state, trials in view.by_state.items()}
     counts = f"{counted(count['complete'], 'trial')} done, {count['pruned']} pruned, {count['failed']} failed"
-    counts += "".join(f", {count[state]} {state}" for state in STATES[3:] if count[state]) + f", in {duration(_seconds(view))} of trials."
+    counts += "".join(f", {count[state]} {state}" for state in STATES[3:] if count[state]) + f", in {duration(view.seconds)} of trials."
     if not view.measured:
         return f"No trial has a figure: {counts}"
     if view.best is None:
@@ -74,10 +69,6 @@ def verdict(view: StudyView) -> str:
     luck = f" Picking the best of {len(view.measured)} is expected to overstate it by up to {figure_text(view.regression)}."
     best = f"Best {view.objectives[0]} {figure_text(view.best.values[0])}, by trial {view.best.number}. {beside_default(view)} {counts}"
     return best + (luck if view.regression is not None else "")
-
-
-def _seconds(view: StudyView) -> float:
-    return sum(seconds_of(trial) or 0.0 for trial in view.trials)
 
 
 def _front(view: StudyView) -> str:
@@ -213,7 +204,7 @@ def _times(view: StudyView) -> list[Block]:
         return ["No trial has finished."]
     lost = " Hatched bars are pruned or failed trials." if view.by_state["pruned"] or view.by_state["failed"] else ""
     chart = Chart("times", f"The time that each finished trial took.{lost}", partial(charts.times, view))
-    return [f"Median time a trial: {', '.join(medians)}; all together {duration(_seconds(view))}.", chart]
+    return [f"Median time a trial: {', '.join(medians)}; all together {duration(view.seconds)}.", chart]
 
 
 def _trials(view: StudyView) -> list[Block]:
