@@ -87,6 +87,8 @@ def slices(view: View) -> Figure:
             (value, below, above), kind = _value(model, view.primary, part), family(model)
             errors: dict[str, Any] = {"xerr": [[below], [above]], "error_kw": {"ecolor": LIGHT["ink"], "elinewidth": 0.7, "capsize": 1.5}}
             axes.barh(place, value, color=LIGHT[f"family-{kind}"], hatch=HATCHES[kind], height=0.72, **errors)
+        if not any(bar.get_width() for bar in axes.patches):
+            axes.text(0.5, 0.5, "all figures are 0", transform=axes.transAxes, ha="center")
         axes.set_title(f"{shortened(view.slice_title(part))}, {view.slice_users(part)} users")
         axes.grid(visible=False, axis="y")
     grid[0].set_yticks(range(len(view.ranked)), [shortened(str(model["name"])) for model in view.ranked])
