@@ -7,6 +7,17 @@ from functools import cached_property
 from bertrec.evaluation.significance import NO_DIFFERENCE, is_shown
 from bertrec.pages.blocks import Json
 
+# What the slices hold, where their names do not say it.
+SLICES = {
+    "cold_items": "the target is never in training",
+    "few_shot_items": "the target is in training 1 to 5 times",
+    "warm_items": "the target is in training over 5 times",
+    "short_histories": "5 items or fewer",
+    "long_histories": "over 20 items",
+    "head_items": "the target is among the most frequent items, which have a third of all training interactions",
+    "torso_items": "the target is in the next third",
+    "tail_items": "the target is in the last third",
+}
 _SLICE_TITLES = {"all": "all users", "few_shot_items": "few-shot items"}
 
 

@@ -78,11 +78,7 @@ def family(model: Json) -> str:
 
 @contextmanager
 def svg_style() -> Iterator[None]:
-    """Draw within this block.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
+    """Draw within this block; without matplotlib it is a `MissingExtraError`."""
     try:
         import matplotlib
     except ImportError as error:

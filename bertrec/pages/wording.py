@@ -10,7 +10,6 @@ from typing import Any
 from bertrec.pages.blocks import Cell, Json, Table, label
 
 ABSENT = "–"
-NO_DIFFERENCE = "no difference shown"
 _REASON_LENGTH = 300
 
 

@@ -87,7 +87,7 @@ def slices(view: View) -> Figure:
             (value, below, above), kind = _value(model, view.primary, part), family(model)
             errors: dict[str, Any] = {"xerr": [[below], [above]], "error_kw": {"ecolor": LIGHT["ink"], "elinewidth": 0.7, "capsize": 1.5}}
             axes.barh(place, value, color=LIGHT[f"family-{kind}"], hatch=HATCHES[kind], height=0.72, **errors)
-        if not any(bar.get_width() for bar in axes.patches):
+        if not any(_value(model, view.primary, part)[0] for model in view.ranked):
             axes.text(0.5, 0.5, "all figures are 0", transform=axes.transAxes, ha="center")
         axes.set_title(f"{shortened(view.slice_title(part))}, {view.slice_users(part)} users")
         axes.grid(visible=False, axis="y")

@@ -5,20 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from bertrec.comparison.report import charts, tables
-from bertrec.comparison.view import View, not_converged
+from bertrec.comparison.view import SLICES, View, not_converged
 from bertrec.pages.blocks import Block, Chart, Document, Json, Section
 from bertrec.pages.wording import duration, listed, values_tables
 
-_SLICES = {
-    "cold_items": "the target is never in training",
-    "few_shot_items": "the target is in training 1 to 5 times",
-    "warm_items": "the target is in training over 5 times",
-    "short_histories": "5 items or fewer",
-    "long_histories": "over 20 items",
-    "head_items": "the target is among the most frequent items, which have a third of all training interactions",
-    "torso_items": "the target is in the next third",
-    "tail_items": "the target is in the last third",
-}
 _TESTS = (
     "The difference is a minus b, paired over users, with its bootstrap 95 % interval. p (Holm) is the Wilcoxon p corrected for the "
     "number of comparisons; the effect size is Cohen's d of the differences."
@@ -99,7 +89,7 @@ def _slices(view: View) -> list[Block]:
     if not view.ranked:
         return ["No model has figures of a slice."]
     caption = f"{view.primary} by slice, with its 95 % interval; models in the order of the main table."
-    meanings = "; ".join(f"{view.slice_title(name)}: {_SLICES[name]}" for name in view.slices if name in _SLICES)
+    meanings = "; ".join(f"{view.slice_title(name)}: {SLICES[name]}" for name in view.slices if name in SLICES)
     said = f"{meanings[0].upper()}{meanings[1:]}." if meanings else ""
     return [Chart("slices", caption, partial(charts.slices, view)), said, tables.slice_table(view)]
 

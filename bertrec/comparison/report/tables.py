@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bertrec.comparison.view import View, figure
+from bertrec.evaluation.significance import NO_DIFFERENCE
 from bertrec.pages import wording
 from bertrec.pages.blocks import Cell, Json, Row, Table, label
 from bertrec.pages.wording import counted, difference_cell, figure_cell, number, number_cell, p_cell, plain, settings_text, signed
@@ -48,16 +49,15 @@ def metric_cell(model: Json, metric: str, part: str = "all", *, mark: str = "") 
 def _against(is_best: bool, difference: float | None, mark: str) -> Cell:
     if is_best or difference is None:
         return Cell("is the best", 0.0) if is_best else Cell("not tested")
-    return Cell(signed(difference), difference, {"▲": "better", "▼": "worse"}.get(mark, wording.NO_DIFFERENCE))
+    return Cell(signed(difference), difference, {"▲": "better", "▼": "worse"}.get(mark, NO_DIFFERENCE))
 
 
 def convergence(model: Json) -> str:
     """Say whether training converged, and what ended it where it did not."""
     ended_by, converged = model.get("ended_by"), model.get("converged")
-    if ended_by in ("no training", "budget"):
-        return {"no training": "no training", "budget": "no: budget ended"}[ended_by]
-    unended = f"no: ended by {ended_by or 'an unknown cause'}"
-    return "unknown" if converged is None else "yes" if converged else unended
+    if ended_by in ("no training", "budget") or converged is None:
+        return {"no training": "no training", "budget": "no: budget ended"}.get(str(ended_by), "unknown")
+    return "yes" if converged else f"no: ended by {ended_by or 'an unknown cause'}"
 
 
 def _lost(view: View, model: Json) -> Cell:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from bertrec.core.files import write_json
+from bertrec.evaluation.significance import NO_DIFFERENCE
 from bertrec.pages.blocks import Block, Cell, Document, Section, Table, label
 from bertrec.pages.render import write_document
-from bertrec.pages.wording import NO_DIFFERENCE, difference_cell, number_cell, p_cell, values_table
+from bertrec.pages.wording import difference_cell, number_cell, p_cell, values_table
 from bertrec.studies.probes.run import TITLES
 
 

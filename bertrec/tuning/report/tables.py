@@ -60,8 +60,8 @@ def _trial_row(view: StudyView, trial: FrozenTrial) -> Row:
 
 def failed_table(view: StudyView) -> Table:
     """Return the failed trials with their reasons."""
-    reasons = {trial.number: one_line(reason_of(trial) or "no reason was recorded") for trial in view.by_state["failed"]}
-    rows = [[_number(t), reasons[t.number], duration(seconds_of(t)), _settings(t)] for t in view.by_state["failed"]]
+    trials = [(trial, one_line(reason_of(trial) or "no reason was recorded")) for trial in view.by_state["failed"]]
+    rows = [[_number(trial), reason, duration(seconds_of(trial)), _settings(trial)] for trial, reason in trials]
     return Table("Failed trials", ["trial", "reason", "after", "parameters"], rows, sortable=False)
 
 

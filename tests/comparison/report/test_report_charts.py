@@ -102,6 +102,14 @@ def test_there_is_a_panel_a_model_that_has_curves_and_slow_ones_are_said(run):
     assert all(len(axes.lines) == 20 + len(model["seeds"]) for axes, model in zip(shown, View(run).ranked, strict=False))
 
 
+def test_a_slice_in_which_no_model_hits_is_no_empty_panel(run):
+    for model in run["models"]:
+        for figure in ((model["slices"].get("tail_items") or {}).get("metrics") or {}).values():
+            figure |= {"mean": 0.0, "ci95": [0.0, 0.0]}
+    panel = next(axes for axes in charts.slices(View(run)).axes if axes.get_title(loc="left").startswith("tail"))
+    assert [text.get_text() for text in panel.texts] == ["all figures are 0"]
+
+
 def test_a_model_without_a_figure_of_a_slice_has_no_bar(run):
     best = next(model for model in run["models"] if model["name"] == "unisrec:text+id")
     del best["slices"]["tail_items"]
