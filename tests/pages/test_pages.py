@@ -15,7 +15,7 @@ from bertrec.pages.charts import DARK, LIGHT, inline_svg
 from bertrec.pages.render import rendered, write_document
 
 PACKAGE = Path(bertrec.__file__).parent
-REPORTS = ["pages/*", "comparison/report/*", "tuning/report/*", "studies/*/report.py", "studies/page.py"]
+REPORTS = ["pages/*", "comparison/report/*", "tuning/report/*", "studies/*/report.py"]
 FILES = sorted(path for pattern in REPORTS for path in PACKAGE.glob(pattern) if path.is_file())
 SVG = "{http://www.w3.org/2000/svg}"
 
