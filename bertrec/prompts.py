@@ -1,5 +1,5 @@
 """A front door onto cloze prompts, `bertrec.rankers.prompts`."""
 
-from bertrec.rankers.prompts import __all__
+from bertrec.rankers import prompts as _prompts
 
-__all__ = list(__all__)
+__getattr__, __dir__, __all__ = _prompts.__getattr__, _prompts.__dir__, [*_prompts.__all__]
