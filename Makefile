@@ -34,9 +34,10 @@ bench: $(STAMP)  ## Time our fast ways against our slow ones and sentence-transf
 bench-full: $(STAMP)  ## The same against every peer; RecTools in an environment of its own
 	$(BIN)/python -m benchmarks.speed --suite full $(if $(DATA),--data '$(DATA)')
 
-lint: $(STAMP)  ## Check style and formatting
+lint: $(STAMP)  ## Check style, formatting and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache --no-logo
 
 type: $(STAMP)  ## Check types
 	$(BIN)/mypy

@@ -1,1 +1,1 @@
-from bertrec.rankers.prompts import *  # noqa: F403  # the same names
+from bertrec.rankers.prompts import *

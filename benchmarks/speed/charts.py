@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bertrec.pages.palette import LIGHT
-from bertrec.pages.svg_style import LABEL_SIZE, new_figure, svg_bytes, svg_style
+from bertrec.pages.charts import LABEL_SIZE, LIGHT, new_figure, svg_bytes, svg_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +22,7 @@ def draw_ratios(records: Sequence[dict[str, Any]]) -> bytes:
         axes = figure.subplots()
         for place, record in enumerate(shown):
             ratio = record["ratio"]
-            axes.plot([ratio["low"], ratio["high"]], [place, place], color=LIGHT["error"], linewidth=1.2, zorder=2)
+            axes.plot([ratio["low"], ratio["high"]], [place, place], color=LIGHT["quiet"], linewidth=1.2, zorder=2)
             at_least = record["theirs"]["figures"].get("lower_bound")  # the other side was cut short: an arrow to the right
             axes.plot(ratio["median"], place, ">" if at_least else "o", color=LIGHT["family-text"], markersize=5, zorder=3)
             if record["goal"] is not None:

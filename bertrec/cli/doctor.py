@@ -20,7 +20,7 @@ EXAMPLES = "Example: bertrec doctor"
 OK, NOTE, ERROR = "ok", "note", "ERROR"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _NEEDED = ("torch", "transformers", "sentence-transformers", "peft", "numpy", "pyarrow", "narwhals", "pydantic")
-_OPTIONAL = {"pandas": "pip install pandas", "optuna": "pip install 'bertrec[tuning]'", "plotly": "pip install 'bertrec[report]'"}
+_OPTIONAL = {"pandas": "pip install pandas", "optuna": "pip install 'bertrec[tuning]'", "matplotlib": "pip install 'bertrec[report]'"}
 
 
 @dataclass(frozen=True)

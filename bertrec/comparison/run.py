@@ -48,7 +48,7 @@ def compare(split: Split, plan: Plan, folder: str | Path, *, about: Mapping[str,
     Raises:
         BertrecError: the folder is in use, or holds another comparison or something else.
         DataError: no validation or test users, or some that training does not know while a general baseline is compared.
-        MissingExtraError: plotly, matplotlib or optuna is not installed.
+        MissingExtraError: matplotlib or optuna is not installed.
     """
     from bertrec.comparison.report import check_extras, write_report
 

@@ -112,16 +112,17 @@ RANK_METRICS: dict[str, Callable[[Ragged, int], Float64Array]] = {
 
 def rank_metrics(ranks: Ragged, ks: Iterable[int]) -> dict[str, Float64Array]:
     """Return every ranking metric at every cut-off, ``{"HR@1": [n], …}``."""
-    if np.all(ranks.lengths == 1):
-        return _of_one_target(ranks.values, ks)
-    return {f"{name}@{k}": metric(ranks, k) for k in ks for name, metric in RANK_METRICS.items()}
+    cuts = list(ks)
+    quick = _of_one_target(ranks.values, cuts) if np.all(ranks.lengths == 1) else {}
+    named = {f"{name}@{k}": (metric, k) for k in cuts for name, metric in RANK_METRICS.items()}
+    return {name: quick[name] if name in quick else metric(ranks, k) for name, (metric, k) in named.items()}
 
 
 def _of_one_target(ranks: IntArray, ks: Iterable[int]) -> dict[str, Float64Array]:
     """Return the same for users with one target each, ``[n]``: there every metric is a gain of the rank, 0 below the cut-off."""
     ones, discounted, reciprocal = np.ones(len(ranks)), 1.0 / np.log2(ranks + 1.0), 1.0 / ranks
     gains = {"HR": ones, "Recall": ones, "NDCG": discounted, "MRR": reciprocal, "MAP": reciprocal}
-    return {f"{name}@{k}": np.where(ranks <= k, (gains | {"Precision": ones / k})[name], 0.0) for k in ks for name in RANK_METRICS}
+    return {f"{name}@{k}": np.where(ranks <= k, (gains | {"Precision": ones / k})[name], 0.0) for k in ks for name in [*gains, "Precision"]}
 
 
 def distinct_ranks(ranks: Ragged) -> bool:

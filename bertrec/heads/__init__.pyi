@@ -7,6 +7,7 @@ from .config import LossConfig as LossConfig
 from .items import ItemTower as ItemTower
 from .objectives import SequenceLoss as SequenceLoss
 from .objectives import SequenceModel as SequenceModel
+from .objectives import distinct_rows as distinct_rows
 from .objectives import make_loss as make_loss
 from .users import UserHead as UserHead
 from .users import make_head as make_head

@@ -1,4 +1,5 @@
 from .base import Recommender as Recommender
+from .contract import check_recommender as check_recommender
 from .evaluate import evaluate as evaluate
 from .explain import Reason as Reason
 from .explain import explain as explain

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell.
-
-    Attributes:
-        text: what it says.
-        key: what it sorts by; None sorts last either way.
-        below: a second, quieter line, such as an interval.
-        badge: a class that sets the text as a badge (``text``, ``id``, ``bad``), or nothing.
-    """
+    """One cell: its text, what it sorts by (None sorts last either way), a quieter line below, and a badge's class or nothing."""
 
     text: str
     key: float | str | None = None
@@ -26,12 +23,13 @@ class Cell:
     badge: str = ""
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column; numbers stand flush right and sort from the largest."""
+def label(text: str, *, below: str = "", badge: str = "") -> Cell:
+    """Return a cell of text that sorts by itself."""
+    return Cell(text, text, below, badge)
 
-    title: str
-    numeric: bool = False
+
+# Of cells, or of texts that are labels.
+Row = Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -40,46 +38,46 @@ class Table:
 
     Attributes:
         caption: says what it shows; read out by screen readers.
-        columns: in order.
-        rows: what can be sorted.
+        columns: titles in order.
+        rows: what a click on a column's title sorts, where the table is ``sortable``.
         last: rows that stay last; their final cell spans what is left of the row.
         sorted_by: title of the column that ``rows`` come sorted by, from the largest.
         summary: where given, the table is folded away under this line.
-        sortable: whether a click on a column's title sorts.
+        page_only: left out of Markdown, which has no room for it.
     """
 
     caption: str
-    columns: Sequence[Column]
-    rows: Sequence[Sequence[Cell]]
-    last: Sequence[Sequence[Cell]] = ()
+    columns: Sequence[str]
+    rows: Sequence[Row]
+    last: Sequence[Row] = ()
     sorted_by: str | None = None
     summary: str | None = None
     sortable: bool = True
+    page_only: bool = False
 
+    @cached_property
+    def heads(self) -> list[tuple[str, bool]]:
+        """Title of each column, and whether it holds numbers: no text to sort by."""
+        keys = zip(*([cell.key for cell in self.cells(row)] for row in self.rows), strict=True)
+        numeric = [not any(isinstance(key, str) for key in column) for column in keys]
+        return list(zip(self.columns, numeric or [False] * len(self.columns), strict=True))
 
-@dataclass(frozen=True)
-class Text:
-    """A paragraph."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Bullets:
-    """A short list."""
-
-    items: Sequence[str]
+    def cells(self, row: Row) -> list[Cell]:
+        """Return a row's cells."""
+        return [cell if isinstance(cell, Cell) else label(cell) for cell in row]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart, by its name in ``charts/``."""
+    """A chart: its name in ``charts/``, what it shows in words, and how it is drawn."""
 
     name: str
     caption: str
+    draw: Callable[[], Figure]
 
 
-Block = Table | Text | Bullets | Chart
+# A string is a paragraph and a list of them a list of points; what is empty is left out.
+Block = Table | Chart | str | list[str] | None
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,20 @@ class Section:
 
     anchor: str
     title: str
-    blocks: Sequence[Block] = field(default_factory=tuple)
+    blocks: Sequence[Block]
 
 
-def label(text: str, *, badge: str = "") -> Cell:
-    """Return a cell of text that sorts by itself, whatever its case."""
-    return Cell(text, key=text.casefold(), badge=badge)
+@dataclass(frozen=True)
+class Document:
+    """A whole report: title, the verdict in a sentence, when and over what it was found, and the sections."""
+
+    title: str
+    verdict: str
+    when: str
+    sections: Sequence[Section]
+
+    @property
+    def shown(self) -> list[tuple[Section, list[Any]]]:
+        """Each section that has blocks, and those of its blocks that are not empty."""
+        found = [(section, list(filter(None, section.blocks))) for section in self.sections]
+        return [(section, blocks) for section, blocks in found if blocks]

@@ -1,26 +1,16 @@
-"""Numbers and states as the reader sees them; one way of writing each, whatever the file."""
+"""Numbers, settings and states as the reader sees them; one way of writing each, whatever the file."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bertrec.pages.blocks import Json
+from bertrec.pages.blocks import Cell, Json, Table, label
 
 ABSENT = "–"
-NO_DIFFERENCE = "no difference shown"
 _REASON_LENGTH = 300
-_SLICE_NAMES = {"all": "all users", "few_shot_items": "few-shot items"}
-_SLICES = {
-    "cold_items": "the target is never in training",
-    "few_shot_items": "the target is in training 1 to 5 times",
-    "warm_items": "the target is in training over 5 times",
-    "short_histories": "5 items or fewer",
-    "long_histories": "over 20 items",
-    "head_items": "the target is among the most frequent items, which have a third of all training interactions",
-    "torso_items": "the target is in the next third",
-    "tail_items": "the target is in the last third",
-}
 
 
 def number(value: float | None, decimals: int = 4) -> str:
@@ -28,49 +18,54 @@ def number(value: float | None, decimals: int = 4) -> str:
     return ABSENT if value is None else f"{value:.{decimals}f}"
 
 
-def signed(value: float | None) -> str:
-    """Write a difference with its sign, four decimals.
+def number_cell(value: float | None, decimals: int = 4, ci95: Sequence[float] | None = None) -> Cell:
+    """Return a cell of a `number`, its interval below."""
+    return Cell(number(value, decimals), value, interval(ci95))
 
-    >>> signed(0.0123)
-    '+0.0123'
-    """
+
+def signed(value: float | None) -> str:
+    """Write a difference with its sign, four decimals."""
     return ABSENT if value is None else f"{value:+.4f}".replace("-", "−")
 
 
-def interval(ci95: Sequence[float] | None) -> str:
-    """Write a confidence interval, or nothing where there is none.
+def figure_text(value: float | None) -> str:
+    """Write a figure of any size with four decimals; a smaller one with two digits, a larger one with six."""
+    if value is None or value == 0 or 0.001 <= abs(value) < 100:
+        return number(value)
+    return f"{value:.2g}" if abs(value) < 1 else f"{value:.6g}"
 
-    >>> interval([0.09, 0.11])
-    '[0.0900, 0.1100]'
-    """
+
+def interval(ci95: Sequence[float] | None) -> str:
+    """Write a confidence interval, or nothing where there is none."""
     return "" if not ci95 else f"[{ci95[0]:.4f}, {ci95[1]:.4f}]".replace("-", "−")
 
 
-def with_sd(figure: Json | None, seeds: int) -> str:
-    """Write ``mean ± sd`` where there were several seeds, else the mean.
+def difference_cell(difference: float | None, ci95: Sequence[float] | None = None) -> Cell:
+    """Return a cell of a `signed` difference, its interval below."""
+    return Cell(signed(difference), difference, interval(ci95))
 
-    >>> with_sd({"mean": 0.1, "sd": 0.002}, 3)
-    '0.1000 ± 0.0020'
-    """
-    if figure is None:
-        return ABSENT
+
+def figure_cell(figure: Json | None, seeds: int, *, mark: str = "") -> Cell:
+    """Return ``mean ± sd`` where there were several seeds, else the mean, with a mark, and its interval below."""
+    if not figure or figure.get("mean") is None:
+        return Cell(ABSENT)
     spread = figure.get("sd")
-    return number(figure["mean"]) + (f" ± {spread:.4f}" if spread is not None and seeds > 1 else "")
+    text = number(figure["mean"]) + (f" ± {spread:.4f}" if spread is not None and seeds > 1 else "")
+    return Cell(f"{text} {mark}".strip(), float(figure["mean"]), interval(figure.get("ci95")))
 
 
 def p_value(p: float | None) -> str:
     """Write a p value with three decimals; below 0.001 it says so."""
-    if p is None:
-        return ABSENT
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return "< 0.001" if p is not None and p < 0.001 else number(p, 3)
+
+
+def p_cell(p: float | None) -> Cell:
+    """Return a cell of a `p_value`."""
+    return Cell(p_value(p), p)
 
 
 def duration(seconds: float | None) -> str:
-    """Write a time as a reader says it.
-
-    >>> [duration(s) for s in (0.25, 42.0, 95.0, 5400.0)]
-    ['0.2 s', '42 s', '1.6 min', '1.5 h']
-    """
+    """Write a time as a reader says it."""
     if seconds is None:
         return ABSENT
     if seconds < 60:
@@ -78,70 +73,76 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
-def slice_name(name: str) -> str:
-    """Return what a slice is called."""
-    return _SLICE_NAMES.get(name, name.replace("_", " "))
+def one_line(text: str) -> str:
+    """Write a reason on one line, cut where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= _REASON_LENGTH else line[: _REASON_LENGTH - 1] + "…"
 
 
-def slice_meanings(names: Sequence[str]) -> str:
-    """Say in one sentence what the slices hold, where their names do not."""
-    found = [f"{slice_name(name)}: {_SLICES[name]}" for name in names if name in _SLICES]
-    return "; ".join(found) + "." if found else ""
+def shortened(name: str, length: int = 26) -> str:
+    """Cut the middle of a name that a chart has no room for, and what cannot be drawn; the tables hold it whole."""
+    name = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+    tail = (length - 1) // 2
+    return name if len(name) <= length else f"{name[: length - 1 - tail]}…{name[-tail:]}"
 
 
-def convergence(model: Json) -> str:
-    """Say whether training converged, and what ended it where it did not."""
-    ended_by, converged = model.get("ended_by"), model.get("converged")
-    if ended_by == "no training":
-        return "no training"
-    if ended_by == "budget":
-        return "no: budget ended"
-    if converged is None:
-        return "unknown"
-    return "yes" if converged else f"no: ended by {ended_by or 'an unknown cause'}"
+def counted(count: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def reason(model: Json, primary: str) -> str:
-    """Say why a model is not ranked, on one line."""
-    given = " ".join(str(model.get("reason") or "").split())
-    if not given:
-        given = f"no {primary} was measured" if model.get("status") == "ok" else "no reason was recorded"
-    return given if len(given) <= _REASON_LENGTH else given[: _REASON_LENGTH - 1] + "…"
+def listed(names: Sequence[str]) -> str:
+    """List names, the last after ``and``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def settings(values: Mapping[str, Any] | None) -> str:
-    """Write settings as ``name = value``, comma-separated."""
-    return ", ".join(f"{name} = {plain(value)}" for name, value in (values or {}).items()) or "the defaults"
+def setting_text(value: Any) -> str:
+    """Write the value of a setting as a YAML file would hold it."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.6g}" if isinstance(value, float) else json.dumps(value, default=str, ensure_ascii=False)
+
+
+def setting_cell(value: Any) -> Cell:
+    """Return a cell of a setting: numbers sort as such, those that are not finite last."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Cell(setting_text(value), value if math.isfinite(value) else None)
+    return label(setting_text(value))
+
+
+def settings_text(values: Mapping[str, Any] | None, none: str = "the defaults") -> str:
+    """Write settings as ``name = value``, comma-separated; ``none`` where there are none."""
+    return ", ".join(f"{name} = {setting_text(value)}" for name, value in (values or {}).items()) or none
 
 
 def plain(value: Any) -> str:
     """Write a JSON value without quotes or braces."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return ABSENT
-    if isinstance(value, float):
-        return f"{value:.6g}"
+    if value is None or isinstance(value, bool):
+        return {None: ABSENT, True: "yes", False: "no"}[value]
     if isinstance(value, Mapping):
-        return settings(value) if value else "none"
+        return ", ".join(f"{name} = {plain(part)}" for name, part in value.items()) or "none"
     if isinstance(value, (list, tuple)):
         return ", ".join(plain(part) for part in value) or "none"
-    return str(value)
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def names(models: Sequence[Json]) -> str:
-    """List the names of models, the last after ``and``."""
-    found = [str(model["name"]) for model in models]
-    return found[0] if len(found) == 1 else ", ".join(found[:-1]) + f" and {found[-1]}"
+def flattened(values: Json, prefix: str = "") -> dict[str, Any]:
+    """Return nested mappings as one of dotted names; an empty mapping stays a value."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = isinstance(value, Mapping) and value
+        found |= flattened(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return found
 
 
-def shortened(name: str, length: int = 26) -> str:
-    """Cut the middle of a name that a chart has no room for; the tables hold it whole.
+def values_table(caption: str, values: Any) -> Table:
+    """Return a table of nested values by their dotted names; a value that is no mapping stands under the caption."""
+    found = values if isinstance(values, Mapping) else {caption.lower(): values}
+    return Table(caption, ["name", "value"], [[name, plain(value)] for name, value in flattened(found).items()], sortable=False)
 
-    >>> shortened("abcdefghij", 5)
-    'ab…ij'
-    """
-    if len(name) <= length:
-        return name
-    tail = (length - 1) // 2
-    return f"{name[: length - 1 - tail]}…{name[-tail:]}"
+
+def values_tables(caption: str, values: Json, apart: Mapping[str, str]) -> list[Table]:
+    """Return a table of nested values, and those that ``apart`` names (with their captions) in tables of their own."""
+    parts: dict[str, Any] = {caption: {name: value for name, value in values.items() if name not in apart}}
+    parts |= {title: values.get(name) for name, title in apart.items()}
+    return [values_table(title, part) for title, part in parts.items() if part]

@@ -1,6 +1,7 @@
 from .base import Ranker as Ranker
 from .composite.ranker import Composite as Composite
 from .composite.ranker import CompositeConfig as CompositeConfig
+from .contract import check_ranker as check_ranker
 from .ensemble import Ensemble as Ensemble
 from .names import RANKERS as RANKERS
 from .nrms import NRMS as NRMS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bertrec.tuning.report.wording import figure_text
+from bertrec.pages.wording import figure_text
 from bertrec.tuning.trials import best_trials
 
 if TYPE_CHECKING:

@@ -1,13 +1,10 @@
-"""The classes of docs/extending.md, chapter “Parts”, as a module outside bertrec: what the page shows is what the tests run."""
+"""The classes of docs/extending.md, chapter “Parts”, as a module outside bertrec."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
+import pages
 
-PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
-CHAPTER = PAGE.read_text(encoding="utf-8").partition("\n## Parts\n")[2].partition("\n## ")[0]
-SOURCE = "\n".join(re.findall(r"```python\n# my_parts\.py\n(.*?)```", CHAPTER, flags=re.DOTALL))
-COMMANDS = re.findall(r"```sh\n(bertrec .*?)\n```", CHAPTER, flags=re.DOTALL)
+SOURCE = pages.source("my_parts")
+COMMANDS = pages.commands("Parts")
 
-exec(compile(SOURCE, str(PAGE), "exec"))
+exec(compile(SOURCE, str(pages.PAGE), "exec"))

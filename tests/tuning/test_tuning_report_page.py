@@ -1,34 +1,29 @@
 """The page and its Markdown: what they say of studies whose answers are known, and that no text of a study becomes code."""
 
-import doctest
-import importlib
-import json
+import math
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("optuna")
-pytest.importorskip("plotly")
 pytest.importorskip("matplotlib")
 sys.path.insert(0, str(Path(__file__).parent))
 import tuning_report_studies as studies
-from optuna.distributions import FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from bertrec.core.errors import BertrecError, MissingExtraError
-from bertrec.tuning.report import write_tuning_report
-from bertrec.tuning.report.charts_front import front
-from bertrec.tuning.report.charts_parameters import parallel, slices
-from bertrec.tuning.report.charts_trials import curves, history, times
-from bertrec.tuning.report.importances import parameter_importances
-from bertrec.tuning.report.sentences import beside_default, regression, title, verdict
-from bertrec.tuning.report.tables import trials_table, varying
-from bertrec.tuning.report.ticks import count_axis, linear_axis, log_axis
-from bertrec.tuning.report.view import read_study
+from bertrec.pages.charts import svg_style
+from bertrec.tuning.report import charts, write_tuning_report
+from bertrec.tuning.report.content import beside_default, regression, title, verdict
+from bertrec.tuning.report.tables import trials_table
+from bertrec.tuning.statistics import parameter_importances
+from bertrec.tuning.study_view import read_study
 
 COMPLETE = TrialState.COMPLETE
 
@@ -65,6 +60,26 @@ def view_of(study, **about):
     return read_study(study, about)
 
 
+@pytest.fixture(autouse=True)
+def style():
+    with svg_style():
+        yield
+
+
+def traces(axes):
+    """What is drawn, by its name in the legend: x and y, None where a line breaks."""
+    found = {}
+    for line in axes.lines:
+        x, y = ([None if math.isnan(value) else value for value in map(float, values)] for values in line.get_data())
+        found[line.get_label()] = (x, y)
+    return found
+
+
+def importances_of(study):
+    view = view_of(study)
+    return parameter_importances(view.study, view.measured)
+
+
 def both(study, folder, **about):
     write_tuning_report(study, folder, about=about)
     return (folder / "index.html").read_text(encoding="utf-8"), (folder / "report.md").read_text(encoding="utf-8")
@@ -91,7 +106,7 @@ def test_where_smaller_is_better_all_of_it_turns_round():
     # Three figures that spread less than their noise count as equal: 0.8463 standard errors.
     assert view.regression == pytest.approx(0.8463, rel=0.03)
     assert f"about {2.0 + view.regression:.4f} is to be expected instead of 2.0000" in regression(view)
-    assert history(view)[0].figure["data"][0]["y"] == [3.0, 3.0, 2.0, 2.0, 2.0, 2.0]
+    assert traces(charts.history(view).axes[0])["best so far"] == ([0.0, 1.0, 2.0, 2.0], [3.0, 2.0, 2.0, 2.0])
 
 
 @pytest.mark.parametrize(
@@ -125,8 +140,11 @@ def test_what_is_infinite_is_neither_best_nor_drawn(tmp_path):
     for value in (0.1, float("inf"), 0.2):
         studies.add(study, COMPLETE, [value], params={"x": (value if value < 1 else 0.9, FloatDistribution(0, 1))})
     assert view_of(study).best.number == 2
-    page, _ = both(study, tmp_path)
-    assert "Infinity" not in Page(page).scripts[0]
+    both(study, tmp_path)
+    for chart in (tmp_path / "charts").iterdir():
+        text = chart.read_text(encoding="utf-8").casefold()
+        assert "inf" not in text.replace("infin", "inf")
+        assert not re.search(r"\bnan\b", text)
 
 
 def test_the_front_is_what_nothing_dominates():
@@ -134,35 +152,42 @@ def test_the_front_is_what_nothing_dominates():
     assert [trial.number for trial in view.front] == [2, 1, 3]
     assert view.best is None
     assert "3 trials on the Pareto front; the best of each objective: NDCG@10 0.1200 (trial 2), latency 1.0000 (trial 3)." in verdict(view)
-    border, others, drawn, default = front(view)[0].figure["data"]
-    assert (border["x"], border["y"]) == ([0.12, 0.10, 0.10, 0.08, 0.08], [5.0, 5.0, 2.0, 2.0, 1.0])
-    assert (others["x"], drawn["x"], default["x"]) == ([0.09, 0.12], [0.12, 0.10, 0.08], [0.09])
+    (axes,) = charts.front(view).axes
+    found = traces(axes)
+    assert found["Pareto front"] == ([0.12, 0.10, 0.08], [5.0, 2.0, 1.0])
+    assert found["other trials"] == ([0.09, 0.12], [3.0, 6.0])
+    assert found["the default: trial 0"] == ([0.09], [3.0])
+    assert axes.lines[0].get_drawstyle() == "steps-post"  # nothing between two trials was reached
 
 
 def test_one_objective_has_no_front_and_three_have_a_table_only(tmp_path):
-    assert front(view_of(studies.small())) == []
+    page, _ = both(studies.small(), tmp_path / "one")
+    assert "charts/front.svg" not in page
+    assert not (tmp_path / "one" / "charts" / "front.svg").exists()
     study = studies.make(("maximize", "minimize", "maximize"))
     studies.add(study, COMPLETE, [1.0, 1.0, 1.0])
     studies.add(study, COMPLETE, [0.5, 2.0, 1.0])
-    assert front(view_of(study)) == []
     page, text = both(study, tmp_path)
     assert "1 trial on the Pareto front" in page
+    assert not (tmp_path / "charts" / "front.svg").exists()
     assert "| 0 | 1.0000 | 1.0000 | 1.0000 | no parameters |" in text
 
 
 def test_the_best_so_far_is_a_step():
-    line = history(view_of(studies.small()))[0].figure["data"][0]
-    assert line["x"] == [0, 1, 1, 4, 4, 6]
-    assert line["y"] == [0.10, 0.10, 0.12, 0.12, 0.12, 0.12]
+    (axes,) = charts.history(view_of(studies.small())).axes
+    assert axes.lines[0].get_drawstyle() == "steps-post"
+    found = traces(axes)
+    assert found["best so far"] == ([0, 1, 4, 6], [0.10, 0.12, 0.12, 0.12])
+    assert found["the default: trial 0"] == ([0], [0.10])
+    assert found["best: trial 1"] == ([1], [0.12])
 
 
 def test_curves_leave_out_what_is_not_finite_and_mark_where_a_trial_was_pruned():
-    traces = {trace["name"]: trace for trace in curves(view_of(studies.small()))[0].figure["data"]}
-    assert list(traces) == ["pruned", "where it was pruned", "still running", "completed", "best"]
-    assert (traces["where it was pruned"]["x"], traces["where it was pruned"]["y"]) == ([1], [0.03])
-    assert traces["completed"]["x"] == [1, 2, None, 1, 3, None]
-    assert traces["completed"]["y"] == [0.06, 0.10, None, 0.07, 0.11, None]
-    assert traces["best"]["y"] == [0.08, 0.12, None]
+    found = traces(charts.curves(view_of(studies.small())).axes[0])
+    assert list(found) == ["pruned", "where it was pruned", "still running", "completed", "best"]
+    assert found["where it was pruned"] == ([1], [0.03])
+    assert found["completed"] == ([1, 2, None, 1, 3, None], [0.06, 0.10, None, 0.07, 0.11, None])
+    assert found["best"] == ([1, 2, None], [0.08, 0.12, None])
 
 
 def test_chunks_of_users_are_not_called_learning_curves(tmp_path):
@@ -172,39 +197,94 @@ def test_chunks_of_users_are_not_called_learning_curves(tmp_path):
 
 
 def test_times_are_bars_by_state():
-    traces = {trace["name"]: (trace["x"], trace["y"]) for trace in times(view_of(studies.small()))[0].figure["data"]}
-    assert traces == {"completed": ([0, 1, 4], [30.0] * 3), "pruned": ([2], [10.0]), "failed": ([3], [2.0])}
+    (axes,) = charts.times(view_of(studies.small())).axes
+    found = {bars.get_label(): [(bar.get_x() + 0.4, bar.get_height()) for bar in bars] for bars in axes.containers}
+    assert {name: [(pytest.approx(x), y) for x, y in bars] for name, bars in found.items()} == {
+        "pruned": [(2, 10.0)],
+        "failed": [(3, 2.0)],
+        "completed": [(0, 30.0), (1, 30.0), (4, 30.0)],
+    }
+    hatches = {bars.get_label(): bars[0].get_hatch() for bars in axes.containers}
+    assert len(set(hatches.values())) == 3
+    assert axes.get_ylabel() == "seconds"
 
 
 def test_slices_hold_what_varied_with_logarithms_and_choices_in_their_order():
     view = view_of(studies.small())
-    found = {panel.title: panel.figure for panel in slices(view, ["head.layers"])}
+    scales = charts.varied_scales(view, ["head.layers"])
+    panels = [axes for axes in charts.slices(view, scales).axes if axes.get_visible()]
+    found = {axes.get_title(loc="left"): axes for axes in panels}
     # The parameter with the harmful name never changed, and one trial alone had experts.
     assert list(found) == ["head.layers", "train.learning_rate", "item.adaptor", "train.patience"]
-    assert found["train.learning_rate"]["layout"]["xaxis"]["type"] == "log"
-    assert found["train.patience"]["layout"]["xaxis"]["ticktext"] == ["null", "auto", "true"]
-    assert found["train.patience"]["data"][0]["x"] == [1.0, 0.0, 2.0]
-    assert [trace["name"] for trace in found["head.layers"]["data"]] == ["completed", "default", "best"]
+    assert [axes.get_xscale() for axes in panels] == ["linear", "log", "linear", "linear"]
+    assert [label.get_text() for label in found["train.patience"].get_xticklabels()] == ["null", "auto", "true"]
+    assert traces(found["train.patience"])["completed"][0] == [1.0, 0.0, 2.0]
+    assert list(traces(found["head.layers"])) == ["completed", "the default: trial 0", "best: trial 1"]
+
+
+@pytest.mark.parametrize(("low", "high"), [(2e-4, 8e-4), (1e-4, 5e-3), (1e-5, 1e-1)])
+def test_a_logarithmic_axis_has_some_ticks_whatever_it_spans(low, high):
+    study = studies.make()
+    for number, value in enumerate((low, (low * high) ** 0.5, high)):
+        studies.add(study, COMPLETE, [0.1 * number], params={"rate": (value, FloatDistribution(1e-6, 1, log=True))})
+    view = view_of(study)
+    drawn = charts.slices(view, charts.varied_scales(view))
+    drawn.draw_without_rendering()
+    axes = drawn.axes[0]
+    left, right = axes.get_xlim()
+    shown = [label for at, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True) if left <= at <= right]
+    assert 2 <= len(shown) <= 7
+    boxes = [label.get_window_extent() for label in shown]
+    assert not any(a.overlaps(b) for place, a in enumerate(boxes) for b in boxes[:place])
 
 
 def test_lines_of_trials_pass_beside_a_parameter_that_they_do_not_use():
-    figure = parallel(view_of(studies.large()), [])[0].figure
-    names = figure["layout"]["yaxis"]["ticktext"]
+    view = view_of(studies.large())
+    scales = charts.varied_scales(view)
+    (axes,) = charts.parallel(view, scales).axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
     row = names.index("head.experts")
-    rest = next(trace for trace in figure["data"] if trace["name"] == "other trials")
-    places = rest["x"][row :: len(names) + 1]
+    found = traces(axes)
+    assert list(found) == ["other trials", "the best tenth", "best"]
+    places = [x for x, y in zip(*found["other trials"], strict=True) if y == row]
     assert min(places) < 0 <= sorted(places)[-1] <= 1
-    assert [trace["name"] for trace in figure["data"]] == ["other trials", "the best tenth", "best"]
-    assert any(label["text"] == "–" for label in figure["labels"]["700"])
+    assert sum(text.get_text() == "–" for text in axes.texts) == 1
+    assert len(found["best"][0]) == len(names) + 1
+
+
+def test_one_two_and_true_are_three_choices():
+    study = studies.make()
+    kind = CategoricalDistribution((1, True, "1"))
+    for number, value in enumerate((True, 1, "1")):
+        studies.add(study, COMPLETE, [0.1 * number], params={"x": (value, kind)})
+    (scale,) = charts.varied_scales(view_of(study))
+    assert (scale.places, scale.choices) == ({0: 1.0, 1: 0.0, 2: 2.0}, ["1", "true", "1"])
+    assert scale.shares() == {0: 0.5, 1: 0.0, 2: 1.0}
+
+
+@pytest.mark.parametrize("name", ["history", "slices", "parallel", "curves", "times", "importances"])
+def test_texts_of_a_chart_do_not_cover_one_another(name, large):
+    root = ET.parse(large / "charts" / f"{name}.svg").getroot()
+    assert len(list(root.iter("{http://www.w3.org/2000/svg}text"))) > 8
+    view = view_of(studies.large())
+    importances = importances_of(view.study)
+    given = {"slices": [charts.varied_scales(view)], "parallel": [charts.varied_scales(view)]}.get(name, [])
+    drawn = charts.importances(importances.shares) if name == "importances" else getattr(charts, name)(view, *given)
+    drawn.draw_without_rendering()
+    for axes in (axes for axes in drawn.axes if axes.get_visible()):
+        ticks = [tick.label1 for axis in (axes.xaxis, axes.yaxis) for tick in axis._update_ticks()]  # those within the axes
+        texts = [text for text in (*ticks, *axes.texts, axes._left_title) if text.get_text() and text.get_visible()]
+        boxes = [text.get_window_extent() for text in texts]
+        assert not any(a.overlaps(b) for place, a in enumerate(boxes) for b in boxes[:place])
 
 
 def test_importances_name_what_the_figure_hangs_on_and_say_when_they_cannot():
-    found = parameter_importances(view_of(studies.large()))
+    found = importances_of(studies.large())
     assert next(iter(found.shares)) == "train.learning_rate"
     assert found.shares["train.learning_rate"] > 0.5
     assert sum(found.shares.values()) == pytest.approx(1)
     assert found.best_trials == 5
-    few = parameter_importances(view_of(studies.small()))
+    few = importances_of(studies.small())
     assert few.note == "Too few completed trials to say which parameters mattered: 3 trials, and 10 are needed."
     assert not few.shares
 
@@ -214,8 +294,8 @@ def test_equal_figures_and_equal_settings_tell_no_importance():
     for number in range(12):
         studies.add(flat, COMPLETE, [0.1], params={"x": (number / 12, FloatDistribution(0, 1))})
         studies.add(same, COMPLETE, [number / 12], params={"x": (0.5, FloatDistribution(0.5, 0.5))})
-    assert "same figure" in parameter_importances(view_of(flat)).note
-    assert "No parameter took different values" in parameter_importances(view_of(same)).note
+    assert "same figure" in importances_of(flat).note
+    assert "No parameter took different values" in importances_of(same).note
 
 
 def test_all_trials_stand_in_the_table_with_the_parameters_that_changed():
@@ -225,7 +305,7 @@ def test_all_trials_stand_in_the_table_with_the_parameters_that_changed():
     assert [(row[1].text, row[1].below) for row in table.rows[:3]] == [("complete", "default"), ("complete", "best"), ("pruned", "")]
     assert [row[2].text for row in table.rows] == ["0.1000", "0.1200", "–", "–", "0.1100", "–", "–"]
     assert [row[2].key for row in table.rows][2] is None
-    kinds = {column.title: column.numeric for column in table.columns}
+    kinds = dict(table.heads)
     assert (kinds["train.learning_rate"], kinds["item.adaptor"], kinds["train.patience"]) == (True, False, False)
     assert table.summary is None
 
@@ -237,7 +317,7 @@ def test_beyond_fifty_trials_the_table_is_folded_away(large):
     for _ in range(50):
         studies.add(study, COMPLETE, [0.1])
     assert trials_table(view_of(study)).summary is None
-    assert varying(view_of(study)) == []
+    assert view_of(study).varying == []
 
 
 def test_failed_trials_stand_there_with_their_reasons(tmp_path):
@@ -271,22 +351,29 @@ def test_test_figures_without_a_default_or_an_interval(tmp_path):
     assert "| HR@10 | 0.2000 |" in text
 
 
-def test_sections_stand_in_their_order_and_every_chart_has_its_still_picture(large):
+def test_sections_stand_in_their_order_and_every_chart_is_said_in_words(large):
     page = Page((large / "index.html").read_text(encoding="utf-8"))
     anchors = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
     assert anchors == ["not", "best", "test", "history", "importances", "slices", "parallel", "curves", "times", "trials", "about"]
-    stored = json.loads(page.scripts[0])["figures"]
-    drawn = [attributes["data-figure"] for _, attributes in page.tags if "data-figure" in attributes]
-    assert sorted(drawn) == sorted(stored)
-    assert sum(attributes.get("class") == "still" for _, attributes in page.tags) == sum(tag == "figure" for tag, _ in page.tags) == 6
+    charted = [attributes["aria-label"] for _, attributes in page.tags if "chart" in attributes.get("class", "").split()]
+    assert len(charted) == sum(tag == "svg" for tag, _ in page.tags) == len(list((large / "charts").iterdir())) == 6
+    assert all(charted)
+
+
+def test_a_page_stays_below_a_megabyte_with_hundreds_of_trials(tmp_path):
+    study = studies.large(500)
+    write_tuning_report(study, tmp_path, about=studies.ABOUT)
+    assert (tmp_path / "index.html").stat().st_size < 1_000_000
+    assert "<summary>All 500 trials</summary>" in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_the_page_would_fetch_nothing(large):
     page = Page((large / "index.html").read_text(encoding="utf-8"))
     for tag, attributes in page.tags:
         assert attributes.get("src", "data:").startswith("data:"), tag
-        if "href" in attributes:
-            assert (tag, attributes["href"][0]) == ("a", "#")
+        for name in ("href", "xlink:href"):
+            assert attributes.get(name, "#").startswith("#"), tag
+        assert not re.search(r"url\((?!#)", " ".join(value or "" for value in attributes.values()))
     policy = next(attributes["content"] for _, attributes in page.tags if attributes.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none';")
 
@@ -304,9 +391,11 @@ def test_all_of_about_is_shown_and_harm_in_it_stays_text(tmp_path):
     }
     page, text = both(studies.small(), tmp_path, **about)
     found = Page(page)
-    assert sum(tag == "script" for tag, _ in found.tags) == 3
+    assert sum(tag == "script" for tag, _ in found.tags) == 1
     assert not any(name.startswith("on") for _, attributes in found.tags for name in attributes)
-    assert all(attributes.get("src", "data:").startswith("data:") for tag, attributes in found.tags if tag == "img")
+    assert not any(tag == "img" for tag, _ in found.tags)
+    for chart in (tmp_path / "charts").iterdir():
+        ET.parse(chart)
     assert "9f9f" in "".join(found.text)
     assert "<script" not in text
     assert "<img" not in text
@@ -315,13 +404,9 @@ def test_all_of_about_is_shown_and_harm_in_it_stays_text(tmp_path):
 def test_a_harmful_parameter_is_text_in_charts_too(large):
     page = (large / "index.html").read_text(encoding="utf-8")
     found = Page(page)
-    assert sum(tag == "script" for tag, _ in found.tags) == 3
-    assert studies.EVIL in "".join(found.text)
+    assert sum(tag == "script" for tag, _ in found.tags) == 1
+    assert sum(text == studies.EVIL for text in found.text) >= 3  # charts and tables
     assert studies.EVIL not in page
-    # plotly.js reads a little HTML in labels.
-    figures = json.dumps(json.loads(found.scripts[0]))
-    assert "<script" not in figures
-    assert "&lt;script&gt;" in figures
 
 
 def test_an_empty_study_has_a_page_too(tmp_path):
@@ -357,12 +442,11 @@ def test_the_files_are_returned(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("package", ["plotly", "matplotlib"])
-def test_a_missing_package_is_named_with_its_extra_and_nothing_is_written(package, tmp_path, monkeypatch):
-    for name in [name for name in sys.modules if re.match(rf"{package}(\.|$)", name)]:
+def test_a_missing_matplotlib_is_named_with_its_extra_and_nothing_is_written(tmp_path, monkeypatch):
+    for name in [name for name in sys.modules if re.match(r"matplotlib(\.|$)", name)]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=rf"{package} is not installed: run  pip install 'bertrec\[report\]'"):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r"matplotlib is not installed: run  pip install 'bertrec\[report\]'"):
         write_tuning_report(studies.small(), tmp_path / "out", about={})
     assert not (tmp_path / "out").exists()
 
@@ -374,27 +458,10 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path):
 
 
 def test_importing_the_report_loads_neither_optuna_nor_what_draws():
-    code = "import sys, bertrec.tuning.report; print(sorted({'optuna', 'plotly', 'matplotlib', 'pyarrow'} & set(sys.modules)))"
+    code = "import sys, bertrec.tuning.report; print(sorted({'optuna', 'jinja2', 'matplotlib', 'pyarrow'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 def test_the_comparison_does_not_know_the_tuning():
     code = "import sys, bertrec.comparison.report; print([name for name in sys.modules if name.startswith('bertrec.tuning')])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("name", ["wording", "ticks"])
-def test_the_examples_in_the_documentation_hold(name):
-    found = doctest.testmod(importlib.import_module(f"bertrec.tuning.report.{name}"))
-    assert found.attempted > 0
-    assert found.failed == 0
-
-
-def test_ticks_are_round_and_few():
-    assert list(linear_axis([0.02, 0.31], most=4).ticks) == [0.1, 0.2, 0.3]
-    assert list(log_axis([2e-4, 3e-2]).ticks) == pytest.approx([1e-3, 1e-2])
-    assert list(log_axis([2e-4, 8e-4]).ticks) == pytest.approx([2e-4, 5e-4])
-    assert list(count_axis(6).ticks) == list(range(7))
-    assert list(count_axis(63).ticks) == [0, 10, 20, 30, 40, 50, 60]
-    assert list(linear_axis([0.5]).ticks.values())
-    assert list(log_axis([0.5, 0.5]).ticks.values()) == ["0.5"]

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bertrec.pages.blocks import Bullets, Cell, Column, Section, Table, Text, label
-from bertrec.pages.document import Heading
-from bertrec.pages.values import values_table
-from bertrec.pages.wording import ABSENT, interval, number, p_value, signed
-from bertrec.studies.page import write_page
+from bertrec.core.files import write_json
+from bertrec.pages.blocks import Cell, Document, Section, Table
+from bertrec.pages.render import write_document
+from bertrec.pages.wording import difference_cell, number_cell, p_cell, plain, values_table
 
 _SHOWN_COLUMNS = 40
 
@@ -37,71 +36,63 @@ def write_audit(figures: dict[str, Any], folder: str | Path) -> list[Path]:
     """
     protocol = figures["protocol"]
     about = f"{protocol.get('model', 'a ranking')} over {protocol.get('data', 'a catalogue')}, {protocol['requests']} requests"
+    unmasked = "The audit was not repeated with masked words."
     sections = [
-        Section("shifts", "Shifts between groups", [_shift_table(figures), Bullets(figures["cautions"])]),
-        Section("where", "Where the shifts lie", [_difference_table(figures), _mean_table(figures)]),
-        Section("masking", "Masking", _masking_blocks(figures)),
+        Section("shifts", "Shifts between groups", [_shifts(figures["shifts"]), figures["cautions"]]),
+        Section("where", "Where the shifts lie", [_differences(figures["differences"]), _means(figures["means"])]),
+        Section("masking", "Masking", _masking(figures["masking"]) if figures["masking"] else [unmasked]),
         Section("protocol", "How it was measured", [values_table("Protocol", protocol)]),
     ]
-    return write_page(folder, "audit", figures, Heading("Bias audit", verdict(figures), about), sections)
+    written = write_document(Document("Bias audit", verdict(figures), about, sections), folder)
+    write_json(Path(folder) / "audit.json", figures)
+    return [*written, Path(folder) / "audit.json"]
 
 
-def _shift_table(figures: Mapping[str, Any]) -> Table:
-    hidden = any("masked" in row for row in figures["shifts"])
-    columns = [Column("groups"), Column("attribute"), Column("measure"), Column("distance", True), Column("by chance", True)]
-    columns += [Column("p", True), Column("p, Holm", True), Column("shown")]
-    columns += [Column("distance masked", True)] if hidden else []
-    rows = []
-    for row in sorted(figures["shifts"], key=lambda row: -row["distance"]):
-        cells = [label(" – ".join(row["groups"])), label(row["attribute"]), label(row["measure"])]
-        cells += [Cell(number(row["distance"], 3), row["distance"], below=interval(row["ci95"]))]
-        cells += [Cell(number(row["by_chance"], 3), row["by_chance"]), Cell(p_value(row["p"]), row["p"])]
-        cells += [Cell(p_value(row["p_holm"]), row["p_holm"]), label("yes" if row["shown"] else "no")]
-        masked = row.get("masked", {}).get("distance")
-        cells += [Cell(ABSENT) if masked is None else Cell(number(masked, 3), masked)] if hidden else []
-        rows.append(cells)
+def _shifts(shifts: list[dict[str, Any]]) -> Table:
+    hidden = any("masked" in row for row in shifts)
+    columns = ["groups", "attribute", "measure", "distance", "by chance", "p", "p, Holm", "shown", *(["distance masked"] if hidden else [])]
+    rows = [
+        [
+            *_names(row),
+            number_cell(row["distance"], 3, row["ci95"]),
+            number_cell(row["by_chance"], 3),
+            *(p_cell(row["p"]), p_cell(row["p_holm"]), plain(row["shown"])),
+            *([number_cell(row.get("masked", {}).get("distance"), 3)] if hidden else []),
+        ]
+        for row in sorted(shifts, key=lambda row: -row["distance"])
+    ]
     return Table("Total variation between the mixes of two groups", columns, rows, sorted_by="distance")
 
 
-def _difference_table(figures: Mapping[str, Any]) -> Table:
-    ordered = sorted(figures["differences"], key=lambda row: (not row["shown"], -abs(row["difference"])))[:_SHOWN_COLUMNS]
+def _differences(found: list[dict[str, Any]]) -> Table:
+    ordered = sorted(found, key=lambda row: (not row["shown"], -abs(row["difference"])))[:_SHOWN_COLUMNS]
+    columns = ["category or level", "groups", "attribute", "difference of shares", "p, Holm", "shown"]
     rows = [
-        [
-            label(row["column"]),
-            label(" – ".join(row["groups"])),
-            label(row["attribute"]),
-            Cell(signed(row["difference"]), row["difference"], below=interval(row["ci95"])),
-            Cell(p_value(row["p_holm"]), row["p_holm"]),
-            label("yes" if row["shown"] else "no"),
-        ]
+        [row["column"], *_names(row)[:2], difference_cell(row["difference"], row["ci95"]), p_cell(row["p_holm"]), plain(row["shown"])]
         for row in ordered
     ]
-    columns = [Column("category or level"), Column("groups"), Column("attribute"), Column("difference of shares", True)]
-    caption = (
-        f"Shares of categories and price levels, first group less second: {len(rows)} of {len(figures['differences'])}, those shown first"
-    )
-    return Table(caption, [*columns, Column("p, Holm", True), Column("shown")], rows)
+    shown = f"{len(rows)} of {len(found)}, those shown first"
+    return Table(f"Shares of categories and price levels, first group less second: {shown}", columns, rows)
 
 
-def _mean_table(figures: Mapping[str, Any]) -> Table:
+def _means(found: list[dict[str, Any]]) -> Table:
+    columns = ["group", "attribute", "measure", "mean price level", "largest shares"]
     rows = [
-        [
-            label(row["group"]),
-            label(row["attribute"]),
-            label(row["measure"]),
-            Cell(number(row["mean_level"], 2), row["mean_level"]) if "mean_level" in row else Cell(ABSENT),
-            Cell(", ".join(f"{name} {share:.0%}" for name, share in sorted(row["shares"].items(), key=lambda part: -part[1])[:5])),
-        ]
-        for row in figures["means"]
+        [row["group"], row["attribute"], row["measure"], number_cell(row.get("mean_level"), 2), _largest(row["shares"])] for row in found
     ]
-    columns = [Column("group"), Column("attribute"), Column("measure"), Column("mean price level", True), Column("largest shares")]
     return Table("What each group is recommended", columns, rows, summary="The mix of each group")
 
 
-def _masking_blocks(figures: Mapping[str, Any]) -> list[Text | Table]:
-    if not figures["masking"]:
-        return [Text("The audit was not repeated with masked words.")]
-    rows = [[label(row["attribute"]), Cell(row["neutral"]), Cell(f"{row['kept']:.0%}", row["kept"])] for row in figures["masking"]]
+def _masking(found: list[dict[str, Any]]) -> list[str | Table]:
+    rows = [[row["attribute"], row["neutral"], Cell(f"{row['kept']:.0%}", row["kept"])] for row in found]
+    columns = ["attribute", "neutral word", "recommended items that stay"]
     said = "Every word of the lists is replaced by a neutral one when the request is read; nothing is trained again."
-    columns = [Column("attribute"), Column("neutral word"), Column("recommended items that stay", True)]
-    return [Text(said), Table("What masking leaves of each list of recommendations", columns, rows)]
+    return [said, Table("What masking leaves of each list of recommendations", columns, rows)]
+
+
+def _names(row: Mapping[str, Any]) -> list[str]:
+    return [" – ".join(row["groups"]), row["attribute"], row["measure"]]
+
+
+def _largest(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda part: -part[1])[:5])

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bertrec.pages.blocks import Block, Bullets, Cell, Column, Section, Table, Text, label
-from bertrec.pages.document import Heading
-from bertrec.pages.values import values_table
-from bertrec.pages.wording import interval, number, p_value, signed
-from bertrec.studies.page import write_page
+from bertrec.core.files import write_json
+from bertrec.evaluation.significance import NO_DIFFERENCE
+from bertrec.pages.blocks import Block, Cell, Document, Section, Table, label
+from bertrec.pages.render import write_document
+from bertrec.pages.wording import difference_cell, number_cell, p_cell, values_table
 from bertrec.studies.probes.run import TITLES
 
 
@@ -30,19 +30,10 @@ def figure_rows(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     rows = []
     for found in figures["probes"].values():
         for name in found["slices"]:
-            part = figures["slices"][name]
+            part, note = figures["slices"][name], "" if "popularity" in name else found["head_note"] or ""
+            common = {"asked": name, "queries": part["users"], "unit": found["unit"], "candidates": part["candidates"], "head_note": note}
             rows += [
-                {
-                    "asked": name,
-                    "queries": part["users"],
-                    "unit": found["unit"],
-                    "candidates": part["candidates"],
-                    "metric": metric,
-                    **value,
-                    "random": part["random"][metric],
-                    "p": part["p_holm_above_random"][metric],
-                    "head_note": "" if "popularity" in name else found["head_note"] or "",
-                }
+                {**common, "metric": metric, **value, "random": part["random"][metric], "p": part["p_holm_above_random"][metric]}
                 for metric, value in part["metrics"].items()
             ]
     return rows
@@ -55,60 +46,45 @@ def write_probes(figures: dict[str, Any], folder: str | Path) -> list[Path]:
         BertrecError: a file cannot be written.
     """
     protocol = figures["protocol"]
-    heading = Heading(
-        "What the encoder knows", verdict(figures), f"{protocol['encoder']} over {protocol.get('data', 'a catalogue')}, untrained"
-    )
+    about = f"{protocol['encoder']} over {protocol.get('data', 'a catalogue')}, untrained"
     sections = [
-        Section("figures", "Figures", [_figure_table(figures), Bullets(figures["cautions"])]),
-        Section("baselines", "Beside the baselines", [_comparison_table(figures)]),
-        *(Section(name, TITLES[name].capitalize(), _about_blocks(found)) for name, found in figures["probes"].items()),
+        Section("figures", "Figures", [_figures(figures), figures["cautions"]]),
+        Section("baselines", "Beside the baselines", [_comparisons(figures["comparisons"])]),
+        *(Section(name, TITLES[name].capitalize(), [_about(found)]) for name, found in figures["probes"].items()),
         Section("protocol", "How it was measured", [values_table("Protocol", protocol)]),
     ]
-    return write_page(folder, "probes", figures, heading, sections)
+    written = write_document(Document("What the encoder knows", verdict(figures), about, sections), folder)
+    write_json(Path(folder) / "probes.json", figures)
+    return [*written, Path(folder) / "probes.json"]
 
 
-def _figure_table(figures: Mapping[str, Any]) -> Table:
+def _figures(figures: Mapping[str, Any]) -> Table:
     rows = [
         [
-            Cell(row["asked"], key=row["asked"], below=row["head_note"]),
-            label(row["metric"]),
-            Cell(number(row["mean"], 3), row["mean"], below=interval(row["ci95"])),
-            Cell(number(row["random"], 3), row["random"]),
-            Cell(p_value(row["p"]), row["p"]),
+            label(row["asked"], below=row["head_note"]),
+            row["metric"],
+            number_cell(row["mean"], 3, row["ci95"]),
+            *(number_cell(row["random"], 3), p_cell(row["p"])),
             Cell(f"{row['queries']} {row['unit']}", row["queries"]),
             Cell(str(row["candidates"]), row["candidates"]),
         ]
         for row in figure_rows(figures)
     ]
-    columns = [Column("asked"), Column("metric"), Column("figure", True), Column("random", True), Column("p above random, Holm", True)]
-    return Table("Figures with 95 % intervals", [*columns, Column("queries", True), Column("candidates", True)], rows)
+    columns = ["asked", "metric", "figure", "random", "p above random, Holm", "queries", "candidates"]
+    return Table("Figures with 95 % intervals", columns, rows)
 
 
-def _comparison_table(figures: Mapping[str, Any]) -> Table:
+def _comparisons(found: list[dict[str, Any]]) -> Table:
+    verdicts = [row["verdict"] if row["shown"] else NO_DIFFERENCE for row in found]
     rows = [
-        [
-            label(row["names"][0]),
-            label(row["names"][1]),
-            label(row["metric"]),
-            Cell(signed(row["difference"]), row["difference"], below=interval(row["ci95"])),
-            Cell(p_value(row["p_holm"]), row["p_holm"]),
-            Cell(row["verdict"] if row["shown"] else "no difference shown"),
-        ]
-        for row in figures["comparisons"]
+        [*row["names"][:2], row["metric"], difference_cell(row["difference"], row["ci95"]), p_cell(row["p_holm"]), said]
+        for row, said in zip(found, verdicts, strict=True)
     ]
-    columns = [
-        Column("asked"),
-        Column("baseline"),
-        Column("metric"),
-        Column("difference", True),
-        Column("p, Holm", True),
-        Column("verdict"),
-    ]
-    return Table("Paired over the same queries", columns, rows)
+    return Table("Paired over the same queries", ["asked", "baseline", "metric", "difference", "p, Holm", "verdict"], rows)
 
 
-def _about_blocks(found: Mapping[str, Any]) -> list[Block]:
+def _about(found: Mapping[str, Any]) -> Block:
     if found["status"] != "ok":
-        return [Text(f"Not available: {found['reason']}")]
+        return f"Not available: {found['reason']}"
     head = found["head_note"] or "that of the encoder as it came"
-    return [values_table("How it was asked", {**found["about"], "skipped": found["skipped"], "head": head})]
+    return values_table("How it was asked", {**found["about"], "skipped": found["skipped"], "head": head})

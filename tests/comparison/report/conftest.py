@@ -63,7 +63,6 @@ def crowded_run() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the report of the comparison."""
-    pytest.importorskip("plotly")
     pytest.importorskip("matplotlib")
     from bertrec.comparison.report import write_report
 

@@ -1,18 +1,29 @@
-"""How much the best of several noisy figures promises too much: the winner was also the luckiest."""
+"""How much the best of several noisy figures promises too much, and which parameters mattered."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from bertrec.core.errors import ConfigError
+from bertrec.pages.wording import counted
 
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+LEAST_TRIALS = 10
 _RESAMPLES = 20_000
 # Normals drawn at once: memory stays the same however many trials there are.
 _CHUNK = 1 << 20
+# Optuna's advice: at least five trials among the best that the rest are held against, which is a tenth of the trials or more.
+_LEAST_BEST, _BEST_SHARE = 5, 0.1
+_STEADY_TRIALS = 50
 
 
 def expected_regression(values: Sequence[float], noise_sd: float) -> float:
@@ -46,17 +57,9 @@ def expected_regression(values: Sequence[float], noise_sd: float) -> float:
         raise ConfigError(f"expected_regression: noise_sd must be a number from 0, not {noise_sd}")
     if len(figures) < 2 or noise_sd == 0:
         return 0.0
-    return _mean_noise_of_the_pick(_shrunk(figures, noise_sd), noise_sd)
-
-
-def _shrunk(figures: npt.NDArray[np.float64], noise_sd: float) -> npt.NDArray[np.float64]:
     observed = float(figures.var(ddof=1))
     factor = max(0.0, 1.0 - noise_sd**2 / observed) if observed > 0 else 0.0
-    centre = figures.mean()
-    return np.asarray(centre + factor * (figures - centre))
-
-
-def _mean_noise_of_the_pick(true: npt.NDArray[np.float64], noise_sd: float) -> float:
+    true = figures.mean() + factor * (figures - figures.mean())
     generator = np.random.default_rng(0)
     rows = max(1, _CHUNK // len(true))
     total = 0.0
@@ -66,3 +69,45 @@ def _mean_noise_of_the_pick(true: npt.NDArray[np.float64], noise_sd: float) -> f
         total += float(np.take_along_axis(noise, picked[:, None], axis=1).sum())
     # The pick's expected noise is never negative; a few draws may be.
     return max(0.0, total / _RESAMPLES)
+
+
+@dataclass(frozen=True)
+class Importances:
+    """Shares of the parameters, from the largest and adding up to 1, or why there are none.
+
+    Attributes:
+        note: why there are no shares, or how far they can be trusted.
+        shares: by parameter.
+        best_trials: how many trials count as the best ones.
+    """
+
+    note: str
+    shares: dict[str, float]
+    best_trials: int = 0
+
+
+def parameter_importances(study: Study, measured: Sequence[FrozenTrial]) -> Importances:
+    """Return how much of being among the best trials each parameter explains (Watanabe et al. 2023, PED-ANOVA)."""
+    count = len(measured)
+    if count < LEAST_TRIALS:
+        few = f"{counted(count, 'trial')}, and {LEAST_TRIALS} are needed"
+        return Importances(f"Too few completed trials to say which parameters mattered: {few}.", {})
+    if len({tuple(trial.values) for trial in measured}) == 1:
+        return Importances("All completed trials have the same figure: nothing tells the parameters apart.", {})
+    share = max(_BEST_SHARE, _LEAST_BEST / count)
+    found = _evaluated(study, share)
+    total = sum(found.values())
+    if not total:
+        return Importances("No parameter took different values in the best trials and in the others.", {})
+    ordered = sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+    rough = f"With fewer than {_STEADY_TRIALS} completed trials they are rough." if count < _STEADY_TRIALS else ""
+    return Importances(rough, {name: value / total for name, value in ordered}, max(1, round(share * count)))
+
+
+def _evaluated(study: Study, share: float) -> dict[str, float]:
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    with warnings.catch_warnings():
+        # What they warn of, few trials of a conditional parameter, is said in the report.
+        warnings.simplefilter("ignore")
+        return dict(PedAnovaImportanceEvaluator(target_quantile=share).evaluate(study))

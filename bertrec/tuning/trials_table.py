@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertrec.core.files import atomic_file
-from bertrec.tuning.report.view import StudyView, parameters_of, read_study, reason_of, seconds_of, state_of
+from bertrec.tuning.study_view import StudyView, parameters_of, read_study, reason_of, seconds_of, state_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Questions that every part of the report asks of a study, answered from one reading of its storage."""
+"""A study as it was at one moment: its best trial, its front, its default, and what each trial was."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bertrec.tuning.report.regression import expected_regression
+from bertrec.tuning.statistics import expected_regression
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -101,10 +100,16 @@ class StudyView:
         return list(dict.fromkeys(name for trial in self.trials for name in parameters_of(trial)))
 
     @cached_property
+    def varying(self) -> list[str]:
+        """The parameters that some trial sets otherwise than another, or does not use."""
+        used = [parameters_of(trial) for trial in self.trials]
+        return [name for name in self.parameters if len({repr(one[name]) if name in one else None for one in used}) > 1]
+
+    @cached_property
     def standard_error(self) -> float | None:
         """Median standard error of a figure over the measured trials, or None where none recorded it."""
         found = [trial.user_attrs.get("standard_error") for trial in self.measured]
-        usable = [float(value) for value in found if _is_number(value) and math.isfinite(value) and value >= 0]
+        usable = [float(value) for value in found if is_number(value) and value >= 0]
         return statistics.median(usable) if usable else None
 
     @cached_property
@@ -114,15 +119,15 @@ class StudyView:
             return None
         return expected_regression([self.gains(trial)[0] for trial in self.measured], self.standard_error)
 
-    @cached_property
+    @property
     def seconds(self) -> float:
         """Time of all finished trials together."""
         return sum(seconds_of(trial) or 0.0 for trial in self.trials)
 
-    @cached_property
-    def started(self) -> datetime | None:
-        """When the first trial started."""
-        return min((trial.datetime_start for trial in self.trials if trial.datetime_start), default=None)
+    @property
+    def reports_chunks(self) -> bool:
+        """Whether trials report chunks of users, as the Wilcoxon pruner compares them, and not epochs."""
+        return "wilcoxon" in str(self.about.get("pruner") or "").casefold()
 
     def gains(self, trial: FrozenTrial) -> list[float]:
         """Return the figures of a measured trial, turned so that larger is better."""
@@ -168,9 +173,10 @@ def curve_of(trial: FrozenTrial) -> list[tuple[int, float]]:
     return sorted((step, float(value)) for step, value in trial.intermediate_values.items() if math.isfinite(value))
 
 
+def is_number(value: Any) -> bool:
+    """Say whether a value is a finite number, not a truth value."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
     return all(x >= y for x, y in zip(a, b, strict=True)) and any(x > y for x, y in zip(a, b, strict=True))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

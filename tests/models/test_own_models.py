@@ -1,0 +1,207 @@
+"""A model and a ranker of someone else's package, by dotted path and by entry point: what docs/extending.md shows."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import my_models
+import my_rankers
+import numpy as np
+import pages
+import pytest
+
+import bertrec
+from bertrec.cli.main import main
+from bertrec.core.errors import BertrecError, ConfigError, ModelError
+
+PATH = "my_models:PureSVD"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with the page's modules and a shop, and nothing of them imported."""
+    for name, source in (("my_models", my_models.SOURCE), ("my_rankers", my_rankers.SOURCE)):
+        (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
+        monkeypatch.setitem(sys.modules, name, None)
+        del sys.modules[name]
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if Path(entry).name != "support"])
+    monkeypatch.chdir(tmp_path)
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    rows = [f"{user},{(user + step) % 10},{step}" for user in range(24) for step in range(6)]
+    (shop / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    (shop / "items.csv").write_text("\n".join(["item_id,title", *(f"{item},thing {item}" for item in range(10))]) + "\n")
+    return tmp_path
+
+
+def call(line, **changes):
+    words = [changes.get(word, word) for word in shlex.split(line)[1:]]
+    return main(words)
+
+
+def test_the_toys_are_short():
+    assert len(my_models.SOURCE.splitlines()) < 60
+    assert len(my_rankers.SOURCE.splitlines()) < 60
+
+
+def test_the_decomposition_is_the_one_by_numpy(split):
+    """With full rank the score of an item is that of the projection on the row space of the user-item matrix."""
+    model = my_models.PureSVD(my_models.PureSVDConfig(rank=1000)).fit(split.train)
+    dense = np.zeros((len(split.train.sequences), len(split.train.catalog) + 1))
+    dense[split.train.sequences.rows, split.train.sequences.values] = 1
+    projection = np.linalg.pinv(dense) @ dense
+    scores = np.concatenate(list(model.score_all(split.train.sequences)))
+    known = model.known_items()
+    np.testing.assert_allclose(scores[:, known], (dense @ projection)[:, known], atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_on_a_model(here, capsys):
+    (here / "svd.yaml").write_text("rank: {int: [8, 64], log: true}\n")
+    lines = pages.commands("Your own model")
+    assert [line.split()[1] for line in lines] == ["train", "evaluate", "recommend", "tune", "compare", "settings"]
+    for line in lines:
+        short = line.replace("--trials 8", "--trials 2 --final-seeds 1").replace("--budget-minutes 2", "--budget-minutes 1")
+        assert call(short, **{"ml-100k": "shop", "196": "3"}) == 0, line
+        assert PATH in capsys.readouterr().out or "settings" not in line
+    assert (here / "reports" / "svd" / "comparison.json").exists()
+    assert (here / "tuned-svd" / "best.yaml").exists()
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_on_a_ranker(here, capsys):
+    news = [f"N{k}\tnews\tworld\tstory {k}\tabout {k}\thttps://x\t[]\t[]" for k in range(9)]
+    (here / "data" / "mind").mkdir(parents=True)
+    (here / "data" / "mind" / "news.tsv").write_text("\n".join(news) + "\n")
+    for part in ("train", "valid"):
+        rows = [f"{k}\tU{k}\t11/11/2019 9:05:58 AM\tN{k % 9}\tN{(k + 1) % 9}-0 N{k % 3}-1" for k in range(20) if (k + 1) % 9 != k % 3]
+        (here / "data" / "mind" / part).mkdir()
+        (here / "data" / "mind" / part / "behaviors.tsv").write_text("\n".join(rows) + "\n")
+    assert call("bertrec train shop --model popularity --out runs/text") == 0
+    for line in pages.commands("Your own ranker"):
+        assert call(line) == 0, line
+    printed = capsys.readouterr().out
+    assert "runs/rate: valid: together" in printed
+    assert "learned from" in printed
+
+
+def test_a_folder_alone_chooses_no_code(here, capsys):
+    assert call(f"bertrec train shop --model {PATH} --set rank=4 --out run") == 0
+    del sys.modules["my_models"]
+    for words in (
+        "evaluate run",
+        "recommend run --user 3",
+        "embed run --out v.parquet",
+        "index build run --out i",
+        "rerank train run --out r",
+    ):
+        assert call(f"bertrec {words}") == 2
+        err = capsys.readouterr().err
+        assert f"run/model holds a pure-svd model of {PATH}, which no installed package registers: name it with --model {PATH}" in err
+        assert "my_models" not in sys.modules
+    assert call(f"bertrec embed run --out v.parquet --model {PATH}") == 0
+    assert call("bertrec evaluate run") == 2  # what one command trusts, the next does not
+
+
+def test_a_folder_is_read_by_the_class_that_was_named(split, tmp_path):
+    my_models.PureSVD().fit(split.train).save_pretrained(tmp_path / "model")
+    for classes in (PATH, my_models.PureSVD, [my_rankers.ClickRate, PATH]):
+        found = bertrec.Recommender.from_pretrained(tmp_path / "model", classes=classes)
+        assert type(found).__name__ == "PureSVD"
+    assert type(my_models.PureSVD.from_pretrained(tmp_path / "model")) is my_models.PureSVD
+    with pytest.raises(ModelError, match="holds a pure-svd model, not one of"):
+        bertrec.UniSRec.from_pretrained(tmp_path / "model")
+    with pytest.raises(ModelError, match="name it with --model my_models:PureSVD"):
+        bertrec.Recommender.from_pretrained(tmp_path / "model", classes="my_rankers:ClickRate")
+
+
+def test_an_installed_package_makes_its_names_known(split, tmp_path, monkeypatch, capsys):
+    info = tmp_path / "svd-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: svd\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[bertrec.models]\npure-svd = {PATH}\n[bertrec.rankers]\nclick-rate = my_rankers:ClickRate\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = bertrec.create("pure-svd", settings={"rank": 3}, seed=5).fit(split.train)
+    assert (model.config.rank, model.config.seed) == (3, 5)
+    model.save_pretrained(tmp_path / "model")
+    assert bertrec.Recommender.from_pretrained(tmp_path / "model").model_hash == model.model_hash
+    assert main(["rankers", "list"]) == 0
+    assert "click-rate" in capsys.readouterr().out
+
+
+class NoModel:
+    """Not a recommender."""
+
+
+class Half(bertrec.Recommender):
+    name = "half"
+
+    def fit(self, train, **options):
+        return self
+
+
+class Unnamed(my_models.PureSVD):
+    name = None
+
+
+class Named(my_models.PureSVD):
+    name = "unisrec"
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("nowhere.at_all:Mine", "nowhere.at_all:Mine: there is no module nowhere.at_all: install its package, or call from the folder"),
+        ("my_models:PureSVC", "my_models:PureSVC: unknown class of my_models 'PureSVC': did you mean 'PureSVD'"),
+        ("my_models:np", "is no model: derive it from bertrec.models.base:Recommender"),
+        ("my_rankers:ClickRate", "is no model: derive it from bertrec.models.base:Recommender"),
+        (NoModel, "NoModel is no model: derive it from bertrec.models.base:Recommender"),
+        (Half, "Half is no whole model: it lacks item_embeddings, load_state_dict, state_dict, user_vectors"),
+        (Unnamed, "Unnamed is no whole model: it lacks name"),
+        (Named, "has the name 'unisrec', which is one of ours: give it a name of its own"),
+        ("unisrec:text", "unknown model 'unisrec:text': unisrec comes in one form"),
+        ("unisrek", "did you mean 'unisrec'"),
+    ],
+)
+def test_what_is_no_model_is_one_line(model, message):
+    with pytest.raises(ConfigError) as caught:
+        bertrec.create(model)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train shop --model nowhere:Mine --out x",
+        "tune shop --model nowhere:Mine --space s.yaml --out x",
+        "compare shop --models nowhere:Mine --baselines Pop --out x",
+        "rankers train shop --ranker my_models:PureSVD --out x",
+        "settings nowhere:Mine",
+    ],
+)
+def test_every_command_says_so_and_exits_with_2(words, here, capsys):
+    (here / "s.yaml").write_text("rank: {int: [8, 64]}\n")
+    assert call(f"bertrec {words}") == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert "nowhere:Mine: there is no module nowhere" in lines[-1] or "my_models:PureSVD is no ranker" in lines[-1]
+    assert not (here / "x").exists()
+
+
+def test_a_study_of_someone_elses_class_asks_for_it_again(here, capsys):
+    (here / "svd.yaml").write_text("rank: {int: [8, 64]}\n")
+    assert call(f"bertrec tune shop --model {PATH} --space svd.yaml --trials 1 --final-seeds 0 --out study") == 0
+    capsys.readouterr()
+    for words in ("show study", "resume study --trials 2", "best study", "export study", "compare study"):
+        assert call(f"bertrec tune {words}") == 2
+        assert f"study tunes {PATH}, a class of another package: name it with --model {PATH}" in capsys.readouterr().err
+    assert call(f"bertrec tune best study --model {PATH}") == 0
+    assert "rank:" in capsys.readouterr().out
+
+
+def test_an_error_inside_a_foreign_module_is_not_hidden(here):
+    (here / "broken.py").write_text("import a_package_that_is_not_there\n")
+    with pytest.raises(BertrecError, match=r"module broken needs a_package_that_is_not_there, which is not installed"):
+        bertrec.create("broken:Mine")

@@ -1,0 +1,112 @@
+"""Every ranker keeps the contract, and the contract notices one that does not."""
+
+from __future__ import annotations
+
+import my_rankers
+import numpy as np
+import pytest
+from tiny_encoders import tiny_bert, tiny_masked
+
+from bertrec.core import Ragged
+from bertrec.data import IdMap, Impressions, ItemCatalog
+from bertrec.prompts import Prompt
+from bertrec.rankers import RANKERS, Composite, Ensemble, check_ranker
+
+TITLES = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("car", "hat", "sea", "dog")]
+
+
+@pytest.fixture(scope="module")
+def impressions():
+    """Users click what has the colour of their history; the first history is empty."""
+    draw = np.random.default_rng(0)
+    catalog = ItemCatalog(IdMap([f"n{k}" for k in range(8)]), {"title": TITLES})
+    rows = [(draw.permutation(4) + 1 + 4 * (row % 2), draw.permutation(4) + 5 - 4 * (row % 2)) for row in range(12)]
+    histories = Ragged.from_rows([[] if row == 0 else own[:2] for row, (own, _) in enumerate(rows)])
+    candidates = Ragged.from_rows([[others[0], own[3], others[1]] for own, others in rows])
+    names = [str(row) for row in range(12)]
+    return Impressions(catalog, names, names, histories, candidates, np.array([0, 1, 0] * 12, np.int8))
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return tiny_bert(tmp_path_factory.mktemp("bert"), TITLES)
+
+
+def makers(bert, masked):
+    train = {"train.epochs": 1, "train.batch_size": 4}
+    return {
+        "nrms": lambda: RANKERS.find("nrms").configured(settings={**train, "encoder.name": bert, "heads": 2}),
+        "composite": lambda: RANKERS.find("composite").configured(settings={"encoder.name": bert, "encoder.max_length": 8}),
+        "prompt4nr": lambda: RANKERS.find("prompt4nr").configured(settings={**train, "encoder.name": masked}, variant="item-hybrid"),
+    }
+
+
+@pytest.mark.parametrize("name", ["nrms", "composite", "prompt4nr"])
+def test_every_ranker_keeps_it(name, impressions, bert, tmp_path):
+    masked = tiny_masked(tmp_path / "masked", [*TITLES, Prompt.load("item-hybrid").text, "yes no good bad"])
+    check_ranker(makers(bert, masked)[name], impressions)
+
+
+def test_an_ensemble_keeps_it(impressions, bert):
+    make = makers(bert, bert)["nrms"]
+    check_ranker(lambda: Ensemble([make(), make()]), impressions)
+
+
+def test_a_ranker_that_reads_the_retrievers_scores_keeps_it(impressions, bert):
+    check_ranker(lambda: Composite.configured(settings={"encoder.name": bert, "encoder.max_length": 8, "retrieval": True}), impressions)
+
+
+def test_the_ranker_of_the_page_keeps_it(impressions):
+    check_ranker(my_rankers.ClickRate, impressions)
+
+
+def test_every_ranker_was_tried():
+    assert set(RANKERS.own) == {"nrms", "composite", "prompt4nr", "ensemble"}
+
+
+class ByPlace(my_rankers.ClickRate):
+    name = "by-place"
+
+    def score(self, histories, candidates, **options):
+        return super().score(histories, candidates) - (np.arange(len(candidates.values)) - candidates.offsets[candidates.rows])
+
+
+class Unchecked(my_rankers.ClickRate):
+    name = "unchecked"
+
+    def check_pairs(self, histories, candidates):
+        pass
+
+    def score(self, histories, candidates, **options):
+        return self.rates.numpy()[np.minimum(candidates.values, len(self.rates) - 1)]
+
+
+class Adding(my_rankers.ClickRate):
+    name = "adding"
+    before = 0
+
+    def fit(self, impressions, **options):
+        super().fit(impressions, **options)
+        self.rates = self.before = self.rates + self.before
+        return self
+
+
+class Unsure(my_rankers.ClickRate):
+    name = "unsure"
+
+    def score(self, histories, candidates, **options):
+        return np.where(histories.lengths[candidates.rows] > 0, super().score(histories, candidates), np.nan)
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"),
+    [
+        (ByPlace, "scores depend on the order of the candidates"),
+        (Unchecked, "ids outside the catalogue"),
+        (Adding, "a second fit does not start anew"),
+        (Unsure, "no finite number"),
+    ],
+)
+def test_what_breaks_it_is_said(impressions, kind, what):
+    with pytest.raises(AssertionError, match=what):
+        check_ranker(kind, impressions)

@@ -1,0 +1,6 @@
+"""The model of docs/extending.md as a module outside bertrec."""
+
+import pages
+
+SOURCE = pages.source("my_models")
+exec(compile(SOURCE, str(pages.PAGE), "exec"))
