@@ -43,7 +43,7 @@ Id = str | int
 
 
 @dataclass
-class Case:
+class UserList:
     """One list to make: for a user of the data, or for a history that was given."""
 
     user: Id | None
@@ -85,9 +85,9 @@ def recommend(
     dataset = None if typed and data is None else data_for(record, data, reading)
     model = model if dataset is None else fit_catalog(model, dataset)
     if given["--history"]:
-        cases = [Case(None, title_history(model.catalog, given["--history"]))]
+        cases = [UserList(None, title_history(model.catalog, given["--history"]))]
     elif given["--history-ids"]:
-        cases = [Case(None, id_history(model.catalog, given["--history-ids"]))]
+        cases = [UserList(None, id_history(model.catalog, given["--history-ids"]))]
     else:
         assert dataset is not None
         cases = user_cases(dataset.interactions, given["--user"], users_file)
@@ -133,7 +133,7 @@ def id_history(catalog: ItemCatalog, typed: Sequence[str]) -> list[Id]:
     return found
 
 
-def user_cases(interactions: Interactions, names: Sequence[str], users_file: Path | None = None) -> list[Case]:
+def user_cases(interactions: Interactions, names: Sequence[str], users_file: Path | None = None) -> list[UserList]:
     """Return one case a user, those of the file last, each with everything that the data knows of that user.
 
     Raises:
@@ -146,7 +146,7 @@ def user_cases(interactions: Interactions, names: Sequence[str], users_file: Pat
     if users_file is not None:
         users += o.listed_ids(users_file, known)
     rows = interactions.sequences.take(np.asarray(interactions.users.encode(users), dtype=np.int64) - 1)
-    return [Case(user, interactions.catalog.ids.decode(row)) for user, row in zip(users, rows, strict=True)]
+    return [UserList(user, interactions.catalog.ids.decode(row)) for user, row in zip(users, rows, strict=True)]
 
 
 def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: bool) -> None:
@@ -160,7 +160,7 @@ def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: b
 
 def fill(
     model: Recommender,
-    cases: list[Case],
+    cases: list[UserList],
     *,
     k: int,
     keep_seen: bool = False,
@@ -189,7 +189,7 @@ def fill(
         note(f"note: only {fewest} items could be recommended where {k} were asked for")
 
 
-def explain_cases(model: Recommender, cases: list[Case]) -> None:
+def explain_cases(model: Recommender, cases: list[UserList]) -> None:
     """Put into the cases what raised the score of each item most."""
     from bertrec.models.explain import explain
 
@@ -201,7 +201,7 @@ def _titles(catalog: ItemCatalog, ids: Sequence[Id]) -> list[str]:
     return [catalog.titles[row - 1] if row else "" for row in catalog.ids.encode(list(ids))]
 
 
-def print_tables(catalog: ItemCatalog, cases: list[Case]) -> None:
+def print_tables(catalog: ItemCatalog, cases: list[UserList]) -> None:
     """Print one table a case, with the latest items of its history above it."""
     for case in cases:
         whose = f"user {case.user}" if case.user is not None else "history"
@@ -223,7 +223,7 @@ def _score(value: float) -> str:
     return f"{value:.4f}" if math.isfinite(value) else "-"
 
 
-def _rows(catalog: ItemCatalog, case: Case) -> list[dict[str, Any]]:
+def _rows(catalog: ItemCatalog, case: UserList) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [
         {"rank": rank, "id": item, "title": title, "score": score if math.isfinite(score) else None}
         for rank, (item, title, score) in enumerate(zip(case.items, _titles(catalog, case.items), case.scores, strict=True), start=1)
@@ -233,12 +233,12 @@ def _rows(catalog: ItemCatalog, case: Case) -> list[dict[str, Any]]:
     return rows
 
 
-def _print_json(catalog: ItemCatalog, cases: list[Case]) -> None:
+def _print_json(catalog: ItemCatalog, cases: list[UserList]) -> None:
     lists = [{"user": case.user, "history": case.history, "items": _rows(catalog, case)} for case in cases]
     print(json.dumps({"recommendations": lists}, ensure_ascii=False, indent=2, allow_nan=False))
 
 
-def _print_csv(catalog: ItemCatalog, cases: list[Case]) -> None:
+def _print_csv(catalog: ItemCatalog, cases: list[UserList]) -> None:
     explained = any(case.why for case in cases)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["user", "rank", "id", "title", "score", *(["why"] if explained else [])])

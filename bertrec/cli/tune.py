@@ -13,7 +13,7 @@ from bertrec.cli import tune_index
 from bertrec.cli.output import note, print_table
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.tune_finish import finish, print_best, print_hint, write
-from bertrec.cli.tune_start import Storage, StudyFolder, StudyName, Timeout, counts_of, material_of, minutes, source_of, space_of
+from bertrec.cli.tune_start import Storage, StudyFolder, StudyName, Timeout, counts_of, minutes, source_of, space_of, study_data_of
 
 EXAMPLES = """
 Examples:
@@ -99,7 +99,7 @@ def run(
     searched, settings = space_of(model, source, space, preset), o.read_settings(None, set_ or [])
     budget = minutes(timeout)
     dataset = load_data({"data": data, "load": reading})
-    material = material_of(dataset, model, source, split, searched, settings, seed)
+    study_data = study_data_of(dataset, model, source, split, searched, settings, seed)
     plan = TunePlan.from_dict(
         {
             "study": study or out.absolute().name,
@@ -117,10 +117,10 @@ def run(
             "timeout_minutes": budget,
             "seed": seed,
             "final_seeds": final_seeds,
-            "about": {"data": {"name": dataset.name, "format": dataset.format, "counts": counts_of(material)}},
+            "about": {"data": {"name": dataset.name, "format": dataset.format, "counts": counts_of(study_data)}},
         }
     )
-    begin(plan, material, out)
+    begin(plan, study_data, out)
     note(f"{dataset.name}: {model}, trials: {plan.wanted}, settings searched: {len(searched.parameters)}, workers: {workers}")
     finish(out, workers)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from bertrec.models.base import Recommender
-    from bertrec.tuning.material import Vectors
+    from bertrec.tuning.study_data import Vectors
 
     Matrix = npt.NDArray[np.float32]
 
@@ -63,9 +63,9 @@ def index(
     from bertrec.tuning.space import Space
 
     settings, budget = o.read_settings(None, set_ or []), minutes(timeout)
-    name, material, asked = _material(source, queries, most_queries, seed)
+    name, study_data, asked = _study_data(source, queries, most_queries, seed)
     names = [kind.strip() for kind in kinds.split(",") if kind.strip()]
-    searched = Space.load(space) if space else index_space(names, material, settings)
+    searched = Space.load(space) if space else index_space(names, study_data, settings)
     named = searched.parameters.get("kind")
     plan = TunePlan.from_dict(
         {
@@ -74,7 +74,7 @@ def index(
             "source": "index",
             "model": "index",
             "settings": settings,
-            "first": first_settings([str(kind) for kind in (named and named.choice) or ["auto"]], material, settings),
+            "first": first_settings([str(kind) for kind in (named and named.choice) or ["auto"]], study_data, settings),
             "space": searched.to_dict(),
             "metrics": (f"recall@{k}", SPEED),
             "sampler": sampler,
@@ -86,32 +86,32 @@ def index(
             "least": least_recall,
             "threads": threads,
             "about": {
-                "data": {"name": name, "counts": counts_of(material), "queries": asked},
-                "timing": {"threads": threads, **_exact_speed(material, k, threads, settings)},
+                "data": {"name": name, "counts": counts_of(study_data), "queries": asked},
+                "timing": {"threads": threads, **_exact_speed(study_data, k, threads, settings)},
             },
         }
     )
-    begin(plan, material, out)
-    note(f"{name}: {len(material.items)} items, {len(material.queries)} queries ({asked}), trials: {plan.wanted}")
+    begin(plan, study_data, out)
+    note(f"{name}: {len(study_data.items)} items, {len(study_data.queries)} queries ({asked}), trials: {plan.wanted}")
     note(f"exact search: {plan.about['timing']['exact search, queries_per_second']:.6g} queries a second, {threads} thread(s)")
     finish(out, 1)
 
 
-def _exact_speed(material: Vectors, k: int, threads: int, settings: dict[str, Any]) -> dict[str, float]:
+def _exact_speed(study_data: Vectors, k: int, threads: int, settings: dict[str, Any]) -> dict[str, float]:
     """Return what every trial is to be held against: the speed of a flat index over the same vectors."""
     from bertrec.retrieval.index import ItemIndex
     from bertrec.tuning.objectives.index import SPEED, queries_per_second
 
-    flat = ItemIndex.build(material.items, range(len(material.items)), kind="flat", metric=settings.get("metric", "inner_product"))
-    return {f"exact search, {SPEED}": queries_per_second(flat, material.queries, k, threads=threads)}
+    flat = ItemIndex.build(study_data.items, range(len(study_data.items)), kind="flat", metric=settings.get("metric", "inner_product"))
+    return {f"exact search, {SPEED}": queries_per_second(flat, study_data.queries, k, threads=threads)}
 
 
-def _material(source: Path, queries: Path | None, most: int, seed: int) -> tuple[str, Vectors, str]:
+def _study_data(source: Path, queries: Path | None, most: int, seed: int) -> tuple[str, Vectors, str]:
     """Return a name, the vectors, and what the queries are; the test users of a run are left alone."""
     import numpy as np
 
     from bertrec.cli.embed import read_vectors
-    from bertrec.tuning.material import Vectors
+    from bertrec.tuning.study_data import Vectors
 
     if source.suffix == ".parquet":
         items, asked, what = read_vectors(source)[1], None, "items"

@@ -14,8 +14,8 @@ from bertrec.core.plugins import is_path
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset
-    from bertrec.tuning.material import Material
     from bertrec.tuning.space import Space
+    from bertrec.tuning.study_data import StudyData
 
 StudyFolder = Annotated[Path, typer.Option(metavar="STUDY", help="The folder of the study.")]
 StudyName = Annotated[str | None, typer.Option(help="The study's name in the storage (default: the folder's).")]
@@ -71,7 +71,7 @@ def space_of(model: str, source: str, space: Path | None, preset: str) -> Space:
     return Space.load(space) if space else Space.preset(f"recbole-{model}" if source == "recbole" else model, preset)
 
 
-def material_of(dataset: Dataset, model: str, source: str, split: str, space: Space, settings: Mapping[str, Any], seed: int) -> Material:
+def study_data_of(dataset: Dataset, model: str, source: str, split: str, space: Space, settings: Mapping[str, Any], seed: int) -> StudyData:
     """Return what trials are run on.
 
     Raises:
@@ -89,17 +89,22 @@ def material_of(dataset: Dataset, model: str, source: str, split: str, space: Sp
     return clicks_of(dataset, model, space, settings, seed=seed)
 
 
-def counts_of(material: Material) -> dict[str, Any]:
+def counts_of(study_data: StudyData) -> dict[str, Any]:
     """Return how much there is of each part."""
     from bertrec.data.splits import Split
-    from bertrec.tuning.material import Clicks
+    from bertrec.tuning.study_data import ImpressionSplit
 
-    if isinstance(material, Split):
-        return dict(material.manifest.get("counts", {}))
-    if isinstance(material, Clicks):
-        parts = {"impressions to train on": material.learned, "to choose by": material.validation, "left for the winner": material.test}
-        return {"items": len(material.learned.catalog)} | {name: 0 if part is None else len(part) for name, part in parts.items()}
-    return {"items": len(material.items), "queries": len(material.queries), "dimensions": material.items.shape[1]}
+    if isinstance(study_data, Split):
+        return dict(study_data.manifest.get("counts", {}))
+    if isinstance(study_data, ImpressionSplit):
+        shown = study_data
+        parts = {"impressions to train on": shown.learned, "to choose by": shown.validation, "left for the winner": shown.test}
+            "impressions to train on": study_data.learned,
+            "to choose by": study_data.validation,
+            "left for the winner": study_data.test,
+        }
+        return {"items": len(study_data.learned.catalog)} | {name: 0 if part is None else len(part) for name, part in parts.items()}
+    return {"items": len(study_data.items), "queries": len(study_data.queries), "dimensions": study_data.items.shape[1]}
 
 
 def minutes(text: str | None) -> float:

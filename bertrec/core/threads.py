@@ -29,7 +29,7 @@ def in_threads(work: Callable[[Part], Result], parts: Sequence[Part], *, alone: 
     job = _Job(work, parts)
     with _kept_thread_count():
         torch.set_num_threads(1)
-        helpers = _CREW.send(job.take, threads - 1)
+        helpers = _POOL.send(job.take, threads - 1)
         try:
             job.take()
         finally:
@@ -68,7 +68,7 @@ class _Job(Generic[Part, Result]):
             return None
 
 
-class _Crew:
+class _ThreadPool:
     """Threads that wait for work, each of which computes alone."""
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class _Crew:
             return [self._pool.submit(work) for _ in range(count)] if self._pool is not None else []
 
     def _grow(self, count: int) -> None:
-        """Make a crew of ``count``, and wait until each has set its number of threads, which torch keeps for the process too."""
+        """Make a pool of ``count``, and wait until each has set its number of threads, which torch keeps for the process too."""
         import torch
 
         if self._pool is not None:
@@ -105,9 +105,9 @@ class _Crew:
             raise
 
 
-_CREW = _Crew()
+_POOL = _ThreadPool()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_CREW.forget)
+    os.register_at_fork(after_in_child=_POOL.forget)
 
 
 def each_in_threads(work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:

@@ -32,7 +32,7 @@ _PAIRS_COST = 64  # a pair scored on its own costs about as much as so many scor
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TargetScores:
     """The targets to count for, and between which scores a matrix product cannot say whether an item counts.
 
     Attributes:
@@ -91,18 +91,18 @@ class Wanted:
         return np.bincount(at[above], minlength=len(which))
 
 
-def count_above(wanted: Wanted, hidden: Sequence[Ragged] = ()) -> IntArray:
+def count_above(wanted: TargetScores, hidden: Sequence[Ragged] = ()) -> IntArray:
     """Return for each target how many rows of the table, but for the first, score at least as high, ``[total targets]``.
 
     Each of ``hidden`` holds, a row a user, rows of the table that do not count, in any order and as often as they like.
-    There may be such only where `Wanted.hides`.
+    There may be such only where `TargetScores.hides`.
     """
     counts = np.empty(len(wanted.scores), np.int64)
     (_count_by_users if wanted.few else _count_by_items)(wanted, hidden, counts)
     return counts
 
 
-def _count_by_users(wanted: Wanted, hidden: Sequence[Ragged], counts: IntArray) -> None:
+def _count_by_users(wanted: TargetScores, hidden: Sequence[Ragged], counts: IntArray) -> None:
     import torch
 
     order = wanted.order()
@@ -132,7 +132,7 @@ def _count_by_users(wanted: Wanted, hidden: Sequence[Ragged], counts: IntArray) 
     in_threads(work, [starts[thread::threads] for thread in range(min(threads, len(starts)))], alone=alone)
 
 
-def _count_rows(wanted: Wanted, rows: IntArray, which: IntArray, scores: FloatArray, flags: BoolArray) -> IntArray:
+def _count_rows(wanted: TargetScores, rows: IntArray, which: IntArray, scores: FloatArray, flags: BoolArray) -> IntArray:
     """Count for the targets ``which``, a row of scores each; the flags, as many twice, are for use here."""
     sure, maybe = flags
     flag_at_least(scores[: len(which)], wanted.high[which, None], sure)
@@ -145,7 +145,7 @@ def _count_rows(wanted: Wanted, rows: IntArray, which: IntArray, scores: FloatAr
     return counts
 
 
-def _count_by_items(wanted: Wanted, hidden: Sequence[Ragged], counts: IntArray) -> None:
+def _count_by_items(wanted: TargetScores, hidden: Sequence[Ragged], counts: IntArray) -> None:
     import torch
 
     order = wanted.order()
@@ -174,7 +174,7 @@ def _by_place(parts: Sequence[Ragged], width: int) -> IntArray:
 class _Columns:
     """A block of users, one a column of the score blocks, with the limits of each of their targets."""
 
-    def __init__(self, wanted: Wanted, rows: IntArray) -> None:
+    def __init__(self, wanted: TargetScores, rows: IntArray) -> None:
         self.wanted, self.rows, self.places = wanted, rows, wanted.places(rows)
         self.limits = [(wanted.low[which], wanted.high[which]) for which in self.places]
         self.counts = [np.zeros(len(which), np.int64) for which in self.places]

@@ -19,7 +19,7 @@ from bertrec.core.distinct import among, distinct, without
 from bertrec.core.errors import DataError, NotFiniteError
 from bertrec.core.products import FloatArray, pair_scores, row_lengths
 from bertrec.core.ragged import IntArray, Ragged
-from bertrec.evaluation.count_above import Wanted, count_above
+from bertrec.evaluation.count_above import TargetScores, count_above
 from bertrec.evaluation.ranks import BoolArray, check_items, check_range, count_candidates, pair_keys, place_among_targets
 
 
@@ -162,7 +162,7 @@ class _Case:
 
     def count(self, targets: Ragged, scores: FloatArray) -> IntArray:
         """Return for targets that have a score how many candidates that are no targets score at least as high."""
-        wanted = Wanted.of(self.users, self.items.counted, self.items.largest_norm, targets, scores)
+        wanted = TargetScores.of(self.users, self.items.counted, self.items.largest_norm, targets, scores)
         at = (targets.rows, scores)
         if wanted.hides(sum(len(rows.values) for rows in self.parts)):
             return count_above(wanted, self.places()) + self.lifted(at)

@@ -23,12 +23,12 @@ from bertrec.core.files import sha256_text
 from bertrec.training.batches import EpochBatches
 from bertrec.training.checkpoints import complete_checkpoints, prune, read_progress, start_afresh
 from bertrec.training.config import TrainConfig
-from bertrec.training.course import Course, Evaluate
 from bertrec.training.log import TrainLog
 from bertrec.training.parameters import encoder_parameter_ids, parameter_groups, restore, trainable_tensors
 from bertrec.training.precision import choose_precision, training_device
 from bertrec.training.progress import ProgressBar, shows_progress
 from bertrec.training.randomness import preserved_randomness
+from bertrec.training.state import Evaluate, TrainingState
 from bertrec.training.trainer import ModuleTrainer
 
 FREE_SETTINGS = frozenset({"epochs", "patience", "max_seconds", "device", "loggers", "save_every_epoch", "gradient_cache"})
@@ -84,30 +84,30 @@ def fit_module(
         raise DataError("there is no training sequence: the dataset is empty")
     parameter_groups(module, config)
     was_training = module.training
-    course = Course(config, module, evaluate)
+    run_state = TrainingState(config, module, evaluate)
     with preserved_randomness(), _quiet(), tempfile.TemporaryDirectory() as scratch:
         arguments = _arguments(module, config, Path(run_dir) if run_dir else Path(scratch))
         identity = _identity(module, dataset, config)
-        start = _resume(course, checkpoints, identity) if resume else None
+        start = _resume(run_state, checkpoints, identity) if resume else None
         if checkpoints and arguments.should_save:  # the first process alone
             start_afresh(checkpoints) if not resume else prune(checkpoints)
-        if not course.finished:
+        if not run_state.finished:
             trainer = ModuleTrainer(
-                module, arguments, dataset, collate, config=config, course=course, checkpoints=checkpoints, identity=identity
+                module, arguments, dataset, collate, config=config, run_state=run_state, checkpoints=checkpoints, identity=identity
             )
             for callback in callbacks:
                 trainer.add_callback(callback)
             _train(trainer, start, show=shows_progress(progress))
-    if course.best_state is not None:
-        restore(module, course.best_state)
+    if run_state.best_state is not None:
+        restore(module, run_state.best_state)
     module.train(was_training)
-    return _log(course, arguments, identity["steps_per_epoch"])
+    return _log(run_state, arguments, identity["steps_per_epoch"])
 
 
 def _train(trainer: ModuleTrainer, start: Path | None, *, show: bool) -> None:
     module = trainer.module
     own_forward = module.__dict__.get("forward")
-    bar = ProgressBar(trainer.course, trainer.meter)
+    bar = ProgressBar(trainer.run_state, trainer.meter)
     if show and trainer.is_world_process_zero():
         trainer.add_callback(bar)
     if trainer.args.device.type == "cuda":
@@ -200,8 +200,8 @@ def _identity(module: nn.Module, dataset: Any, config: TrainConfig) -> dict[str,
     }
 
 
-def _resume(course: Course, checkpoints: Path | None, identity: dict[str, Any]) -> Path | None:
-    """Set ``course`` to where the newest complete checkpoint left it, and return that checkpoint."""
+def _resume(run_state: TrainingState, checkpoints: Path | None, identity: dict[str, Any]) -> Path | None:
+    """Set ``run_state`` to where the newest complete checkpoint left it, and return that checkpoint."""
     found = complete_checkpoints(checkpoints) if checkpoints else []
     if not found:
         logger.warning("there is no complete checkpoint in %s: training starts from the beginning", checkpoints)
@@ -215,17 +215,17 @@ def _resume(course: Course, checkpoints: Path | None, identity: dict[str, Any]) 
             )
     best = found[0] / "best.safetensors"
     weights = best if best.exists() else found[0] / "model.safetensors"
-    course.resume(values, safetensors.torch.load_file(weights))
+    run_state.resume(values, safetensors.torch.load_file(weights))
     return found[0]
 
 
-def _log(course: Course, arguments: TrainingArguments, steps_per_epoch: int) -> TrainLog:
+def _log(run_state: TrainingState, arguments: TrainingArguments, steps_per_epoch: int) -> TrainLog:
     return TrainLog(
-        epochs=tuple(course.history),
-        best_epoch=course.best_epoch,
-        stopped_early=course.stopped_early,
-        steps=course.epoch * -(-steps_per_epoch // arguments.world_size),
-        seconds=sum(entry.seconds for entry in course.history),
+        epochs=tuple(run_state.history),
+        best_epoch=run_state.best_epoch,
+        stopped_early=run_state.stopped_early,
+        steps=run_state.epoch * -(-steps_per_epoch // arguments.world_size),
+        seconds=sum(entry.seconds for entry in run_state.history),
         peak_mib=_peak_mib(arguments.device),
         precision="bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32",
         device=arguments.device.type,

@@ -8,7 +8,7 @@ from typing import Any
 from tqdm.auto import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from bertrec.training.course import Course
+from bertrec.training.state import TrainingState
 from bertrec.training.trainer import LossMeter
 
 _STEPS_A_TEXT = 10
@@ -17,8 +17,8 @@ _STEPS_A_TEXT = 10
 class ProgressBar(TrainerCallback):
     """Shows epoch, loss, the last validation figure and the time left at most."""
 
-    def __init__(self, course: Course, meter: LossMeter) -> None:
-        self.course, self.meter = course, meter
+    def __init__(self, run_state: TrainingState, meter: LossMeter) -> None:
+        self.run_state, self.meter = run_state, meter
         self.bar: Any = None
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -27,7 +27,7 @@ class ProgressBar(TrainerCallback):
 
     def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Name the epoch."""
-        self.bar.set_description(f"epoch {self.course.epoch + 1}/{self.course.config.epochs}", refresh=False)
+        self.bar.set_description(f"epoch {self.run_state.epoch + 1}/{self.run_state.config.epochs}", refresh=False)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Advance; the text is made now and then only."""
@@ -47,8 +47,8 @@ class ProgressBar(TrainerCallback):
             self.bar = None
 
     def _text(self) -> str:
-        metric = self.course.config.metric
-        judged = [entry.metrics[metric] for entry in self.course.history if entry.metrics]
+        metric = self.run_state.config.metric
+        judged = [entry.metrics[metric] for entry in self.run_state.history if entry.metrics]
         return f"loss {self.meter.last:.4g}" + (f", {metric} {judged[-1]:.4f}, best {max(judged):.4f}" if judged else "")
 
 

@@ -20,8 +20,8 @@ from bertrec.core.files import atomic_folder, write_json
 from bertrec.training.batches import EpochBatches, EpochLoader
 from bertrec.training.checkpoints import checkpoint_folder, mark_complete, prune
 from bertrec.training.config import TrainConfig
-from bertrec.training.course import Course
 from bertrec.training.parameters import parameter_groups, restore, snapshot
+from bertrec.training.state import TrainingState
 
 _STEPS_A_CHECK = 32
 """Steps between looks at the loss on an accelerator, where each look waits for the device."""
@@ -86,22 +86,22 @@ class EpochEnd(TrainerCallback):
         """Start the clock and the loss."""
         self.started = time.perf_counter()
         self.trainer.model_wrapped.train()  # here and not each step: it visits every submodule
-        self.trainer.meter.start(self.trainer.course.epoch + 1)
+        self.trainer.meter.start(self.trainer.run_state.epoch + 1)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """End an epoch that would go past the time limit; it is judged as it stands."""
-        if self.trainer.course.overtime(time.perf_counter() - self.started):
+        if self.trainer.run_state.overtime(time.perf_counter() - self.started):
             control.should_training_stop = True
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Judge the epoch."""
-        trainer, course = self.trainer, self.trainer.course
+        trainer, run_state = self.trainer, self.trainer.run_state
         loss = trainer.mean_over_processes(trainer.meter.mean())
-        entry = course.finish_epoch(loss, time.perf_counter() - self.started)
+        entry = run_state.finish_epoch(loss, time.perf_counter() - self.started)
         # The prefix is the Trainer's: loggers file such figures under evaluation.
         figures = {f"eval_{name}": value for name, value in entry.metrics.items()}
         trainer.log({"loss": entry.loss, "learning_rate": trainer.rate, **figures})
-        control.should_training_stop = control.should_training_stop or course.finished
+        control.should_training_stop = control.should_training_stop or run_state.finished
         control.should_save = trainer.checkpoints is not None
 
 
@@ -118,7 +118,7 @@ class ModuleTrainer(Trainer):
         collate: Callable[[Any], dict[str, Tensor]],
         *,
         config: TrainConfig,
-        course: Course,
+        run_state: TrainingState,
         checkpoints: Path | None,
         identity: dict[str, Any],
     ) -> None:
@@ -126,7 +126,7 @@ class ModuleTrainer(Trainer):
         self.module = module
         self.remove_callback(PrinterCallback)
         self.add_callback(EpochEnd(self))
-        self.config, self.course, self.checkpoints, self.identity = config, course, checkpoints, identity
+        self.config, self.run_state, self.checkpoints, self.identity = config, run_state, checkpoints, identity
         self.meter = LossMeter(1 if args.device.type == "cpu" else _STEPS_A_CHECK)
 
     def get_train_dataloader(self) -> EpochLoader:
@@ -199,7 +199,7 @@ class ModuleTrainer(Trainer):
             BertrecError: the disk is full; older checkpoints are as they were.
         """
         assert self.checkpoints is not None
-        target = checkpoint_folder(self.checkpoints, self.course.epoch)
+        target = checkpoint_folder(self.checkpoints, self.run_state.epoch)
         with ExitStack() as stack:
             shared: list[Path | None] = [stack.enter_context(atomic_folder(target)) if self.args.should_save else None]
             if self.args.world_size > 1:
@@ -218,10 +218,10 @@ class ModuleTrainer(Trainer):
     def _write_checkpoint(self, folder: Path) -> None:
         if self.args.should_save:
             safetensors.torch.save_file(snapshot(self.module), folder / "model.safetensors")
-            if self.course.best_state is not None and self.course.best_epoch != self.course.epoch:
-                safetensors.torch.save_file(self.course.best_state, folder / "best.safetensors")
+            if self.run_state.best_state is not None and self.run_state.best_epoch != self.run_state.epoch:
+                safetensors.torch.save_file(self.run_state.best_state, folder / "best.safetensors")
             self.state.save_to_json(str(folder / "trainer_state.json"))
-            write_json(folder / "progress.json", {**self.course.to_dict(), "identity": self.identity})
+            write_json(folder / "progress.json", {**self.run_state.to_dict(), "identity": self.identity})
         self._save_optimizer_and_scheduler(str(folder))
         self._save_scaler(str(folder))
         self._save_rng_state(str(folder))

@@ -13,12 +13,12 @@ from bertrec.core.files import read_json, write_json
 from bertrec.core.plugins import is_path, vouched
 from bertrec.data.splits import Split
 from bertrec.rankers.names import RANKERS
-from bertrec.tuning.material import Material
-from bertrec.tuning.objectives.index import IndexSearch, recall_k
-from bertrec.tuning.objectives.models import Baseline, OwnModel, Problem, check_metrics
-from bertrec.tuning.objectives.rankers import RankerSearch, check_clicks
+from bertrec.tuning.objectives.index import IndexObjective, recall_k
+from bertrec.tuning.objectives.models import ModelObjective, Objective, RecBoleObjective, check_metrics
+from bertrec.tuning.objectives.rankers import RankerObjective, check_clicks
 from bertrec.tuning.rules import PRUNERS, SAMPLERS, check_rules, directions
 from bertrec.tuning.space import Space
+from bertrec.tuning.study_data import StudyData
 
 PLAN, JOURNAL = "plan.json", "study.journal"
 
@@ -98,22 +98,22 @@ class TunePlan(Config):
     @property
     def chosen(self) -> dict[str, Any]:
         """Settings that have an option of their own; of rankers the first metric is one: it chooses epochs too."""
-        problem = self.problem(Path())
-        metric = problem.defaults.get("train.metric") if isinstance(problem, RankerSearch) else None
+        objective = self.objective(Path())
+        metric = objective.defaults.get("train.metric") if isinstance(objective, RankerObjective) else None
         values = {"item.input": self.item_input, "encoder.tune": self.tune, "train.metric": metric}
         return {name: value for name, value in values.items() if value is not None}
 
-    def problem(self, folder: Path) -> Problem:
+    def objective(self, folder: Path) -> Objective:
         """Return what a trial does; ``folder`` is the study's."""
         if self.source == "recbole":
-            return Baseline(self.model, folder / "fits", self.settings, self.seed)
+            return RecBoleObjective(self.model, folder / "fits", self.settings, self.seed)
         if self.source in ("ranker", "prompt"):
             RANKERS.find(self.model).default_config(item_input=self.item_input)  # says that there is no such option
             tuned = {} if self.tune is None else {"encoder.tune": self.tune}
-            return RankerSearch(self.model, {**tuned, **self.settings}, self.seed, next(iter(self.metrics), None))
+            return RankerObjective(self.model, {**tuned, **self.settings}, self.seed, next(iter(self.metrics), None))
         if self.source == "index":
-            return IndexSearch(self.first, self.settings, self.seed, self.threads)
-        return OwnModel(self.model, self.item_input, self.tune, self.settings, self.seed)
+            return IndexObjective(self.first, self.settings, self.seed, self.threads)
+        return ModelObjective(self.model, self.item_input, self.tune, self.settings, self.seed)
 
     @property
     def foreign_classes(self) -> list[str]:
@@ -122,7 +122,7 @@ class TunePlan(Config):
         named = [self.model, *self.settings.values(), *self.first.values(), *searched]
         return [value for value in dict.fromkeys(map(str, named)) if is_path(value)]
 
-    def check(self, material: Material) -> None:
+    def check(self, data: StudyData) -> None:
         """See that all of it goes together, before the first trial.
 
         Raises:
@@ -135,15 +135,15 @@ class TunePlan(Config):
             raise ConfigError(f"'{fixed[0]}' is both in the space and set to {self.settings[fixed[0]]!r}: leave it out of one of them")
         if self.least is not None and len(self.metrics) < 2:
             raise ConfigError("a least figure chooses among trials with several metrics: give another metric, or leave it out")
-        if isinstance(material, Split) and (material.validation is None or not len(material.validation)):
+        if isinstance(data, Split) and (data.validation is None or not len(data.validation)):
             raise ConfigError("the split has no validation users to tune on")
-        problem = self.problem(Path())
-        space.check(problem.defaults)
-        if isinstance(material, Split):
-            check_metrics(self.metrics, material, own=self.source == "bertrec")
-        elif isinstance(problem, RankerSearch):
+        objective = self.objective(Path())
+        space.check(objective.defaults)
+        if isinstance(data, Split):
+            check_metrics(self.metrics, data, own=self.source == "bertrec")
+        elif isinstance(objective, RankerObjective):
             check_clicks(self.metrics)
-            problem.check(space)
+            objective.check(space)
         else:
             recall_k(self.metrics)
 

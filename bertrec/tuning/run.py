@@ -18,11 +18,11 @@ from bertrec.core.plugins import vouch
 from bertrec.data.splits import Split
 from bertrec.recbole.exchange import save_split
 from bertrec.recbole.process import environment, python_module
-from bertrec.tuning.material import SPLIT, Material, keep_material, load_material
 from bertrec.tuning.plan import JOURNAL, PLAN, TunePlan, load_plan
 from bertrec.tuning.rules import make_pruner, make_sampler
 from bertrec.tuning.space import Space
 from bertrec.tuning.storages.open import open_storage
+from bertrec.tuning.study_data import SPLIT, StudyData, load_study_data, save_study_data
 from bertrec.tuning.trials import Work, counted, queue_defaults, run_trials
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _MAY_CHANGE = ("trials", "timeout_minutes", "final_seeds", "least", "storage", "
 
 
 def tune(
-    material: Material,
+    data: StudyData,
     model: str,
     space: Space | Mapping[str, Any],
     *,
@@ -50,7 +50,7 @@ def tune(
     The defaults are the first trial. Only the validation users are looked at; `bertrec.tuning.selection.select` measures the winner.
 
     Args:
-        material: a split with validation users; for another ``source`` what it takes, see `bertrec.tuning.material`.
+        data: a split with validation users; for another ``source`` what it takes, see `bertrec.tuning.study_data`.
         model: one of ours by name.
         space: what is searched.
         folder: keeps the plan, the split's files and, unless ``storage`` is given, the study's journal; the same call goes on with it.
@@ -67,18 +67,18 @@ def tune(
     folder = expect_path(folder, "bertrec.tune: folder")
     expect(model, str, "bertrec.tune: model", error=ConfigError, called="name")
     if settings.get("source", "bertrec") in ("bertrec", "recbole"):
-        expect(material, Split, "bertrec.tune: material")
+        expect(data, Split, "bertrec.tune: data")
     expect_whole(workers, "bertrec.tune: workers", least=0)
     if not isinstance(space, Space):
         expect(space, Mapping, "bertrec.tune: space", error=ConfigError, mend="ranges by setting, or Space.preset(model, 'standard')")
     values = {"study": folder.absolute().name, "storage": str(folder / JOURNAL), **settings}
     described = (space if isinstance(space, Space) else Space.from_dict(space)).to_dict()
     plan = TunePlan.from_dict({**values, "model": model, "space": described})
-    begin(plan, material, folder)
+    begin(plan, data, folder)
     return go_on(folder, workers=workers, watch=watch)
 
 
-def begin(plan: TunePlan, material: Material, folder: Path) -> None:
+def begin(plan: TunePlan, data: StudyData, folder: Path) -> None:
     """Check a plan, make its study or find it again, and write what workers need.
 
     Raises:
@@ -87,21 +87,21 @@ def begin(plan: TunePlan, material: Material, folder: Path) -> None:
     """
     vouch(plan.foreign_classes)  # whoever starts a study names them
     _need_optuna()
-    plan.check(material)
+    plan.check(data)
     if folder.exists() and not folder.is_dir():
         raise BertrecError(f"{folder} is a file; choose the name of a folder")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / PLAN).exists():
         raise BertrecError(f"{folder} holds something else; choose another folder")
     study = open_study(plan, create=True)
-    _check_same(study, plan, material)
+    _check_same(study, plan, data)
     folder.mkdir(parents=True, exist_ok=True)
-    keep_material(material, folder)
-    if plan.source == "recbole" and isinstance(material, Split):
+    save_study_data(data, folder)
+    if plan.source == "recbole" and isinstance(data, Split):
         (folder / "fits").mkdir(exist_ok=True)
-        save_split(material, folder / "fits" / SPLIT)
+        save_split(data, folder / "fits" / SPLIT)
     plan.save(folder)
     if plan.sampler != "grid":
-        queue_defaults(study, plan.searched, plan.problem(folder).defaults)
+        queue_defaults(study, plan.searched, plan.objective(folder).defaults)
 
 
 def open_study(plan: TunePlan, *, create: bool = False, worker: int = 0) -> optuna.Study:
@@ -126,9 +126,9 @@ def open_study(plan: TunePlan, *, create: bool = False, worker: int = 0) -> optu
     return study
 
 
-def _check_same(study: optuna.Study, plan: TunePlan, material: Material) -> None:
+def _check_same(study: optuna.Study, plan: TunePlan, data: StudyData) -> None:
     """A study keeps its plan in its storage, so that another machine or another day cannot mix two."""
-    mine = {name: value for name, value in plan.to_dict().items() if name not in _MAY_CHANGE} | {"data_hash": material.content_hash}
+    mine = {name: value for name, value in plan.to_dict().items() if name not in _MAY_CHANGE} | {"data_hash": data.content_hash}
     theirs = study.user_attrs.get(_PLAN_OF_STUDY)
     if theirs is None:
         if study.get_trials(deepcopy=False):
@@ -163,7 +163,7 @@ def go_on(folder: Path, *, workers: int = 0, watch: Watch | None = None) -> optu
 def work_on(folder: Path, study: optuna.Study, *, deadline: float = math.inf) -> None:
     """Run trials in this process."""
     plan = load_plan(folder)
-    work = Work(plan.problem(folder), load_material(plan.source, folder), plan.searched, plan.metrics, plan.prune_by)
+    work = Work(plan.objective(folder), load_study_data(plan.source, folder), plan.searched, plan.metrics, plan.prune_by)
     run_trials(study, work, trials=plan.wanted, deadline=deadline, turn=lambda: _turn(folder))
 
 

@@ -14,10 +14,10 @@ from bertrec.core.files import atomic_file, read_json, write_json
 from bertrec.evaluation.metrics import Float64Array
 from bertrec.evaluation.report import summarise
 from bertrec.evaluation.significance import paired_comparison
-from bertrec.tuning.material import Material, Vectors, load_material
-from bertrec.tuning.objectives.models import Selectable
+from bertrec.tuning.objectives.models import FinalObjective
 from bertrec.tuning.plan import TunePlan, load_plan
 from bertrec.tuning.run import open_study
+from bertrec.tuning.study_data import StudyData, Vectors, load_study_data
 from bertrec.tuning.trials import best_trials
 
 if TYPE_CHECKING:
@@ -84,20 +84,20 @@ def select(folder: Path, *, say: Say = lambda line: None) -> dict[str, Any] | No
         nothing to measure: no test part, ``final_seeds`` 0, an index, or a baseline (``bertrec compare --baseline-set`` measures these).
     """
     plan = load_plan(folder)
-    material = load_material(plan.source, folder)
-    problem = plan.problem(folder)
-    if not isinstance(problem, Selectable) or isinstance(material, Vectors) or not plan.final_seeds or material.test is None:
+    data = load_study_data(plan.source, folder)
+    objective = plan.objective(folder)
+    if not isinstance(objective, FinalObjective) or isinstance(data, Vectors) or not plan.final_seeds or data.test is None:
         return None
     settings = best_settings(folder)
     if (folder / TEST).exists():
         former: dict[str, Any] = read_json(folder / TEST)
         if former["settings"] == settings and len(former["seeds"]) == plan.final_seeds:
             return former
-    found, tuned = _measured(problem, plan.final_seeds, settings, material, folder / MODEL, say)
-    if settings == {**plan.settings, **plan.searched.defaults(problem.defaults)}:
+    found, tuned = _measured(objective, plan.final_seeds, settings, data, folder / MODEL, say)
+    if settings == {**plan.settings, **plan.searched.defaults(objective.defaults)}:
         default, plain = found, tuned
     else:
-        default, plain = _measured(problem, plan.final_seeds, plan.settings, material, None, say)
+        default, plain = _measured(objective, plan.final_seeds, plan.settings, data, None, say)
     paired = paired_comparison(tuned, plain, names=("the winner", "the defaults"))
     result = {
         "settings": settings,
@@ -111,12 +111,12 @@ def select(folder: Path, *, say: Say = lambda line: None) -> dict[str, Any] | No
 
 
 def _measured(
-    problem: Selectable, seeds: int, settings: Mapping[str, Any], material: Material, keep: Path | None, say: Say
+    objective: FinalObjective, seeds: int, settings: Mapping[str, Any], data: StudyData, keep: Path | None, say: Say
 ) -> tuple[dict[str, Any], Float64Array]:
     """Return the test figures of a few seeds, and each user's first metric averaged over them; seed 0's model is kept."""
     fits = []
     for seed in range(seeds):
-        fits.append(problem.final(settings, material, seed=seed, keep=keep if seed == 0 else None))
+        fits.append(objective.final(settings, data, seed=seed, keep=keep if seed == 0 else None))
         first, values = next(iter(fits[-1].items()))
         say(f"{'winner' if keep else 'defaults'}, seed {seed}: test {first} {values.mean():.4f}")
     averaged = {name: np.mean([fit[name] for fit in fits], axis=0) for name in fits[0]}

@@ -14,7 +14,7 @@ import numpy as np
 
 from bertrec.core.errors import BertrecError
 from bertrec.tuning.liveness import claim, heartbeat, requeue_dead
-from bertrec.tuning.objectives.models import Problem, Result
+from bertrec.tuning.objectives.models import Objective, Result
 from bertrec.tuning.space import Space
 
 if TYPE_CHECKING:
@@ -29,15 +29,15 @@ class Work:
     """What every worker of a study does.
 
     Attributes:
-        problem: runs a trial's settings.
-        material: that trials learn from and are measured on, such as a split with validation users.
+        objective: runs a trial's settings.
+        data: that trials learn from and are measured on, such as a split with validation users.
         space: draws the settings.
         metrics: the objectives.
         prune_by: ``epochs``, ``users`` (chunks of them, for the Wilcoxon pruner) or ``none``.
     """
 
-    problem: Problem
-    material: Any
+    objective: Objective
+    data: Any
     space: Space
     metrics: tuple[str, ...]
     prune_by: str = "epochs"
@@ -101,7 +101,7 @@ def run_trial(study: optuna.Study, trial: optuna.trial.Trial, work: Work) -> Non
         settings = work.space.suggest(trial)
         trial.set_user_attr("settings", settings)
         with heartbeat(trial):
-            result = work.problem.run(settings, work.material, work.metrics, _reporter(trial, work))
+            result = work.objective.run(settings, work.data, work.metrics, _reporter(trial, work))
         bad = [value for value in result.values if not math.isfinite(value)]
         if bad:
             raise BertrecError(f"a figure is {bad[0]}")

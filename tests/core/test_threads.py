@@ -127,7 +127,7 @@ def test_where_a_thread_cannot_be_made_the_error_says_so_and_the_next_call_works
 
     real = threads.ThreadPoolExecutor.submit
     torch.set_num_threads(3)
-    monkeypatch.setattr(threads, "_CREW", threads._Crew())
+    monkeypatch.setattr(threads, "_POOL", threads._ThreadPool())
     with monkeypatch.context() as patched:
         patched.setattr(threads.ThreadPoolExecutor, "submit", submit)
         with pytest.raises(RuntimeError, match="can't start new thread"):

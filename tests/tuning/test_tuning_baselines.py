@@ -1,4 +1,4 @@
-"""RecBole's models as problems of a study, fitted in processes of their own."""
+"""RecBole's models as objectives of a study, fitted in processes of their own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import leave_one_out
 from bertrec.recbole.exchange import save_split
-from bertrec.tuning.objectives.models import Baseline
+from bertrec.tuning.objectives.models import RecBoleObjective
 from bertrec.tuning.run import tune
 
 pytestmark = [
@@ -38,23 +38,23 @@ def split():
 
 
 @pytest.fixture
-def problem(split, tmp_path):
+def objective(split, tmp_path):
     def make(model, **settings):
         save_split(split, tmp_path / "split")
-        return Baseline(model, tmp_path, settings)
+        return RecBoleObjective(model, tmp_path, settings)
 
     return make
 
 
-def test_it_is_measured_on_the_validation_users(problem, split):
-    result = problem("ItemKNN").run({"k": 12}, split, ("HR@1", "NDCG@10"), lambda epoch, value: None)
+def test_it_is_measured_on_the_validation_users(objective, split):
+    result = objective("ItemKNN").run({"k": 12}, split, ("HR@1", "NDCG@10"), lambda epoch, value: None)
     # four of six items are known at validation: the right answer is one of two
     assert result.values[0] == pytest.approx(0.5, abs=0.2)
     assert len(result.per_user) == len(split.validation)
     assert result.values[0] == pytest.approx(result.per_user.mean())
 
 
-def test_epochs_are_reported_while_it_trains_and_pruning_ends_the_process(problem, split):
+def test_epochs_are_reported_while_it_trains_and_pruning_ends_the_process(objective, split):
     seen = []
 
     def report(epoch, value):
@@ -63,13 +63,13 @@ def test_epochs_are_reported_while_it_trains_and_pruning_ends_the_process(proble
             raise optuna.TrialPruned
 
     with pytest.raises(optuna.TrialPruned):
-        problem("BPR", epochs=1_000_000, stopping_step=1_000_000).run({}, split, ("NDCG@10",), report)
+        objective("BPR", epochs=1_000_000, stopping_step=1_000_000).run({}, split, ("NDCG@10",), report)
     assert seen == [1, 2, 3]
 
 
-def test_what_goes_wrong_there_is_an_error_here(problem, split):
+def test_what_goes_wrong_there_is_an_error_here(objective, split):
     with pytest.raises(ModelError, match=r"RecBole's SASRec: failed: ValueError: The hidden size"):
-        problem("SASRec").run({"hidden_size": 63}, split, ("NDCG@10",), lambda epoch, value: None)
+        objective("SASRec").run({"hidden_size": 63}, split, ("NDCG@10",), lambda epoch, value: None)
 
 
 def test_a_study_of_a_baseline_and_its_commands(split, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""An index as a problem of a study: recall and speed of what is built, built once and searched often."""
+"""An index as a objective of a study: recall and speed of what is built, built once and searched often."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bertrec.cli.main import main
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.retrieval.index import ItemIndex
 from bertrec.retrieval.recall import recall_at_k, recall_each
-from bertrec.tuning.material import Vectors, keep_material, load_material
 from bertrec.tuning.objectives import index as problem_index
-from bertrec.tuning.objectives.index import SPEED, IndexSearch, first_settings, index_space, queries_per_second, recall_k
+from bertrec.tuning.objectives.index import SPEED, IndexObjective, first_settings, index_space, queries_per_second, recall_k
 from bertrec.tuning.plan import TunePlan
 from bertrec.tuning.run import go_on, tune
 from bertrec.tuning.selection import best_settings, winner
+from bertrec.tuning.study_data import Vectors, load_study_data, save_study_data
 
 METRICS = ("recall@5", SPEED)
 KINDS = ["hnsw", "ivf", "ivfpq"]
@@ -37,12 +37,12 @@ def hasty(monkeypatch):
     monkeypatch.setattr(problem_index, "_SECONDS", 0.0)
 
 
-def run(problem, vectors, **settings):
-    return problem.run(settings, vectors, METRICS, lambda epoch, value: None)
+def run(objective, vectors, **settings):
+    return objective.run(settings, vectors, METRICS, lambda epoch, value: None)
 
 
 def test_a_flat_index_finds_all_and_its_speed_is_positive(vectors):
-    result = run(IndexSearch(), vectors, kind="flat")
+    result = run(IndexObjective(), vectors, kind="flat")
     assert result.values[0] == 1.0
     assert result.values[1] > 0
     assert result.per_user.tolist() == [1.0] * 30
@@ -58,10 +58,10 @@ def test_a_flat_index_finds_all_and_its_speed_is_positive(vectors):
 )
 def test_recall_is_that_of_an_index_built_with_these_settings(settings, vectors):
     """A searched-again index beside one that is built afresh."""
-    problem = IndexSearch()
-    run(problem, vectors, **{**settings, **{name: 3 for name in ("nprobe", "ef_search", "refine_factor") if name in settings}})
-    found = run(problem, vectors, **settings)
-    assert len(problem._built) == 1
+    objective = IndexObjective()
+    run(objective, vectors, **{**settings, **{name: 3 for name in ("nprobe", "ef_search", "refine_factor") if name in settings}})
+    found = run(objective, vectors, **settings)
+    assert len(objective._built) == 1
     fresh = ItemIndex.build(vectors.items, range(400), recall_queries=vectors.queries, recall_k=5, **settings)
     if settings["kind"] != "hnsw":  # a graph is repeatable on one thread alone
         assert found.values[0] == pytest.approx(fresh.recall)
@@ -87,11 +87,11 @@ def test_an_index_is_built_once_for_all_search_settings_and_the_oldest_is_droppe
         return make(*words, **settings)
 
     monkeypatch.setattr(ItemIndex, "build", counting)
-    problem = IndexSearch()
+    objective = IndexObjective()
     for nlist, nprobe in ((4, 1), (4, 2), (4, 4), (6, 1), (4, 3), (8, 1), (4, 1), (6, 1)):
-        run(problem, vectors, kind="ivf", nlist=nlist, nprobe=nprobe)
+        run(objective, vectors, kind="ivf", nlist=nlist, nprobe=nprobe)
     assert built == [4, 6, 8, 6]  # 6 made room for 8, while 4 was in use
-    assert len(problem._built) == 2
+    assert len(objective._built) == 2
 
 
 def test_searched_with_leaves_the_index_it_came_from_alone(vectors):
@@ -119,7 +119,7 @@ def test_the_space_fits_the_vectors_and_holds_the_first_trial(vectors):
     for kind in ("hnsw", "ivf", "ivfpq"):
         first = first_settings([kind], vectors, {})
         assert first["kind"] == kind
-        space.check(IndexSearch(first, {"hnsw_links": 16}).defaults)
+        space.check(IndexObjective(first, {"hnsw_links": 16}).defaults)
     assert first_settings(["hnsw", "flat"], vectors, {})["kind"] == "flat"  # what auto is for so few items
     assert list(index_space(["flat", "hnsw"], vectors, {}).parameters) == ["kind", "hnsw_links", "ef_construction", "ef_search"]
 
@@ -138,8 +138,8 @@ def test_an_index_has_its_own_metrics(metrics):
 
 
 def test_vectors_survive_and_bad_ones_are_refused(vectors, tmp_path):
-    keep_material(vectors, tmp_path)
-    again = load_material("index", tmp_path)
+    save_study_data(vectors, tmp_path)
+    again = load_study_data("index", tmp_path)
     assert again.content_hash == vectors.content_hash
     np.testing.assert_array_equal(again.items, vectors.items)
     assert Vectors.of(vectors.items, vectors.queries + 1).content_hash != vectors.content_hash
@@ -229,6 +229,6 @@ def test_bad_words_are_one_line_and_exit_code_2(words, says, tmp_path, capsys):
 @pytest.mark.parametrize(("shape", "kinds", "settings"), [((900, 34), ["ivfpq"], {}), ((900, 6), ["ivf"], {"nlist": 500})])
 def test_the_first_trial_lies_within_the_space_whatever_the_vectors(shape, kinds, settings):
     drawn = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    material = Vectors.of(drawn, drawn[:10])
-    problem = IndexSearch(first_settings(kinds, material, settings), settings)
-    index_space(kinds, material, settings).check(problem.defaults)
+    data = Vectors.of(drawn, drawn[:10])
+    objective = IndexObjective(first_settings(kinds, data, settings), settings)
+    index_space(kinds, data, settings).check(objective.defaults)

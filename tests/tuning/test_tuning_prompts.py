@@ -1,4 +1,4 @@
-"""Cloze prompts as a problem of a study, on a few impressions and a tiny masked encoder."""
+"""Cloze prompts as a objective of a study, on a few impressions and a tiny masked encoder."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from bertrec.core.errors import ConfigError, DataError
 from bertrec.data.load import load
 from bertrec.rankers.prompts.ranker import PromptRanker
 from bertrec.rankers.prompts.template import Prompt, library
-from bertrec.tuning.material import Clicks, keep_material, load_material
-from bertrec.tuning.objectives.models import Selectable
-from bertrec.tuning.objectives.rankers import RankerSearch, check_clicks, clicks_of
+from bertrec.tuning.objectives.models import FinalObjective
+from bertrec.tuning.objectives.rankers import RankerObjective, check_clicks, clicks_of
 from bertrec.tuning.space import Space
+from bertrec.tuning.study_data import ImpressionSplit, load_study_data, save_study_data
 
 NEWS = {f"N{k}": f"{colour} story {k}" for k, colour in enumerate(["red", "blue", "gold"] * 3)}
 SPACE = {"template": {"choice": ["action-hybrid", "item-text"]}, "negatives": {"int": [1, 5]}}
@@ -67,8 +67,8 @@ def test_interactions_become_impressions_with_as_many_negatives_as_are_searched(
 
 
 def test_clicks_survive_without_their_users(clicks, tmp_path):
-    keep_material(clicks, tmp_path)
-    again = load_material("prompt", tmp_path)
+    save_study_data(clicks, tmp_path)
+    again = load_study_data("prompt", tmp_path)
     for name in ("learned", "validation", "test"):
         part, other = getattr(clicks, name), getattr(again, name)
         np.testing.assert_array_equal(part.candidates.values, other.candidates.values)
@@ -77,18 +77,18 @@ def test_clicks_survive_without_their_users(clicks, tmp_path):
         assert len(set(part.users)) == len(set(other.users))
     assert again.learned.catalog.titles == clicks.learned.catalog.titles
     assert "U3" not in str(again.learned.users)
-    bare = Clicks(clicks.learned, clicks.validation.__class__(**{**clicks.validation.__dict__, "labels": None}))
+    bare = ImpressionSplit(clicks.learned, clicks.validation.__class__(**{**clicks.validation.__dict__, "labels": None}))
     with pytest.raises(DataError, match="validation impressions have no labels"):
-        keep_material(bare, tmp_path / "bare")
+        save_study_data(bare, tmp_path / "bare")
 
 
 @pytest.mark.slow
 def test_a_trial_measures_what_the_ranker_says_itself(world, clicks):
-    problem, seen = RankerSearch(settings=settings_of(world), seed=3), []
-    assert isinstance(problem, Selectable)
+    objective, seen = RankerObjective(settings=settings_of(world), seed=3), []
+    assert isinstance(objective, FinalObjective)
     asked = {"template": "item-text", "negatives": 2}
-    result = problem.run(asked, clicks, ("MRR", "AUC"), lambda epoch, value: seen.append((epoch, value)))
-    plain = PromptRanker(problem.create(asked).config).fit(clicks.learned, validation=clicks.validation, progress=False)
+    result = objective.run(asked, clicks, ("MRR", "AUC"), lambda epoch, value: seen.append((epoch, value)))
+    plain = PromptRanker(objective.create(asked).config).fit(clicks.learned, validation=clicks.validation, progress=False)
     figures = plain.figures(clicks.validation)
     assert result.values == pytest.approx([figures["MRR"], figures["AUC"]])
     assert plain.config.train.seed == 3
@@ -99,13 +99,13 @@ def test_a_trial_measures_what_the_ranker_says_itself(world, clicks):
 
 
 def test_the_defaults_lie_in_the_preset():
-    problem = RankerSearch()
+    objective = RankerObjective()
     preset = Space.preset("prompt4nr")
-    first = preset.defaults(problem.defaults)
+    first = preset.defaults(objective.defaults)
     assert first["template"] == "action-hybrid"
     assert first["negatives"] == 4
     check_clicks(("AUC",))
-    problem.check(preset)
+    objective.check(preset)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_defaults_lie_in_the_preset():
 def test_what_cannot_be_tuned_is_said_before_the_first_trial(metrics, space, says):
     def check():
         check_clicks(metrics)
-        RankerSearch().check(Space.from_dict(space))
+        RankerObjective().check(Space.from_dict(space))
 
     with pytest.raises(ConfigError, match=says.replace("(", r"\(")):
         check()

@@ -18,7 +18,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import cold_items, leave_one_out
-from bertrec.tuning.objectives.models import OwnModel, Result, check_metrics, figure, latency, measure_on
+from bertrec.tuning.objectives.models import ModelObjective, Result, check_metrics, figure, latency, measure_on
 from bertrec.tuning.plan import load_plan
 from bertrec.tuning.rules import make_pruner
 from bertrec.tuning.run import go_on, open_study, tune, worker_environment
@@ -42,7 +42,7 @@ def split():
 
 
 class Fake:
-    """A problem whose figure is known: the setting x itself, or what ``become`` makes of the trial."""
+    """A objective whose figure is known: the setting x itself, or what ``become`` makes of the trial."""
 
     defaults: ClassVar = {"x": 0.25}
 
@@ -57,12 +57,12 @@ class Fake:
         return Result([value] * len(metrics), np.full(self.users, value), self.epochs, self.epochs, 0.01)
 
 
-def study_of(problem, *, trials, prune_by="epochs", pruner="none", metrics=("NDCG@10",), sampler=None):
+def study_of(objective, *, trials, prune_by="epochs", pruner="none", metrics=("NDCG@10",), sampler=None):
     study = optuna.create_study(
         directions=["maximize"] * len(metrics), sampler=sampler or optuna.samplers.RandomSampler(seed=0), pruner=make_pruner(pruner)
     )
-    queue_defaults(study, SPACE, problem.defaults)
-    run_trials(study, Work(problem, None, SPACE, metrics, prune_by), trials=trials)
+    queue_defaults(study, SPACE, objective.defaults)
+    run_trials(study, Work(objective, None, SPACE, metrics, prune_by), trials=trials)
     return study
 
 
@@ -78,13 +78,13 @@ def test_the_defaults_come_first_and_the_best_is_the_best():
 
 
 def test_running_again_goes_on_to_the_number_asked_for():
-    problem = Fake()
-    study = study_of(problem, trials=3)
-    work = Work(problem, None, SPACE, ("NDCG@10",))
+    objective = Fake()
+    study = study_of(objective, trials=3)
+    work = Work(objective, None, SPACE, ("NDCG@10",))
     run_trials(study, work, trials=3)
-    assert (problem.runs, counted(study)) == (3, 3)
+    assert (objective.runs, counted(study)) == (3, 3)
     run_trials(study, work, trials=5)
-    assert (problem.runs, counted(study)) == (5, 5)
+    assert (objective.runs, counted(study)) == (5, 5)
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_ctrl_c_marks_the_trial_and_leaves_a_study_that_goes_on():
             raise KeyboardInterrupt
         return x
 
-    problem = Fake(become)
+    objective = Fake(become)
     study = optuna.create_study(direction="maximize")
-    work = Work(problem, None, SPACE, ("NDCG@10",))
+    work = Work(objective, None, SPACE, ("NDCG@10",))
     with pytest.raises(KeyboardInterrupt):
         run_trials(study, work, trials=5)
     assert [t.state for t in study.trials] == [STATES.COMPLETE, STATES.COMPLETE, STATES.FAIL]
@@ -153,8 +153,8 @@ def test_with_two_metrics_nothing_is_reported_and_the_front_is_shown():
 class TestOwnModel:
     def test_epochs_are_reported_and_the_figure_is_the_best_epochs(self, split):
         seen = []
-        problem = OwnModel("idrec", settings=SMALL)
-        result = problem.run({"head.dropout": 0.2}, split, ("NDCG@10", "latency"), lambda epoch, value: seen.append((epoch, value)))
+        objective = ModelObjective("idrec", settings=SMALL)
+        result = objective.run({"head.dropout": 0.2}, split, ("NDCG@10", "latency"), lambda epoch, value: seen.append((epoch, value)))
         assert [epoch for epoch, _ in seen] == [1, 2]
         assert result.values[0] == pytest.approx(max(value for _, value in seen))
         assert result.values[0] == pytest.approx(result.per_user.mean())
@@ -166,13 +166,13 @@ class TestOwnModel:
             raise optuna.TrialPruned
 
         with pytest.raises(optuna.TrialPruned):
-            OwnModel("idrec", settings=SMALL).run({}, split, ("NDCG@10",), report)
+            ModelObjective("idrec", settings=SMALL).run({}, split, ("NDCG@10",), report)
 
     def test_the_seed_may_be_set_or_searched(self):
-        problem = OwnModel("idrec", seed=3)
-        assert problem.create({}).config.train.seed == 3
-        assert problem.create({}, seed=5).config.train.seed == 5
-        assert problem.create({"train.seed": 7}, seed=5).config.train.seed == 7
+        objective = ModelObjective("idrec", seed=3)
+        assert objective.create({}).config.train.seed == 3
+        assert objective.create({}, seed=5).config.train.seed == 5
+        assert objective.create({"train.seed": 7}, seed=5).config.train.seed == 7
 
     def test_metrics_are_checked_before_any_trial(self, split):
         check_metrics(("NDCG@10", "latency", "warm_items:HR@10"), split, own=True)
@@ -189,7 +189,7 @@ class TestOwnModel:
             check_metrics(("latency",), split, own=False)
 
     def test_a_latency_is_of_one_history(self, split):
-        model = OwnModel("popularity").create({}).fit(split.train)
+        model = ModelObjective("popularity").create({}).fit(split.train)
         assert 0 < latency(model, split.validation) < 1000
         report = measure_on(model, split, split.validation)
         assert figure(report, "all:NDCG@10") == figure(report, "NDCG@10")

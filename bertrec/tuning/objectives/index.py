@@ -1,4 +1,4 @@
-"""An index as a problem of a study: recall against exact search, and queries a second."""
+"""An index as a objective of a study: recall against exact search, and queries a second."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from bertrec.retrieval.index import ItemIndex
 from bertrec.retrieval.parameters import KINDS, IndexConfig, resolve
 from bertrec.retrieval.recall import recall_each
 from bertrec.retrieval.result import SearchResult
-from bertrec.tuning.material import Vectors
-from bertrec.tuning.objectives.models import Report_, Result
+from bertrec.tuning.objectives.models import ReportEpoch, Result
 from bertrec.tuning.space import Space
+from bertrec.tuning.study_data import Vectors
 
 SPEED = "queries_per_second"
 _SEARCH_SETTINGS = ("nprobe", "ef_search", "refine_factor")
@@ -30,7 +30,7 @@ _REPEATS, _SECONDS = 5, 0.5  # of searching all queries: at least so often, and 
 
 
 @dataclass(frozen=True)
-class IndexSearch:
+class IndexObjective:
     """An index of given vectors.
 
     What was built is kept for a while and searched again with other settings: two trials that differ in ``ef_search``, ``nprobe`` or
@@ -59,25 +59,25 @@ class IndexSearch:
         """
         return {**IndexConfig.from_dict({"seed": self.seed, **self.settings}).to_flat(), **self.first}
 
-    def run(self, settings: Mapping[str, Any], material: Vectors, metrics: Sequence[str], report: Report_) -> Result:
+    def run(self, settings: Mapping[str, Any], data: Vectors, metrics: Sequence[str], report: ReportEpoch) -> Result:
         """Build the index, or take one that was built so before, and search it for all queries, again and again."""
         config = IndexConfig.from_dict({"seed": self.seed, **self.settings, **settings})
         k = recall_k(metrics)
-        index, seconds = self._index(config, material)
-        shared = recall_each(index.search(material.queries, k), self._exact(index, material.queries, k))
-        figures = {SPEED: queries_per_second(index, material.queries, k, threads=self.threads)}
+        index, seconds = self._index(config, data)
+        shared = recall_each(index.search(data.queries, k), self._exact(index, data.queries, k))
+        figures = {SPEED: queries_per_second(index, data.queries, k, threads=self.threads)}
         values = [figures[metric] if metric in figures else float(shared.mean()) for metric in metrics]
         return Result(values, shared, notes={"build_seconds": seconds, "threads": self.threads})
 
-    def _index(self, config: IndexConfig, material: Vectors) -> tuple[ItemIndex, float]:
+    def _index(self, config: IndexConfig, data: Vectors) -> tuple[ItemIndex, float]:
         """Return the index and the seconds that it once took to build."""
         plain = config.model_copy(update={name: IndexConfig.model_fields[name].default for name in _SEARCH_SETTINGS})
         key = plain.model_dump_json()
         if key not in self._built:
-            while len(self._built) >= max(1, min(_KEPT, _KEPT_BYTES // material.items.nbytes)):
+            while len(self._built) >= max(1, min(_KEPT, _KEPT_BYTES // data.items.nbytes)):
                 self._built.popitem(last=False)
             started = time.perf_counter()
-            made = ItemIndex.build(material.items, range(len(material.items)), recall_queries=material.queries[:1], **plain.model_dump())
+            made = ItemIndex.build(data.items, range(len(data.items)), recall_queries=data.queries[:1], **plain.model_dump())
             self._built[key] = (made, time.perf_counter() - started)
         self._built.move_to_end(key)
         index, seconds = self._built[key]
@@ -130,21 +130,21 @@ def recall_k(metrics: Sequence[str]) -> int:
     return k
 
 
-def first_settings(kinds: Sequence[str], material: Vectors, settings: Mapping[str, Any]) -> dict[str, Any]:
+def first_settings(kinds: Sequence[str], data: Vectors, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the first trial takes: the kind that ``auto`` is for these vectors where it is searched, and what unset values become.
 
     Raises:
         ConfigError: a setting that does not exist, or that does not fit the vectors.
     """
     config = IndexConfig.from_dict(settings)
-    chosen = resolve(config, *material.items.shape).kind
+    chosen = resolve(config, *data.items.shape).kind
     kind = chosen if chosen in kinds else kinds[0]
-    found = resolve(config.model_copy(update={"kind": kind}), *material.items.shape)
+    found = resolve(config.model_copy(update={"kind": kind}), *data.items.shape)
     wanted = {"kind": kind, "nlist": found.nlist, "nprobe": found.nprobe, "pq_parts": found.pq_parts}
     return {name: value for name, value in wanted.items() if name not in settings and value is not None}
 
 
-def index_space(kinds: Sequence[str], material: Vectors, settings: Mapping[str, Any]) -> Space:
+def index_space(kinds: Sequence[str], data: Vectors, settings: Mapping[str, Any]) -> Space:
     """Return the space of these kinds for vectors of this number and width, without what is set already.
 
     Raises:
@@ -153,7 +153,7 @@ def index_space(kinds: Sequence[str], material: Vectors, settings: Mapping[str, 
     known = [kind for kind in KINDS if kind != "auto"]
     if not kinds or len(set(kinds)) < len(kinds) or not set(kinds) <= set(known):
         raise ConfigError(f"--kinds takes some of {', '.join(known)}, each once, not {', '.join(kinds) or 'none'}")
-    count, dim = material.items.shape
+    count, dim = data.items.shape
     lists = ["ivf", "ivfpq"]
     most = max(1, min(count // 39, 65536))  # FAISS's k-means asks for 39 vectors a list
     usual = max(part for part in range(1, max(1, dim // 4) + 1) if dim % part == 0)  # the default, which is the first trial's

@@ -28,7 +28,7 @@ SHOWN = ("NDCG@10", "HR@10", "MRR@10")
 _LATENCY_USERS = 64
 _SEPARATOR = ":"  # cold_items:NDCG@10 is NDCG@10 of a slice
 
-Report_ = Callable[[int, float], None]
+ReportEpoch = Callable[[int, float], None]
 """Takes an epoch, counted from 1, and its validation figure; may raise to end the trial."""
 
 
@@ -53,29 +53,29 @@ class Result:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Problem(Protocol):
+class Objective(Protocol):
     """Something with settings whose validation figures are to be made better."""
 
     @property
     def defaults(self) -> dict[str, Any]:
         """All flat settings with the values of the first trial."""
 
-    def run(self, settings: Mapping[str, Any], material: Any, metrics: Sequence[str], report: Report_, /) -> Result:
-        """Fit with the settings and measure on the validation part of the study's material."""
+    def run(self, settings: Mapping[str, Any], data: Any, metrics: Sequence[str], report: ReportEpoch, /) -> Result:
+        """Fit with the settings and measure on the validation part of the study's data."""
 
 
 @runtime_checkable
-class Selectable(Problem, Protocol):
-    """A problem whose winner is fitted again and measured on the test part."""
+class FinalObjective(Objective, Protocol):
+    """A objective whose winner is fitted again and measured on the test part."""
 
     def final(
-        self, settings: Mapping[str, Any], material: Any, /, *, seed: int, keep: Path | None
+        self, settings: Mapping[str, Any], data: Any, /, *, seed: int, keep: Path | None
     ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
         """Fit with one seed and return the figures of each test user, by metric, the deciding one first; keep the model in a folder."""
 
 
 @dataclass(frozen=True)
-class OwnModel:
+class ModelObjective:
     """One of our models.
 
     Attributes:
@@ -101,7 +101,7 @@ class OwnModel:
         """All flat settings."""
         return self.create({}).config.to_flat()
 
-    def run(self, settings: Mapping[str, Any], split: Split, metrics: Sequence[str], report: Report_) -> Result:
+    def run(self, settings: Mapping[str, Any], split: Split, metrics: Sequence[str], report: ReportEpoch) -> Result:
         """Fit, reporting each epoch, and measure on the validation users with seen items masked."""
         model = self.create(settings)
         assert split.validation is not None
@@ -134,7 +134,7 @@ class OwnModel:
 
 
 @dataclass(frozen=True)
-class Baseline:
+class RecBoleObjective:
     """One of RecBole's models, fitted in a process of its own.
 
     Attributes:
@@ -158,7 +158,7 @@ class Baseline:
     def _fixed(self) -> dict[str, Any]:
         return {**catalogue.candidates(self.model)[0], **self.settings}
 
-    def run(self, settings: Mapping[str, Any], split: Split, metrics: Sequence[str], report: Report_) -> Result:
+    def run(self, settings: Mapping[str, Any], split: Split, metrics: Sequence[str], report: ReportEpoch) -> Result:
         """Fit and measure on the validation users; each epoch is reported as it ends, and a trial that is cut short is killed."""
         place = self.folder / f"fit-{time.time_ns()}"
         reported = 0

@@ -19,16 +19,16 @@ from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.report import Report
 from bertrec.rankers.base import Ranker, labels_of
 from bertrec.rankers.names import RANKERS
-from bertrec.tuning.material import Clicks
-from bertrec.tuning.objectives.models import Report_, Result
+from bertrec.tuning.objectives.models import ReportEpoch, Result
 from bertrec.tuning.space import Space
+from bertrec.tuning.study_data import ImpressionSplit
 
 _SHARE = 0.2  # of the training impressions, to choose epochs and trials by
 _NEGATIVES = 4  # of a click, where they are sampled and the ranker's settings name no number
 
 
 @dataclass(frozen=True)
-class RankerSearch:
+class RankerObjective:
     """A ranker whose settings are searched.
 
     Attributes:
@@ -85,7 +85,7 @@ class RankerSearch:
         """
         return self._kind.configured(settings={**self._own, **settings}, seed=self.seed if seed is None else seed)
 
-    def run(self, settings: Mapping[str, Any], material: Clicks, metrics: Sequence[str], report: Report_) -> Result:
+    def run(self, settings: Mapping[str, Any], data: ImpressionSplit, metrics: Sequence[str], report: ReportEpoch) -> Result:
         """Train, reporting each epoch, and measure on the validation impressions."""
         ranker = self.create(settings)
         epochs = 0
@@ -95,20 +95,22 @@ class RankerSearch:
             epochs += 1
             report(epochs, figures[metrics[0]])
 
-        ranker.fit(material.learned, validation=material.validation, progress=False, on_epoch=on_epoch)
-        found = _measured(ranker, material.validation)
+        ranker.fit(data.learned, validation=data.validation, progress=False, on_epoch=on_epoch)
+        found = _measured(ranker, data.validation)
         log = ranker.train_log
         best, seconds = (log.best_epoch, log.seconds) if log else (0, 0.0)
         return Result([found.mean(metric) for metric in metrics], found.per_user(metrics[0]), epochs, best, seconds)
 
-    def final(self, settings: Mapping[str, Any], material: Clicks, *, seed: int, keep: Path | None) -> dict[str, npt.NDArray[np.float64]]:
+    def final(
+        self, settings: Mapping[str, Any], data: ImpressionSplit, *, seed: int, keep: Path | None
+    ) -> dict[str, npt.NDArray[np.float64]]:
         """Train once more and return the figures of each test impression; the ranker is kept in a folder."""
         ranker = self.create(settings, seed=seed)
-        assert material.test is not None
-        ranker.fit(material.learned, validation=material.validation, progress=False)
+        assert data.test is not None
+        ranker.fit(data.learned, validation=data.validation, progress=False)
         if keep is not None:
             ranker.save_pretrained(keep)
-        found = _measured(ranker, material.test)
+        found = _measured(ranker, data.test)
         return {name: found.per_user(name) for name in IMPRESSION_METRICS}
 
 
@@ -131,13 +133,13 @@ def check_clicks(metrics: Sequence[str]) -> None:
             raise ConfigError(unknown_name("metric of impressions", metric, IMPRESSION_METRICS))
 
 
-def clicks_of(dataset: Dataset, ranker: str, space: Space, settings: Mapping[str, Any], *, seed: int) -> Clicks:
+def clicks_of(dataset: Dataset, ranker: str, space: Space, settings: Mapping[str, Any], *, seed: int) -> ImpressionSplit:
     """Divide data as a study of a ranker uses them.
 
     A fifth of the training impressions chooses epochs and trials. The labelled test part, else the valid part, is left for the winner.
     Interactions become impressions with as many negatives as any trial may ask for; nothing is then left for the winner.
     """
     searched = space.parameters.get("negatives")
-    negatives = searched.greatest if searched else RankerSearch(ranker, settings).defaults.get("negatives", _NEGATIVES)
+    negatives = searched.greatest if searched else RankerObjective(ranker, settings).defaults.get("negatives", _NEGATIVES)
     learned, validation = split_share(clicks_to_learn(dataset, negatives=int(negatives), seed=seed), _SHARE, seed)
-    return Clicks(learned, validation, clicks_to_measure(dataset))
+    return ImpressionSplit(learned, validation, clicks_to_measure(dataset))

@@ -1,4 +1,4 @@
-"""The course of a run: its epochs, the best one so far with its weights, and whether it is over."""
+"""How far a training has come: its epochs, the best one so far with its weights, and whether it is over."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Evaluate = Callable[[], Mapping[str, float]]
 
 
 @dataclass
-class Course:
+class TrainingState:
     """Judges each finished epoch; what it holds is all that early stopping needs to go on after a kill.
 
     Without ``evaluate`` the last epoch is the best one.

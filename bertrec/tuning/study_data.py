@@ -24,7 +24,7 @@ _PARTS = ("learned", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Clicks:
+class ImpressionSplit:
     """Impressions for cloze prompts, all of one catalogue.
 
     Attributes:
@@ -62,7 +62,7 @@ class Clicks:
         write_arrays(folder / "clicks.npz", arrays)
 
     @classmethod
-    def load(cls, folder: Path) -> Clicks:
+    def load(cls, folder: Path) -> ImpressionSplit:
         """Read what `save` wrote.
 
         Raises:
@@ -128,23 +128,23 @@ class Vectors:
         return cls(values["items"], values["queries"])
 
 
-Material = Split | Clicks | Vectors
+StudyData = Split | ImpressionSplit | Vectors
 
 
-def keep_material(material: Material, folder: Path) -> None:
+def save_study_data(data: StudyData, folder: Path) -> None:
     """Write what a study's workers need into its folder."""
-    if isinstance(material, Split):
-        save_split(material, folder / SPLIT)
+    if isinstance(data, Split):
+        save_split(data, folder / SPLIT)
     else:
-        material.save(folder / (CLICKS if isinstance(material, Clicks) else VECTORS))
+        data.save(folder / (CLICKS if isinstance(data, ImpressionSplit) else VECTORS))
 
 
-def load_material(source: str, folder: Path) -> Material:
-    """Read what `keep_material` wrote for a study of this source.
+def load_study_data(source: str, folder: Path) -> StudyData:
+    """Read what `save_study_data` wrote for a study of this source.
 
     Raises:
         ModelError: a file is missing or damaged.
     """
     if source in ("ranker", "prompt"):
-        return Clicks.load(folder / CLICKS)
+        return ImpressionSplit.load(folder / CLICKS)
     return Vectors.load(folder / VECTORS) if source == "index" else load_split(folder / SPLIT)
