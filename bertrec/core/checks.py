@@ -127,7 +127,7 @@ def expect_list(values: object, what: str, *, of: str, error: Error = DataError)
     """
     if isinstance(values, str | bytes):
         raise error(f"{what} is {shown(values)}, not a list of {of}: give [{values!r}]")
-    if not is_list(values) or not hasattr(values, "__iter__") or "DataFrame" in _names(values):
+    if not is_list(type(values)) or not hasattr(values, "__iter__") or "DataFrame" in _names(values):
         raise _wrong(values, f"list of {of}", what, error, "")
 
 
@@ -185,9 +185,9 @@ def expect_number(value: object, what: str, *, error: Error = ConfigError) -> fl
     return float(value)
 
 
-def is_list(row: object) -> bool:
-    """Say whether something has a length and an order, and is no text."""
-    return hasattr(row, "__len__") and not isinstance(row, str | bytes | Mapping | Set)
+def is_list(kind: type) -> bool:
+    """Say whether what is of a class has a length and an order, and is no text."""
+    return hasattr(kind, "__len__") and not issubclass(kind, str | bytes | Mapping | Set)
 
 
 def _wrong(value: object, wanted: str, what: str, error: Error, mend: str) -> BertrecError:

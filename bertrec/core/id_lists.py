@@ -30,7 +30,7 @@ def id_lists(rows: object, what: str, *, a: str) -> tuple[list[Any], IntArray]:
             number.
     """
     lists = _as_lists(rows)
-    if lists is None or not all(map(is_list, lists)):
+    if lists is None or not all(map(is_list, set(map(type, lists)))):
         mend = mend_of(rows, "Ragged") if lists is None else ""
         raise DataError(f"{what} are lists of item ids, one list a user: give {mend or f'a single {a} as [{a}]'}")
     flat = list(chain.from_iterable(lists))
