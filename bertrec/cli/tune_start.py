@@ -97,8 +97,7 @@ def counts_of(study_data: StudyData) -> dict[str, Any]:
     if isinstance(study_data, Split):
         return dict(study_data.manifest.get("counts", {}))
     if isinstance(study_data, ImpressionSplit):
-        shown = study_data
-        parts = {"impressions to train on": shown.learned, "to choose by": shown.validation, "left for the winner": shown.test}
+        parts = {
             "impressions to train on": study_data.learned,
             "to choose by": study_data.validation,
             "left for the winner": study_data.test,
