@@ -44,7 +44,7 @@ def world(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def clicks(world):
-    return clicks_of(load(str(world / "data")), Space.from_dict(SPACE), {}, seed=0)
+    return clicks_of(load(str(world / "data")), "prompt4nr", Space.from_dict(SPACE), {}, seed=0)
 
 
 def settings_of(world):
@@ -60,7 +60,7 @@ def test_interactions_become_impressions_with_as_many_negatives_as_are_searched(
     rows = [f"u{u},i{(u * 7 + step) % 30},{step}" for u in range(12) for step in range(5)]
     (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
     (tmp_path / "items.csv").write_text("item_id,title\n" + "\n".join(f"i{k},thing {k}" for k in range(30)) + "\n")
-    found = clicks_of(load(str(tmp_path)), Space.from_dict(SPACE), {}, seed=0)
+    found = clicks_of(load(str(tmp_path)), "prompt4nr", Space.from_dict(SPACE), {}, seed=0)
     assert found.test is None
     assert set(found.learned.candidates.lengths.tolist()) == {6}
     assert len(found.learned) + len(found.validation) == 12 * 3  # the last two positions of each user are held out

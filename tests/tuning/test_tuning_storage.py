@@ -455,6 +455,6 @@ def test_no_password_however_odd_is_printed(middle, form):
     except ConfigError as error:
         text = str(error)
     else:
-        text = address.shown + str(address.objective(f"no {where} and AAAA{middle}BBBB", "mend it"))
+        text = address.shown + str(address.problem(f"no {where} and AAAA{middle}BBBB", "mend it"))
     assert "AAAA" not in text
     assert "BBBB" not in text
