@@ -16,6 +16,7 @@ from bertrec.core.threads import each_by_workers, in_threads
 def two_threads():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
+    threads._POOL.forget()  # other tests of this process may have made a larger one
     yield
     torch.set_num_threads(before)
 
