@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bertrec.core.errors import ConfigError
 from bertrec.models.registry import create
+from bertrec.rankers.names import RANKERS
 from bertrec.tuning.objectives.rankers import RankerObjective
 from bertrec.tuning.rules import check_rules, directions, make_pruner, make_sampler
 from bertrec.tuning.space import PRESETS, Parameter, Space
@@ -96,7 +97,7 @@ def test_every_preset_holds_the_defaults(path):
         first = candidates(model.removeprefix("recbole-"))[0]
         assert all(space.parameters[key].holds(value) for key, value in first.items() if key in space.parameters)
     else:
-        space.check(RankerObjective().defaults if model == "prompt4nr" else create(model).config.to_flat())
+        space.check(RankerObjective(model).defaults if model in RANKERS.own else create(model).config.to_flat())
 
 
 def test_unknown_presets_and_files(tmp_path):
