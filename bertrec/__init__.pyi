@@ -1,23 +1,11 @@
 from .comparison.plan import make_plan as make_plan
 from .comparison.run import compare as compare
-from .core.errors import (
-    BertrecError as BertrecError,
-)
-from .core.errors import (
-    ConfigError as ConfigError,
-)
-from .core.errors import (
-    DataError as DataError,
-)
-from .core.errors import (
-    IndexFileError as IndexFileError,
-)
-from .core.errors import (
-    MissingExtraError as MissingExtraError,
-)
-from .core.errors import (
-    ModelError as ModelError,
-)
+from .core.errors import BertrecError as BertrecError
+from .core.errors import ConfigError as ConfigError
+from .core.errors import DataError as DataError
+from .core.errors import IndexFileError as IndexFileError
+from .core.errors import MissingExtraError as MissingExtraError
+from .core.errors import ModelError as ModelError
 from .core.version import __version__ as __version__
 from .data.catalog import ItemCatalog as ItemCatalog
 from .data.impressions import Impressions as Impressions

@@ -62,10 +62,10 @@ def auc_difference(
     Args:
         a: ``[n]`` scores of the first.
         b: ``[n]`` scores of the second.
-        labels: ``[n]``, 0 or 1.
-        rows: ``[n]``, each pair's user.
-        resamples: how many samples of the users; those with one label only are left out.
-        seed: of the samples.
+        labels: as for `auc_interval`, like all that follows.
+        rows: ``[n]``.
+        resamples: of the users.
+        seed: of them.
 
     Raises:
         DataError: as `auc`, or lengths differ.

@@ -116,11 +116,29 @@ class Fitted(ABC):
         Raises:
             ConfigError: an unknown setting (with the nearest right one), or a combination that it does not have.
         """
-        if variant:
-            raise ConfigError(f"unknown {cls.registry.what} '{cls.name}:{variant}': {cls.name} comes in one form")
         given = dict(settings or {})
         config = cls.default_config(item_input=item_input or given.get("item.input"), tune=tune or given.get("encoder.tune") or "frozen")
-        return config.updated(seeded(config, given, seed))
+        if variant:
+            config = cls.variant_of(config, variant)
+        return cls.with_settings(config, seeded(config, given, seed))
+
+    @classmethod
+    def variant_of(cls, config: Config, variant: str) -> Config:
+        """Return the settings of one of several forms, which is named after a colon.
+
+        Raises:
+            ConfigError: there are no several forms, or none of that name.
+        """
+        raise ConfigError(f"unknown {cls.registry.what} '{cls.name}:{variant}': {cls.name} comes in one form")
+
+    @classmethod
+    def with_settings(cls, config: Config, given: Mapping[str, Any]) -> Config:
+        """Return the settings with those of ``given`` replaced, by the names that users write.
+
+        Raises:
+            ConfigError: an unknown setting (with the nearest right one), or a value outside its range.
+        """
+        return config.updated(given)
 
     @classmethod
     def flat_settings(cls, config: Config) -> dict[str, Any]:

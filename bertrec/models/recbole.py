@@ -23,7 +23,6 @@ from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.metrics import rank_metrics
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.fitted import seeded
 from bertrec.models.folder import hash_tensors
 from bertrec.recbole import catalogue
 from bertrec.recbole.asking import AnsweringProcess
@@ -127,58 +126,43 @@ class RecBole(Recommender):
     _process: AnsweringProcess | None = None
 
     @classmethod
-    def config_from(
-        cls,
-        *,
-        item_input: str | None = None,
-        tune: str | None = None,
-        settings: Mapping[str, Any] | None = None,
-        variant: str = "",
-        seed: int | None = None,
-    ) -> RecBoleConfig:
-        """Return the settings of one; names that begin with ``train.`` are ours, all others RecBole's own.
-
-        Args:
-            item_input: ``id`` at most.
-            tune: ``frozen`` at most.
-            settings: names and values.
-            variant: RecBole's name of the model; none stands for SASRec.
-            seed: where the settings name none.
+    def default_config(cls, *, item_input: Any = None, tune: str = "frozen") -> RecBoleConfig:
+        """Return the settings of SASRec.
 
         Raises:
-            ConfigError: as `RecBoleConfig.check`, or an item input or a depth that these models do not have.
+            ConfigError: an item input or a depth that these models do not have.
+        """
+        if item_input not in (None, *cls.item_inputs) or tune != "frozen":
+            raise ConfigError("RecBole's models know items by id alone: leave out --item-input and --tune")
+        return RecBoleConfig()
+
+    @classmethod
+    def variant_of(cls, config: Config, variant: str) -> Config:
+        """Return the settings of the model that RecBole calls ``variant``; `with_settings` checks the name."""
+        return config.updated({"architecture": variant})
+
+    @classmethod
+    def with_settings(cls, config: Config, given: Mapping[str, Any]) -> RecBoleConfig:
+        """Replace settings: names that begin with ``train.`` are ours, all others RecBole's own.
+
+        Raises:
+            ConfigError: as `RecBoleConfig.check`.
             MissingExtraError: RecBole is not installed.
         """
-        if item_input not in (None, "id") or tune not in (None, "frozen"):
-            raise ConfigError("RecBole's models know items by id alone: leave out --item-input and --tune")
-        given = dict(settings or {})
         theirs = {name: value for name, value in given.items() if not name.startswith("train.")}
-        config = RecBoleConfig(architecture=variant or "SASRec", settings=theirs)
-        config = config.updated(seeded(config, {name: given[name] for name in given.keys() - theirs.keys()}, seed))
-        config.check()
-        return config
+        ours = {name: given[name] for name in given.keys() - theirs.keys()}
+        chosen = RecBoleConfig.model_validate(config.updated(ours).model_copy(update={"settings": theirs}))
+        chosen.check()
+        return chosen
 
-    def fit(
-        self,
-        train: Interactions,
-        *,
-        validation: EvaluationSet | None = None,
-        run_dir: str | Path | None = None,
-        resume: bool = False,
-        init: Recommender | None = None,
-        progress: bool = True,
-        **options: Any,
-    ) -> Self:
+    def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
         """Train in RecBole's own process; seen items are masked where the validation users choose the epoch.
 
         Args:
             train: sequences over one catalogue.
             validation: the users who choose the epoch; RecBole cannot do without.
-            run_dir: not used: RecBole's training leaves nothing to go on from.
-            resume: refused, for the same reason.
-            init: refused.
-            progress: show a progress line.
-            **options: have no use here.
+            **options: ``progress`` shows a progress line; ``resume`` and ``init`` are refused, for RecBole's training leaves nothing to go
+                on from; others have no use here.
 
         Raises:
             ConfigError: an unknown model or setting, or one that cannot retrieve.
@@ -190,12 +174,13 @@ class RecBole(Recommender):
         self.check_fit_options(options)
         from bertrec.training.progress import shows_progress  # with the libraries of an encoder, which a saved model does without
 
-        self.check_start(resume=resume, init=init is not None)
+        self.check_start(resume=bool(options.get("resume")), init=options.get("init") is not None)
         self.config.check()
         if validation is None or not len(validation):
             raise DataError("RecBole's models choose their epoch on validation users, and this split has none")
         self._trained = self._process = self._catalog = None
-        with tempfile.TemporaryDirectory(prefix="bertrec-") as temporary, _Line(self.config, shows_progress(progress)) as line:
+        shown = shows_progress(options.get("progress", True))
+        with tempfile.TemporaryDirectory(prefix="bertrec-") as temporary, _Line(self.config, shown) as line:
             folder = Path(temporary)
             save_split(Split(train.catalog, train, validation, validation), folder / "split")
             outcome = run_fit(self.config.job(), folder / "fit", folder / "split", watch=line)

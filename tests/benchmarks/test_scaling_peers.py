@@ -22,7 +22,7 @@ from bertrec.data.splits import leave_one_out
 
 @pytest.fixture
 def split():
-    catalog = ItemCatalog(IdMap("abcdef"), {}, None)
+    catalog = ItemCatalog(IdMap(list("abcdef")), {}, None)
     return leave_one_out(Interactions(catalog, IdMap(["u", "v"]), Ragged.from_rows([[1, 2, 3, 4], [6, 5, 2]])))
 
 

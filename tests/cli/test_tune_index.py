@@ -6,29 +6,29 @@ import numpy as np
 import pytest
 
 from bertrec.cli.runs import Run, load_data, split_data
-from bertrec.cli.tune_index import _material
+from bertrec.cli.tune_index import _study_data
 from bertrec.models.base import Recommender
 from bertrec.retrieval.index import ItemIndex
 
 
 def test_the_queries_of_a_run_are_its_validation_users(trained):
-    name, vectors, what = _material(trained, None, 1000, 0)
+    name, vectors, what = _study_data(trained, None, 1000, 0)
     model, record = Recommender.from_pretrained(trained / "model"), Run(trained).record()
     validation = split_data(load_data(record), record).validation
     assert (name, what) == (trained.stem, "validation users")
     np.testing.assert_allclose(vectors.items, model.item_embeddings()[1:], rtol=1e-5)
     np.testing.assert_allclose(vectors.queries, model.user_embeddings(validation.histories), rtol=1e-5, atol=1e-6)
-    assert len(_material(trained, None, 2, 0)[1].queries) == 2
+    assert len(_study_data(trained, None, 2, 0)[1].queries) == 2
 
 
 def test_items_stand_for_queries_where_a_file_is_all_there_is(cli, trained, tmp_path):
     items, users = tmp_path / "items.parquet", tmp_path / "users.parquet"
     assert cli("embed", trained, "--out", items)[0] == 0
     assert cli("embed", trained, "--what", "users", "--out", users)[0] == 0
-    _, vectors, what = _material(items, None, 1000, 0)
+    _, vectors, what = _study_data(items, None, 1000, 0)
     assert what == "items"
     np.testing.assert_array_equal(vectors.items, vectors.queries)
-    asked = _material(trained, users, 1000, 0)
+    asked = _study_data(trained, users, 1000, 0)
     assert asked[2] == str(users)
     assert asked[1].queries.shape[1] == vectors.items.shape[1]
 

@@ -24,10 +24,9 @@ from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.encoders.masked.shared_prefix import supports_shared_prefix
 from bertrec.models.base import Recommender
-from bertrec.models.fitted import seeded
 from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.rankers.base import Ranker, checkpoints, labels_of, reporting
-from bertrec.rankers.prompts.config import DEFAULT_PROMPT, TEMPLATE, PromptConfig
+from bertrec.rankers.prompts.config import TEMPLATE, PromptConfig
 from bertrec.rankers.prompts.groups import candidate_groups
 from bertrec.rankers.prompts.layout import Layout
 from bertrec.rankers.prompts.network import PromptNetwork, VectorMap
@@ -81,35 +80,28 @@ class PromptRanker(Ranker):
         self.network: PromptNetwork | None = None
 
     @classmethod
-    def config_from(
-        cls,
-        *,
-        item_input: str | None = None,
-        tune: str | None = None,
-        settings: Mapping[str, Any] | None = None,
-        variant: str = "",
-        seed: int | None = None,
-    ) -> PromptConfig:
-        """Return the settings of one.
+    def variant_of(cls, config: Config, variant: str) -> Config:
+        """Return the settings with the prompt called ``variant``, as in ``prompt4nr:action-hybrid``.
 
-        Args:
-            item_input: refused.
-            tune: how deep the encoder learns.
-            settings: flat names of `PromptConfig`, and the prompt's name or YAML file as ``template``.
-            variant: the template, as in ``prompt4nr:action-hybrid``; wins over ``settings``.
-            seed: of the training, where the settings name none.
+        Raises:
+            ConfigError: there is no such prompt.
+        """
+        return config.model_copy(update={"prompt": Prompt.load(variant)})
+
+    @classmethod
+    def with_settings(cls, config: Config, given: Mapping[str, Any]) -> Config:
+        """Replace flat names of `PromptConfig`, and the prompt by its name or YAML file as ``template``.
 
         Raises:
             ConfigError: a prompt or setting that does not exist, or a value outside its range.
         """
-        cls.default_config(item_input=item_input)
-        given = {**(settings or {}), **({"encoder.tune": tune} if tune else {})}
-        names = [variant, *(str(given.pop(name)) for name in (TEMPLATE, "prompt") if name in given), DEFAULT_PROMPT]
-        for name in given:
+        plain = {name: value for name, value in given.items() if name not in (TEMPLATE, "prompt")}
+        for name in plain:
             if name.startswith("prompt."):
                 raise ConfigError(f"setting '{name}': a prompt is chosen by its name, template=…; write one of your own as a YAML file")
-        config = PromptConfig(prompt=Prompt.load(next(filter(None, names))))
-        return config.updated(seeded(config, given, seed))
+        for name in given.keys() - plain.keys():
+            config = cls.variant_of(config, str(given[name]))
+        return config.updated(plain)
 
     @classmethod
     def flat_settings(cls, config: Config) -> dict[str, Any]:
