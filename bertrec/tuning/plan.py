@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -120,7 +121,7 @@ class TunePlan(Config):
         """The dotted paths of classes that the study names: of the model, and in settings."""
         searched = [value for parameter in self.searched.parameters.values() for value in parameter.choice or ()]
         named = [self.model, *self.settings.values(), *self.first.values(), *searched]
-        return [value for value in dict.fromkeys(map(str, named)) if is_path(value)]
+        return classes_in(named)
 
     def check(self, data: StudyData) -> None:
         """See that all of it goes together, before the first trial.
@@ -161,7 +162,21 @@ def load_plan(folder: Path) -> TunePlan:
     if not (folder / PLAN).exists():
         raise BertrecError(f"{folder} holds no study: make one with  bertrec tune DATA --out {folder}")
     plan = TunePlan.from_dict(read_json(folder / PLAN))
-    for path in plan.foreign_classes:
-        if path not in vouched():
-            raise BertrecError(f"{folder} tunes {path}, a class of another package: name it with --model {path}, if you trust that package")
+    check_vouched(plan.foreign_classes, f"{folder} tunes")
     return plan
+
+
+def classes_in(values: Iterable[Any]) -> list[str]:
+    """Return the dotted paths of classes among settings' values, each once."""
+    return [value for value in dict.fromkeys(map(str, values)) if is_path(value)]
+
+
+def check_vouched(paths: Iterable[str], what: str) -> None:
+    """See that the caller vouches for every class: what a folder or a storage holds chooses no code.
+
+    Raises:
+        BertrecError: there is one that nobody has named; the text begins with ``what``.
+    """
+    for path in paths:
+        if path not in vouched():
+            raise BertrecError(f"{what} {path}, a class of another package: name it with --model {path}, if you trust that package")

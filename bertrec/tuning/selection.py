@@ -15,7 +15,7 @@ from bertrec.evaluation.metrics import Float64Array
 from bertrec.evaluation.report import summarise
 from bertrec.evaluation.significance import paired_comparison
 from bertrec.tuning.objectives.models import FinalObjective
-from bertrec.tuning.plan import TunePlan, load_plan
+from bertrec.tuning.plan import TunePlan, check_vouched, classes_in, load_plan
 from bertrec.tuning.run import open_study
 from bertrec.tuning.study_data import StudyData, Vectors, load_study_data
 from bertrec.tuning.trials import best_trials
@@ -38,7 +38,9 @@ def best_settings(folder: Path) -> dict[str, Any]:
     if not best:
         raise BertrecError(f"the study in {folder} has no completed trial yet: go on with  bertrec tune resume {folder}")
     chosen = winner(best, plan)
-    return {**plan.settings, **chosen.user_attrs.get("settings", chosen.params)}
+    found = {**plan.settings, **chosen.user_attrs.get("settings", chosen.params)}
+    check_vouched(classes_in(found.values()), f"the storage of the study in {folder} has settings with")
+    return found
 
 
 def winner(front: Sequence[optuna.trial.FrozenTrial], plan: TunePlan) -> optuna.trial.FrozenTrial:

@@ -201,6 +201,20 @@ def test_a_study_of_someone_elses_class_asks_for_it_again(here, capsys):
     assert "rank:" in capsys.readouterr().out
 
 
+def test_a_storage_chooses_no_code_either(here, capsys):
+    """A plan that names ours alone, and a trial in the journal whose settings name another package's."""
+    small = "--set train.epochs=1 --set head.layers=1 --set item.width=8"
+    (here / "space.yaml").write_text("head.dropout: {float: [0.1, 0.5]}\n")
+    assert call(f"bertrec tune shop --model idrec --space space.yaml {small} --trials 1 --final-seeds 0 --out study") == 0
+    journal = here / "study" / "study.journal"
+    journal.write_text(journal.read_text().replace('{"head.dropout":0.3}', '{"head.kind":"my_models:PureSVD","head.dropout":0.3}'))
+    assert '"head.kind"' in journal.read_text()
+    capsys.readouterr()
+    assert call("bertrec tune best study") == 2
+    assert "has settings with my_models:PureSVD, a class of another package" in capsys.readouterr().err
+    assert "my_models" not in sys.modules
+
+
 def test_an_error_inside_a_foreign_module_is_not_hidden(here):
     (here / "broken.py").write_text("import a_package_that_is_not_there\n")
     with pytest.raises(BertrecError, match=r"module broken needs a_package_that_is_not_there, which is not installed"):
