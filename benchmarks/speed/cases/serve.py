@@ -1,4 +1,4 @@
-"""Serving top-10 lists with seen items left out: exact, in one call and one user at a time, against a FAISS search a user."""
+"""Serving top-10 lists with seen items left out: exact, in one call and one user at a time, against a FAISS search per user."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def batch_ours(*, data: str, folder: str, head: bool, users: int = 0, items: int
 
 
 def batch_faiss(*, data: str, folder: str, head: bool, users: int = 0, items: int = 0) -> Once:
-    """What one writes first: a flat index, a search a user for k and as many more as were seen, a filter in Python.
+    """What one writes first: a flat index, a search per user for k and as many more as were seen, a filter in Python.
 
     With the head all user vectors are made in one call first, as ours are.
     """
