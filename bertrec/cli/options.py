@@ -72,7 +72,8 @@ def read_settings(config: Path | None, assignments: list[str]) -> dict[str, Any]
     Raises:
         ConfigError: the file is absent or no mapping, or an assignment has no ``=`` or no scalar value.
     """
-    settings = _flat(read_yaml(config, holds="settings, one 'name: value' per line", called="--config")) if config else {}
+    holds = "settings, one 'name: value' per line"
+    settings = _flat(read_yaml(config, holds=holds, called="--config")) if config else {}
     return settings | dict(_assignment(text) for text in assignments)
 
 

@@ -93,7 +93,8 @@ def index(
     )
     begin(plan, study_data, out)
     note(f"{name}: {len(study_data.items)} items, {len(study_data.queries)} queries ({asked}), trials: {plan.wanted}")
-    note(f"exact search: {plan.about['timing']['exact search, queries_per_second']:.6g} queries per second, {threads} thread(s)")
+    exact = plan.about["timing"]["exact search, queries_per_second"]
+    note(f"exact search: {exact:.6g} queries per second, {threads} thread(s)")
     finish(out, 1)
 
 

@@ -210,7 +210,10 @@ class UserCatalog(TextCatalog):
         on_empty: OnEmpty = "keep",
         source: str = "the user table",
     ) -> Self:
-        """Build from a table with one row per user; see :meth:`ItemCatalog.from_frame`. Texts that are all numbers (an age) stay in."""
+        """Build from a table with one row per user; see :meth:`ItemCatalog.from_frame`.
+
+        Texts that are all numbers (an age) stay in.
+        """
         return cls._build(frame, user_id, text_fields=text_fields, max_words=max_words, template=template, on_empty=on_empty, source=source)
 
 

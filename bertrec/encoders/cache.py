@@ -216,7 +216,10 @@ def _lookup(known: npt.NDArray[np.bytes_], wanted: npt.NDArray[np.bytes_]) -> In
 
 
 def _checksums(keys: npt.NDArray[np.bytes_], vectors: Vectors) -> npt.NDArray[np.uint64]:
-    """Return one 64-bit sum per row over key and vector: 32-bit words times fixed odd numbers, so that any one changed word changes it."""
+    """Return one 64-bit sum per row over key and vector.
+
+    It adds 32-bit words times fixed odd numbers, so that any one changed word changes it.
+    """
     if not len(keys):
         return np.zeros(0, np.uint64)
     key_words = np.ascontiguousarray(keys).view("<u4").reshape(len(keys), -1)

@@ -94,8 +94,8 @@ class TargetScores:
 def count_above(wanted: TargetScores, hidden: Sequence[Ragged] = ()) -> IntArray:
     """Return for each target how many rows of the table, but for the first, score at least as high, ``[total targets]``.
 
-    Each of ``hidden`` holds, a row per user, rows of the table that do not count, in any order and as often as they like.
-    There may be such only where `TargetScores.hides`.
+    Each of ``hidden`` holds, one row per user, rows of the table that do not count, in any order and as often as they
+    like. There may be such only where `TargetScores.hides`.
     """
     counts = np.empty(len(wanted.scores), np.int64)
     (_count_by_users if wanted.few else _count_by_items)(wanted, hidden, counts)

@@ -71,8 +71,8 @@ def evaluate_impressions(
     """Measure a model on impressions; every figure is a mean over impressions, with a bootstrap interval over them.
 
     An impression with no click, or with clicks only, has no AUC: it is left out of every metric and counted in ``protocol["left_out"]``.
-    In the report and its JSON, ``users`` of a slice counts impressions, and `Report.per_user` gives a value per impression, ready for
-    `bertrec.evaluation.significance.paired_comparison`.
+    In the report and its JSON, ``users`` of a slice counts impressions, and `Report.per_user` gives a value per
+    impression, ready for `bertrec.evaluation.significance.paired_comparison`.
 
     Args:
         scores: ``[total]`` finite, higher is better; the candidates of all impressions one after another.

@@ -15,8 +15,8 @@ def resampled_means(values: Float64Array, *, resamples: int = 1000, seed: int = 
     """Return the means of ``resamples`` samples of the users with replacement.
 
     A resample is kept as how often it holds each user, so that all metrics are one matrix product. Users with the same values are one group
-    (with one target per user there are only as many as the largest k, and one for those below it), and how often a resample holds each group
-    is a multinomial draw: the same distribution at a fraction of the cost.
+    (with one target per user there are only as many as the largest k, and one for those below it), and how often a
+    resample holds each group is a multinomial draw: the same distribution at a fraction of the cost.
 
     Args:
         values: ``[n, metrics]``, without NaN, n at least 1.

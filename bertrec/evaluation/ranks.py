@@ -1,8 +1,8 @@
 """Ranks of targets among all candidates: counted, never sorted, with ties broken against the model.
 
-Positions are those of one ranked list per user, as trec_eval and ranx see it: candidates in descending order of score; among equals
-first the items that are no targets, then the targets in the order given. So other targets of the same user that score above a target
-do stand above it, and no two targets share a position.
+Positions are those of one ranked list per user, as trec_eval and ranx see it: candidates in descending order of score;
+among equals first the items that are no targets, then the targets in the order given. So other targets of the same user
+that score above a target do stand above it, and no two targets share a position.
 """
 
 from __future__ import annotations

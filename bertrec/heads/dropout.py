@@ -1,4 +1,4 @@
-"""Dropout whose mask is drawn from whole random words, which on a CPU takes a fraction of the time of a number per component."""
+"""Dropout with a mask from whole random words: on a CPU a fraction of the time of a number per component."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a fit in another process is given and what it gives back, as files: no code, no pickle.
 
-A folder holds ``split/`` (the split as inner ids) once, and for every fit a folder of its own with ``job.json``, ``curve.jsonl`` (a line per
-epoch, written while it trains), ``outcome.json`` and ``arrays.npz``.
+A folder holds ``split/`` (the split as inner ids) once, and for every fit a folder of its own with ``job.json``,
+``curve.jsonl`` (a line per epoch, written while it trains), ``outcome.json`` and ``arrays.npz``.
 """
 
 from __future__ import annotations

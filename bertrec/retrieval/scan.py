@@ -111,7 +111,8 @@ class _Scan:
         self.groups = math.ceil(groups / self.span) * self.span
         at_once = min(1024, max(_FEWEST_QUERIES, _SCORES_AT_ONCE // ((1 if half else 2) * len(vectors))))
         self.queries_at_once = min(count, max(min(at_once, _FEWEST_QUERIES), ((at_once // _STEP - 1) | 1) * _STEP))
-        self._stores: SimpleQueue[Any] = SimpleQueue()  # room for scores, one per thread: new memory is slow at its first use
+        # Room for scores, one per thread: new memory is slow at its first use.
+        self._stores: SimpleQueue[Any] = SimpleQueue()
 
     def fill(self, queries: FloatArray, banned: Ragged, strip: range, found: tuple[IntArray, FloatArray]) -> IntArray:
         """Put the results of a strip of queries in place, and return the queries that need a finer look."""

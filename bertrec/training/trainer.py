@@ -140,7 +140,7 @@ class ModuleTrainer(Trainer):
         """Return AdamW over the groups of encoder and rest, with and without decay."""
         if self.optimizer is None:
             groups = parameter_groups(self.module, self.config)
-            # One kernel per group instead of a loop over parameters: the larger part of a short step on a CPU otherwise.
+            # One kernel per group: a loop over parameters is the larger part of a short step on a CPU.
             fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
             kind = torch.optim.AdamW if self.args.fp16 else PlainAdamW  # fp16 scales its loss, which takes the wrapper
             self.optimizer = kind(groups, lr=self.config.learning_rate, fused=fused)

@@ -1,4 +1,4 @@
-"""Serving top-10 lists with seen items left out: exact, in one call and one user at a time, against a FAISS search per user."""
+"""Serving exact top-10 lists without seen items, in one call and one user at a time, against a FAISS search per user."""
 
 from __future__ import annotations
 
@@ -174,8 +174,8 @@ def _case(name: str, title: str, sides: tuple[str, str], *, head: bool, goal: fl
 
 _BATCH, _ONE = ("batch_ours", "batch_faiss"), ("one_ours", "one_faiss")
 CASES = [
-    _case("serve-batch", "Top-10 of all users from user vectors: one call against a FAISS search a user", _BATCH, head=False, goal=30.0),
-    _case("serve-batch-head", "Top-10 of all users from histories: one call against a FAISS search a user", _BATCH, head=True),
+    _case("serve-batch", "Top-10 of all users from user vectors: one call against a FAISS search per user", _BATCH, head=False, goal=30.0),
+    _case("serve-batch-head", "Top-10 of all users from histories: one call against a FAISS search per user", _BATCH, head=True),
     _case(
         "serve-one", "Top-10 of one user from the user vector, p50 (goal 2 ms), against FAISS", _ONE, head=False, limits={"seconds": 0.002}
     ),

@@ -98,8 +98,8 @@ def _curves(view: View) -> list[Block]:
     if not charts.with_curves(view):
         return ["No learning curve was recorded."]
     caption = (
-        f"Validation {view.primary} against elapsed seconds of the run: a panel per model, a line per seed, all other models' lines in grey. "
-        "Thin lines are settings that the search did not choose."
+        f"Validation {view.primary} against elapsed seconds of the run: a panel per model, a line per seed, "
+        "all other models' lines in grey. Thin lines are settings that the search did not choose."
     )
     slow = [model for model in view.ranked if not_converged(model)]
     note = f"Not converged when training ended: {_listed(slow)}." if slow else "No ranked model was stopped before it had converged."

@@ -26,7 +26,7 @@ def write_flat(split: Split, folder: Path) -> None:
 
 
 def write_sequential(split: Split, folder: Path, *, max_length: int) -> None:
-    """Write one row per prediction with the items before it, for sequential models, which is RecBole's own form of training data.
+    """Write one row per prediction with the items before it: RecBole's own training data of sequential models.
 
     Args:
         split: the split.

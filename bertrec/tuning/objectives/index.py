@@ -91,7 +91,9 @@ class IndexObjective:
 
 
 def queries_per_second(index: ItemIndex, queries: npt.NDArray[np.float32], k: int, *, threads: int) -> float:
-    """Return how many queries per second the index answers, all of them at once, with the exact order of what it found: a median.
+    """Return how many queries per second the index answers, a median.
+
+    All of them are asked at once; putting what was found in exact order is part of it.
 
     Args:
         index: of any kind.

@@ -1,7 +1,7 @@
 """The charts of a study, by matplotlib.
 
-Optuna draws such charts too, but marks neither the default nor what was pruned, writes one legend entry per trial, and colours by a map that
-is lost on dark ground.
+Optuna draws such charts too, but marks neither the default nor what was pruned, writes one legend entry per trial, and
+colours by a map that is lost on dark ground.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def _axis(axes: Axes, scale: Scale) -> None:
 
 
 def parallel(view: StudyView, scales: Sequence[Scale]) -> Figure:
-    """Draw one line per trial through its settings, a row per parameter and a row per objective, the best ones in colour.
+    """Draw one line per trial through its settings, one row per parameter and per objective, the best ones in colour.
 
     Rows, not columns: names and values stay legible however many parameters there are.
     """
@@ -221,7 +221,7 @@ def _groups(view: StudyView) -> list[tuple[str, str, float, list[FrozenTrial]]]:
 
 
 def curves(view: StudyView) -> Figure:
-    """Draw the figures that trials reported while they ran: a line per trial, with a mark where one was pruned or failed."""
+    """Draw what trials reported while they ran: a line per trial, with a mark where one was pruned or failed."""
     drawn = new_figure(4.2)
     axes = drawn.subplots()
     found = [(trial, curve) for trial in view.trials if (curve := curve_of(trial))]

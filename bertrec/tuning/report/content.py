@@ -180,8 +180,9 @@ def _slices(view: StudyView, scales: list[charts.Scale], ordered: bool) -> Chart
 def _parallel(view: StudyView, scales: list[charts.Scale]) -> Chart:
     unused = any(len(scale.places) < len(view.measured) for scale in scales)
     rest = " At “–” pass the lines of trials that do not use the parameter." if unused else ""
-    said = f"A line per trial, from the settings down to {listed(view.objectives)}; in each row values grow to the right and choices stand in"
-    return Chart("parallel", f"{said} their order.{rest}", partial(charts.parallel, view, scales))
+    said = f"A line per trial, from the settings down to {listed(view.objectives)}"
+    rows = "in each row values grow to the right and choices stand in their order"
+    return Chart("parallel", f"{said}; {rows}.{rest}", partial(charts.parallel, view, scales))
 
 
 def _curves(view: StudyView) -> Block:
@@ -189,7 +190,8 @@ def _curves(view: StudyView) -> Block:
         return "No trial reported figures while it ran."
     steps = " Steps are chunks of users in an order that all trials share, not epochs." if view.reports_chunks else ""
     caption = (
-        f"{view.objectives[0]} as reported while the trials ran, a line per trial. Dotted lines that end in a cross were pruned there: "
+        f"{view.objectives[0]} as reported while the trials ran, a line per trial. "
+        "Dotted lines that end in a cross were pruned there: "
         f"the rule of the pruner judged them behind the others at that step.{steps}"
     )
     return Chart("curves", caption, partial(charts.curves, view))
