@@ -1,4 +1,6 @@
-"""Pairs a second of a cloze ranker: 50 candidates after a history of 20 titles, ours against a plain loop, interleaved in one run.
+"""Pairs per second of a cloze ranker: 50 candidates after a history of 20 titles.
+
+Ours and a plain loop, interleaved in one run.
 
     python benchmarks/prompts_speed.py --data DATA_FOLDER [--encoder ENCODER] [--rounds 5] [--users 4]
 

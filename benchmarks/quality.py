@@ -1,4 +1,4 @@
-"""Train and measure the rows of the quality table: one JSON a row and seed, resumable, with log, protocol and times.
+"""Train and measure the rows of the quality table: one JSON per row and seed, resumable, with log, protocol and times.
 
     python benchmarks/quality.py --data DATA_FOLDER --rows scientific beauty --seeds 0 1 2
     python benchmarks/quality_table.py

@@ -20,7 +20,7 @@ NOTES = Path(__file__).parent / "results_notes.md"
 
 
 def runs(row: str) -> list[dict[str, Any]]:
-    """Return the records of a row, one a seed."""
+    """Return the records of a row, one per seed."""
     files = sorted(RESULTS.glob(f"{row}-[0-9].json"))
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
@@ -51,12 +51,12 @@ def epochs(records: list[dict[str, Any]]) -> str:
 
 
 def table(title: str, rows: dict[str, str], reports: tuple[str, str]) -> list[str]:
-    """Return one table: a model a line, both protocols beside each other."""
+    """Return one table: a model per line, both protocols beside each other."""
     first, second = reports
     lines = [
         f"### {title}",
         "",
-        f"| model | seeds | NDCG@10 {first} | HR@10 {first} | NDCG@10 {second} | HR@10 {second} | best epoch | minutes a fit |",
+        f"| model | seeds | NDCG@10 {first} | HR@10 {first} | NDCG@10 {second} | HR@10 {second} | best epoch | minutes per fit |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for label, row in rows.items():

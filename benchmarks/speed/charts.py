@@ -80,7 +80,7 @@ def _curves(axes: Axes, points: Sequence[dict[str, Any]]) -> None:
 
 
 def draw_scaling(series: Sequence[dict[str, Any]]) -> bytes:
-    """Draw seconds against size, one panel a series."""
+    """Draw seconds against size, one panel per series."""
     columns = 3
     with svg_style():
         figure = new_figure(2.1 * -(-len(series) // columns) + 0.3)

@@ -132,7 +132,7 @@ def curves(
 
 
 def with_ratios(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add to each point how many times the flat index's queries a second it makes, on the same data and threads."""
+    """Add to each point how many times the flat index's queries per second it makes, on the same data and threads."""
     flat = {(p["data"], p["threads"]): p["queries_per_second"] for p in points if p["kind"] == "flat"}
     return [{**p, "times_flat": p["queries_per_second"] / flat[p["data"], p["threads"]]} for p in points]
 

@@ -62,7 +62,7 @@ def read_records(folder: Path) -> list[dict[str, Any]]:
 
 
 def measured_on(records: list[dict[str, Any]]) -> list[str]:
-    """Return what the cases were measured on, one line a machine."""
+    """Return what the cases were measured on, one line per machine."""
     lines = {}
     for record in records:
         machine = record["machine"]
@@ -77,7 +77,7 @@ def measured_on(records: list[dict[str, Any]]) -> list[str]:
 
 
 def case_table(records: list[dict[str, Any]]) -> list[str]:
-    """Return one line a case: both sides, ratio, goal, memory, agreement."""
+    """Return one line per case: both sides, ratio, goal, memory, agreement."""
     lines = [
         "| case | ours | theirs | ratio (theirs / ours) | interval, rounds | goal | peak MiB, ours / theirs | checks |",
         "|---|---|---|---|---|---|---|---|",

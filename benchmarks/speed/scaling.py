@@ -133,7 +133,7 @@ def measure_series(
         series: what is measured.
         measure: returns ``seconds`` and ``peak_mib`` of a size.
         limit_seconds: the next size is left out after a point that took longer, or that would take longer at the pace of the last two.
-        say: takes a line a point.
+        say: takes a line per point.
     """
     points: list[dict[str, float]] = []
     for size in series.sizes:

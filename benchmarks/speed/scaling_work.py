@@ -120,7 +120,7 @@ def _vectors(count: int) -> npt.NDArray[np.float32]:
 
 
 def _histories(users: int, items: int) -> Ragged:
-    """Draw ``_EVENTS`` items a user, the first ones more often, as in a log-normal popularity."""
+    """Draw ``_EVENTS`` items per user, the first ones more often, as in a log-normal popularity."""
     popularity = np.random.default_rng(1).lognormal(sigma=1.0, size=items)
     drawn = np.random.default_rng(2).choice(items, size=users * _EVENTS, p=popularity / popularity.sum()) + 1
     return Ragged.from_lengths(drawn.astype(np.int64), np.full(users, _EVENTS, np.int64))

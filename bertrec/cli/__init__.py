@@ -1,1 +1,1 @@
-"""The command line: parse, call the library, print. One file a command group."""
+"""The command line: parse, call the library, print. One file per command group."""

@@ -90,7 +90,7 @@ def measure_all(models: dict[str, Recommender], split: Split) -> dict[str, dict[
 
 
 def save_figures(out: Path, figures: dict[str, dict[str, Any]]) -> None:
-    """Write one file a model, each in the shape that ``bertrec evaluate --json`` writes."""
+    """Write one file per model, each in the shape that ``bertrec evaluate --json`` writes."""
     from bertrec.core.files import write_json
 
     for name, measured in figures.items():

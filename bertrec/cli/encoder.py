@@ -52,10 +52,10 @@ def adapt_mlm(
     tune: Annotated[str, typer.Option(help="What learns: head (its transform alone), or also last:K layers or the full encoder.")] = "head",
     epochs: Annotated[int, typer.Option(min=1, help="At most this many epochs.")] = 30,
     max_minutes: Annotated[float, typer.Option(min=0, help="End the training after this; 0 sets no limit.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Texts a step.")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="Texts per step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="Of the head.")] = 1e-3,
     encoder_learning_rate: Annotated[float, typer.Option(help="Of the encoder, where it learns.")] = 5e-5,
-    max_length: Annotated[int, typer.Option(min=3, help="Tokens a text.")] = 128,
+    max_length: Annotated[int, typer.Option(min=3, help="Tokens per text.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Of the held-out texts, the masks and the batches.")] = 0,
     overwrite: o.Overwrite = False,
 ) -> None:

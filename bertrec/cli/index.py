@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KINDS = ("auto", "flat", "ivf", "hnsw", "ivfpq")
 METRICS = ("inner_product", "cosine")
 IndexArgument = Annotated[Path, typer.Argument(metavar="INDEX", help="An index made by bertrec index build.")]
-IdsFile = Annotated[Path | None, typer.Option(metavar="F", help="A file with one id a line.")]
+IdsFile = Annotated[Path | None, typer.Option(metavar="F", help="A file with one id per line.")]
 
 app = typer.Typer(
     help="Build a FAISS index of a run's items, look into it, change it.",

@@ -72,7 +72,8 @@ def read_settings(config: Path | None, assignments: list[str]) -> dict[str, Any]
     Raises:
         ConfigError: the file is absent or no mapping, or an assignment has no ``=`` or no scalar value.
     """
-    settings = _flat(read_yaml(config, holds="settings, one 'name: value' a line", called="--config")) if config else {}
+    holds = "settings, one 'name: value' per line"
+    settings = _flat(read_yaml(config, holds=holds, called="--config")) if config else {}
     return settings | dict(_assignment(text) for text in assignments)
 
 
@@ -122,7 +123,7 @@ def known_id(text: str, known: Collection[str | int]) -> str | int:
 
 
 def listed_ids(path: Path, known: Collection[str | int]) -> list[str | int]:
-    """Return the ids among ``known`` that a UTF-8 file names, one a line; blank lines are passed over.
+    """Return the ids among ``known`` that a UTF-8 file names, one per line; blank lines are passed over.
 
     Raises:
         DataError: the file is absent, not UTF-8 or empty, or an id is unknown; the text names file and line.
@@ -135,7 +136,7 @@ def listed_ids(path: Path, known: Collection[str | int]) -> list[str | int]:
         raise DataError(f"{path} is not UTF-8 (byte {error.start})") from error
     named = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not named:
-        raise DataError(f"{path} is empty: it should hold one id a line")
+        raise DataError(f"{path} is empty: it should hold one id per line")
     ids = []
     for number, name in named:
         try:

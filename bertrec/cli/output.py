@@ -76,9 +76,9 @@ def chosen_metrics(figures: Mapping[str, Any], wanted: str | None) -> list[str]:
 
 
 def print_figures(title: str, figures: Mapping[str, Any], metrics: Sequence[str]) -> None:
-    """Print the one JSON shape of every measurement: a slice a row, a metric a column, its 95 % interval below it.
+    """Print the one JSON shape of every measurement: a slice per row, a metric per column, its 95 % interval below it.
 
-    With more metrics than a line holds the table is turned: a metric a row, a slice a column.
+    With more metrics than a line holds the table is turned: a metric per row, a slice per column.
     """
     slices = figures["slices"]
     if len(metrics) <= _METRICS_ACROSS:

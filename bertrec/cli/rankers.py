@@ -127,7 +127,7 @@ def evaluate(
 @reads_data(spelled=TEXT_TEMPLATE)
 def score(
     run: Runs,
-    submission: Annotated[Path, typer.Option(metavar="FILE", help="MIND's format: a line an impression, the rank of each candidate.")],
+    submission: Annotated[Path, typer.Option(metavar="FILE", help="MIND's format: a line per impression, the rank of each candidate.")],
     reading: Reading,
     data: o.OtherData = None,
     split: Annotated[str, typer.Option(help="Which part: train, valid or test.")] = "test",

@@ -60,7 +60,7 @@ def recommend(
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     index: Annotated[Path | None, typer.Option(metavar="INDEX", help="Search this index instead of scoring every item.")] = None,
     user: Annotated[list[str] | None, typer.Option(metavar="ID", help="A user of the data; more may follow.")] = None,
-    users_file: Annotated[Path | None, typer.Option(metavar="F", help="A file with one user id a line.")] = None,
+    users_file: Annotated[Path | None, typer.Option(metavar="F", help="A file with one user id per line.")] = None,
     history: Annotated[list[str] | None, typer.Option(metavar="TITLE", help="Titles, oldest first; more may follow.")] = None,
     history_ids: Annotated[list[str] | None, typer.Option(metavar="ID", help="Item ids, oldest first; more may follow.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items for each.")] = 10,
@@ -134,7 +134,7 @@ def id_history(catalog: ItemCatalog, typed: Sequence[str]) -> list[Id]:
 
 
 def user_cases(interactions: Interactions, names: Sequence[str], users_file: Path | None = None) -> list[UserList]:
-    """Return one case a user, those of the file last, each with everything that the data knows of that user.
+    """Return one case per user, those of the file last, each with everything that the data knows of that user.
 
     Raises:
         DataError: the file cannot be read, or an id is unknown; the text names its file and line.
@@ -202,7 +202,7 @@ def _titles(catalog: ItemCatalog, ids: Sequence[Id]) -> list[str]:
 
 
 def print_tables(catalog: ItemCatalog, cases: list[UserList]) -> None:
-    """Print one table a case, with the latest items of its history above it."""
+    """Print one table per case, with the latest items of its history above it."""
     for case in cases:
         whose = f"user {case.user}" if case.user is not None else "history"
         recent = "; ".join(_titles(catalog, case.history[-5:]))

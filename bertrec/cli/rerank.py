@@ -47,7 +47,7 @@ def train(
         str, typer.Option(metavar="NAME", help="A name of bertrec rankers list (default composite), or a class of your own.")
     ] = "composite",
     candidates: Candidates = 50,
-    negatives: Annotated[int, typer.Option(min=1, help="Hard negatives a list, drawn from what the run retrieves.")] = 8,
+    negatives: Annotated[int, typer.Option(min=1, help="Hard negatives per list, drawn from what the run retrieves.")] = 8,
     positions: Annotated[int, typer.Option(min=1, help="Newest training positions of each user (learning from train).")] = 3,
     learn_from: Annotated[
         str, typer.Option(help="train, or valid: users new to the run, so that the run's own scores can be learned from.")

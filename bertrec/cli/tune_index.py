@@ -43,7 +43,7 @@ def index(
     ] = None,
     trusted: o.Classes = None,
     kinds: Annotated[str, typer.Option(help="What is searched: some of hnsw, ivf, ivfpq and flat.")] = "hnsw,ivf,ivfpq",
-    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Items a query.")] = 10,
+    k: Annotated[int, typer.Option("--k", "-k", min=1, help="Items per query.")] = 10,
     most_queries: Annotated[int, typer.Option(min=1, help="At most so many queries, drawn at random.")] = 1000,
     threads: Annotated[int, typer.Option(min=1, help="Of a search that is timed.")] = 1,
     least_recall: Annotated[float, typer.Option(min=0, max=1, help="best.yaml is the fastest trial with this recall.")] = 0.95,
@@ -56,7 +56,7 @@ def index(
     storage: Storage = None,
     seed: Annotated[int, typer.Option(min=0, help="Of sampler, queries, k-means and graphs.")] = 0,
 ) -> None:
-    """Search index settings by two figures: recall against exact search, and queries a second."""
+    """Search index settings by two figures: recall against exact search, and queries per second."""
     from bertrec.tuning.objectives.index import SPEED, first_settings, index_space
     from bertrec.tuning.plan import JOURNAL, TunePlan
     from bertrec.tuning.run import begin
@@ -93,7 +93,8 @@ def index(
     )
     begin(plan, study_data, out)
     note(f"{name}: {len(study_data.items)} items, {len(study_data.queries)} queries ({asked}), trials: {plan.wanted}")
-    note(f"exact search: {plan.about['timing']['exact search, queries_per_second']:.6g} queries a second, {threads} thread(s)")
+    exact = plan.about["timing"]["exact search, queries_per_second"]
+    note(f"exact search: {exact:.6g} queries per second, {threads} thread(s)")
     finish(out, 1)
 
 

@@ -26,7 +26,7 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Measured:
-    """One model's reports, a seed each.
+    """One model's reports, one per seed.
 
     Attributes:
         fits: what they come from.

@@ -208,7 +208,7 @@ def _threads() -> int:
 
 
 def _write_per_user(measured: list[Measured], split: Split, plan: Plan, path: Path) -> None:
-    """Write a row a model, seed and test user; this file holds user ids."""
+    """Write a row per model, seed and test user; this file holds user ids."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

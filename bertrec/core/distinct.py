@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bertrec.core.ragged import IntArray
 
-_CLOSE = 32  # a flag for each number up to the largest is cheaper than sorting up to about so many flags a number
+_CLOSE = 32  # a flag for each number up to the largest is cheaper than sorting up to about so many flags per number
 
 
 def distinct(values: IntArray) -> IntArray:

@@ -32,7 +32,7 @@ def id_lists(rows: object, what: str, *, a: str) -> tuple[list[Any], IntArray]:
     lists = _as_lists(rows)
     if lists is None or not all(map(is_list, set(map(type, lists)))):
         mend = mend_of(rows, "Ragged") if lists is None else ""
-        raise DataError(f"{what} are lists of item ids, one list a user: give {mend or f'a single {a} as [{a}]'}")
+        raise DataError(f"{what} are lists of item ids, one list per user: give {mend or f'a single {a} as [{a}]'}")
     flat = list(chain.from_iterable(lists))
     check_id_types(flat, what)
     return flat, np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))

@@ -9,9 +9,9 @@ _SECONDS_IN_A_LOG = 30.0
 
 
 def progress_bar(show: bool, label: str, total: int, *, unit: str = "item") -> Any:
-    """Return a bar with units a second and the time left, or one that shows nothing.
+    """Return a bar with units per second and the time left, or one that shows nothing.
 
-    Where standard error is a file and not a terminal or notebook, it is drawn at most twice a minute.
+    Where standard error is a file and not a terminal or notebook, it is drawn at most twice per minute.
     """
     from tqdm.auto import tqdm
 

@@ -177,7 +177,7 @@ class ItemCatalog(TextCatalog):
         """Build from a pandas, polars or PyArrow table.
 
         Args:
-            frame: one row an item.
+            frame: one row per item.
             item_id: the column of ids (text or whole numbers).
             text_fields: columns to use as text; by default titles and names, and every other column of text that is not all numbers;
                 those left out are in the notes.
@@ -210,7 +210,10 @@ class UserCatalog(TextCatalog):
         on_empty: OnEmpty = "keep",
         source: str = "the user table",
     ) -> Self:
-        """Build from a table with one row a user; see :meth:`ItemCatalog.from_frame`. Texts that are all numbers (an age) stay in."""
+        """Build from a table with one row per user; see :meth:`ItemCatalog.from_frame`.
+
+        Texts that are all numbers (an age) stay in.
+        """
         return cls._build(frame, user_id, text_fields=text_fields, max_words=max_words, template=template, on_empty=on_empty, source=source)
 
 

@@ -197,7 +197,7 @@ def _joined(rows: list[str]) -> str:
 
 
 def _prefixes(users: npt.NDArray[np.object_], sequences: Ragged, items: npt.NDArray[np.object_]) -> str:
-    """Return one row a training position, as RecBole's sequential models expect; this is the format's size, not ours."""
+    """Return one row per training position, as RecBole's sequential models expect; that size is the format's."""
     rows = [
         _row(user, sequence[:end], sequence[end], items)
         for user, sequence in zip(users, sequences, strict=True)

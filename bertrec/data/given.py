@@ -149,7 +149,7 @@ def _last_of_each(owner: IntArray, n_users: int, *keys: npt.NDArray[Any]) -> Int
 
 def _one_target(part: _Rows, n_users: int, source: str) -> IntArray:
     if len(distinct(part.owner)) != len(part.owner):
-        raise DataError(f"{source}: a user has several rows: a sequential benchmark has one a user in its validation and test files")
+        raise DataError(f"{source}: a user has several rows: a sequential benchmark has one per user in its validation and test files")
     targets = np.zeros(n_users, np.int64)
     targets[part.owner] = part.targets
     return targets

@@ -18,7 +18,7 @@ from bertrec.data.readers.raw import RawImpressions
 
 @dataclass(frozen=True, eq=False)
 class Impressions:
-    """One row an impression, as arrays with offsets.
+    """One row per impression, as arrays with offsets.
 
     Attributes:
         catalog: the items.

@@ -120,7 +120,7 @@ class Interactions:
         users: IdMap | None = None,
         source: str = "the interaction table",
     ) -> Interactions:
-        """Build from a pandas, polars or PyArrow table with one row an interaction, in any order.
+        """Build from a pandas, polars or PyArrow table with one row per interaction, in any order.
 
         Without a timestamp column the order of the rows counts. Interactions of items that the catalogue lacks are dropped and
         counted in ``notes``. Columns not named are ignored.

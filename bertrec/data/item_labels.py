@@ -100,7 +100,7 @@ def split_labels(field: str, column: Sequence[str], separator: str | None = None
 
     Args:
         field: what the column is called.
-        column: one text an item.
+        column: one text per item.
         separator: between labels, ``space`` for white space; None takes ``|``, ``;`` or ``,`` where one stands in the column.
         spaced: take white space where no other separator was found (RecBole's token_seq).
 
@@ -128,7 +128,7 @@ def _parts(text: str, separator: str | None) -> list[str]:
 
 
 def price_levels(column: Sequence[str]) -> IntArray:
-    """Return a price level an item, ``[n]``: 1 (cheap) to 4, 0 where no price is known.
+    """Return a price level per item, ``[n]``: 1 (cheap) to 4, 0 where no price is known.
 
     Signs such as ``$$`` are their own level; amounts are cut at the quartiles of the known ones, equal amounts in one level.
 

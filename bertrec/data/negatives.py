@@ -18,7 +18,7 @@ _EXACT_CELLS = 1 << 22  # rows × items held at once in that exact draw
 
 
 def sample_negatives(impressions: Impressions, k: int, seed: int) -> Impressions:
-    """Return one row a click: the click and ``k`` candidates of the same impression that were not clicked, as Prompt4NR trains.
+    """Return one row per click, as Prompt4NR trains: it and ``k`` candidates of its impression that were not clicked.
 
     Negatives are distinct places of the impression, every set of them equally likely; fewer where the impression has fewer. An item
     that was clicked anywhere in the impression is no negative. The click stands at a random place. Impressions without a click or
@@ -26,8 +26,8 @@ def sample_negatives(impressions: Impressions, k: int, seed: int) -> Impressions
 
     Args:
         impressions: with labels.
-        k: negatives a click.
-        seed: of the choice and the order; another one an epoch gives other negatives.
+        k: negatives per click.
+        seed: of the choice and the order; another one per epoch gives other negatives.
 
     Returns:
         Rows in the order of the impressions and their clicks; ids, users, histories and times are those of the impression.
@@ -67,7 +67,7 @@ def sample_negatives(impressions: Impressions, k: int, seed: int) -> Impressions
 def impressions_from_sequences(
     interactions: Interactions, *, negatives: int, seed: int, last: int | None = None, alpha: float = 0.0, max_history: int | None = None
 ) -> Impressions:
-    """Return one row a position: the item met there is the click, the items before are the history, beside sampled negatives.
+    """Return one row per position: the item met there as the click, sampled negatives, the items before as history.
 
     Negatives are distinct items that occur in these interactions (an item that training never sees is not pushed down) and that the user
     never met, before or after; fewer where there are fewer. The first position of a user has an empty history. Positions of users who met
@@ -75,9 +75,9 @@ def impressions_from_sequences(
 
     Args:
         interactions: the training part.
-        negatives: how many a click.
+        negatives: how many per click.
         seed: of the negatives and the order of the candidates.
-        last: positions a user from the end; None for all.
+        last: positions per user from the end; None for all.
         alpha: negatives are drawn by (number of interactions) to this power; 0 is uniform.
         max_history: keep the newest of a history only; without it the histories of long sequences take memory by their square.
 
@@ -158,7 +158,7 @@ def _unmet(generator: np.random.Generator, met: _Met, rows: IntArray, k: int, al
 
 
 def _exactly(generator: np.random.Generator, met: _Met, rows: IntArray, taken: IntArray, logits: npt.NDArray[np.float64]) -> IntArray:
-    """Draw one item a row among all that are allowed, by the exponential of its logit (the highest key of Gumbel's trick)."""
+    """Draw one item per row among all that are allowed, by the exponential of its logit: the highest Gumbel key."""
     keys = logits + generator.gumbel(size=(len(rows), len(met.items)))
     refused = met.holds(rows[:, None], met.items[None, :])
     for column in range(taken.shape[1]):

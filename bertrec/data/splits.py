@@ -26,12 +26,12 @@ _FROM = "time split: validation_from and test_from: each"
 
 @dataclass(frozen=True, eq=False)
 class EvaluationSet:
-    """One row an evaluated user: what they had seen, and what they chose next.
+    """One row per evaluated user: what they had seen, and what they chose next.
 
     Attributes:
         users: external ids, ``[n]``.
         histories: inner item ids, oldest first; these are the seen items.
-        targets: inner item ids, one or more a row.
+        targets: inner item ids, one or more per row.
     """
 
     users: list[str | int]

@@ -1,4 +1,4 @@
-"""MIND's submission file: a line an impression, ``ID [rank,rank,…]`` with the rank of each candidate in the order in which they were shown.
+"""MIND's submission file: a line per impression, ``ID [rank,rank,…]``, the ranks of its candidates as shown.
 
 Format: https://msnews.github.io and https://github.com/msnews/MIND/blob/master/evaluate.py. The competition takes it as
 ``prediction.txt`` in a zip file.

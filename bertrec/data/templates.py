@@ -45,7 +45,7 @@ def check_template(template: str | None, fields: Sequence[str]) -> None:
 
 
 def render(fields: Mapping[str, Sequence[str]], count: int, template: str | None) -> list[str]:
-    """Return one text an item, ``[count]``; ``""`` where all its fields are empty.
+    """Return one text per item, ``[count]``; ``""`` where all its fields are empty.
 
     Without a template the non-empty fields are joined with one space.
     """

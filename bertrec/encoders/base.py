@@ -72,7 +72,7 @@ class Encoder(torch.nn.Module, ABC):
         Args:
             texts: ``n`` texts.
             cache: where vectors are looked up and kept.
-            progress: show a bar with items a second and the time left.
+            progress: show a bar with items per second and the time left.
 
         Returns:
             ``[n, dim]`` float32 raw vectors.

@@ -55,7 +55,7 @@ class Encodes(Protocol):
 
 
 class EmbeddingCache:
-    """Text vectors on disk, one sub-folder an encoder fingerprint, keyed by the SHA-256 of the text.
+    """Text vectors on disk, one sub-folder per encoder fingerprint, keyed by the SHA-256 of the text.
 
     A changed catalogue encodes its new texts only, and a killed run keeps what it had written (every two seconds). Each vector has a
     checksum: a damaged one is encoded again, with a warning, and an incomplete end is cut off. Several processes may share a folder: all
@@ -122,7 +122,7 @@ class _Pending:
 
 @dataclass
 class _Store:
-    """Two files of one encoder: ``vectors.f32`` ``[n, dim]``, and ``keys.bin`` with a text hash and a checksum a row.
+    """Two files of one encoder: ``vectors.f32`` ``[n, dim]``, and ``keys.bin`` with a text hash and a checksum per row.
 
     Every method but ``prepare`` and ``locked`` is to be called under the lock.
     """
@@ -216,7 +216,10 @@ def _lookup(known: npt.NDArray[np.bytes_], wanted: npt.NDArray[np.bytes_]) -> In
 
 
 def _checksums(keys: npt.NDArray[np.bytes_], vectors: Vectors) -> npt.NDArray[np.uint64]:
-    """Return one 64-bit sum a row over key and vector: 32-bit words times fixed odd numbers, so that any one changed word changes it."""
+    """Return one 64-bit sum per row over key and vector.
+
+    It adds 32-bit words times fixed odd numbers, so that any one changed word changes it.
+    """
     if not len(keys):
         return np.zeros(0, np.uint64)
     key_words = np.ascontiguousarray(keys).view("<u4").reshape(len(keys), -1)

@@ -44,7 +44,7 @@ class TunedEncoderConfig(Config):
     batch_tokens: int | None = Field(
         None,
         ge=1,
-        description="Padded word pieces in one forward pass; null takes 4,096 on a CPU (1,024 a thread where no "
+        description="Padded word pieces in one forward pass; null takes 4,096 on a CPU (1,024 per thread where no "
         "gradient is kept) and 32,768 elsewhere.",
     )
     dropout: OwnDropout = False
@@ -84,7 +84,7 @@ class EncoderConfig(TunedEncoderConfig):
     max_length: int = Field(
         64,
         ge=3,
-        description="Word pieces a text, special tokens included; the rest of the text is cut.",
+        description="Word pieces per text, special tokens included; the rest of the text is cut.",
     )
     pooling: str = Field(
         "mean",

@@ -1,4 +1,4 @@
-"""Hidden states to one vector a text."""
+"""Hidden states to one vector per text."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ class TextEncoder(Encoder):
             self.train(was_training)
 
     def _copies(self, most: int) -> list[TextEncoder]:
-        """Return the copies on other devices, ``most`` of them where one a batch would be left without work."""
+        """Return the copies on other devices, at most ``most``: beyond one per batch they would have no work."""
         if most < 1 or not self.devices:
             return []
         self._forget_if_changed()

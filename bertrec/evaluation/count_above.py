@@ -1,8 +1,8 @@
 """How many items score at least as high as each target: counted in blocks of a matrix product that stay in the cache.
 
-Few items are counted a user a row, all of them at once: what does not count is then overwritten where it stands, in any order. With more
-items such rows would be too few for a fast product: there a block holds some of the items, an item a row, for many users, and what does not
-count is sorted by item first.
+Few items are counted with one user per row, all of them at once: what does not count is then overwritten where it
+stands, in any order. With more items such rows would be too few for a fast product: there a block holds some of the
+items, one item per row, for many users, and what does not count is sorted by item first.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ class TargetScores:
 def count_above(wanted: TargetScores, hidden: Sequence[Ragged] = ()) -> IntArray:
     """Return for each target how many rows of the table, but for the first, score at least as high, ``[total targets]``.
 
-    Each of ``hidden`` holds, a row a user, rows of the table that do not count, in any order and as often as they like.
-    There may be such only where `TargetScores.hides`.
+    Each of ``hidden`` holds, one row per user, rows of the table that do not count, in any order and as often as they
+    like. There may be such only where `TargetScores.hides`.
     """
     counts = np.empty(len(wanted.scores), np.int64)
     (_count_by_users if wanted.few else _count_by_items)(wanted, hidden, counts)
@@ -109,7 +109,7 @@ def _count_by_users(wanted: TargetScores, hidden: Sequence[Ragged], counts: IntA
     if not np.array_equal(order, np.arange(len(wanted.users))):
         hidden = [places.take(order) for places in hidden]
     width = padded(len(wanted.table))
-    items = np.zeros((wanted.table.shape[1], width), np.float32)  # an item a column: a faster product
+    items = np.zeros((wanted.table.shape[1], width), np.float32)  # an item per column: a faster product
     items[:, : len(wanted.table)] = wanted.table.T
     columns, most = torch.from_numpy(items), min(_USERS_AT_ONCE, max(1, _CELLS_AT_ONCE // width))
     alone = len(order) * items.size <= _MOST_ALONE
@@ -157,7 +157,7 @@ def _count_by_items(wanted: TargetScores, hidden: Sequence[Ragged], counts: IntA
         for which, found in zip(columns.places, columns.counts, strict=True):
             counts[which] = found
 
-    # Fewer users a block than fit, where a thread would have none.
+    # Fewer users per block than fit, where a thread would have none.
     size = min(_USERS_AT_ONCE, max(_FEWEST_USERS, -(-len(order) // torch.get_num_threads())))
     in_threads(work, [order[start : start + size] for start in range(0, len(order), size)])
 
@@ -172,7 +172,7 @@ def _by_place(parts: Sequence[Ragged], width: int) -> IntArray:
 
 
 class _Columns:
-    """A block of users, one a column of the score blocks, with the limits of each of their targets."""
+    """A block of users, one per column of the score blocks, with the limits of each of their targets."""
 
     def __init__(self, wanted: TargetScores, rows: IntArray) -> None:
         self.wanted, self.rows, self.places = wanted, rows, wanted.places(rows)

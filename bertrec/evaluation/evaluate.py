@@ -118,13 +118,13 @@ def evaluate_ranks(
     started = time.perf_counter() - seconds
     if not np.array_equal(ranks.offsets, evaluation_set.targets.offsets):
         raise DataError(
-            f"ranks ({len(ranks)} rows, {len(ranks.values)} values) do not match the targets of the evaluation set, one rank a target"
+            f"ranks ({len(ranks)} rows, {len(ranks.values)} values) do not match the targets of the evaluation set, one rank per target"
         )
     task = prepare(evaluation_set, protocol, item_counts, held_out)
     usable = ranks.where(task.kept)
     counts = candidate_counts(task) if n_candidates is None else np.asarray(n_candidates, dtype=np.int64)
     if counts.shape != (len(ranks),):
-        raise DataError(f"n_candidates must hold {len(ranks)} numbers, one a user, not shape {list(counts.shape)}")
+        raise DataError(f"n_candidates must hold {len(ranks)} numbers, one per user, not shape {list(counts.shape)}")
     if not distinct_ranks(usable):
         raise DataError("ranks must start at 1, and two targets of a user cannot share a rank: ties are broken before measuring")
     if np.any(usable.values > counts[usable.rows]):

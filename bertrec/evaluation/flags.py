@@ -1,4 +1,4 @@
-"""Tables of scores and flags, a user a row, whose rows are padded so that eight flags are counted at once."""
+"""Tables of scores and flags, a user per row, whose rows are padded so that eight flags are counted at once."""
 
 from __future__ import annotations
 

@@ -71,8 +71,8 @@ def evaluate_impressions(
     """Measure a model on impressions; every figure is a mean over impressions, with a bootstrap interval over them.
 
     An impression with no click, or with clicks only, has no AUC: it is left out of every metric and counted in ``protocol["left_out"]``.
-    In the report and its JSON, ``users`` of a slice counts impressions, and `Report.per_user` gives a value an impression, ready for
-    `bertrec.evaluation.significance.paired_comparison`.
+    In the report and its JSON, ``users`` of a slice counts impressions, and `Report.per_user` gives a value per
+    impression, ready for `bertrec.evaluation.significance.paired_comparison`.
 
     Args:
         scores: ``[total]`` finite, higher is better; the candidates of all impressions one after another.
@@ -173,7 +173,7 @@ def _slices(history_lengths: npt.ArrayLike | None, n: int) -> dict[str, BoolArra
         return every
     length = np.asarray(history_lengths)
     if length.shape != (n,):
-        raise DataError(f"history_lengths must hold {n} numbers, one an impression, not shape {list(length.shape)}")
+        raise DataError(f"history_lengths must hold {n} numbers, one per impression, not shape {list(length.shape)}")
     return every | {
         "empty_histories": length == 0,
         "short_histories": (length >= 1) & (length <= SHORT_HISTORY_MAX),

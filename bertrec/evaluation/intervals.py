@@ -8,15 +8,15 @@ from bertrec.core.ragged import IntArray
 from bertrec.evaluation.metrics import Float64Array
 
 _CHUNK_CELLS = 1 << 20  # resampled users held at once
-_DRAW_GROUPS_BELOW = 1 / 8  # share of distinct rows under which one draw a group is cheaper than one a user
+_DRAW_GROUPS_BELOW = 1 / 8  # share of distinct rows under which one draw per group is cheaper than one per user
 
 
 def resampled_means(values: Float64Array, *, resamples: int = 1000, seed: int = 0) -> Float64Array:
     """Return the means of ``resamples`` samples of the users with replacement.
 
     A resample is kept as how often it holds each user, so that all metrics are one matrix product. Users with the same values are one group
-    (with one target a user there are only as many as the largest k, and one for those below it), and how often a resample holds each group
-    is a multinomial draw: the same distribution at a fraction of the cost.
+    (with one target per user there are only as many as the largest k, and one for those below it), and how often a
+    resample holds each group is a multinomial draw: the same distribution at a fraction of the cost.
 
     Args:
         values: ``[n, metrics]``, without NaN, n at least 1.
@@ -42,7 +42,7 @@ def resampled_means(values: Float64Array, *, resamples: int = 1000, seed: int = 
 def _groups(values: Float64Array) -> tuple[Float64Array, IntArray]:
     """Return the distinct rows and how often each stands there, or every row once where two keys collide."""
     weights = np.random.default_rng(1).random(values.shape[1])
-    keys = (values * weights).sum(axis=1)  # sorting one number a row is ten times faster than sorting rows
+    keys = (values * weights).sum(axis=1)  # sorting one number per row is ten times faster than sorting rows
     _, first, group, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     if np.array_equal(values[first][group], values):
         return values[first], sizes

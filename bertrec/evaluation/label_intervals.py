@@ -77,10 +77,10 @@ def auc_difference(
 
 
 def _resampled(scores: list[Float64Array], labels: npt.ArrayLike, rows: npt.ArrayLike, resamples: int, seed: int) -> list[Float64Array]:
-    """Return the AUC of each model in each resample, ``[resamples]`` a model; all models see the same users."""
+    """Return the AUC of each model in each resample, ``[resamples]`` per model; all models see the same users."""
     positive, owners = np.asarray(labels) == 1, np.asarray(rows)
     if owners.shape != positive.shape:
-        raise DataError(f"{len(owners)} rows for {len(positive)} labels: one user's row a pair is needed")
+        raise DataError(f"{len(owners)} rows for {len(positive)} labels: one user's row per pair is needed")
     _, users = np.unique(owners, return_inverse=True)
     count = int(users.max()) + 1
     ranked = [_Ranked(values, positive, users) for values in scores]

@@ -18,7 +18,7 @@ _TIE_WORTH = {"half": 0.5, "against": 0.0}
 
 @dataclass(frozen=True)
 class UserAuc:
-    """AUC a user.
+    """AUC per user.
 
     Attributes:
         per_user: ``[n]``, NaN where the user was skipped.

@@ -118,7 +118,7 @@ def check_lists(lists: IntArray, *, rows: int, k: int, n_items: int) -> IntArray
 def list_metrics(
     lists: IntArray, ks: Iterable[int], *, item_counts: IntArray, candidates: BoolArray
 ) -> tuple[dict[str, Float64Array], dict[str, float]]:
-    """Return the metrics that have a value a user (``Novelty@k``) and those of all lists together (``Coverage@k``, ``Gini@k``)."""
+    """Return the metrics with a value per user (``Novelty@k``) and those of all lists (``Coverage@k``, ``Gini@k``)."""
     cuts = list(ks)
     each = {f"Novelty@{k}": novelty(lists[:, :k], item_counts) for k in cuts}
     together = {f"Coverage@{k}": coverage(lists[:, :k], candidates) for k in cuts}

@@ -1,4 +1,4 @@
-r"""Ranking metrics from ranks, one value a user.
+r"""Ranking metrics from ranks, one value per user.
 
 :math:`R_u` are the ranks of the targets of user :math:`u`, :math:`|R_u|` their number; relevance is binary.
 A row without targets gives NaN.

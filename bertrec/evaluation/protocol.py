@@ -43,7 +43,7 @@ class Protocol(Config):
 
 
 class EvaluationData(Interface):
-    """What the evaluator needs to know of a split: one row an evaluated user, inner item ids from 1."""
+    """What the evaluator needs to know of a split: one row per evaluated user, inner item ids from 1."""
 
     @property
     def users(self) -> Sequence[str | int]:

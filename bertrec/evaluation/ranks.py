@@ -1,8 +1,8 @@
 """Ranks of targets among all candidates: counted, never sorted, with ties broken against the model.
 
-Positions are those of one ranked list a user, as trec_eval and ranx see it: candidates in descending order of score; among equals
-first the items that are no targets, then the targets in the order given. So other targets of the same user that score above a target
-do stand above it, and no two targets share a position.
+Positions are those of one ranked list per user, as trec_eval and ranx see it: candidates in descending order of score;
+among equals first the items that are no targets, then the targets in the order given. So other targets of the same user
+that score above a target do stand above it, and no two targets share a position.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def as_scores(scores: Any) -> FloatArray:
 
 
 def check_items(targets: Ragged, shape: tuple[int, ...], candidates: BoolArray | None, *, first_row: int = 0) -> None:
-    """Raise DataError where targets are not distinct candidates, one row a row of scores, which have this shape."""
+    """Raise DataError where targets are not distinct candidates, one row per row of scores, which have this shape."""
     if candidates is not None and candidates.shape != shape[1:]:
         raise DataError(f"candidates must be a mask of {shape[1]} columns, as the scores have, not of shape {list(candidates.shape)}")
     check_range(targets, shape, "targets")
@@ -146,7 +146,7 @@ def check_items(targets: Ragged, shape: tuple[int, ...], candidates: BoolArray |
 
 
 def check_range(items: Ragged, shape: tuple[int, ...], what: str) -> None:
-    """Raise DataError where items are not inner ids, one row a row of scores, which have this shape."""
+    """Raise DataError where items are not inner ids, one row per row of scores, which have this shape."""
     if len(items) != shape[0]:
         raise DataError(f"{what} have {len(items)} rows, scores have {shape[0]}")
     if len(items.values) and (items.values.min() < 0 or items.values.max() >= shape[1]):

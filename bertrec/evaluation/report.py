@@ -101,7 +101,7 @@ class Report:
         Two reports on one evaluation set and protocol hold the same users in the same order, ready for `paired_comparison`.
 
         Raises:
-            ConfigError: no such slice, or no value a user for the metric.
+            ConfigError: no such slice, or no value per user for the metric.
         """
         part = self._slice(slice)
         if metric not in part.values:

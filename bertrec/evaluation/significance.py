@@ -115,7 +115,7 @@ def paired_comparison(
     """Compare two models by the values of the same users.
 
     Args:
-        a: ``[n]``, one value a user, as `Report.per_user` gives.
+        a: ``[n]``, one value per user, as `Report.per_user` gives.
         b: ``[n]``, the other model's, in the same order.
         names: for the verdict.
         resamples: of the bootstrap.
@@ -162,7 +162,7 @@ def above_expectation(
     """Test, one-sided, whether a model is above a known expectation.
 
     Args:
-        values: ``[n]``, one value a user.
+        values: ``[n]``, one value per user.
         expected: a constant or ``[n]``, as `random_expectation` and `Report.per_user_random` give.
         alpha: level of the verdict.
         resamples: of the bootstrap.
@@ -226,7 +226,7 @@ def all_pairs(values: Mapping[str, npt.ArrayLike], *, resamples: int = 10_000, s
     All pairs share one set of resamples, which costs little more than one pair alone.
 
     Args:
-        values: ``[n]`` a model, one value a user, in one order; the better one of a pair by its mean comes first.
+        values: ``[n]`` per model, one value per user, in one order; the better one of a pair by its mean comes first.
         resamples: of the bootstrap.
         seed: of the bootstrap.
 
@@ -253,7 +253,7 @@ def all_pairs(values: Mapping[str, npt.ArrayLike], *, resamples: int = 10_000, s
 def _values(values: npt.ArrayLike, name: str) -> Float64Array:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array):
-        raise DataError(f"{name} must be one value a user, at least one, not of shape {list(array.shape)}")
+        raise DataError(f"{name} must be one value per user, at least one, not of shape {list(array.shape)}")
     if not np.all(np.isfinite(array)):
         raise DataError(f"{name}, row {int(np.argmin(np.isfinite(array)))}: the value is not finite")
     return array

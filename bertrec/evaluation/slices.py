@@ -30,7 +30,7 @@ class Slice:
 
     Attributes:
         rows: ``[users]``, row numbers of the evaluation set.
-        ranks: ranks of the targets in the slice, one row a user, none empty.
+        ranks: ranks of the targets in the slice, one row per user, none empty.
     """
 
     rows: IntArray

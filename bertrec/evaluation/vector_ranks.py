@@ -2,8 +2,8 @@
 
 The score of a pair is its inner product summed on its own (`bertrec.core.products.pair_scores`), in float32. A matrix product rounds the
 same pair differently in blocks of different shapes, so it only tells the items that are surely above a target from those that surely are
-not; what lies within its rounding bound of the target, a few items a user, is scored again pair by pair. So a rank depends on nothing but
-the user's vector and the items', and is what `rank_targets` gives for the full matrix of such scores.
+not; what lies within its rounding bound of the target, a few items per user, is scored again pair by pair. So a rank
+depends on nothing but the user's vector and the items', and is what `rank_targets` gives for the full matrix of such scores.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class MoEAdaptor(nn.Module):
     def forward(self, vectors: Tensor) -> Tensor:
         """Map text vectors ``[n, dim_in]`` to ``[n, dim_out]``."""
         gates = self.gates(vectors)
-        # W_k(x − b_k) = x·W_k − b_k·W_k: the shift costs one small product instead of a copy of x an expert.
+        # W_k(x − b_k) = x·W_k − b_k·W_k: the shift costs one small product instead of a copy of x per expert.
         shifted = torch.einsum("ki,kio->ko", self.shift, self.weight)
         out = gates @ -shifted
         for expert in range(self.weight.shape[0]):

@@ -126,7 +126,7 @@ class LossConfig(Config):
         description="Score of a user and an item: the cosine over the temperature, or the inner product (dot).",
     )
     temperature: float = Field(0.07, gt=0, description="The cosine is divided by it; unused with dot.")
-    negatives: int = Field(256, ge=1, description="Sampled items a step (sampled) or a position (gbce, bpr).")
+    negatives: int = Field(256, ge=1, description="Sampled items per step (sampled) or per position (gbce, bpr).")
     calibration: float = Field(
         0.75,
         ge=0,

@@ -1,4 +1,4 @@
-"""Dropout whose mask is drawn from whole random words, which on a CPU takes a fraction of the time of a number a component."""
+"""Dropout with a mask from whole random words: on a CPU a fraction of the time of a number per component."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LEVELS = 1 << 16  # of a random number of 16 bits, four of which are cut from e
 
 
 class Dropout(nn.Dropout):
-    """`torch.nn.Dropout`, whose mask on a CPU is drawn by 16 bits a component.
+    """`torch.nn.Dropout`, whose mask on a CPU is drawn by 16 bits per component.
 
     There ``p`` is rounded to a multiple of 2⁻¹⁶, and what is kept is scaled by that probability, so that the mean stays exact. The global
     random state decides the mask, as it does with torch's own, but gives another one.

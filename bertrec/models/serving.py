@@ -120,7 +120,7 @@ class BestItems:
         return pair_keys(rows, len(self._known))
 
     def _distinct(self, read: Ragged, gone: Ragged, alive: npt.NDArray[np.bool_]) -> Ragged:
-        """Return the items that the repeat bias is for and that may be listed, each once a row."""
+        """Return the items that the repeat bias is for and that may be listed, each once per row."""
         keys = without(self._keys(read), self._keys(gone))
         return self._rows(keys[alive[keys % len(alive)]], len(read))
 
@@ -190,7 +190,7 @@ class Server:
         expect(known, Ragged, "from_vectors: known")
         expect(users, np.ndarray, "from_vectors: users", mend="what model.user_embeddings(histories) returns")
         if users.ndim != 2 or len(users) != len(known):
-            raise DataError(f"from_vectors: users must be [{len(known)}, dimensions], a row a history, not {list(users.shape)}")
+            raise DataError(f"from_vectors: users must be [{len(known)}, dimensions], a row per history, not {list(users.shape)}")
         items: list[list[Id]] = []
         scores: list[list[float]] = []
         for start in range(0, len(users), _USERS_AT_ONCE):

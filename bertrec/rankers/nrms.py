@@ -291,7 +291,7 @@ class NRMS(Ranker):
 
 
 class _Clicks(torch.utils.data.Dataset[int]):
-    """A row a click with its negatives."""
+    """A row per click with its negatives."""
 
     def __init__(self, clicks: Impressions, max_history: int) -> None:
         assert clicks.labels is not None

@@ -1,7 +1,7 @@
 """What a fit in another process is given and what it gives back, as files: no code, no pickle.
 
-A folder holds ``split/`` (the split as inner ids) once, and for every fit a folder of its own with ``job.json``, ``curve.jsonl`` (a line an
-epoch, written while it trains), ``outcome.json`` and ``arrays.npz``.
+A folder holds ``split/`` (the split as inner ids) once, and for every fit a folder of its own with ``job.json``,
+``curve.jsonl`` (a line per epoch, written while it trains), ``outcome.json`` and ``arrays.npz``.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class Arrays:
     """What a fit measured.
 
     Attributes:
-        ranks: one rank a target of the test users, in their order, under the job's masking.
+        ranks: one rank per target of the test users, in their order, under the job's masking.
         lists: ``[users, list_length]`` inner ids, best first, padded with 0.
         scores: ``[pairs]``, of the pairs that lie beside the split, where there are any.
     """

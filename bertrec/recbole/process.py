@@ -34,7 +34,7 @@ def run_fit(
         split_folder: what `bertrec.recbole.exchange.save_split` wrote.
         module: what the process runs.
         grace: seconds beyond one and a half times the limit after which the process is killed: its start and its measurement take time too.
-        watch: takes the epochs so far, about twice a second; what it raises ends the process and this call.
+        watch: takes the epochs so far, about twice per second; what it raises ends the process and this call.
 
     Returns:
         The outcome. A process that crashed, ran out of memory or had to be killed is a failed one, with the reason and the epochs it had

@@ -137,8 +137,8 @@ def train_reranker(
         split: the data; its test users are not looked at.
         kind: a name in `bertrec.rankers.names.RANKERS`, or someone else's class, itself or by its dotted path.
         candidates: length of the retriever's lists.
-        negatives: hard negatives a list.
-        positions: newest training positions a user (with ``learn_from="train"``).
+        negatives: hard negatives per list.
+        positions: newest training positions per user (with ``learn_from="train"``).
         learn_from: ``train``, where the retriever's own scores cannot be learned from, or ``valid``, where they are.
         metric: by which the share is chosen.
         seed: of the draws, and of the reranker's own training.

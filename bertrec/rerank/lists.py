@@ -73,7 +73,7 @@ def retrieved_impressions(
 def validation_impressions(
     model: Recommender, validation: EvaluationSet, *, n: int = 50, negatives: int | None = None, seed: int = 0, only_retrieved: bool = True
 ) -> Impressions:
-    """Make impressions of a validation set, a row a target; the arguments are those of `retrieved_impressions`."""
+    """Make impressions of a validation set, a row per target; the arguments are those of `retrieved_impressions`."""
     rows = validation.targets.rows
     histories, targets = validation.histories.take(rows), validation.targets.take(rows)
     own = Ragged.from_lengths(np.zeros(len(histories.values) + len(targets.values), np.int64), histories.lengths + targets.lengths)
@@ -104,14 +104,14 @@ def list_impressions(
     seed: int,
     only_retrieved: bool,
 ) -> Impressions:
-    """Make one impression a row: its target labelled 1, negatives labelled 0, shuffled.
+    """Make one impression per row: its target labelled 1, negatives labelled 0, shuffled.
 
     Args:
         model: the retriever.
         users: external ids, ``[rows]``.
         histories: inner ids, oldest first.
         targets: ``[rows]`` inner ids.
-        own: items that are never negatives, one row a row.
+        own: items that are never negatives, one row per row.
         n: see `retrieved_impressions`.
         negatives: see `retrieved_impressions`.
         seed: see `retrieved_impressions`.

@@ -37,7 +37,7 @@ class Retrieved:
     """What a retriever proposes.
 
     Attributes:
-        items: inner ids, best first, one row a history; shorter than asked for where there are fewer.
+        items: inner ids, best first, one row per history; shorter than asked for where there are fewer.
         scores: ``[total]``, the retriever's.
     """
 

@@ -62,7 +62,8 @@ def _make_ivfpq(faiss: Any, config: IndexConfig, dim: int) -> Any:
     index = faiss.IndexIVFPQ(faiss.IndexFlatIP(dim), dim, config.nlist, config.pq_parts, config.pq_bits, metric)
     _seed_clustering(index.cp, config.seed)
     _seed_clustering(index.pq.cp, config.seed)
-    # A third of the training time of FAISS's own 25 rounds over 256 points a centroid, at the same recall on 20,000 Gaussian vectors.
+    # A third of the training time of FAISS's own 25 rounds over 256 points per centroid, at the same recall on
+    # 20,000 Gaussian vectors.
     index.pq.cp.niter, index.pq.cp.max_points_per_centroid = 10, 64
     return faiss.IndexRefineFlat(index) if config.refine else index
 

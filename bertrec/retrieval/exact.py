@@ -29,10 +29,10 @@ def top_k(scores: npt.ArrayLike, k: int, *, seen: Ragged | None = None) -> tuple
     """Return the ``k`` best unseen items of each row of a score matrix, exactly.
 
     Args:
-        scores: ``[b, n_items + 1]``, one column an inner item id. Column 0 is padding and never returned; ``-inf`` means that the
-            model gives the item no score, so it is not returned either. Left as it is.
+        scores: ``[b, n_items + 1]``, one column per inner item id. Column 0 is padding and never returned; ``-inf``
+            means that the model gives the item no score, so it is not returned either. Left as it is.
         k: how many to return; above the number of items all of them are returned.
-        seen: inner item ids to leave out, one row a row of ``scores``; 0 is ignored.
+        seen: inner item ids to leave out, one row per row of ``scores``; 0 is ignored.
 
     Returns:
         ``(items, scores)``, int64 and float32 ``[b, k]``, best first, equal scores by lower inner id; 0 and ``-inf`` where there is none.

@@ -147,7 +147,7 @@ class ItemIndex:
 
         Args:
             queries: ``[b, d]``; scaled to length 1 for cosine.
-            k: results a query; above the number of items all of them are returned.
+            k: results per query; above the number of items all of them are returned.
             exclude: for each query the external ids not to return (ids that are not in the index are no error: they cannot be returned),
                 or a Ragged of inner ids, where inner id ``i + 1`` is the i-th id of :meth:`build` and 0 is padding.
             exact: score every item instead of asking FAISS, as is done for many queries of a flat index on a CPU anyway.

@@ -42,9 +42,9 @@ class IndexConfig(Config):
     nprobe: int | None = Field(
         None,
         ge=1,
-        description="Lists visited a query; null is a sixteenth of them, at least 16.",
+        description="Lists visited per query; null is a sixteenth of them, at least 16.",
     )
-    hnsw_links: int = Field(32, ge=2, le=512, description="Links a node of the hnsw graph.")
+    hnsw_links: int = Field(32, ge=2, le=512, description="Links per node of the hnsw graph.")
     ef_construction: int = Field(100, ge=1, description="Candidates looked at when a node of the hnsw graph is linked.")
     ef_search: int = Field(
         128,
@@ -60,7 +60,7 @@ class IndexConfig(Config):
         None,
         ge=1,
         le=12,
-        description="Bits a part of a product code; null is 8, or less where there are too few items for it.",
+        description="Bits per part of a product code; null is 8, or less where there are too few items for it.",
     )
     refine: bool = Field(
         False,
@@ -111,7 +111,7 @@ def resolve(config: IndexConfig, count: int, dim: int) -> IndexConfig:
 
 
 def _with_lists(config: IndexConfig, count: int) -> IndexConfig:
-    # 39 vectors a list is what FAISS's k-means asks for.
+    # 39 vectors per list is what FAISS's k-means asks for.
     nlist = config.nlist or max(1, min(round(4 * math.sqrt(count)), count // 39))
     if nlist > count:
         raise ConfigError(f"setting 'nlist': {nlist} lists cannot be trained on {count} items; choose at most {count}")

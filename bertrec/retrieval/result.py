@@ -27,7 +27,7 @@ class SearchResult:
 
     @property
     def ids(self) -> list[list[Id]]:
-        """External ids, one list a query, shorter than ``k`` where there are no more."""
+        """External ids, one list per query, shorter than ``k`` where there are no more."""
         named = self.padded_ids.tolist()
         counts = (self.positions >= 0).sum(axis=1).tolist()
         return [row[:count] for row, count in zip(named, counts, strict=True)]

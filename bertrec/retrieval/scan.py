@@ -25,7 +25,7 @@ from bertrec.core.threads import in_threads
 BoolArray = npt.NDArray[np.bool_]
 
 _SCORES_AT_ONCE = 1 << 22  # rough scores held by a thread in bfloat16, half as many in float32
-_FEWEST_QUERIES = 64  # but at least so many a block, or the vectors are read too often
+_FEWEST_QUERIES = 64  # but at least so many per block, or the vectors are read too often
 _STEP = 32  # a block of an odd number of times so many, or the product is written two to four times as slowly
 _STRIPS = 64  # at most, so that no thread waits long for the last
 _WORTH_HALF = 128  # queries from which a copy of the vectors in bfloat16 pays
@@ -44,7 +44,7 @@ def search_vectors(
         vectors: ``[n, d]``.
         k: how many.
         alive: ``[n]``, False for rows that must not be returned to anyone.
-        banned: positions that must not be returned, one row a query; repeats do no harm.
+        banned: positions that must not be returned, one row per query; repeats do no harm.
         largest_norm: the largest length of a row of ``vectors``.
 
     Returns:
@@ -111,7 +111,8 @@ class _Scan:
         self.groups = math.ceil(groups / self.span) * self.span
         at_once = min(1024, max(_FEWEST_QUERIES, _SCORES_AT_ONCE // ((1 if half else 2) * len(vectors))))
         self.queries_at_once = min(count, max(min(at_once, _FEWEST_QUERIES), ((at_once // _STEP - 1) | 1) * _STEP))
-        self._stores: SimpleQueue[Any] = SimpleQueue()  # room for scores, one a thread: new memory is slow at its first use
+        # Room for scores, one per thread: new memory is slow at its first use.
+        self._stores: SimpleQueue[Any] = SimpleQueue()
 
     def fill(self, queries: FloatArray, banned: Ragged, strip: range, found: tuple[IntArray, FloatArray]) -> IntArray:
         """Put the results of a strip of queries in place, and return the queries that need a finer look."""

@@ -32,7 +32,7 @@ def similar_lengths(lengths: IntArray, epoch: int, batch_size: int, seed: int) -
     Args:
         lengths: of the rows, ``[n]``.
         epoch: counted from 0; the order depends on it and on ``seed`` only.
-        batch_size: rows a batch.
+        batch_size: rows per batch.
         seed: of the shuffle.
     """
     rng = np.random.default_rng([seed, epoch])

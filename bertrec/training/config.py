@@ -32,7 +32,7 @@ class TrainConfig(Config):
     batch_size: int = Field(
         0,
         ge=0,
-        description="Sequences (or clicks of impressions) a step, in each process; 0 leaves the choice to the model.",
+        description="Sequences (or clicks of impressions) per step, in each process; 0 leaves the choice to the model.",
     )
     epochs: int = Field(30, ge=1, description="Passes over the data, at most.")
     max_seconds: float = Field(
@@ -83,7 +83,7 @@ class TrainConfig(Config):
     )
     gradient_cache: GradientCache = Field(
         "auto",
-        description="Run a tuned encoder twice a step and keep the activations of one small batch of texts, not of "
+        description="Run a tuned encoder twice per step and keep the activations of one small batch of texts, not of "
         "all: less memory, a third more work; auto does so beyond 2 GiB of activations.",
     )
     refresh_every: int = Field(

@@ -1,4 +1,4 @@
-"""User sequences as training data: every position is a target once an epoch, and no prefix is ever materialised."""
+"""User sequences as training data: every position is a target once per epoch, and no prefix is ever materialised."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class SequenceDataset(torch.utils.data.Dataset[IntArray]):
 
         Args:
             epoch: counted from 0; the order depends on it and on ``seed`` only.
-            batch_size: chunks a batch; only one batch of an epoch may be smaller.
+            batch_size: chunks per batch; only one batch of an epoch may be smaller.
             seed: of the shuffle.
         """
         return similar_lengths(self.chunks.lengths, epoch, batch_size, seed)

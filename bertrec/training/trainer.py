@@ -1,4 +1,4 @@
-"""The Hugging Face Trainer for a module that returns a loss, with whole checkpoints and little overhead a step."""
+"""The Hugging Face Trainer for a module that returns a loss, with whole checkpoints and little overhead per step."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class PlainAdamW(torch.optim.AdamW):
     """AdamW that accelerate leaves unwrapped.
 
     Its wrapper adds only gradient accumulation and loss scaling, which are not used here, and looks for an uninstalled
-    package on the import path twice a step: 0.3 to 1 ms.
+    package on the import path twice per step: 0.3 to 1 ms.
     """
 
     _is_accelerate_prepared = True
@@ -140,7 +140,7 @@ class ModuleTrainer(Trainer):
         """Return AdamW over the groups of encoder and rest, with and without decay."""
         if self.optimizer is None:
             groups = parameter_groups(self.module, self.config)
-            # One kernel a group instead of a loop over parameters: the larger part of a short step on a CPU otherwise.
+            # One kernel per group: a loop over parameters is the larger part of a short step on a CPU.
             fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
             kind = torch.optim.AdamW if self.args.fp16 else PlainAdamW  # fp16 scales its loss, which takes the wrapper
             self.optimizer = kind(groups, lr=self.config.learning_rate, fused=fused)

@@ -88,7 +88,7 @@ class TunePlan(Config):
 
     @property
     def directions(self) -> list[str]:
-        """One a metric."""
+        """One per metric."""
         return directions(self.metrics)
 
     @property

@@ -55,7 +55,7 @@ def tune(
         space: what is searched.
         folder: keeps the plan, the split's files and, unless ``storage`` is given, the study's journal; the same call goes on with it.
         workers: processes that run trials; 0 runs them in this one.
-        watch: called about once a second with the study while workers run.
+        watch: called about once per second with the study while workers run.
         **settings: fields of `bertrec.tuning.plan.TunePlan`, such as ``trials=20``, ``metrics=("NDCG@10",)``, ``sampler="tpe"``,
             ``item_input="text"``, ``settings={"train.epochs": 5}`` or ``source="recbole"``.
 

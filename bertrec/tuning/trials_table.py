@@ -20,7 +20,7 @@ _LARGEST = 2**63 - 1
 
 
 def write_trials(study: Study, path: str | Path) -> None:
-    """Write all trials of a study as Parquet, one row a trial in the order of their numbers; failed, pruned and running ones too.
+    """Write all trials of a study as Parquet, failed, pruned and running ones too: one row per trial, by number.
 
     Columns: ``number``; ``state`` (``complete``, ``pruned``, ``failed``, ``running``, ``waiting``); ``value``, or ``values/NAME`` for each
     of several objectives (of a pruned trial the last figure that it reported, as Optuna records it); ``params.NAME`` each parameter, null

@@ -30,7 +30,7 @@ def split():
 
 
 def fits_of(name, family, folder, ranks_by_seed, split, **outcome):
-    """A model whose targets stand at the given ranks, a constant or one a user for each seed."""
+    """A model whose targets stand at the given ranks, a constant or one per user for each seed."""
     contestant = Contestant(name, "bertrec" if family == "text" else "recbole", family)
     fits = ModelFits(contestant, chosen=0)
     for seed, ranks in enumerate(ranks_by_seed):

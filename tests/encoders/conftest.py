@@ -19,7 +19,7 @@ def texts() -> list[str]:
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory, texts) -> dict[str, str]:
-    """One saved folder an architecture, three layers each, random weights."""
+    """One saved folder per architecture, three layers each, random weights."""
     return {name: tiny_encoder(tmp_path_factory.mktemp("encoder"), name, texts, layers=3) for name in ARCHITECTURES}
 
 

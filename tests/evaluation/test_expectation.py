@@ -20,7 +20,7 @@ def test_equals_the_mean_over_all_orders(metric, n_candidates, n_targets, k):
     assert random_expectation(metric, k, n_candidates, n_targets) == pytest.approx(RANK_METRICS[metric](orders, k).mean(), abs=1e-12)
 
 
-def test_arrays_give_one_value_a_user():
+def test_arrays_give_one_value_per_user():
     found = random_expectation("HR", 10, np.array([100, 5, 20]), np.array([1, 1, 2]))
     np.testing.assert_allclose(found, [0.1, 1.0, 1 - (10 * 9) / (20 * 19)])
 

@@ -52,7 +52,7 @@ def test_difference_is_paired_and_seeded():
 
 
 def test_many_samples_find_the_spread_that_a_formula_gives():
-    # One pair a user, untied: the AUC's standard error is that of DeLong et al. (1988).
+    # One pair per user, untied: the AUC's standard error is that of DeLong et al. (1988).
     generator = np.random.default_rng(1)
     labels = np.arange(400) % 2
     scores = labels + generator.normal(size=400) * 1.5

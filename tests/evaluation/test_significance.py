@@ -162,7 +162,7 @@ def test_above_a_constant_by_hand():
         ([1.0], [1.0, 2.0], "a has 1 users and b 2"),
         ([], [], "at least one"),
         ([1.0, np.nan], [1.0, 2.0], "a, row 1"),
-        ([[1.0]], [1.0], "one value a user"),
+        ([[1.0]], [1.0], "one value per user"),
     ],
 )
 def test_bad_pairs_are_named(a, b, text):

@@ -98,7 +98,7 @@ def test_many_items_equal_the_ranks_of_the_full_matrix(case, bias, sizes, way, t
 
 @pytest.mark.parametrize("n_items", [2039, 2040, 2047, 2100, 4095])
 def test_what_counts_in_the_bytes_of_a_word_never_overflows(n_items):
-    """All items stand above the target, or all but those seen: eight flags a word, 255 words at once."""
+    """All items stand above the target, or all but those seen: eight flags per word, 255 words at once."""
     items = RankedItems.of(np.arange(n_items + 1, dtype=np.float32)[:, None])
     users, targets = np.ones((3, 1), np.float32), Ragged.from_rows([[1], [1], [n_items]])
     seen = Ragged.from_rows([[], [2, 2, n_items, 1, 0], []])

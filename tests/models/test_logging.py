@@ -64,7 +64,7 @@ def test_callbacks_see_every_epoch_and_step_and_change_nothing(split, small) -> 
     model, bare = fit(split, small, callbacks=[first, second]), fit(split, small)
     for counts in (first, second):
         assert (counts.begun, counts.epochs, counts.steps, counts.ended) == (1, 4, model.train_log.steps, 1)
-    assert model.train_log.steps == 12  # 48 users of 16 a step, 4 times
+    assert model.train_log.steps == 12  # 48 users of 16 per step, 4 times
     assert model.model_hash == bare.model_hash
 
 

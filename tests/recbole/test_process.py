@@ -171,7 +171,7 @@ class TestRecBole:
         assert (run.outcome.ended_by, run.outcome.peak_mib > 100) == ("no training", True)
 
     def test_its_popularity_is_ours(self, split):
-        """RecBole's own Pop counts sampled negatives and each item once a batch; repaired, both rank alike."""
+        """RecBole's own Pop counts sampled negatives and each item once per batch; repaired, both rank alike."""
         run = run_baseline("Pop", split)
         theirs = evaluate_ranks(run.ranks, split.test, Protocol(bootstrap=0), split.train.item_counts)
         ours = evaluate(Popularity().fit(split.train), split.test, protocol=Protocol(bootstrap=0), item_counts=split.train.item_counts)

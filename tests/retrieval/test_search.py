@@ -193,7 +193,11 @@ def test_unusable_searches_say_what_is_wrong(call: str) -> None:
         "nan": (DataError, "queries: row 1 holds NaN", lambda: index.search([[0, 0, 0], [0, np.nan, 0]], 1)),
         "rows": (DataError, "exclude has 1 rows for 3 queries", lambda: index.search(np.eye(3), 1, exclude=[["a"]])),
         "vector": (DataError, r"shape \[n, dimensions\]", lambda: index.search(np.ones(3), 1)),
-        "string": (DataError, "are lists of item ids, one list a user", lambda: index.search(np.eye(3), 1, exclude=["a", "b", "c"])),
+        "string": (
+            DataError,
+            "are lists of item ids, one list per user",
+            lambda: index.search(np.eye(3), 1, exclude=["a", "b", "c"]),
+        ),
         "inner": (DataError, "inner id 4 is outside the 3", lambda: index.search(np.eye(3)[:1], 1, exclude=Ragged.from_rows([[4]]))),
     }
     error, text, action = calls[call]

@@ -101,7 +101,7 @@ def test_users_who_cannot_be_asked_are_counted(catalog):
 
 
 class ColourEncoder:
-    """Vectors known by hand: one dimension a colour."""
+    """Vectors known by hand: one dimension per colour."""
 
     def encode(self, texts):
         return np.array([[float(f'"{colour} ' in text) for colour in COLOURS] for text in texts], np.float32)

@@ -1,7 +1,7 @@
 """Runs `tiny_run` many times, each killed with SIGKILL somewhere else and resumed; prints what came out as JSON lines.
 
-The imports take far longer than a run, so one process imports and forks a child a run. It trains nothing itself: autograd's
-threads do not survive a fork.
+The imports take far longer than a run, so one process imports and forks a child per run. It trains nothing
+itself: autograd's threads do not survive a fork.
 """
 
 from __future__ import annotations

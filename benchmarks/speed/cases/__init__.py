@@ -1,1 +1,1 @@
-"""One file a part of the package: what is timed against what."""
+"""One file per part of the package: what is timed against what."""

@@ -132,7 +132,7 @@ def with_changes(items: list[str], version: int) -> list[str]:
 
 
 def process(*, data: str, texts: int = 0, cached: bool) -> Once:
-    """Do the same in a new process a run, so that imports and loading count."""
+    """Do the same in a new process per run, so that imports and loading count."""
     folder, versions = tempfile.mkdtemp(prefix="bertrec-speed-") if cached else "", count()
     call = f"from {_HERE} import encode_once; encode_once({data!r}, {texts}, {folder!r}, int(__import__('sys').argv[1]))"
 

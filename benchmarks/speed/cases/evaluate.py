@@ -15,7 +15,7 @@ Once = Callable[[], dict[str, Any]]
 
 
 def _world(users: int, items: int, seen: int = 8, seed: int = 0) -> SimpleNamespace:
-    """Vectors without structure, one target a user, ``seen`` items of each history masked."""
+    """Vectors without structure, one target per user, ``seen`` items of each history masked."""
     from bertrec.core.ragged import Ragged
 
     generator = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Serving top-10 lists with seen items left out: exact, in one call and one user at a time, against a FAISS search a user."""
+"""Serving exact top-10 lists without seen items, in one call and one user at a time, against a FAISS search per user."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def batch_ours(*, data: str, folder: str, head: bool, users: int = 0, items: int
 
 
 def batch_faiss(*, data: str, folder: str, head: bool, users: int = 0, items: int = 0) -> Once:
-    """What one writes first: a flat index, a search a user for k and as many more as were seen, a filter in Python.
+    """What one writes first: a flat index, a search per user for k and as many more as were seen, a filter in Python.
 
     With the head all user vectors are made in one call first, as ours are.
     """
@@ -174,8 +174,8 @@ def _case(name: str, title: str, sides: tuple[str, str], *, head: bool, goal: fl
 
 _BATCH, _ONE = ("batch_ours", "batch_faiss"), ("one_ours", "one_faiss")
 CASES = [
-    _case("serve-batch", "Top-10 of all users from user vectors: one call against a FAISS search a user", _BATCH, head=False, goal=30.0),
-    _case("serve-batch-head", "Top-10 of all users from histories: one call against a FAISS search a user", _BATCH, head=True),
+    _case("serve-batch", "Top-10 of all users from user vectors: one call against a FAISS search per user", _BATCH, head=False, goal=30.0),
+    _case("serve-batch-head", "Top-10 of all users from histories: one call against a FAISS search per user", _BATCH, head=True),
     _case(
         "serve-one", "Top-10 of one user from the user vector, p50 (goal 2 ms), against FAISS", _ONE, head=False, limits={"seconds": 0.002}
     ),

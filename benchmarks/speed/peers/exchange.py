@@ -60,7 +60,7 @@ def save_arrays(split: Split, folder: Path, vectors: npt.NDArray[np.float32] | N
 
 
 def first_targets(part: EvaluationSet) -> IntArray:
-    """Return one target a user, ``[n]``."""
+    """Return one target per user, ``[n]``."""
     return part.targets.values[part.targets.offsets[:-1]]
 
 

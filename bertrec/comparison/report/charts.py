@@ -79,7 +79,7 @@ def _value(model: Json, metric: str, part: str = "all") -> tuple[float, float, f
 
 
 def slices(view: View) -> Figure:
-    """Draw the primary metric of every model, a panel a slice that has figures."""
+    """Draw the primary metric of every model, a panel per slice that has figures."""
     parts = [name for name in view.slices if any(figure(model, view.primary, name) for model in view.ranked)]
     drawn, grid = panel_grid(len(parts), columns=3, height=0.2 * len(view.ranked) + 0.7, sharex=True, sharey=True)
     for axes, part in zip(grid, parts, strict=True):
@@ -98,7 +98,7 @@ def slices(view: View) -> Figure:
 
 
 def curves(view: View) -> Figure:
-    """Draw validation figures against elapsed time, a panel a model, all other models' lines in grey."""
+    """Draw validation figures against elapsed time, a panel per model, all other models' lines in grey."""
     found = with_curves(view)
     drawn, grid = panel_grid(len(found), columns=4, height=1.8, sharex=True, sharey=True)
     for axes, (model, own) in zip(grid, found, strict=True):

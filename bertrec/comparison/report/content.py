@@ -98,8 +98,8 @@ def _curves(view: View) -> list[Block]:
     if not charts.with_curves(view):
         return ["No learning curve was recorded."]
     caption = (
-        f"Validation {view.primary} against elapsed seconds of the run: a panel a model, a line a seed, all other models' lines in grey. "
-        "Thin lines are settings that the search did not choose."
+        f"Validation {view.primary} against elapsed seconds of the run: a panel per model, a line per seed, "
+        "all other models' lines in grey. Thin lines are settings that the search did not choose."
     )
     slow = [model for model in view.ranked if not_converged(model)]
     note = f"Not converged when training ended: {_listed(slow)}." if slow else "No ranked model was stopped before it had converged."
@@ -119,7 +119,7 @@ def _is_beyond(metric: str) -> bool:
 
 
 def cautions(view: View) -> list[str]:
-    """Return one sentence a false conclusion; those that do not apply are left out."""
+    """Return one sentence per false conclusion; those that do not apply are left out."""
     untested = (
         "That models are equally good where no difference is shown: there may be too few users to see one. "
         "Nor are overlapping intervals a test: the pairwise tests are."

@@ -40,7 +40,7 @@ def tests_csv(view: View) -> str:
 
 
 def slices_csv(view: View) -> str:
-    """Return every figure of every slice, one a row."""
+    """Return every figure of every slice, one per row."""
     rows = [
         {"model": model["name"], "slice": name, "users": part.get("users"), "metric": metric, **_parts(found, _FIGURE)}
         for model in [*view.ranked, *view.unranked]

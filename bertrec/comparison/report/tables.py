@@ -75,7 +75,7 @@ def metric_table(view: View, metrics: Sequence[str], caption: str, *, fold: bool
 
 
 def slice_table(view: View) -> Table:
-    """Return the primary metric with one slice a column, and the users of each."""
+    """Return the primary metric with one slice per column, and the users of each."""
     titles = [view.slice_title(name) for name in view.slices]
     rows = [[str(model["name"]), *(metric_cell(model, view.primary, name) for name in view.slices)] for model in view.ranked]
     users = ["users", *(Cell(str(view.slice_users(name))) for name in view.slices)]
@@ -108,7 +108,7 @@ def _test_row(test: Json) -> Row:
 
 
 def search_tables(view: View) -> list[Table]:
-    """Return one line a model whose settings were searched, and each model's tries folded away."""
+    """Return one line per model whose settings were searched, and each model's tries folded away."""
     models = [model for model in [*view.ranked, *view.unranked] if model.get("search")]
     columns = ["model", "settings tried", "failed fits", "best validation figure", "search seconds", "settings used"]
     summary = Table(f"Searches, by validation {view.primary}", columns, [_search_row(model) for model in models])
@@ -143,7 +143,7 @@ def _try_row(one: Json) -> Row:
 
 
 def check_table(view: View) -> Table:
-    """Return RecBole's figures beside ours, a metric a row."""
+    """Return RecBole's figures beside ours, a metric per row."""
     checked = [(model, model["cross_check"]) for model in view.models if model.get("cross_check")]
     rows = [_check_row(str(model["name"]), check, *pair) for model, check in checked for pair in (check.get("figures") or {}).items()]
     return Table("RecBole's cross-check", _CHECKED, rows)

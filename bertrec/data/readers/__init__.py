@@ -1,1 +1,1 @@
-"""Readers, one file a format: each turns files into a :class:`bertrec.data.readers.raw.RawData` and knows nothing of models."""
+"""Readers, one file per format: each turns files into a :class:`bertrec.data.readers.raw.RawData`, without models."""

@@ -70,7 +70,7 @@ def _near(base: Any, seen: Tensor, positions: Tensor | None) -> Tensor:
 
 
 def _run_deberta(base: Any, inputs: Tensor, seen: Tensor) -> Tensor:
-    """Run its parts one by one: the whole takes a mask a token for the embeddings, its layers one a pair of tokens."""
+    """Run its parts one by one: its embeddings take a mask per token, its layers one per pair of tokens."""
     if base.z_steps > 1:
         raise ModelError("a DeBERTa whose top layer runs several times (z_steps) takes no mask of position pairs")
     hidden = base.embeddings(inputs_embeds=inputs, mask=None)

@@ -27,7 +27,7 @@ class MaskedConfig(TunedEncoderConfig):
     max_length: int = pydantic.Field(
         256,
         ge=3,
-        description="Tokens a prompt, special tokens included; an encoder with fewer positions lowers it to its own.",
+        description="Tokens per prompt, special tokens included; an encoder with fewer positions lowers it to its own.",
     )
 
     @pydantic.field_validator("precision")

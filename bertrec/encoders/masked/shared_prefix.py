@@ -22,7 +22,7 @@ class Prefix:
     """The keys and values of ``u`` prefixes in every layer.
 
     Attributes:
-        keys, values: a tensor a layer, ``[u, heads, P, width]``.
+        keys, values: a tensor per layer, ``[u, heads, P, width]``.
         mask: ``[u, P]``, true at tokens.
     """
 

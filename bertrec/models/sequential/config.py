@@ -1,4 +1,4 @@
-"""The settings of a trainable model: one section a part, with flat dotted names such as ``head.layers``."""
+"""The settings of a trainable model: one section per part, with flat dotted names such as ``head.layers``."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ from bertrec.heads.users import make_head
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.text_source import TextSource
 
-# Adam moves a parameter about one learning rate a step; a useful bias is some units of a logit away, which this brings within reach.
+# Adam moves a parameter about one learning rate per step; a useful bias is some units of a
+# logit away, which this brings within reach.
 _REPEAT_SCALE = 100.0
 
 

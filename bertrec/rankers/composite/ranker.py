@@ -142,7 +142,8 @@ class Composite(Ranker):
         catalog = impressions.catalog
         counts = np.bincount(clicks.values, minlength=len(catalog) + 1) if item_counts is None else np.asarray(item_counts)
         if counts.shape != (len(catalog) + 1,):
-            raise DataError(f"item_counts must hold {len(catalog) + 1} numbers, one an item and one for padding, not {list(counts.shape)}")
+            wanted = f"{len(catalog) + 1} numbers, one per item and one for padding"
+            raise DataError(f"item_counts must hold {wanted}, not {list(counts.shape)}")
         labels = labels_of(impressions)
         self.catalog, self._parts, self._bm25 = catalog, self._read(catalog, counts, progress), None
         features = self.features(impressions.histories, impressions.candidates, retrieval_scores=retrieval_scores)
@@ -189,7 +190,7 @@ class Composite(Ranker):
         return self._bm25
 
     def _interactions(self, histories: Ragged, candidates: Ragged) -> FloatArray:
-        """Return mean, maximum and newest item's MaxSim, ``[total candidates, 3]``: one matrix product a list."""
+        """Return mean, maximum and newest item's MaxSim, ``[total candidates, 3]``: one matrix product per list."""
         store = TokenStore(self.config.tokens, self._parts["tokens.codes"].numpy(), self._parts["tokens.offsets"].numpy())
         out = np.zeros((len(candidates.values), 3), np.float32)
         for row in np.flatnonzero((histories.lengths > 0) & (candidates.lengths > 0)).tolist():

@@ -26,7 +26,7 @@ class Layout:
         prompt: the template.
         tokenizer: of the encoder.
         soft_ids: the id of each soft token, and of the slots ``user`` and ``item`` where the prompt has them.
-        texts: one an item, ``[n_items]``; row ``i`` is inner id ``i + 1``.
+        texts: one per item, ``[n_items]``; row ``i`` is inner id ``i + 1``.
         max_length: tokens of a filled prompt at most.
 
     Raises:

@@ -29,7 +29,7 @@ class PromptRows:
         layout: of the prompt.
         tokens: each history's slot, or the whole shared prefix where ``once`` holds, ``[n]`` rows.
         once: whether the history is read once for all of its candidates.
-        vectors: one a history, ``[n, d]``, for prompts with a ``{user}`` slot; else None.
+        vectors: one per history, ``[n, d]``, for prompts with a ``{user}`` slot; else None.
     """
 
     layout: Layout
@@ -90,7 +90,7 @@ def _tensors(arrays: Mapping[str, IntArray]) -> Batch:
 
 
 class ClickDataset(torch.utils.data.Dataset[int]):
-    """Training data: a row a click, with its negatives (`bertrec.data.negatives.sample_negatives`).
+    """Training data: a row per click, with its negatives (`bertrec.data.negatives.sample_negatives`).
 
     Attributes:
         content_hash: of the impressions and the prior, to recognise a run that goes on.

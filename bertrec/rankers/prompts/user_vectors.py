@@ -40,7 +40,7 @@ class UserVectors:
         return cls(model, torch.from_numpy(vectors.astype(np.float32)))
 
     def of(self, histories: Ragged) -> Tensor:
-        """Return a vector a history, ``[n, d]``; zeros for an empty one."""
+        """Return a vector per history, ``[n, d]``; zeros for an empty one."""
         out = np.zeros((len(histories), self.items.shape[1]), np.float32)
         filled = np.flatnonzero(histories.lengths > 0)
         if len(filled):

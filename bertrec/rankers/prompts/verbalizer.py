@@ -1,4 +1,4 @@
-"""From the logits of answer words at the mask to one score a label."""
+"""From the logits of answer words at the mask to one score per label."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ _WORDS = 16  # of a text, for the models that want an item feature
 
 
 def write_flat(split: Split, folder: Path) -> None:
-    """Write one row an interaction, for general and context-aware models."""
+    """Write one row per interaction, for general and context-aware models."""
     rows = [(split.train.sequences, np.arange(1, len(split.train.sequences) + 1))]
     rows += [(part.targets, np.asarray(part.users)) for part in _evaluated(split)]
     for name, (items, users) in zip(PARTS, rows, strict=True):
@@ -26,7 +26,7 @@ def write_flat(split: Split, folder: Path) -> None:
 
 
 def write_sequential(split: Split, folder: Path, *, max_length: int) -> None:
-    """Write one row a prediction with the items before it, for sequential models, which is RecBole's own form of training data.
+    """Write one row per prediction with the items before it: RecBole's own training data of sequential models.
 
     Args:
         split: the split.

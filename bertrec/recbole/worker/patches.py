@@ -91,7 +91,7 @@ def _leave_out_the_compiler() -> None:
 
 
 def count_every_interaction(model: Any) -> None:
-    """Repair RecBole's Pop, which counts an item once a batch however often the batch holds it."""
+    """Repair RecBole's Pop, which counts an item once per batch however often the batch holds it."""
     import torch
 
     def calculate_loss(interaction: Any) -> torch.Tensor:

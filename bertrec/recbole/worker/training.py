@@ -22,7 +22,7 @@ class Fit:
 
     Args:
         trainer: RecBole's, for the model.
-        folder: takes a line an epoch.
+        folder: takes a line per epoch.
         trains: whether the model learns by epochs at all.
         limit_seconds: of training and validation; 0 sets no limit.
         validate: returns the validation figure of the model as it is.

@@ -88,9 +88,9 @@ def audit(
         say: is told what is being done.
 
     Returns:
-        JSON values: ``protocol``, ``shifts`` (one a pair of groups and measure, with the figures of the masked requests beside it where
-        they were made), ``differences`` (one a pair and column), ``masking`` (how much of the lists masking keeps), ``means`` and
-        ``seconds``.
+        JSON values: ``protocol``, ``shifts`` (one per pair of groups and measure, with the figures of the masked
+        requests beside it where they were made), ``differences`` (one per pair and column), ``masking`` (how much of
+        the lists masking keeps), ``means`` and ``seconds``.
     """
     config, started = config if config is not None else AuditConfig(), time.perf_counter()
     requests = filled_requests(lists, config.domain)

@@ -91,7 +91,7 @@ def ranked_slice(ranks: Ragged, candidates: int, ks: Sequence[int]) -> ProbeSlic
     ``Recall@k`` is the share of a query's right answers among the first k, ``MRR`` one over the rank of the best of them.
 
     Args:
-        ranks: one row a query, the ranks from 1 of its right answers; at least one each.
+        ranks: one row per query, the ranks from 1 of its right answers; at least one each.
         candidates: how many answers were ranked.
         ks: cut-offs.
     """

@@ -26,7 +26,7 @@ def verdict(figures: Mapping[str, Any]) -> str:
 
 
 def figure_rows(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return one row a slice and metric: figure, interval, random expectation, p, and the note of a head that bertrec trained."""
+    """Return one row per slice and metric: figure, interval, random expectation, p, and a note on a head of ours."""
     rows = []
     for found in figures["probes"].values():
         for name in found["slices"]:

@@ -1,4 +1,4 @@
-"""An index as a objective of a study: recall against exact search, and queries a second."""
+"""An index as a objective of a study: recall against exact search, and queries per second."""
 
 from __future__ import annotations
 
@@ -91,12 +91,14 @@ class IndexObjective:
 
 
 def queries_per_second(index: ItemIndex, queries: npt.NDArray[np.float32], k: int, *, threads: int) -> float:
-    """Return how many queries a second the index answers, all of them at once, with the exact order of what it found: a median.
+    """Return how many queries per second the index answers, a median.
+
+    All of them are asked at once; putting what was found in exact order is part of it.
 
     Args:
         index: of any kind.
         queries: ``[q, d]``.
-        k: items a query.
+        k: items per query.
         threads: of FAISS, and of torch, which settles what FAISS leaves open, while it is timed.
     """
     import torch
@@ -155,7 +157,7 @@ def index_space(kinds: Sequence[str], data: Vectors, settings: Mapping[str, Any]
         raise ConfigError(f"--kinds takes some of {', '.join(known)}, each once, not {', '.join(kinds) or 'none'}")
     count, dim = data.items.shape
     lists = ["ivf", "ivfpq"]
-    most = max(1, min(count // 39, 65536))  # FAISS's k-means asks for 39 vectors a list
+    most = max(1, min(count // 39, 65536))  # FAISS's k-means asks for 39 vectors per list
     usual = max(part for part in range(1, max(1, dim // 4) + 1) if dim % part == 0)  # the default, which is the first trial's
     parts = [part for part in range(1, dim + 1) if dim % part == 0 and (part >= dim / 16 or part in (1, usual))]
     at_most = settings.get("nlist") or most

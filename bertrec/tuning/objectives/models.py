@@ -37,7 +37,7 @@ class Result:
     """What a trial found.
 
     Attributes:
-        values: one a metric asked for.
+        values: one per metric asked for.
         per_user: of the first metric, ``[validation users]``.
         epochs: that were trained.
         best_epoch: whose weights were measured.

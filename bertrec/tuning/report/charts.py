@@ -1,7 +1,7 @@
 """The charts of a study, by matplotlib.
 
-Optuna draws such charts too, but marks neither the default nor what was pruned, writes one legend entry a trial, and colours by a map that
-is lost on dark ground.
+Optuna draws such charts too, but marks neither the default nor what was pruned, writes one legend entry per trial, and
+colours by a map that is lost on dark ground.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _scale(view: StudyView, name: str) -> Scale:
 
 
 def history(view: StudyView) -> Figure:
-    """Draw the figure of each completed trial and the best so far, a panel an objective."""
+    """Draw the figure of each completed trial and the best so far, a panel per objective."""
     drawn, grid = panel_grid(len(view.objectives), columns=2, height=4.0)
     numbers = [trial.number for trial in view.measured]
     for place, axes in enumerate(grid):
@@ -130,7 +130,7 @@ def _both(trials: Sequence[FrozenTrial]) -> tuple[list[float], list[float]]:
 
 
 def importances(shares: Mapping[str, float]) -> Figure:
-    """Draw a bar a parameter, the most important on top."""
+    """Draw a bar per parameter, the most important on top."""
     drawn = new_figure(0.26 * len(shares) + 0.8)
     axes = drawn.subplots()
     bars = axes.barh(range(len(shares)), list(shares.values()), height=0.72, color=LIGHT["family-text"])
@@ -143,7 +143,7 @@ def importances(shares: Mapping[str, float]) -> Figure:
 
 
 def slices(view: StudyView, scales: Sequence[Scale]) -> Figure:
-    """Draw the figure of each trial against each parameter's value, a panel a parameter and objective."""
+    """Draw the figure of each trial against each parameter's value, a panel per parameter and objective."""
     drawn, grid = panel_grid(len(scales) * len(view.objectives), columns=3, height=2.2)
     for place, axes in enumerate(grid):
         objective, scale = place // len(scales), scales[place % len(scales)]
@@ -181,7 +181,7 @@ def _axis(axes: Axes, scale: Scale) -> None:
 
 
 def parallel(view: StudyView, scales: Sequence[Scale]) -> Figure:
-    """Draw one line a trial through its settings, a row a parameter and a row an objective, the best ones in colour.
+    """Draw one line per trial through its settings, one row per parameter and per objective, the best ones in colour.
 
     Rows, not columns: names and values stay legible however many parameters there are.
     """
@@ -221,7 +221,7 @@ def _groups(view: StudyView) -> list[tuple[str, str, float, list[FrozenTrial]]]:
 
 
 def curves(view: StudyView) -> Figure:
-    """Draw the figures that trials reported while they ran: a line a trial, with a mark where one was pruned or failed."""
+    """Draw what trials reported while they ran: a line per trial, with a mark where one was pruned or failed."""
     drawn = new_figure(4.2)
     axes = drawn.subplots()
     found = [(trial, curve) for trial in view.trials if (curve := curve_of(trial))]

@@ -34,7 +34,7 @@ def document(view: StudyView) -> Document:
         Section("slices", "Figure by parameter", [_slices(view, scales, bool(importances.shares)) if scales else unvaried]),
         Section("parallel", "Settings of whole trials", [_parallel(view, scales) if scales else unvaried]),
         Section("curves", "Figures by chunk of users" if view.reports_chunks else "Learning curves", [_curves(view)]),
-        Section("times", "Time a trial", _times(view)),
+        Section("times", "Time per trial", _times(view)),
         Section("trials", "All trials", _trials(view)),
         Section("about", "Data, protocol and search", about or ["Nothing was recorded about data, protocol and search."]),
     ]
@@ -110,7 +110,7 @@ def regression(view: StudyView) -> str:
 
 
 def cautions(view: StudyView) -> list[str]:
-    """Return one sentence a false conclusion; those that do not apply are left out."""
+    """Return one sentence per false conclusion; those that do not apply are left out."""
     if not view.measured:
         return ["Anything about the settings: no trial has a figure."]
     done, pruned = counted(len(view.measured), "completed trial"), counted(len(view.by_state["pruned"]), "pruned trial")
@@ -180,8 +180,9 @@ def _slices(view: StudyView, scales: list[charts.Scale], ordered: bool) -> Chart
 def _parallel(view: StudyView, scales: list[charts.Scale]) -> Chart:
     unused = any(len(scale.places) < len(view.measured) for scale in scales)
     rest = " At “–” pass the lines of trials that do not use the parameter." if unused else ""
-    said = f"A line a trial, from the settings down to {listed(view.objectives)}; in each row values grow to the right and choices stand in"
-    return Chart("parallel", f"{said} their order.{rest}", partial(charts.parallel, view, scales))
+    said = f"A line per trial, from the settings down to {listed(view.objectives)}"
+    rows = "in each row values grow to the right and choices stand in their order"
+    return Chart("parallel", f"{said}; {rows}.{rest}", partial(charts.parallel, view, scales))
 
 
 def _curves(view: StudyView) -> Block:
@@ -189,7 +190,8 @@ def _curves(view: StudyView) -> Block:
         return "No trial reported figures while it ran."
     steps = " Steps are chunks of users in an order that all trials share, not epochs." if view.reports_chunks else ""
     caption = (
-        f"{view.objectives[0]} as reported while the trials ran, a line a trial. Dotted lines that end in a cross were pruned there: "
+        f"{view.objectives[0]} as reported while the trials ran, a line per trial. "
+        "Dotted lines that end in a cross were pruned there: "
         f"the rule of the pruner judged them behind the others at that step.{steps}"
     )
     return Chart("curves", caption, partial(charts.curves, view))
@@ -204,7 +206,7 @@ def _times(view: StudyView) -> list[Block]:
         return ["No trial has finished."]
     lost = " Hatched bars are pruned or failed trials." if view.by_state["pruned"] or view.by_state["failed"] else ""
     chart = Chart("times", f"The time that each finished trial took.{lost}", partial(charts.times, view))
-    return [f"Median time a trial: {', '.join(medians)}; all together {duration(view.seconds)}.", chart]
+    return [f"Median time per trial: {', '.join(medians)}; all together {duration(view.seconds)}.", chart]
 
 
 def _trials(view: StudyView) -> list[Block]:

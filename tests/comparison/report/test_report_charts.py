@@ -82,7 +82,7 @@ def test_labels_of_axes_and_titles_do_not_touch(name, run):
     assert covered([title.get_window_extent() for title in titles]) == []
 
 
-def test_there_is_a_panel_a_slice_that_has_figures_and_a_bar_a_model(run):
+def test_there_is_a_panel_per_slice_that_has_figures_and_a_bar_per_model(run):
     panels = charts.slices(View(run)).axes
     shown = [axes for axes in panels if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in shown][:2] == ["all users, 943 users", "few-shot items, 61 users"]
@@ -94,7 +94,7 @@ def _figures(run):
     return [model["slices"]["all"]["metrics"]["NDCG@10"] for model in View(run).ranked]
 
 
-def test_there_is_a_panel_a_model_that_has_curves_and_slow_ones_are_said(run):
+def test_there_is_a_panel_per_model_that_has_curves_and_slow_ones_are_said(run):
     shown = [axes for axes in charts.curves(View(run)).axes if axes.get_visible()]
     slow = {axes.get_title(loc="left") for axes in shown if axes.texts}
     assert len(shown) == 7  # two models have no curve

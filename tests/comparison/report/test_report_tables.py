@@ -49,7 +49,7 @@ def test_tests_csv_has_the_primary_metric_first_and_loses_nothing(run):
     assert [float(rows[0]["low"]), float(rows[0]["high"])] == first["ci95"]
 
 
-def test_slices_csv_has_a_row_a_figure(run):
+def test_slices_csv_has_a_row_per_figure(run):
     rows = rows_of(files.slices_csv(View(run)))
     assert len(rows) == 9 * (6 + 7 * 3)  # all users have six metrics, seven slices three, cold items none
     tail = [row for row in rows if (row["model"], row["slice"], row["metric"]) == ("sasrec", "tail_items", "HR@10")]

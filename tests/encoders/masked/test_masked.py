@@ -24,7 +24,7 @@ NUMBERED = ["bert", "roberta", "distilbert", "electra", "modernbert"]
 
 @pytest.fixture(scope="module")
 def masked(tmp_path_factory, texts) -> dict[str, str]:
-    """One saved folder an architecture, two layers each, random weights."""
+    """One saved folder per architecture, two layers each, random weights."""
     return {name: tiny_masked(tmp_path_factory.mktemp("masked"), texts, architecture=name) for name in ARCHITECTURES}
 
 
