@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -137,7 +140,22 @@ def _guarded(run: Callable[[], int]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _end(f"{where}{error.strerror or error}", USAGE)
     except Exception as error:
+        if place := _foreign(error):
+            return _end(f"{place}: {type(error).__name__}: {error} (BERTREC_DEBUG=1 shows how it came there)", USAGE)
         return _end(f"fault inside bertrec: {type(error).__name__}: {error} (BERTREC_DEBUG=1 shows where)", INTERNAL)
+
+
+def _foreign(error: BaseException) -> str | None:
+    """Return file and line where code of the user's own failed, such as a model named with --model; None for a fault of ours."""
+    libraries = {Path(path).resolve() for path in (sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))}
+    own = Path(__file__).resolve().parents[1]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename).resolve()
+        if file.is_relative_to(own):
+            return None
+        if file.exists() and not any(file.is_relative_to(library) for library in libraries):
+            return f"{file}, line {frame.lineno}"
+    return None
 
 
 def _end(message: str, code: int) -> int:

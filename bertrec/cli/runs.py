@@ -78,6 +78,8 @@ class Run:
             hint = "its training has not ended; go on with --resume" if self.pending else "it has no run.json"
             raise ModelError(f"{self.folder} is not a finished run: {hint}")
         record = read_json(self.record_file)
+        if isinstance(record, dict) and record.get("kind") in ("rankers", "prompts"):
+            raise ModelError(f"{self.folder} is a run of rankers, which score given candidates: bertrec rankers evaluate and score take it")
         if not isinstance(record, dict) or "data" not in record:
             raise ModelError(f"{self.record_file} is damaged: it does not say which data the run was trained on")
         return record

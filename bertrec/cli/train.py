@@ -15,6 +15,7 @@ from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, figure, note, note_each
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
+from bertrec.core.errors import ConfigError
 from bertrec.core.plugins import is_path, vouch
 from bertrec.heads.config import ITEM_INPUTS
 
@@ -86,6 +87,8 @@ def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | Non
     chosen: dict[str, str | None] = {}
     for name, value in given.items():
         configured = [str(settings.pop(alias)) for alias in aliases[name] if alias in settings]
+        if value == "":
+            raise ConfigError(f"--{name.replace('_', '-')} is empty: leave the option out, or name one")
         chosen[name] = value or next(iter(configured), None)
     if chosen["item_input"] is not None:
         o.choice("item input", chosen["item_input"], ITEM_INPUTS)

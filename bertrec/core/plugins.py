@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
+from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, ModelError, unknown_name
 
 _VOUCHED: ContextVar[tuple[str, ...]] = ContextVar("vouched", default=())
@@ -78,14 +79,18 @@ def _module(name: str, path: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise ConfigError(f"{path}: module {name} needs {error.name}, which is not installed") from error
-    except ImportError as error:
-        raise ConfigError(f"{path}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a module of someone else's does when it is imported
+        raise ConfigError(f"{path}: module {name} cannot be imported: {type(error).__name__}: {_one_line(error)}") from error
     here = os.getcwd()
     if here not in sys.path:
         sys.path.append(here)
         importlib.invalidate_caches()
         return _module(name, path)
     raise ConfigError(f"{path}: there is no module {name}: install its package, or call from the folder that holds it")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 def checked_class(found: Any, base: type | None, path: str, what: str) -> type[Any]:
@@ -151,6 +156,8 @@ class Registry:
         name = getattr(kind, "name", None)
         if not isinstance(name, str) or not name:
             raise ConfigError(f'{path_of(kind)} is no whole {self.what}: it lacks name, such as  name = "mine"')
+        if not isinstance(config := getattr(kind, "config_class", None), type) or not issubclass(config, Config):
+            raise ConfigError(f"{path_of(kind)} is no whole {self.what}: its config_class is no {path_of(Config)}")
         if name in self.own:
             raise ConfigError(f"{path_of(kind)} has the name '{name}', which is one of ours: give it a name of its own")
         return kind

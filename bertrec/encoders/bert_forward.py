@@ -49,8 +49,9 @@ def supports_int8() -> bool:
 class BertForward:
     """Copies of a model's weights in one number format, and the pass over them; dropout is off, no gradient is kept.
 
-    int8 is dynamic: weights are rounded once with a scale per row, activations with one scale per product and batch, so a text's vector
-    depends, within that rounding, on the texts of its batch. On a CPU without ``has_exact_int8`` weights keep to 7 bits.
+    int8 is dynamic: weights are rounded once with a scale per row, activations with one scale per product and batch, so
+    a text's vector depends, within that rounding, on the texts of its batch. On a CPU without ``has_exact_int8`` weights
+    keep to 7 bits.
 
     Args:
         model: a model that ``supports_forward``.

@@ -52,12 +52,37 @@ class SavedParts:
 def hash_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
     """Return the SHA-256 over names, shapes and values."""
     digest = hashlib.sha256()
-    for name in sorted(tensors):
+    for name in sorted(checked_tensors(tensors)):
         value = tensors[name].detach().cpu().contiguous()
         digest.update(f"{name}:{list(value.shape)}:{value.dtype}".encode())
         if value.numel():  # an empty one may have strides that no view takes
             digest.update(value.view(torch.uint8).numpy().tobytes() if value.dim() else value.numpy().tobytes())
     return digest.hexdigest()
+
+
+def checked_tensors(tensors: Mapping[str, torch.Tensor]) -> Mapping[str, torch.Tensor]:
+    """Return what a model's ``state_dict`` gave, if it can be saved.
+
+    Raises:
+        ModelError: a value is no tensor; the text names it.
+    """
+    for name, value in tensors.items():
+        if not isinstance(value, torch.Tensor):
+            raise ModelError(f"state_dict: '{name}' is a {type(value).__name__}, and only tensors are saved")
+    return tensors
+
+
+def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors with memory of their own: two names may stand for one, which safetensors does not write."""
+    seen: set[int] = set()
+    out = {}
+    for name, value in tensors.items():
+        out[name] = value.detach().contiguous()
+        place = out[name].untyped_storage().data_ptr()
+        if place in seen:
+            out[name] = out[name].clone()
+        seen.add(place)
+    return out
 
 
 def write_parts(
@@ -74,7 +99,7 @@ def write_parts(
         **more: further JSON values.
     """
     catalog.save(folder)
-    safetensors.torch.save_file({key: value.contiguous() for key, value in tensors.items()}, folder / WEIGHTS)
+    safetensors.torch.save_file(_apart(checked_tensors(tensors)), folder / WEIGHTS)
     hashes = {file.name: sha256_file(file) for file in sorted(folder.iterdir()) if file.is_file()}
     foreign = {} if kind.__module__.startswith("bertrec.") else {"path": path_of(kind)}
     about = {"format": FORMAT, "class": kind.name, **foreign, "config": dict(config), "versions": versions()}  # type: ignore[attr-defined]  # every model has a name

@@ -46,8 +46,8 @@ def find_model(model: str | type[Recommender]) -> tuple[type[Recommender], str]:
         ConfigError: there is no such model.
     """
     if isinstance(model, str):
-        name, _, variant = model.partition(":")
-        if name in MODELS.names():
+        name, colon, variant = model.partition(":")
+        if name in MODELS.names() and bool(colon) == bool(variant):
             return MODELS.find(name), variant
     try:
         return MODELS.find(model), ""
@@ -59,7 +59,7 @@ def _meant(model: str) -> str | None:
     """Return what to call a model of RecBole's that was named without its library, or with a misspelt one."""
     library, colon, rest = model.partition(":")
     if colon and difflib.get_close_matches(library, MODELS.names(), n=1, cutoff=0.7) == ["recbole"]:
-        return f"unknown model '{model}': did you mean 'recbole:{rest}'?"
+        return f"unknown model '{model}': did you mean 'recbole:{rest or 'SASRec'}'?"
     try:
         theirs = {name.lower(): name for name in catalogue.models()}
     except MissingExtraError:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 
@@ -21,11 +22,20 @@ LEAVES += [["tune", c] for c in ("index", "resume", "show", "best", "export", "c
 
 
 def run_with(monkeypatch, error):
+    """Raise an error as if bertrec itself did."""
+    scope = {"error": error}
+    exec(compile("def fail(_arguments):\n    raise error\n", program.__file__, "exec"), scope)
+    monkeypatch.setattr(program, "_run", scope["fail"])
+    return program.main([])
+
+
+def test_a_fault_in_someone_elses_code_is_named_with_its_line(monkeypatch, capsys):
     def fail(_arguments):
-        raise error
+        raise ZeroDivisionError("by nought")
 
     monkeypatch.setattr(program, "_run", fail)
-    return program.main([])
+    assert program.main([]) == 2
+    assert re.search(r"test_main\.py, line \d+: ZeroDivisionError: by nought", capsys.readouterr().err)
 
 
 def test_help_names_every_command_and_shows_examples(capsys):

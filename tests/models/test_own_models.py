@@ -6,17 +6,23 @@ import shlex
 import sys
 from pathlib import Path
 
+import bad_models
 import my_models
 import my_rankers
 import numpy as np
 import pages
 import pytest
+from tiny_encoders import tiny_masked
 
 import bertrec
 from bertrec.cli.main import main
 from bertrec.core.errors import BertrecError, ConfigError, ModelError
+from bertrec.data import impressions_from_sequences
+from bertrec.prompts import Prompt, PromptRanker, UserVectors
+from bertrec.rankers import Ensemble
 
 PATH = "my_models:PureSVD"
+SUPPORT = Path(bad_models.__file__).parent
 
 
 @pytest.fixture
@@ -163,6 +169,10 @@ class Named(my_models.PureSVD):
         (Named, "has the name 'unisrec', which is one of ours: give it a name of its own"),
         ("unisrec:text", "unknown model 'unisrec:text': unisrec comes in one form"),
         ("unisrek", "did you mean 'unisrec'"),
+        ("unisrec:", "unknown model 'unisrec:': did you mean 'unisrec'"),
+        ("recbole:", "did you mean 'recbole:SASRec'"),
+        ("a..b:C", "unknown model 'a..b:C'"),
+        ("", "unknown model ''"),
     ],
 )
 def test_what_is_no_model_is_one_line(model, message):
@@ -188,6 +198,55 @@ def test_every_command_says_so_and_exits_with_2(words, here, capsys):
     lines = capsys.readouterr().err.strip().splitlines()
     assert "nowhere:Mine: there is no module nowhere" in lines[-1] or "my_models:PureSVD is no ranker" in lines[-1]
     assert not (here / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Raises", "bad_models.py, line 35: IndexError: list index out of range"),
+        ("NoSettings", "its config_class is no bertrec.core.config:Config"),
+        ("NoTensor", "state_dict: 'weight' is a list, and only tensors are saved"),
+        ("TooFew", "item vectors have 3 rows, 10 items + 1 row of padding are needed"),
+        ("NaNUsers", "scores that are not finite"),
+        ("NoCatalog", "this NoCatalog is not fitted"),
+    ],
+)
+def test_a_model_that_goes_wrong_is_one_line_and_leaves_no_run(name, message, here, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(SUPPORT))
+    assert call(f"bertrec train shop --model bad_models:{name} --out x") == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message in last
+    assert not (here / "x" / "run.json").exists()
+    assert not (here / "x" / "model").exists()
+
+
+@pytest.mark.parametrize(("code", "message"), [("raise ValueError('a\\nb')", "ValueError: a b"), ("raise SystemExit(3)", "SystemExit: 3")])
+def test_a_module_that_cannot_be_imported_is_one_line(code, message, here):
+    (here / "broken.py").write_text(code)
+    with pytest.raises(ConfigError, match=f"broken:Mine: module broken cannot be imported: {message}"):
+        bertrec.create("broken:Mine")
+
+
+def test_tensors_of_one_memory_are_saved_apart(split, tmp_path):
+    model = bad_models.OneMemory().fit(split.train)
+    model.save_pretrained(tmp_path / "model")
+    loaded = bad_models.OneMemory.from_pretrained(tmp_path / "model")
+    for name, value in model.state_dict().items():
+        assert loaded.state[name].tolist() == value.tolist()
+
+
+def test_a_model_inside_a_ranker_needs_the_callers_word_too(split, tmp_path):
+    """A cloze prompt that starts from someone else's model."""
+    svd = my_models.PureSVD().fit(split.train)
+    masked = tiny_masked(tmp_path / "masked", [*split.catalog.texts, Prompt.load("item-hybrid").text, "yes no good bad"])
+    config = PromptRanker.config_from(settings={"encoder.name": masked, "train.epochs": 1}, variant="item-hybrid")
+    clicks = impressions_from_sequences(split.train, negatives=2, seed=0)
+    ranker = PromptRanker(config, prior=UserVectors.from_model(svd)).fit(clicks, progress=False)
+    Ensemble([ranker]).save_pretrained(tmp_path / "saved")
+    with pytest.raises(ModelError, match="holds a pure-svd model of my_models:PureSVD"):
+        bertrec.Ranker.from_pretrained(tmp_path / "saved")
+    loaded = bertrec.Ranker.from_pretrained(tmp_path / "saved", classes=PATH)
+    np.testing.assert_array_equal(loaded.score(clicks.histories, clicks.candidates), ranker.score(clicks.histories, clicks.candidates))
 
 
 def test_a_study_of_someone_elses_class_asks_for_it_again(here, capsys):
