@@ -15,6 +15,7 @@ from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, figure, note, note_each
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
+from bertrec.core.config import SEEDS
 from bertrec.core.errors import ConfigError
 from bertrec.core.plugins import is_path, vouch
 from bertrec.heads.config import ITEM_INPUTS
@@ -57,7 +58,7 @@ def train(
     config: o.SettingsFile = None,
     set_: o.Settings = None,
     split: o.Split = "auto",
-    seed: Annotated[int | None, typer.Option(help="Seed of the weights, the batches and a random split.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of a random split and, where the model draws anything, of its training.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs.")] = None,
     resume: o.Resume = False,
     overwrite: o.Overwrite = False,
@@ -67,7 +68,8 @@ def train(
     check_free(run, overwrite=overwrite, resume=resume)
     o.choice("split", split, o.SPLITS)
     settings = o.read_settings(config, set_ or [])
-    settings |= {name: value for name, value in (("train.seed", seed), ("train.epochs", epochs)) if value is not None}
+    settings |= {} if epochs is None else {"train.epochs": epochs}
+    settings = settings if seed is None else {name: value for name, value in settings.items() if name not in SEEDS}
     vouch(value for value in (model, *settings.values()) if isinstance(value, str) and is_path(value))
     chosen = choose(settings, model=model, item_input=item_input, tune=tune)
     plan = {
@@ -76,6 +78,7 @@ def train(
         "split": {"method": split, "options": {"seed": seed} if split == "cold-items" and seed is not None else {}},
         **chosen,
         "settings": settings,
+        **({} if seed is None else {"seed": seed}),
         "init": str(init) if init else None,
     }
     execute(run, plan, resume=resume, overwrite=overwrite)
@@ -100,7 +103,7 @@ def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: 
     from bertrec.cli.runs import load_data, split_data
     from bertrec.models.registry import create
 
-    model = create(plan["model"], item_input=plan["item_input"], tune=plan["tune"], settings=plan["settings"])
+    model = create(plan["model"], item_input=plan["item_input"], tune=plan["tune"], settings=plan["settings"], seed=plan.get("seed"))
     model.check_start(resume=resume, init=bool(plan["init"]))
     if resume:
         check_same(run, plan)

@@ -28,6 +28,10 @@ class _Checked(ModelMetaclass):
             raise ConfigError(_first_problem(cls, error)) from error
 
 
+SEEDS = ("train.seed", "seed")
+"""The names under which a configuration may have a seed, the first one that it has."""
+
+
 class Config(pydantic.BaseModel, metaclass=_Checked):
     """Base of every configuration: immutable, unknown keys forbidden, round-trips through plain and flat dicts."""
 

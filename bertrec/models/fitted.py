@@ -10,15 +10,13 @@ from typing import Any, ClassVar, Self
 from torch import Tensor
 
 from bertrec.core.checks import expect, expect_path
-from bertrec.core.config import Config
+from bertrec.core.config import SEEDS, Config
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import atomic_folder, sha256_text
 from bertrec.core.plugins import Registry, path_of, vouched
 from bertrec.data.catalog import ItemCatalog
 from bertrec.models.folder import ABOUT, WEIGHTS, SavedParts, check_foreign_parts, hash_tensors, read_about, read_parts, write_parts
 from bertrec.training.log import TrainLog
-
-_SEEDS = ("train.seed", "seed")
 
 
 class NoSettings(Config):
@@ -248,7 +246,7 @@ class Fitted(ABC):
 def seeded(config: Config, settings: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
     """Return the settings with the seed in its place, where they name none and the configuration has one."""
     known = config.to_flat()
-    place = next((name for name in _SEEDS if name in known), None)
+    place = next((name for name in SEEDS if name in known), None)
     if seed is None or place is None or place in settings:
         return dict(settings)
     return {**settings, place: seed}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
 
 from bertrec import __version__
 from bertrec.cli import main as program
@@ -137,3 +138,20 @@ def test_a_reader_that_goes_away_gets_no_trace():
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 1
+
+
+def test_every_command_that_takes_a_folder_of_models_lets_the_caller_vouch_for_its_classes():
+    def commands(group, path):
+        for name, command in getattr(group, "commands", {}).items():
+            yield from commands(command, [*path, name])
+        if not hasattr(group, "commands"):
+            yield " ".join(path), group
+
+    words = ("RUN", "STUDY", "RERANKER")
+    asked = {}
+    for path, command in commands(get_command(program.app), []):
+        reads = [p for p in command.params if p.metavar and any(word in p.metavar for word in words) and p.name != "out"]
+        if reads or path == "audit":
+            asked[path] = any("--model" in parameter.opts for parameter in command.params)
+    assert len(asked) >= 15
+    assert [path for path, has in asked.items() if not has] == []

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from filelock import FileLock
 
+from bertrec.cli.main import main
 from bertrec.cli.train import announce, choose
 from bertrec.core.errors import BertrecError
 from bertrec.data.load import load, make_split
@@ -30,7 +31,7 @@ def test_a_run_says_how_it_came_about(trained, shop):
     record = json.loads((trained / "run.json").read_text(encoding="utf-8"))
     assert record["data_path"] == str(shop.resolve())
     assert record["model"] == "idrec"
-    assert record["settings"]["train.seed"] == 1
+    assert record["seed"] == record["config"]["train"]["seed"] == 1
     assert record["settings"]["train.epochs"] == 40
     assert record["config"]["item"] | {"input": "id", "width": 16} == record["config"]["item"]
     assert record["manifest"]["method"] == "leave_one_out"
@@ -152,7 +153,7 @@ def test_an_interrupted_training_is_resumed_to_the_same_weights(cli, shop, tmp_p
     assert "with --resume goes on" in err
     one_line(cli("train", shop, "--out", run, *options), "unfinished training", "--resume")
     one_line(cli("evaluate", run), "go on with --resume")
-    one_line(cli("train", shop, "--out", run, "--resume", *options, "--seed", "9"), "started with settings")
+    one_line(cli("train", shop, "--out", run, "--resume", *options, "--seed", "9"), "started with seed")
     assert cli("train", shop, "--out", run, "--resume", *options)[0] == 0
     hashes = [json.loads((folder / "run.json").read_text(encoding="utf-8"))["model_hash"] for folder in (tmp_path / "whole", run)]
     assert hashes[0] == hashes[1]
@@ -219,3 +220,10 @@ def test_a_full_disk_leaves_the_former_run(cli, shop, run, monkeypatch):
     assert one_line_last[0] == 2
     assert "No space left on device" in one_line_last[2].splitlines()[-1]
     assert snapshot(run / "model") == model
+
+
+def test_a_seed_of_the_split_is_none_of_a_model_that_draws_nothing(shop, tmp_path):
+    assert main(["train", str(shop), "--model", "popularity", "--split", "cold-items", "--seed", "3", "--out", str(tmp_path / "run")]) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["seed"] == record["split"]["options"]["seed"] == 3
+    assert record["settings"] == {}
