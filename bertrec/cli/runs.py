@@ -80,8 +80,11 @@ class Run:
         record = read_json(self.record_file)
         if isinstance(record, dict) and record.get("kind") in ("rankers", "prompts"):
             raise ModelError(f"{self.folder} is a run of rankers, which score given candidates: bertrec rankers evaluate and score take it")
-        if not isinstance(record, dict) or "data" not in record:
+        if not isinstance(record, dict) or not isinstance(record.get("data"), str):
             raise ModelError(f"{self.record_file} is damaged: it does not say which data the run was trained on")
+        split = record.get("split", {})
+        if not isinstance(split, dict) or not isinstance(split.get("options", {}), dict) or not isinstance(record.get("load", {}), dict):
+            raise ModelError(f"{self.record_file} is damaged: it does not say how the data were read and split")
         return record
 
     def load_model(self) -> Recommender:

@@ -116,7 +116,6 @@ class Registry:
         base: dotted path of the class that all derive from.
         group: entry points of this group add names.
         own: our names and the dotted paths of their classes.
-        option: the option of the command line that names a class, for errors.
         named: whether a class has an attribute ``name``, by which saved folders call it.
     """
 
@@ -124,7 +123,6 @@ class Registry:
     base: str
     group: str
     own: Mapping[str, str] = field(default_factory=dict)
-    option: str = "--model"
     named: bool = False
 
     def names(self) -> list[str]:
@@ -183,7 +181,7 @@ class Registry:
         if name in self.own or name in self._installed():
             return self.find(name)
         if path and path.partition(":")[0].partition(".")[0] != "bertrec":
-            hint = f"name it with {self.option} {path}, if you trust that package"
+            hint = f"name it with --model {path}, if you trust that package"
             raise ModelError(f"{where} holds a {name} model of {path}, which no installed package registers: {hint}")
         raise ModelError(f"{where}: {unknown_name(self.what, name, self.names())}")
 

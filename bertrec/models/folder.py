@@ -28,6 +28,7 @@ from bertrec.evaluation.protocol import versions
 FORMAT = 1
 WEIGHTS = "model.safetensors"
 ABOUT = "config.json"
+_KINDS = {"format": int, "class": str, "config": dict, "sha256": dict, "path": str | None}
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ModelError(f"{folder} is no model folder: it {'is a file' if folder.exists() else 'does not exist'}")
     about = read_json(folder / ABOUT)
-    if not isinstance(about, dict) or not {"format", "class", "config", "sha256"} <= about.keys():
+    if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in _KINDS.items()):
         raise ModelError(f"{folder / ABOUT} is not the file of a bertrec model")
     if about["format"] > FORMAT:
         raise ModelError(f"{folder} was written by a newer bertrec (format {about['format']}, this one reads {FORMAT}): upgrade bertrec")

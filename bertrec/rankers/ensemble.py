@@ -124,10 +124,10 @@ class Ensemble(Ranker):
         Raises:
             ModelError: one is missing or damaged, or needs a class that nobody vouches for.
         """
-        count = parts.about[_COUNT]
-        if not isinstance(count, int) or count < 1:
-            raise ModelError(f"{parts.folder} holds an ensemble of {count!r} members")
-        places = [parts.folder / MEMBERS / str(number) for number in range(count)]
+        folder, count = parts.folder / MEMBERS, parts.about[_COUNT]
+        places = sorted(folder.iterdir(), key=lambda place: (len(place.name), place.name)) if folder.is_dir() else []
+        if not places or [place.name for place in places] != [str(number) for number in range(len(places))] or len(places) != count:
+            raise ModelError(f"{folder} does not hold the {count!r} members of the ensemble: the folder is not whole")
         return cls([Ranker.from_pretrained(place, classes=parts.classes) for place in places])
 
 

@@ -14,7 +14,6 @@ RANKERS = Registry(
         "composite": "bertrec.rankers.composite.ranker:Composite",
         "ensemble": "bertrec.rankers.ensemble:Ensemble",
     },
-    option="--ranker",
     named=True,
 )
 """Ours, those of installed packages (entry points of the group ``bertrec.rankers``), and any other by its dotted path."""

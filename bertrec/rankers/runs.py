@@ -185,6 +185,9 @@ def _record(folder: Path) -> dict[str, Any]:
     record = read_json(folder / RECORD)
     if not isinstance(record, dict) or record.get("kind") not in _KINDS:
         raise ModelError(f"{folder} is no run of rankers: bertrec rankers train and bertrec prompt train make them")
+    kinds = {"members": list, "data": str, "data_hash": str, "load": dict}
+    if wrong := [name for name, kind in kinds.items() if not isinstance(record.get(name), kind)]:
+        raise ModelError(f"{folder / RECORD} is damaged: its {wrong[0]} is {record.get(wrong[0])!r}")
     return record
 
 

@@ -1,0 +1,80 @@
+"""Folders whose JSON was changed by hand: one line each, never a fault of ours."""
+
+from __future__ import annotations
+
+import json
+
+import my_rankers
+import numpy as np
+import pytest
+
+import bertrec
+from bertrec.cli.main import main
+from bertrec.core.errors import BertrecError
+from bertrec.data import impressions_from_sequences
+from bertrec.rankers import Ensemble
+
+
+def change(path, /, **values):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"format": "x"},
+        {"format": None},
+        {"sha256": []},
+        {"sha256": None},
+        {"config": "x"},
+        {"config": []},
+        {"class": 3},
+        {"class": "mine", "path": []},
+        {"class": "mine", "path": 3},
+    ],
+)
+def test_a_models_record(split, tmp_path, values):
+    bertrec.Popularity().fit(split.train).save_pretrained(tmp_path / "model")
+    change(tmp_path / "model" / "config.json", **values)
+    with pytest.raises(BertrecError, match=r"config\.json is not the file of a bertrec model"):
+        bertrec.Recommender.from_pretrained(tmp_path / "model")
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 10**9, "2", None])
+def test_an_ensembles_record(split, tmp_path, count):
+    clicks = impressions_from_sequences(split.train, negatives=2, seed=0)
+    rankers = [my_rankers.ClickRate().fit(clicks), my_rankers.ClickRate().fit(clicks)]
+    Ensemble(rankers).save_pretrained(tmp_path / "both")
+    loaded = bertrec.Ranker.from_pretrained(tmp_path / "both", classes="my_rankers:ClickRate")
+    np.testing.assert_array_equal(loaded.score(clicks.histories, clicks.candidates), rankers[0].score(clicks.histories, clicks.candidates))
+    change(tmp_path / "both" / "config.json", members=count)
+    with pytest.raises(BertrecError, match="members of the ensemble"):
+        bertrec.Ranker.from_pretrained(tmp_path / "both", classes="my_rankers:ClickRate")
+
+
+@pytest.fixture
+def shop(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shop").mkdir()
+    rows = [f"{user},{(user + step) % 10},{step}" for user in range(24) for step in range(6)]
+    (tmp_path / "shop" / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    (tmp_path / "shop" / "items.csv").write_text("\n".join(["item_id,title", *(f"{item},thing {item}" for item in range(10))]) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("values", [{"data": 3}, {"split": "x"}, {"split": {"options": [1]}}, {"load": 3}])
+def test_a_runs_record(shop, values, capsys):
+    assert main(["train", "shop", "--model", "popularity", "--out", "run"]) == 0
+    change(shop / "run" / "run.json", **values)
+    capsys.readouterr()
+    assert main(["evaluate", "run"]) == 2
+    assert "run.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("values", [{"members": 3}, {"members": None}, {"data": 3}, {"data_hash": [1]}, {"load": 1}])
+def test_a_record_of_rankers(shop, values, capsys):
+    assert main(["rankers", "train", "shop", "--ranker", "my_rankers:ClickRate", "--out", "run"]) == 0
+    change(shop / "run" / "run.json", **values)
+    capsys.readouterr()
+    assert main(["rankers", "evaluate", "run", "--model", "my_rankers:ClickRate"]) == 2
+    assert "run.json is damaged" in capsys.readouterr().err
