@@ -51,7 +51,7 @@ def reads_data(*, without: Collection[str] = (), spelled: Mapping[str, str] | No
         panel = _OTHER if data.default is None else _OWN
         options = [_option(name, field, names.get(name), panel) for name, field in fields.items()]
         kept = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, parameter in own.parameters.items() if name != "reading"]
-        run.__signature__ = own.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]
+        run.__signature__ = own.replace(parameters=[*kept, *options])  # type: ignore[attr-defined]  # typer reads it
         run.__annotations__ = {option.name: option.annotation for option in [*kept, *options]}
         return run
 
