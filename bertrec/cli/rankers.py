@@ -11,7 +11,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each, print_figures, print_table, protocol_line
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import data_for, load_data
+from bertrec.cli.runs import data_for, data_record, load_data
 from bertrec.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -56,8 +56,18 @@ def list_rankers() -> None:
     """List the rankers by name, those of installed packages among them."""
     from bertrec.rankers.names import RANKERS
 
-    rows = [[name, (RANKERS.find(name).__doc__ or "").strip().splitlines()[0]] for name in RANKERS.names()]
+    rows = [[name, _first_line(name)] for name in RANKERS.names()]
     print_table("", ["ranker", "what it is"], rows)
+
+
+def _first_line(name: str) -> str:
+    """Return what a ranker says of itself, or why it cannot be imported."""
+    from bertrec.rankers.names import RANKERS
+
+    try:
+        return next(iter((RANKERS.find(name).__doc__ or "").strip().splitlines()), "")
+    except ConfigError as error:
+        return str(error)
 
 
 @app.command("train", epilog="Example: bertrec rankers train data/mind --ranker nrms --set max_history=30 --out runs/nrms")
@@ -89,7 +99,7 @@ def train_into(out: Path, plan: RankerPlan, dataset: Dataset, data: str, reading
     from bertrec.rankers.runs import train_rankers
 
     started = time.perf_counter()
-    train_rankers(dataset, plan, out, about={"data": data, "load": reading}, say=note, **how)
+    train_rankers(dataset, plan, out, about={**data_record(data), "load": reading}, say=note, **how)
     print(f"trained in {time.perf_counter() - started:.0f} s\nrun: {out}")
 
 

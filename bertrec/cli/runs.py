@@ -191,6 +191,19 @@ def data_record(data: str) -> dict[str, str]:
     return {"data": data} | ({"data_path": str(path.resolve())} if data != "ml-100k" and path.exists() else {})
 
 
+def place_of(record: Mapping[str, Any]) -> str:
+    """Return where a run's data are.
+
+    Raises:
+        DataError: they are no longer where they were.
+    """
+    places = [record[name] for name in ("data_path", "data") if name in record]
+    place: str = next((p for p in places if Path(p).exists()), record["data"])
+    if "data_path" in record and not Path(place).exists():
+        raise DataError(f"the run's data is no longer at {record['data_path']}: name it with --data")
+    return place
+
+
 def load_data(record: Mapping[str, Any]) -> Dataset:
     """Load a run's data again, with the options that it was trained with.
 
@@ -200,10 +213,7 @@ def load_data(record: Mapping[str, Any]) -> Dataset:
     from bertrec.data.load import load
     from bertrec.data.options import LoadOptions
 
-    places = [record[name] for name in ("data_path", "data") if name in record]
-    place = next((p for p in places if Path(p).exists()), record["data"])
-    if "data_path" in record and not Path(place).exists():
-        raise DataError(f"the run's data is no longer at {record['data_path']}: name it with --data")
+    place = place_of(record)
     dataset = load(place, LoadOptions.from_dict(record.get("load", {})))
     if "data_hash" in record and dataset.content_hash != record["data_hash"]:
         note(f"note: {place} has changed since the run was trained on it")

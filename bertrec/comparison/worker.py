@@ -58,7 +58,7 @@ def fit(job: Job, split: Split, folder: Path) -> Outcome:
 
 def _points(model: Recommender, seconds: float, metric: str) -> tuple[Point, ...]:
     """Return the curve; what was spent before the first epoch, as on encoding texts, counts from the start."""
-    if model.train_log is None:
+    if model.train_log is None or not model.train_log.epochs:
         return ()
     spent = np.cumsum([epoch.seconds for epoch in model.train_log.epochs])
     before = max(0.0, seconds - float(spent[-1]))
@@ -74,9 +74,9 @@ def _ended_by(model: Recommender) -> EndedBy:
         return "no training"
     if log.stopped_early:
         return "patience"
-    if len(log.epochs) < settings["train.epochs"]:
+    if len(log.epochs) < settings.get("train.epochs", 0):
         return "budget"
-    return "epochs" if settings["train.schedule"] == "constant" else "schedule"
+    return "schedule" if settings.get("train.schedule", "constant") != "constant" else "epochs"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class _Checked(ModelMetaclass):
 
     def __call__(cls: type[Config], *args: Any, **values: Any) -> Any:  # type: ignore[misc]  # whose metaclass this is
         if args:
-            raise ConfigError(f"{cls.__name__} takes settings by name, such as {cls.__name__}({next(iter(cls.model_fields))}=…)")
+            raise ConfigError(f"{cls.__name__} takes settings by name, such as {cls.__name__}({next(iter(cls.model_fields), '')}=…)")
         try:
             return ModelMetaclass.__call__(cls, **values)
         except pydantic.ValidationError as error:

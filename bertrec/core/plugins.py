@@ -67,7 +67,7 @@ def import_class(path: str, base: type | None = None, *, what: str = "class") ->
     found: Any = _module(module, path)
     for part in attribute.split("."):
         if not hasattr(found, part):
-            names = [name for name, value in vars(found).items() if isinstance(value, type)]
+            names = [name for name, value in getattr(found, "__dict__", {}).items() if isinstance(value, type)]
             raise ConfigError(f"{path}: {unknown_name(f'class of {module}', part, names)}")
         found = getattr(found, part)
     return checked_class(found, base, path, what)
@@ -145,7 +145,10 @@ class Registry:
             return import_class(self.own[name])
         path = self._installed().get(name, name)
         if is_path(path):
-            return self._whole(import_class(path, self._base(), what=self.what))
+            kind = self._whole(import_class(path, self._base(), what=self.what))
+            if self.named and path != name and kind.name != name:
+                raise ConfigError(f"the entry point '{name}' is {path}, whose name is '{kind.name}': give both one name")
+            return kind
         raise ConfigError(unknown_name(self.what, name, self.names()))
 
     def _whole(self, kind: type[Any]) -> type[Any]:

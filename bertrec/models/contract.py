@@ -14,7 +14,7 @@ from bertrec.models.contract_parts import check_refit, check_saved, check_settin
 
 
 def check_recommender(make: Callable[[], Recommender], train: Interactions, *, validation: EvaluationSet | None = None) -> None:
-    """See that a retriever keeps the contract; it is fitted four times, so give it few data.
+    """See that a retriever keeps the contract; it is fitted five times, so give it few data.
 
     Settings travel; a second fit starts anew; vectors have their shapes; scores are inner products, whatever else is in the batch; lists
     hold the best items, without those of the history; a saved model is the same one.

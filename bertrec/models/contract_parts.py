@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.models.fitted import Fitted
+from bertrec.models.folder import classes_in_settings
 
 Model = TypeVar("Model", bound=Fitted)
 Data = TypeVar("Data")
@@ -63,7 +64,8 @@ def check_saved(model: Model, scores: Callable[[Model], Array]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "model"
         model.save_pretrained(place)
-        loaded = type(model).from_pretrained(place, classes=type(model))
+        parts = classes_in_settings(type(model).config_class, model.config.to_dict())
+        loaded = type(model).from_pretrained(place, classes=[type(model), *parts])
         must(type(loaded) is type(model), f"a saved {type(model).__name__} is loaded as {type(loaded).__name__}")
         must(loaded.config == model.config, "saving changes the settings")
         must(np.array_equal(scores(loaded), scores(model)), "saving changes the scores")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -116,6 +117,8 @@ class Fitted(ABC):
         """
         given = dict(settings or {})
         config = cls.default_config(item_input=item_input or given.get("item.input"), tune=tune or given.get("encoder.tune") or "frozen")
+        asked = {"item.input": item_input, "encoder.tune": tune}
+        given = {name: value for name, value in asked.items() if value is not None and name in config.to_flat()} | given
         if variant:
             config = cls.variant_of(config, variant)
         return cls.with_settings(config, seeded(config, given, seed))
@@ -150,6 +153,19 @@ class Fitted(ABC):
         Raises:
             ConfigError: it needs more.
         """
+
+    def reset(self) -> None:
+        """Be as before any fit."""
+        self._catalog = self.train_log = None
+
+    @contextmanager
+    def fitting(self) -> Iterator[None]:
+        """Where a fit ends with an error, leave nothing of it: half-trained weights must not pass for a fitted model."""
+        try:
+            yield
+        except BaseException:
+            self.reset()
+            raise
 
     @abstractmethod
     def state_dict(self) -> dict[str, Tensor]:

@@ -164,6 +164,11 @@ def check_foreign_parts(kind: type[Config], values: Mapping[str, Any], vouched: 
             raise ModelError(f"{where}: setting {name} is {value}, a class of another package: {hint}")
 
 
+def classes_in_settings(kind: type[Config], values: Mapping[str, Any]) -> list[str]:
+    """Return the dotted paths of classes of other packages that settings name."""
+    return [value for _, value in _pluggable(kind, values) if isinstance(value, str) and is_path(value)]
+
+
 def _pluggable(kind: type[Config], values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield flat name and value of the settings that may name a class."""
     for name, field in kind.model_fields.items():

@@ -186,17 +186,23 @@ class NRMS(Ranker):
         """
         self.check_data(impressions, validation)
         self.check_fit_options(options)
-        with preserved_randomness():
-            torch.manual_seed(self.config.train.seed)
-            network = self._over(impressions.catalog, make_text_encoder(self.config.encoder, what=self.name))
-        clicks = sample_negatives(impressions, self.config.negatives, self.config.train.seed)
-        self.notes = clicks.notes[len(impressions.notes) :]
-        dataset = _Clicks(clicks, self.config.max_history)
-        evaluate = None if validation is None else reporting(lambda: self.figures(validation), options.get("on_epoch"))
-        self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **checkpoints(options))
-        network.eval()
-        self._vectors = None
+        with self.fitting():
+            with preserved_randomness():
+                torch.manual_seed(self.config.train.seed)
+                network = self._over(impressions.catalog, make_text_encoder(self.config.encoder, what=self.name))
+            clicks = sample_negatives(impressions, self.config.negatives, self.config.train.seed)
+            self.notes = clicks.notes[len(impressions.notes) :]
+            dataset = _Clicks(clicks, self.config.max_history)
+            evaluate = None if validation is None else reporting(lambda: self.figures(validation), options.get("on_epoch"))
+            self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **checkpoints(options))
+            network.eval()
+            self._vectors = None
         return self
+
+    def reset(self) -> None:
+        """Be as before any fit."""
+        super().reset()
+        self.network = self._vectors = None
 
     def figures(self, impressions: Impressions) -> dict[str, float]:
         """Return AUC, MRR, nDCG@5 and nDCG@10 without intervals.

@@ -27,7 +27,7 @@ from bertrec.rankers.unfinished import check_unfinished, training_into
 
 RECORD = "run.json"
 _KINDS = ("rankers", "prompts")  # the latter is what runs of cloze prompts were called once
-_NEGATIVES = 4  # of a click, where they are sampled and the ranker's settings name no number
+NEGATIVES = 4  # of a click, where they are sampled and the ranker's settings name no number
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RankerPlan:
     def negatives(self) -> int:
         """Return how many negatives a click has, where the data are interactions and they are sampled."""
         config = RANKERS.find(self.ranker).config_from(settings=self.settings)
-        return int(config.to_flat().get("negatives", _NEGATIVES))
+        return int(config.to_flat().get("negatives", NEGATIVES))
 
     def started(self) -> dict[str, Any]:
         """Return what must be the same when the training goes on, JSON values."""
@@ -124,7 +124,7 @@ def train_rankers(
     makers = plan.makers(dataset)
     with training_into(folder, {**about, **plain, **plan.started()}, resume=resume, say=say) as work:
         for entry in work.done:
-            say(f"{entry.get('prompt') or entry['ranker']}: done before")
+            say(f"{entry.get('prompt') or entry.get('ranker') or plan.ranker}: done before")
         for make in makers[len(work.done) :]:
             ranker = make()
             if plan.trains:

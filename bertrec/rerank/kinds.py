@@ -70,6 +70,9 @@ def load_with_record(folder: str | Path, *, classes: str | type | Iterable[str |
     weight = record.get("weight", 0.0) if isinstance(record, dict) else None
     if not isinstance(weight, int | float) or not 0 <= weight <= 1:
         raise ModelError(f"{folder / RECORD} is damaged: its weight is {weight!r}, not a number from 0 to 1")
+    length, retriever = record.get("candidates", 1), record.get("retriever", {})
+    if not isinstance(length, int) or length < 1 or not isinstance(retriever, dict):
+        raise ModelError(f"{folder / RECORD} is damaged: it does not say which lists the reranker is for")
     return LoadedReranker(reranker, float(weight), record)
 
 

@@ -93,7 +93,9 @@ class TunePlan(Config):
 
     @property
     def prune_by(self) -> str:
-        """What a trial reports while it runs."""
+        """What a trial reports while it runs; nothing where a metric is made smaller, for what it reports is NDCG@10."""
+        if self.directions == ["minimize"]:
+            return "none"
         return {"none": "none", "wilcoxon": "users"}.get(self.pruner, "epochs")
 
     @property

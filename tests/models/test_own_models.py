@@ -235,6 +235,18 @@ def test_tensors_of_one_memory_are_saved_apart(split, tmp_path):
         assert loaded.state[name].tolist() == value.tolist()
 
 
+def test_an_entry_point_of_another_name_than_its_class_is_refused(tmp_path, monkeypatch, capsys):
+    info = tmp_path / "svd-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: svd\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[bertrec.models]\nsvd = {PATH}\n[bertrec.rankers]\nlost = nowhere:Mine\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ConfigError, match="the entry point 'svd' is my_models:PureSVD, whose name is 'pure-svd': give both one name"):
+        bertrec.create("svd")
+    assert main(["rankers", "list"]) == 0
+    assert "there is no module nowhere" in " ".join(capsys.readouterr().out.split())
+
+
 def test_a_model_inside_a_ranker_needs_the_callers_word_too(split, tmp_path):
     """A cloze prompt that starts from someone else's model."""
     svd = my_models.PureSVD().fit(split.train)

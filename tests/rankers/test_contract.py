@@ -8,6 +8,7 @@ import pytest
 from tiny_encoders import tiny_bert, tiny_masked
 
 from bertrec.core import Ragged
+from bertrec.core.errors import DataError, ModelError
 from bertrec.data import IdMap, Impressions, ItemCatalog
 from bertrec.prompts import Prompt
 from bertrec.rankers import RANKERS, Composite, Ensemble, check_ranker
@@ -110,3 +111,47 @@ class Unsure(my_rankers.ClickRate):
 def test_what_breaks_it_is_said(impressions, kind, what):
     with pytest.raises(AssertionError, match=what):
         check_ranker(kind, impressions)
+
+
+class Stopped(Exception):
+    """Ends a training."""
+
+
+def stop(figures):
+    raise Stopped
+
+
+@pytest.mark.parametrize("name", ["nrms", "prompt4nr"])
+def test_a_fit_that_is_cut_short_leaves_nothing_of_it(name, impressions, bert, tmp_path):
+    masked = tiny_masked(tmp_path / "masked", [*TITLES, Prompt.load("item-hybrid").text, "yes no good bad"])
+    make = makers(bert, masked)[name]
+    cut, whole = make(), make().fit(impressions, progress=False)
+    with pytest.raises(Stopped):
+        cut.fit(impressions, validation=impressions, progress=False, on_epoch=stop)
+    with pytest.raises(ModelError, match="not fitted"):
+        cut.score(impressions.histories, impressions.candidates)
+    cut.fit(impressions, progress=False)
+    found, wanted = (ranker.score(impressions.histories, impressions.candidates) for ranker in (cut, whole))
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_composite_that_could_not_learn_is_not_fitted(impressions, bert):
+    composite = Composite.configured(settings={"encoder.name": bert, "encoder.max_length": 8})
+    clicks = Impressions(
+        *[getattr(impressions, name) for name in ("catalog", "ids", "users", "histories", "candidates")], np.ones(36, np.int8)
+    )
+    with pytest.raises(DataError, match="nothing to learn from"):
+        composite.fit(clicks)
+    with pytest.raises(ModelError, match="not fitted"):
+        composite.score(impressions.histories, impressions.candidates)
+
+
+def test_a_depth_that_is_named_is_taken(bert):
+    assert RANKERS.find("prompt4nr").config_from(tune="frozen").encoder.tune == "frozen"
+    assert RANKERS.find("prompt4nr").config_from().encoder.tune == "full"
+
+
+def test_a_prompt_that_the_user_names_wins_over_that_for_lists():
+    kind = RANKERS.find("prompt4nr")
+    chosen = {**kind.list_settings(negatives=3, scored=False), "prompt": "action-hybrid"}
+    assert kind.config_from(settings=chosen).prompt.name == "action-hybrid"

@@ -11,6 +11,7 @@ from bertrec.core.errors import ConfigError
 from bertrec.models.registry import create
 from bertrec.rankers.names import RANKERS
 from bertrec.tuning.objectives.rankers import RankerObjective
+from bertrec.tuning.plan import TunePlan
 from bertrec.tuning.rules import check_rules, directions, make_pruner, make_sampler
 from bertrec.tuning.space import PRESETS, Parameter, Space
 
@@ -157,3 +158,9 @@ def test_what_goes_together_runs(space, sampler, objectives):
 
 def test_times_are_made_smaller():
     assert directions(["NDCG@10", "latency"]) == ["maximize", "minimize"]
+
+
+def test_a_latency_alone_is_not_pruned_by_another_figure():
+    plan = {"study": "s", "storage": "s", "model": "idrec", "space": {"head.layers": {"int": [1, 2]}}, "pruner": "median"}
+    assert TunePlan.from_dict({**plan, "metrics": ["latency"]}).prune_by == "none"
+    assert TunePlan.from_dict({**plan, "metrics": ["NDCG@10"]}).prune_by == "epochs"

@@ -135,21 +135,23 @@ class NeuralRecommender(Recommender):
         self.check_fit_options(options)
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
-        self.catalog, self._encoder, self._text_vectors = train.catalog, None, None
-        self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
-        dataset = SequenceDataset(train.sequences, self.config.head.max_history)
-        try:
+        with self.fitting():
+            self.catalog, self._encoder, self._text_vectors = train.catalog, None, None
+            self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
+            dataset = SequenceDataset(train.sequences, self.config.head.max_history)
             with preserved_randomness():
                 torch.manual_seed(self.config.train.seed)
                 self._network = self._new_network(train, init, progress)
             self._forget()
             how = {"run_dir": run_dir, "resume": resume, "progress": progress, "callbacks": callbacks}
             self._train(dataset, train, validation, on_epoch, **how)
-        except BaseException:
-            # Half-trained weights must not pass for a fitted model.
-            self._network = self._catalog = None
-            raise
         return self
+
+    def reset(self) -> None:
+        """Be as before any fit."""
+        super().reset()
+        self._network = self._encoder = self._text_vectors = None
+        self._forget()
 
     def _train(
         self,

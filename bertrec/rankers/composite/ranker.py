@@ -144,15 +144,21 @@ class Composite(Ranker):
         if counts.shape != (len(catalog) + 1,):
             wanted = f"{len(catalog) + 1} numbers, one per item and one for padding"
             raise DataError(f"item_counts must hold {wanted}, not {list(counts.shape)}")
-        labels = labels_of(impressions)
-        self.catalog, self._parts, self._bm25 = catalog, self._read(catalog, counts, progress), None
-        features = self.features(impressions.histories, impressions.candidates, retrieval_scores=retrieval_scores)
-        mean, spread = features.mean(axis=0), features.std(axis=0)
-        spread[spread < 1e-6] = 1.0
-        weight = fit_list_softmax((features - mean) / spread, labels, impressions.candidates, l2=self.config.l2)
-        head = {"head.mean": mean, "head.spread": spread, "head.weight": weight}
-        self._parts |= {name: torch.from_numpy(value.astype(np.float32)) for name, value in head.items()}
+        with self.fitting():
+            labels = labels_of(impressions)
+            self.catalog, self._parts, self._bm25 = catalog, self._read(catalog, counts, progress), None
+            features = self.features(impressions.histories, impressions.candidates, retrieval_scores=retrieval_scores)
+            mean, spread = features.mean(axis=0), features.std(axis=0)
+            spread[spread < 1e-6] = 1.0
+            weight = fit_list_softmax((features - mean) / spread, labels, impressions.candidates, l2=self.config.l2)
+            head = {"head.mean": mean, "head.spread": spread, "head.weight": weight}
+            self._parts |= {name: torch.from_numpy(value.astype(np.float32)) for name, value in head.items()}
         return self
+
+    def reset(self) -> None:
+        """Be as before any fit."""
+        super().reset()
+        self._parts, self._bm25 = {}, None
 
     def _read(self, catalog: ItemCatalog, counts: IntArray, progress: bool) -> dict[str, torch.Tensor]:
         """Compute all that is known of the items beforehand."""

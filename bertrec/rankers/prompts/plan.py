@@ -12,6 +12,7 @@ from bertrec.core.errors import ConfigError, DataError
 from bertrec.data.load import Dataset
 from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.models.base import Recommender
+from bertrec.models.fitted import seeded
 from bertrec.rankers.base import Ranker
 from bertrec.rankers.prompts.config import PromptConfig
 from bertrec.rankers.prompts.ranker import PromptRanker
@@ -58,7 +59,10 @@ class PromptPlan(RankerPlan):
         for prompt in prompts:
             if prompt.slots & {"user", "item"} and self.id_model is None:
                 raise ConfigError(f"prompt '{prompt.name}' has vectors of users and items in it: name their model with --id-model RUN")
-        return [PromptConfig(prompt=prompt).updated(self.settings) for prompt in prompts]
+        if self.id_model is not None and not any(prompt.slots & {"user", "item"} for prompt in prompts):
+            raise ConfigError("--id-model: no template has {user} or {item} in it: take collaborative, or leave the option out")
+        plain = [PromptConfig(prompt=prompt) for prompt in prompts]
+        return [config.updated(seeded(config, self.settings, self.seed)) for config in plain]
 
     def negatives(self) -> int:
         """Return how many negatives a click has, where they are sampled."""

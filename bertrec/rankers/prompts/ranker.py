@@ -77,11 +77,12 @@ class PromptRanker(Ranker):
         if bool(self.config.prompt.slots & {"user", "item"}) != (vectors is not None):
             raise ConfigError(f"prompt '{self.config.prompt.name}': the slots {{user}} and {{item}} and an ID model go together")
         self._layout: Layout | None = None
+        self._trained = False  # whether a training has touched the encoder
         self.network: PromptNetwork | None = None
 
     @classmethod
     def variant_of(cls, config: Config, variant: str) -> Config:
-        """Return the settings with the prompt called ``variant``, as in ``prompt4nr:action-hybrid``.
+        """Return the settings with the prompt called ``variant``, a name or a YAML file.
 
         Raises:
             ConfigError: there is no such prompt.
@@ -99,8 +100,9 @@ class PromptRanker(Ranker):
         for name in plain:
             if name.startswith("prompt."):
                 raise ConfigError(f"setting '{name}': a prompt is chosen by its name, template=…; write one of your own as a YAML file")
-        for name in given.keys() - plain.keys():
-            config = cls.variant_of(config, str(given[name]))
+        for name in (TEMPLATE, "prompt"):  # the latter is what a user of rerank train may write, and wins
+            if name in given:
+                config = cls.variant_of(config, str(given[name]))
         return config.updated(plain)
 
     @classmethod
@@ -186,21 +188,28 @@ class PromptRanker(Ranker):
         """
         self.check_data(impressions, validation)
         self.check_fit_options(options)
-        self._start_anew()
-        network = self.prepare(impressions.catalog).network
-        assert network is not None
-        dataset = self._dataset(impressions)
-        evaluate = None if validation is None else reporting(lambda: self.figures(validation), options.get("on_epoch"))
-        self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **checkpoints(options))
-        network.eval()
+        with self.fitting():
+            self._start_anew()
+            network = self.prepare(impressions.catalog).network
+            assert network is not None
+            dataset = self._dataset(impressions)
+            evaluate = None if validation is None else reporting(lambda: self.figures(validation), options.get("on_epoch"))
+            self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **checkpoints(options))
+            network.eval()
         return self
+
+    def reset(self) -> None:
+        """Be as before any fit."""
+        super().reset()
+        self.network = None
 
     def _start_anew(self) -> None:
         """Forget an earlier fit; a given encoder is not trained itself."""
         if self._given is not None:
             self.encoder, self.network = copy.deepcopy(self._given), None
-        elif self.train_log is not None:
+        elif self._trained:
             self.encoder, self.network = MaskedEncoder.from_config(self.config.encoder), None
+        self._trained = True
 
     def _dataset(self, impressions: Impressions) -> ClickDataset:
         negatives = self.config.negatives
@@ -346,6 +355,7 @@ class PromptRanker(Ranker):
         ranker = cls(config, encoder=encoder, vectors=models.get(_VECTORS), prior=models.get(_PRIOR))
         ranker._given = None  # fitted again, it starts from the encoder that the settings name
         ranker.restore(parts)
+        ranker._trained = ranker.train_log is not None
         return ranker
 
     def about(self) -> Mapping[str, Any]:

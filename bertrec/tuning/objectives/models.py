@@ -66,7 +66,7 @@ class Objective(Protocol):
 
 @runtime_checkable
 class FinalObjective(Objective, Protocol):
-    """A objective whose winner is fitted again and measured on the test part."""
+    """An objective whose winner is fitted again and measured on the test part."""
 
     def final(
         self, settings: Mapping[str, Any], data: Any, /, *, seed: int, keep: Path | None
@@ -99,7 +99,9 @@ class ModelObjective:
     @property
     def defaults(self) -> dict[str, Any]:
         """All flat settings."""
-        return self.create({}).config.to_flat()
+        made = self.create({})
+        made.check_search(made.config)
+        return made.flat_settings(made.config)
 
     def run(self, settings: Mapping[str, Any], split: Split, metrics: Sequence[str], report: ReportEpoch) -> Result:
         """Fit, reporting each epoch, and measure on the validation users with seen items masked."""

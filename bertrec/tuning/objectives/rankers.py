@@ -19,12 +19,12 @@ from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.report import Report
 from bertrec.rankers.base import Ranker, labels_of
 from bertrec.rankers.names import RANKERS
+from bertrec.rankers.runs import NEGATIVES
 from bertrec.tuning.objectives.models import ReportEpoch, Result
 from bertrec.tuning.space import Space
 from bertrec.tuning.study_data import ImpressionSplit
 
 _SHARE = 0.2  # of the training impressions, to choose epochs and trials by
-_NEGATIVES = 4  # of a click, where they are sampled and the ranker's settings name no number
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ class RankerObjective:
         if keep is not None:
             ranker.save_pretrained(keep)
         found = _measured(ranker, data.test)
-        return {name: found.per_user(name) for name in IMPRESSION_METRICS}
+        deciding = [self.metric] if self.metric in IMPRESSION_METRICS else []
+        return {name: found.per_user(name) for name in dict.fromkeys([*deciding, *IMPRESSION_METRICS])}
 
 
 def _measured(ranker: Ranker, impressions: Impressions) -> Report:
@@ -140,6 +141,6 @@ def clicks_of(dataset: Dataset, ranker: str, space: Space, settings: Mapping[str
     Interactions become impressions with as many negatives as any trial may ask for; nothing is then left for the winner.
     """
     searched = space.parameters.get("negatives")
-    negatives = searched.greatest if searched else RankerObjective(ranker, settings).defaults.get("negatives", _NEGATIVES)
+    negatives = searched.greatest if searched else RankerObjective(ranker, settings).defaults.get("negatives", NEGATIVES)
     learned, validation = split_share(clicks_to_learn(dataset, negatives=int(negatives), seed=seed), _SHARE, seed)
     return ImpressionSplit(learned, validation, clicks_to_measure(dataset))
