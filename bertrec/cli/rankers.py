@@ -180,6 +180,9 @@ def load(data: str, options: dict[str, Any]) -> Dataset:
 
 
 def _part(dataset: Dataset, name: str) -> Impressions:
+    if not dataset.impressions:
+        hint = "bertrec rerank train and evaluate measure a ranker on the lists of a run"
+        raise ConfigError(f"{dataset.name} has no {name} impressions, and no others: {hint}")
     if name not in dataset.impressions:
         have = ", ".join(dataset.impressions) or "none"
         raise ConfigError(f"{dataset.name} has no {name} impressions (it has: {have})")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertrec.cli.output import note, print_table
 from bertrec.cli.tune_table import TrialTable
+from bertrec.core.errors import BertrecError
 
 if TYPE_CHECKING:
     import optuna
@@ -33,6 +34,9 @@ def finish(folder: Path, workers: int) -> None:
     test = select(folder, say=note) if best_trials(study) else None
     write(folder, test)
     print_hint(plan.storage)
+    failed = [trial for trial in study.trials if "reason" in trial.user_attrs]
+    if failed and len(failed) == len(study.trials):
+        raise BertrecError(f"all {len(failed)} trials failed, the last one: {failed[-1].user_attrs['reason']}")
 
 
 def write(folder: Path, test: dict[str, Any] | None) -> None:

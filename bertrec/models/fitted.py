@@ -237,7 +237,7 @@ class Fitted(ABC):
         parts = read_parts(folder, trusted)
         try:
             return kind.from_parts(parts)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
             raise ModelError(f"{folder / ABOUT} does not fit the files beside it: {' '.join(repr(error).split())}") from error
 
     @classmethod

@@ -272,6 +272,16 @@ def test_a_study_of_someone_elses_class_asks_for_it_again(here, capsys):
     assert "rank:" in capsys.readouterr().out
 
 
+def test_a_study_whose_trials_all_failed_says_so(here, capsys):
+    (here / "space.yaml").write_text("head.dropout: {float: [0.1, 0.5]}\n")
+    failing = (
+        "--set train.epochs=1 --set item.width=8 --set train.learning_rate=1e30 --set train.max_grad_norm=0 --set train.warmup_share=0"
+    )
+    code = call(f"bertrec tune shop --model idrec --space space.yaml {failing} --trials 2 --final-seeds 0 --out study")
+    assert code == 2
+    assert "all 2 trials failed, the last one: " in capsys.readouterr().err.strip().splitlines()[-1]
+
+
 def test_a_storage_chooses_no_code_either(here, capsys):
     """A plan that names ours alone, and a trial in the journal whose settings name another package's."""
     small = "--set train.epochs=1 --set head.layers=1 --set item.width=8"
