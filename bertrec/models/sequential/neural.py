@@ -225,8 +225,8 @@ class NeuralRecommender(Recommender):
     def _check_same_texts(self, init: NeuralRecommender | None) -> None:
         if init is None or not init.reads_text:
             return
-        theirs, mine = init.config.to_flat(), self.config.to_flat()
-        for name in ("encoder.name", "encoder.pooling", "item.whitening"):
+        theirs, mine = ({**config.to_flat(), "encoder.pooling": config.encoder.known_pooling} for config in (init.config, self.config))
+        for name in ("encoder.name", "encoder.pooling", "encoder.prompt", "encoder.truncate_dim", "item.whitening"):
             if theirs[name] != mine[name]:
                 raise ConfigError(f"the model given as init has {name} {theirs[name]!r}, not {mine[name]!r}: set it to the same")
 
@@ -373,7 +373,8 @@ class NeuralRecommender(Recommender):
 
     def settings_hash(self) -> str:
         """Return the SHA-256 of every setting but those of the training loop."""
-        return sha256_text(json.dumps({**self.config.to_dict(), "train": None}, sort_keys=True))
+        values = {**self.config.to_dict(), "encoder": self.config.encoder.identity(), "train": None}
+        return sha256_text(json.dumps(values, sort_keys=True))
 
     @property
     def model_hash(self) -> str:
