@@ -41,7 +41,8 @@ class TokenPooling(torch.nn.Module):
         self.over_tokens: Any = read[0] if read else Pooling(dim, mode)
         # The Dense layers stay as the folder has them, whatever is tuned.
         self.after = torch.nn.ModuleList(read[1:]).requires_grad_(False)
-        width = int((self._widths() or [self.over_tokens.get_embedding_dimension()])[-1])
+        sized: list[Any] = [one for one in (self.over_tokens, *self.after) if hasattr(one, "get_embedding_dimension")]
+        width = int(sized[-1].get_embedding_dimension())
         if config.truncate_dim is not None and config.truncate_dim > width:
             raise ConfigError(f"encoder.truncate_dim {config.truncate_dim} is above the {width} dimensions of {config.name}")
         self.kept, self.dim = config.truncate_dim, config.truncate_dim or width
@@ -74,9 +75,6 @@ class TokenPooling(torch.nn.Module):
             parts.append(f"without {self.prompt_length} tokens of the prompt")
         parts += [_hashed(module) for module in self.after]
         return parts + ([] if self.kept is None else [f"truncated to {self.kept}"])
-
-    def _widths(self) -> list[int]:
-        return [int(module.get_embedding_dimension()) for module in self.after if hasattr(module, "get_embedding_dimension")]
 
 
 def read_modules(folder: Path, form: FolderForm) -> list[torch.nn.Module]:

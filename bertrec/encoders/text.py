@@ -23,6 +23,7 @@ from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import padded_tokens, token_budget_batches
 from bertrec.encoders.cache import default_folder
 from bertrec.encoders.config import EncoderConfig, Precision
+from bertrec.encoders.coverage import script_note
 from bertrec.encoders.depth import apply_depth, set_mode, transformer_layers
 from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
 from bertrec.encoders.folder import FolderForm, read_form
@@ -160,6 +161,10 @@ class TextEncoder(Encoder):
         """
         prompt = self.prompt if prompted else ""
         return tokenize_texts(self.tokenizer, texts, self.max_length, prompt=prompt, progress=progress)
+
+    def script_note(self, texts: Sequence[str]) -> str | None:
+        """Return a note, with a multilingual encoder's name, where most of ``texts`` is in a script without words in the vocabulary."""
+        return script_note(self.tokenizer, texts, self.config.name)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode padded token ids.

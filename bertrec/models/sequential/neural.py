@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; o
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
 _TEXT = "catalog.text_vectors"  # among the saved tensors
+
+logger = logging.getLogger(__name__)
 
 
 class NeuralRecommender(Recommender):
@@ -438,6 +441,8 @@ class NeuralRecommender(Recommender):
 
 
 def _encode(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:
+    if note := encoder.script_note(texts):
+        logger.warning(note)
     was_training = encoder.training
     vectors = encoder.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
     encoder.train(was_training)
