@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import warnings
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from transformers import AutoModel
 from transformers.utils import logging as transformers_logging
 
 from bertrec.core.errors import ConfigError, ModelError
+from bertrec.encoders.folder import one_line, transformer_path
+
+logger = logging.getLogger(__name__)
 
 LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}
 """What every call of a loader is told: no network, no code of the folder."""
-
-# Modules of a sentence-transformers folder whose work is done by our pooling or by the head.
-_REPLACED = {"Transformer", "Pooling", "Normalize"}
 
 
 class Backbone(Transformer):
@@ -85,25 +84,16 @@ def check_length(model: torch.nn.Module, max_length: int, name: str) -> None:
         raise ConfigError(f"encoder.max_length {max_length} is above the {limit} positions of {name}: set it to {limit} or less")
 
 
+def usable_length(backbone: Backbone, max_length: int, name: str) -> int:
+    """Return ``max_length``, lowered to the greatest length of a sentence-transformers folder; a lowering is logged."""
+    cap = min(int(backbone.tokenizer.model_max_length), position_limit(backbone.model) or max_length)
+    if cap < max_length:
+        logger.warning("encoder.max_length %d is above the %d tokens that %s reads: %d is taken", max_length, cap, name, cap)
+    return min(cap, max_length)
+
+
 def _model_options(skeleton: bool) -> dict[str, Any]:
     return {"skeleton": True} if skeleton else {"use_safetensors": True, "dtype": torch.float32}
-
-
-def transformer_path(folder: Path) -> str:
-    """Return the sub-folder of the transformer in a sentence-transformers folder, "" in any other."""
-    listing = folder / "modules.json"
-    if not listing.is_file():
-        return ""
-    try:
-        modules = json.loads(listing.read_text(encoding="utf-8"))
-        kinds = {str(module["type"]).rsplit(".", 1)[-1]: str(module["path"]) for module in modules}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{listing} is damaged: {one_line(error)}") from error
-    if "Transformer" not in kinds:
-        raise ModelError(f"{listing} names no Transformer module, so it is not a BERT-family encoder")
-    if left := sorted(set(kinds) - _REPLACED):
-        warnings.warn(f"{folder}: its modules {', '.join(left)} are not used; vectors are the pooled tokens", stacklevel=2)
-    return kinds["Transformer"]
 
 
 @contextlib.contextmanager
@@ -118,11 +108,6 @@ def quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
         if bars:
             transformers_logging.enable_progress_bar()
-
-
-def one_line(error: BaseException) -> str:
-    """Return an error's text as one line of at most 200 characters, its class where it has none."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def and_more(count: int) -> str:

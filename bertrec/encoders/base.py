@@ -66,6 +66,10 @@ class Encoder(torch.nn.Module, ABC):
         """Whether any weight is tuned."""
         return False
 
+    def script_note(self, texts: Sequence[str]) -> str | None:
+        """Return a note where most of ``texts`` is in a script that the encoder hardly reads; None for encoders without a vocabulary."""
+        return None
+
     def encode(self, texts: Sequence[str], *, cache: EmbeddingCache | None = None, progress: bool = False) -> Vectors:
         """Encode texts for inference, equal texts once.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pydantic
 from pydantic import Field
@@ -13,7 +13,7 @@ from bertrec.core.config import Config
 Precision = Literal["auto", "fp32", "bf16", "int8", "fast"]
 Backend = Literal["auto", "torch", "onnx"]
 _DEPTHS = r"^(frozen|last:[1-9][0-9]*|lora|full)$"
-_POOLINGS = r"^(cls|mean|max|mean-last:[1-9][0-9]*)$"
+_POOLINGS = r"^(auto|cls|mean|max|last-token|weighted-mean|mean-last:[1-9][0-9]*)$"
 Depth = Annotated[
     str,
     Field(
@@ -87,10 +87,22 @@ class EncoderConfig(TunedEncoderConfig):
         description="Word pieces per text, special tokens included; the rest of the text is cut.",
     )
     pooling: str = Field(
-        "mean",
-        description="How token vectors become one: the first (cls), their mean or max, or the mean over the last K "
-        "layers and all tokens (mean-last:K).",
+        "auto",
+        description="How token vectors become one: as a sentence-transformers folder says with its Dense layers and its "
+        "greatest length (auto; the mean in any other folder); or by the transformer alone, the first (cls), their mean or "
+        "max, the last (last-token), a mean weighted by position (weighted-mean), or the mean over the last K layers and all "
+        "tokens (mean-last:K).",
         json_schema_extra={"pattern": _POOLINGS},
+    )
+    prompt: str = Field(
+        "auto",
+        description="What stands before each text: the folder's default prompt where pooling is auto too (auto), nothing "
+        "(none), a prompt that the folder names, such as query or document, or the words themselves, such as 'query: '.",
+    )
+    truncate_dim: int | None = Field(
+        None,
+        ge=1,
+        description="Leading components of each vector that are kept, for encoders trained so that these suffice; null keeps all.",
     )
     backend: Backend = Field(
         "auto",
@@ -109,9 +121,23 @@ class EncoderConfig(TunedEncoderConfig):
     def _known_pooling(cls, value: str) -> str:
         if re.fullmatch(_POOLINGS, value):
             return value
-        raise ValueError("must be cls, mean, max or mean-last:K with K from 1, as in mean-last:4")
+        raise ValueError("must be auto, cls, mean, max, last-token, weighted-mean or mean-last:K with K from 1, as in mean-last:4")
 
     @property
     def pooled_layers(self) -> int:
         """K of ``mean-last:K``; 1 for every other pooling."""
         return int(self.pooling.removeprefix("mean-last:")) if self.pooling.startswith("mean-last:") else 1
+
+    @property
+    def known_pooling(self) -> str:
+        """The pooling, with what ``auto`` stands for where that is known without the folder: the mean for ``minilm``."""
+        return "mean" if self.pooling == "auto" and self.name == "minilm" else self.pooling
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings as hashes of a model take them: the same as before ``auto`` and the newer settings came.
+
+        A model saved then has ``pooling=mean`` in its settings, and must keep its hash.
+        """
+        values = {**self.to_dict(), "pooling": self.known_pooling}
+        newer = {"prompt": "auto", "truncate_dim": None}
+        return {name: value for name, value in values.items() if name not in newer or value != newer[name]}

@@ -35,6 +35,7 @@ class PooledModel(Protocol):
 
     config: EncoderConfig
     pooling: TokenPooling
+    max_length: int
 
     @property
     def model(self) -> Any:
@@ -137,7 +138,7 @@ def _quickest(encoder: PooledModel, names: list[str], folder: Path) -> str:
 def _measure(encoder: PooledModel, names: list[str], folder: Path) -> dict[str, float]:
     """Return the least seconds of a batch of each, in turns, so that other work on the machine disturbs all alike."""
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, encoder.model.config.vocab_size, (_PROBE[0], min(_PROBE[1], encoder.config.max_length)), generator=generator)
+    ids = torch.randint(0, encoder.model.config.vocab_size, (_PROBE[0], min(_PROBE[1], encoder.max_length)), generator=generator)
     mask = torch.ones_like(ids)
     passes: dict[str, Forward] = {}
     for name in names:

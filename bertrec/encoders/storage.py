@@ -15,6 +15,7 @@ from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.depth import apply_depth
+from bertrec.encoders.folder import MODULES, SETTINGS, FolderForm
 from bertrec.encoders.pooling import TokenPooling
 
 if TYPE_CHECKING:
@@ -29,19 +30,23 @@ def weights_name(config: EncoderConfig) -> str:
     return "encoder-lora.safetensors" if config.tune == "lora" else "model.safetensors"
 
 
-def save_encoder(folder: str | Path, config: EncoderConfig, backbone: Backbone, pooling: TokenPooling) -> None:
-    """Write the encoder, whole or not at all; without LoRA the folder is one that sentence-transformers loads too."""
+def save_encoder(folder: str | Path, config: EncoderConfig, backbone: Backbone, pooling: TokenPooling, form: FolderForm) -> None:
+    """Write the encoder, whole or not at all; the folder is one that sentence-transformers loads too where that can compute the same."""
     with atomic_folder(folder, marker=MANIFEST) as place:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.model.state_dict().items()}
         save_file(state, place / weights_name(config), metadata={"format": "pt"})
         backbone.model.config.save_pretrained(place)
         backbone.processor.save_pretrained(place)
-        if config.tune != "lora" and pooling.layers == 1:
-            _write_modules(place, backbone, pooling)
-        write_json(place / MANIFEST, {"format": FORMAT, "config": config.to_dict(), "sha256": file_hashes(place)})
+        modules = _write_modules(place, pooling)
+        if config.tune != "lora" and pooling.layers == 1 and pooling.kept is None:
+            _write_listing(place, backbone, modules, form, form.prompt(config))
+        # The prompts and the modules that were read, so that settings such as auto mean the same without the first folder.
+        listed = ("Transformer", ""), *((type(module).__name__, path) for module, path in modules)
+        said = FolderForm(listed if form.modules else (), form.prompts, form.default_prompt).to_dict()
+        write_json(place / MANIFEST, {"format": FORMAT, "config": config.to_dict(), "form": said, "sha256": file_hashes(place)})
 
 
-def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone]:
+def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone, FolderForm]:
     """Read what ``save_encoder`` wrote, running no code of the folder.
 
     Raises:
@@ -50,7 +55,7 @@ def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone]:
     from bertrec.encoders.backbone import load_backbone
 
     folder = expect_path(folder, "TextEncoder.load: folder", error=ModelError)
-    config = _verified_config(folder)
+    config, form = _verified_config(folder)
     backbone = load_backbone(folder, skeleton=True)
     with torch.random.fork_rng(devices=[]):  # The first LoRA matrices are overwritten below.
         apply_depth(backbone.model, config)
@@ -59,16 +64,17 @@ def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone]:
         backbone.model.load_state_dict(load_file(weights))
     except Exception as error:  # safetensors and torch raise unrelated classes; all mean that file and configuration do not fit.
         raise ModelError(f"{weights} does not fit {folder / 'config.json'}: {' '.join(str(error).split())[:200]}") from error
-    return config, backbone
+    return config, backbone, form
 
 
-def _verified_config(folder: Path) -> EncoderConfig:
+def _verified_config(folder: Path) -> tuple[EncoderConfig, FolderForm]:
     manifest: dict[str, Any] = read_json(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise ModelError(f"{folder / MANIFEST} has format {manifest.get('format')!r}; this version reads {FORMAT}")
     config = EncoderConfig.from_dict(manifest["config"])
     check_files(folder, manifest["sha256"], {weights_name(config), "config.json"}, MANIFEST)
-    return config
+    # Folders of versions that read no form name their pooling.
+    return config, FolderForm.from_dict(manifest["form"]) if "form" in manifest else FolderForm()
 
 
 def check_files(folder: Path, hashes: Mapping[str, str], needed: set[str], manifest: str) -> None:
@@ -90,13 +96,23 @@ def file_hashes(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def _write_modules(place: Path, backbone: Backbone, pooling: TokenPooling) -> None:
+def _write_modules(place: Path, pooling: TokenPooling) -> list[tuple[Any, str]]:
+    """Write the pooling and what follows it, each to a folder of its own, and return them with these."""
+    modules = [(one, f"{number}_{type(one).__name__}") for number, one in enumerate([pooling.over_tokens, *pooling.after], 1)]
+    for module, path in modules:
+        (place / path).mkdir()
+        module.save(str(place / path))
+    return modules
+
+
+def _write_listing(place: Path, backbone: Backbone, modules: list[tuple[Any, str]], form: FolderForm, prompt: str) -> None:
+    """Write what makes the folder one of sentence-transformers, with the prompt that texts were read with as its default."""
     backbone.save_config(str(place))
-    (place / "1_Pooling").mkdir()
-    pooling.over_tokens.save(str(place / "1_Pooling"))
-    modules = [(backbone, type(backbone).__mro__[1], ""), (pooling, type(pooling.over_tokens), "1_Pooling")]
+    kinds = [(type(backbone).__mro__[1], ""), *((type(module), path) for module, path in modules)]
     listing = [
         {"idx": number, "name": str(number), "path": path, "type": f"{kind.__module__}.{kind.__name__}"}
-        for number, (_, kind, path) in enumerate(modules)
+        for number, (kind, path) in enumerate(kinds)
     ]
-    (place / "modules.json").write_text(json.dumps(listing, indent=2), encoding="utf-8")
+    (place / MODULES).write_text(json.dumps(listing, indent=2), encoding="utf-8")
+    prompts = {**form.prompts, "bertrec": prompt} if prompt else dict(form.prompts)
+    write_json(place / SETTINGS, {"prompts": prompts, "default_prompt_name": "bertrec" if prompt else None})

@@ -23,16 +23,18 @@ from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import padded_tokens, token_budget_batches
 from bertrec.encoders.cache import default_folder
 from bertrec.encoders.config import EncoderConfig, Precision
+from bertrec.encoders.coverage import script_note
 from bertrec.encoders.depth import apply_depth, set_mode, transformer_layers
 from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
+from bertrec.encoders.folder import FolderForm, read_form
 from bertrec.encoders.inference import Forward, make_forward, number_format
-from bertrec.encoders.pooling import TokenPooling
+from bertrec.encoders.pooling import TokenPooling, read_modules
 from bertrec.encoders.precision import computing_in
 from bertrec.encoders.several import copies_on, named_devices
 from bertrec.encoders.source import resolve_folder
 from bertrec.encoders.states import LowerStates, embed_tokens, gather_states, run_layers, supports_states
 from bertrec.encoders.storage import load_encoder, save_encoder
-from bertrec.encoders.tokens import tokenize_texts
+from bertrec.encoders.tokens import token_ids, tokenize_texts
 
 if TYPE_CHECKING:
     from bertrec.encoders.backbone import Backbone
@@ -47,21 +49,32 @@ class TextEncoder(Encoder):
     Args:
         config: the settings.
         backbone: the loaded transformer with its tokenizer, its depth already applied.
+        form: what the folder says of modules and prompts; None takes nothing.
+        folder: where the modules lie that ``form`` lists.
 
     Attributes:
+        prompt: what stands before each text.
+        max_length: tokens per text, the prompt's and special ones included: the setting, or the folder's where that is less.
         devices: what `encode` shares its batches with, such as ``("cuda:0", "cuda:1")``, its own device included or not; a copy of the
             encoder is kept on each. By default those in the environment variable ``BERTREC_ENCODE_DEVICES``, or none.
     """
 
-    def __init__(self, config: EncoderConfig, backbone: Backbone) -> None:
-        from bertrec.encoders.backbone import check_length
+    def __init__(self, config: EncoderConfig, backbone: Backbone, form: FolderForm | None = None, folder: Path | None = None) -> None:
+        from bertrec.encoders.backbone import check_length, usable_length
 
         super().__init__(config)
-        check_length(backbone.model, config.max_length, config.name)
+        self.form, modules = form or FolderForm(), []
+        self.max_length = config.max_length
+        if config.pooling == "auto" and folder is not None:
+            modules = read_modules(folder, self.form)
+        if modules:
+            self.max_length = usable_length(backbone, config.max_length, config.name)
+        check_length(backbone.model, self.max_length, config.name)
         _check_pooled_layers(config, backbone.model)
         self.backbone = backbone
-        self._dim = int(backbone.get_embedding_dimension())
-        self.pooling = TokenPooling(self.dim, config)
+        self.prompt = self.form.prompt(config)
+        width = int(backbone.get_embedding_dimension())
+        self.pooling = TokenPooling(width, config, modules, prompt_length=self._prompt_length())
         self._stamp: tuple[Any, ...] = ()
         self._hash = self._format = ""
         self._inference: Forward | None = None
@@ -80,14 +93,15 @@ class TextEncoder(Encoder):
         from bertrec.encoders.backbone import load_backbone
 
         expect(config, EncoderConfig, f"{cls.__name__}.from_config: config", error=ConfigError)
-        backbone = load_backbone(resolve_folder(config.name))
+        folder = resolve_folder(config.name)
+        form, backbone = read_form(folder), load_backbone(folder)
         apply_depth(backbone.model, config)
-        return cls(config, backbone).to(device)
+        return cls(config, backbone, form, folder).to(device)
 
     @property
     def dim(self) -> int:
         """Width of a vector."""
-        return self._dim
+        return self.pooling.dim
 
     @property
     def model(self) -> Any:
@@ -101,10 +115,12 @@ class TextEncoder(Encoder):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over weights, tokenizer, pooling, ``max_length`` and the number format of inference; hashed again only after a change."""
+        """SHA-256 over weights, tokenizer, pooling and prompt, ``max_length``, number format of inference; again only after a change."""
         self._forget_if_changed()
         if not self._hash:
-            pieces = (self.config.pooling, str(self.config.max_length), self.number_format)
+            pooling, *more = self.pooling.described(self.config)
+            more += [f"prompt {self.prompt}"] if self.prompt else []
+            pieces = (pooling, str(self.max_length), self.number_format, *more)
             self._hash = hash_encoder(self.model, self.tokenizer, *pieces)
         return self._hash
 
@@ -132,13 +148,23 @@ class TextEncoder(Encoder):
         self.training = mode
         return self
 
-    def tokenize(self, texts: Sequence[str], *, progress: bool = False) -> Ragged:
+    def tokenize(self, texts: Sequence[str], *, prompted: bool = True, progress: bool = False) -> Ragged:
         """Return token ids with special tokens, each text cut to ``max_length``; equal texts are tokenized once.
+
+        Args:
+            texts: ``n`` texts.
+            prompted: put the encoder's prompt before each; what reads single tokens has no use for it.
+            progress: show a bar.
 
         Raises:
             DataError: an element is not a text; the message names its position.
         """
-        return tokenize_texts(self.tokenizer, texts, self.config.max_length, progress=progress)
+        prompt = self.prompt if prompted else ""
+        return tokenize_texts(self.tokenizer, texts, self.max_length, prompt=prompt, progress=progress)
+
+    def script_note(self, texts: Sequence[str]) -> str | None:
+        """Return a note, with a multilingual encoder's name, where most of ``texts`` is in a script without words in the vocabulary."""
+        return script_note(self.tokenizer, texts, self.config.name)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode padded token ids.
@@ -258,7 +284,7 @@ class TextEncoder(Encoder):
 
     def save(self, folder: str | Path) -> None:
         """Write safetensors, JSON and tokenizer files to ``folder``, whole or not at all."""
-        save_encoder(folder, self.config, self.backbone, self.pooling)
+        save_encoder(folder, self.config, self.backbone, self.pooling, self.form)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:
@@ -267,7 +293,14 @@ class TextEncoder(Encoder):
         Raises:
             ModelError: a file is missing, damaged or not the one that was saved; the text names it.
         """
-        return cls(*load_encoder(folder)).to(device)
+        return cls(*load_encoder(folder), Path(folder)).to(device)
+
+    def _prompt_length(self) -> int:
+        """Return the tokens that the prompt takes at the start of a text, a special one before it included, one behind it not."""
+        if not self.prompt:
+            return 0
+        ids = token_ids(self.tokenizer, [self.prompt], truncation=True, max_length=self.max_length)[0]
+        return len(ids) - (bool(ids) and ids[-1] in self.tokenizer.all_special_ids)
 
     @property
     def _budget(self) -> int:

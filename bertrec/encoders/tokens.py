@@ -14,8 +14,15 @@ from bertrec.encoders.batching import distinct_texts
 _TOKENIZER_BATCH = 4096
 
 
-def tokenize_texts(tokenizer: Any, texts: Sequence[str], max_length: int, *, progress: bool = False) -> Ragged:
+def tokenize_texts(tokenizer: Any, texts: Sequence[str], max_length: int, *, prompt: str = "", progress: bool = False) -> Ragged:
     """Return token ids with special tokens, each text cut to ``max_length``; equal texts are tokenized once.
+
+    Args:
+        tokenizer: of Hugging Face.
+        texts: ``n`` texts.
+        max_length: tokens per text, those of ``prompt`` included.
+        prompt: put before each text.
+        progress: show a bar.
 
     Raises:
         DataError: an element is not a text; the message names its position.
@@ -24,7 +31,8 @@ def tokenize_texts(tokenizer: Any, texts: Sequence[str], max_length: int, *, pro
     rows: list[list[int]] = []
     with progress_bar(progress, "tokenize", len(distinct)) as bar:
         for start in range(0, len(distinct), _TOKENIZER_BATCH):
-            rows += token_ids(tokenizer, distinct[start : start + _TOKENIZER_BATCH], truncation=True, max_length=max_length)
+            part = [prompt + text for text in distinct[start : start + _TOKENIZER_BATCH]]
+            rows += token_ids(tokenizer, part, truncation=True, max_length=max_length)
             bar.update(len(rows) - bar.n)
     lengths = np.fromiter(map(len, rows), np.int64, len(rows))
     values = np.fromiter((token for row in rows for token in row), np.int64, int(lengths.sum()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -22,6 +23,8 @@ from bertrec.encoders.registry import make_encoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.folder import hash_tensors
+
+logger = logging.getLogger(__name__)
 
 
 class TextSimilarityConfig(Config):
@@ -64,6 +67,8 @@ class TextSimilarity(Recommender):
         """Encode a catalogue: no interactions are needed."""
         expect(catalog, ItemCatalog, f"{type(self).__name__}: catalog")
         encoder = make_encoder(self.config.encoder)
+        if note := encoder.script_note(catalog.texts):
+            logger.warning(note)
         vectors = encoder.encode(catalog.texts, cache=EmbeddingCache(), progress=progress)
         if self.config.whitening != "none":
             vectors = Whitening.fit(vectors, method=self.config.whitening).transform(vectors)

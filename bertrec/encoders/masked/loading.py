@@ -10,7 +10,8 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
 from bertrec.core.errors import ModelError
-from bertrec.encoders.backbone import LOCAL_ONLY, and_more, one_line, quiet, transformer_path
+from bertrec.encoders.backbone import LOCAL_ONLY, and_more, quiet
+from bertrec.encoders.folder import one_line, transformer_path
 from bertrec.encoders.masked.heads import check_architecture, start_head
 
 _ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)

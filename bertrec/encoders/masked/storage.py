@@ -13,8 +13,8 @@ from torch import Tensor
 
 from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_folder, read_json, write_json
-from bertrec.encoders.backbone import one_line
 from bertrec.encoders.depth import apply_depth
+from bertrec.encoders.folder import one_line
 from bertrec.encoders.masked.config import MaskedConfig
 from bertrec.encoders.masked.loading import masked_skeleton
 from bertrec.encoders.storage import check_files, file_hashes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,8 @@ _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; o
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
 _TEXT = "catalog.text_vectors"  # among the saved tensors
+
+logger = logging.getLogger(__name__)
 
 
 class NeuralRecommender(Recommender):
@@ -227,8 +230,8 @@ class NeuralRecommender(Recommender):
     def _check_same_texts(self, init: NeuralRecommender | None) -> None:
         if init is None or not init.reads_text:
             return
-        theirs, mine = init.config.to_flat(), self.config.to_flat()
-        for name in ("encoder.name", "encoder.pooling", "item.whitening"):
+        theirs, mine = ({**config.to_flat(), "encoder.pooling": config.encoder.known_pooling} for config in (init.config, self.config))
+        for name in ("encoder.name", "encoder.pooling", "encoder.prompt", "encoder.truncate_dim", "item.whitening"):
             if theirs[name] != mine[name]:
                 raise ConfigError(f"the model given as init has {name} {theirs[name]!r}, not {mine[name]!r}: set it to the same")
 
@@ -375,7 +378,8 @@ class NeuralRecommender(Recommender):
 
     def settings_hash(self) -> str:
         """Return the SHA-256 of every setting but those of the training loop."""
-        return sha256_text(json.dumps({**self.config.to_dict(), "train": None}, sort_keys=True))
+        values = {**self.config.to_dict(), "encoder": self.config.encoder.identity(), "train": None}
+        return sha256_text(json.dumps(values, sort_keys=True))
 
     @property
     def model_hash(self) -> str:
@@ -439,6 +443,8 @@ class NeuralRecommender(Recommender):
 
 
 def _encode(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:
+    if note := encoder.script_note(texts):
+        logger.warning(note)
     was_training = encoder.training
     vectors = encoder.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
     encoder.train(was_training)

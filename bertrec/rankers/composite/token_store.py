@@ -29,7 +29,7 @@ _SCALE = 127.0
 
 def word_pieces(encoder: TextEncoder, texts: Sequence[str]) -> Ragged:
     """Return the word pieces of each text without special tokens, after an empty row 0 for padding, ``n + 1`` rows."""
-    tokens = encoder.tokenize(texts)
+    tokens = encoder.tokenize(texts, prompted=False)
     kept = tokens.where(~np.isin(tokens.values, encoder.tokenizer.all_special_ids))
     return Ragged(kept.values, np.concatenate([[0], kept.offsets]))
 
@@ -71,7 +71,7 @@ class TokenStore:
         distinct, place = distinct_texts(texts)
         width = int(encoder.model.config.hidden_size)
         planes = np.random.default_rng(seed).standard_normal((width, bits), np.float32) if kind == "lsh" else None
-        rows, codes = _token_codes(encoder, encoder.tokenize(distinct), planes, progress)
+        rows, codes = _token_codes(encoder, encoder.tokenize(distinct, prompted=False), planes, progress)
         of_text = np.argsort(rows, kind="stable")
         lengths = np.bincount(rows, minlength=len(distinct)).astype(np.int64)
         at = Ragged.from_lengths(of_text, lengths).take(place)

@@ -14,7 +14,8 @@ import torch
 
 from bertrec.core.errors import ModelError
 from bertrec.data.catalog import ItemCatalog
-from bertrec.encoders.backbone import one_line, quiet, transformer_path
+from bertrec.encoders.backbone import quiet
+from bertrec.encoders.folder import one_line, transformer_path
 from bertrec.encoders.source import resolve_folder
 from bertrec.studies.probes.figures import ProbeResult
 from bertrec.studies.probes.pairs import FIRST, SECOND, StepQueries, popularity_slice, step_slice

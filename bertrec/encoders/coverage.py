@@ -1,0 +1,58 @@
+"""Whether an encoder's vocabulary has words of the script that texts are written in."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+_TEXTS = 1000  # enough for a share
+_FEW = 1000  # a vocabulary with as many pieces of a script reads it, if only character by character, as Chinese is read
+
+
+def script_note(tokenizer: Any, texts: Sequence[str], name: str) -> str | None:
+    """Return a note where most letters of ``texts`` are unknown to the vocabulary or read one by one, None where they are not.
+
+    Args:
+        tokenizer: a fast one of Hugging Face.
+        texts: of a catalogue; at most a thousand of them, evenly spread, are looked at.
+        name: of the encoder.
+    """
+    looked_at = [text for text in texts[:: -(-len(texts) // _TEXTS) or 1] if text]
+    letters, poor = 0, Counter[str]()
+    for text in looked_at:
+        letters += sum(map(str.isalpha, text))
+        # A text of Latin letters costs no tokenizing.
+        if not text.isascii():
+            poor.update(_script(letter) for letter in _poorly_read(tokenizer, text))
+    if not letters or 2 * poor.total() <= letters:
+        return None
+    script = poor.most_common(1)[0][0]
+    if _pieces_in(tokenizer, script) >= _FEW:
+        return None
+    share = f"{round(100 * poor.total() / letters)} % of the letters of these texts, mostly {script.title()},"
+    return f"{share} are no word to the encoder {name}, which reads them one by one or not at all: set encoder.name to {MULTILINGUAL}"
+
+
+def _poorly_read(tokenizer: Any, text: str) -> list[str]:
+    """Return the letters of other scripts than Latin that are unknown, or a piece each (or several, as bytes are)."""
+    clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    read = tokenizer(clean, add_special_tokens=False, return_offsets_mapping=True, truncation=True, max_length=512)
+    places = {
+        place
+        for number, (start, end) in zip(read["input_ids"], read["offset_mapping"], strict=True)
+        if number == tokenizer.unk_token_id or end - start <= 1
+        for place in range(start, max(end, start + 1))
+    }
+    return [letter for place in places if place < len(clean) and (letter := clean[place]).isalpha() and _script(letter) != "LATIN"]
+
+
+def _pieces_in(tokenizer: Any, script: str) -> int:
+    pieces = tokenizer.batch_decode([[number] for number in range(len(tokenizer))])
+    return sum(any(letter.isalpha() and _script(letter) == script for letter in piece if not letter.isascii()) for piece in pieces)
+
+
+def _script(letter: str) -> str:
+    return "LATIN" if letter.isascii() else unicodedata.name(letter, "other").split()[0]

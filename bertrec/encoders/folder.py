@@ -1,0 +1,108 @@
+"""What a sentence-transformers folder says beside its transformer: modules, prompts and which of them is the default."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from bertrec.core.errors import ConfigError, ModelError
+from bertrec.encoders.config import EncoderConfig
+
+MODULES = "modules.json"
+SETTINGS = "config_sentence_transformers.json"
+# The names under which sentence-transformers looks for the two sides of a search.
+_SIDES = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
+
+@dataclass(frozen=True)
+class FolderForm:
+    """What a folder says; all empty for one that is not of sentence-transformers.
+
+    Attributes:
+        modules: kind and sub-folder of each module, in order.
+        prompts: text by name.
+        default_prompt: the name of the prompt that stands before every text, "" for none.
+    """
+
+    modules: tuple[tuple[str, str], ...] = ()
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Build from ``to_dict``."""
+        return cls(tuple((str(kind), str(path)) for kind, path in values["modules"]), values["prompts"], values["default_prompt"])
+
+    def prompt(self, config: EncoderConfig) -> str:
+        """Return what stands before each text under these settings.
+
+        Raises:
+            ConfigError: one word that is no prompt of the folder.
+        """
+        wanted = config.prompt
+        if wanted == "auto":
+            return self.prompts.get(self.default_prompt, "") if config.pooling == "auto" else ""
+        if wanted in {"none", ""}:
+            return ""
+        for name in _SIDES.get(wanted, (wanted,)):
+            if name in self.prompts:
+                return self.prompts[name]
+        if wanted in _SIDES or not wanted.isidentifier():
+            return "" if wanted in _SIDES else wanted
+        known = ", ".join(self.prompts) or "none"
+        raise ConfigError(f"encoder.prompt {wanted} is no prompt of {config.name} (it names: {known}); words of your own end in a space")
+
+
+def read_form(folder: Path) -> FolderForm:
+    """Read what a folder says.
+
+    Raises:
+        ModelError: a file of it is damaged, or names no transformer.
+    """
+    modules = _modules(folder)
+    said = _read(folder / SETTINGS, dict) if (folder / SETTINGS).is_file() else {}
+    prompts, default = said.get("prompts") or {}, said.get("default_prompt_name") or ""
+    texts = isinstance(prompts, dict) and all(isinstance(text, str) for text in prompts.values())
+    if not texts or (default and default not in prompts):
+        raise ModelError(f"{folder / SETTINGS} is damaged: prompts maps names to texts, and default_prompt_name is one of them")
+    return FolderForm(modules, prompts, default)
+
+
+def transformer_path(folder: Path) -> str:
+    """Return the sub-folder of the transformer in a sentence-transformers folder, "" in any other."""
+    return dict(_modules(folder)).get("Transformer", "")
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's text as one line of at most 200 characters, its class where it has none."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _modules(folder: Path) -> tuple[tuple[str, str], ...]:
+    listing = folder / MODULES
+    if not listing.is_file():
+        return ()
+    try:
+        modules = tuple((str(one["type"]).rsplit(".", 1)[-1], str(one["path"])) for one in _read(listing, list))
+    except (KeyError, TypeError) as error:
+        raise ModelError(f"{listing} is damaged: {one_line(error)}") from error
+    if "Transformer" not in dict(modules):
+        raise ModelError(f"{listing} names no Transformer module, so it is not a BERT-family encoder")
+    return modules
+
+
+def _read(path: Path, kind: type) -> Any:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path} is damaged: {one_line(error)}") from error
+    if not isinstance(value, kind):
+        raise ModelError(f"{path} is damaged: no {kind.__name__}")
+    return value
