@@ -92,7 +92,7 @@ def _ranker_class(name: str, error: ConfigError) -> type[Fitted]:
     from bertrec.models.names import MODELS
     from bertrec.rankers.names import RANKERS
 
-    if not is_path(name):
+    if not is_path(name) and name not in MODELS.names():
         known = unknown_name("model", name, [*MODELS.names(), "recbole:SASRec", *RANKERS.names(), *_parts()])
         raise ConfigError(str(error) if "RecBole's is" in str(error) else known) from error
     try:

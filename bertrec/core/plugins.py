@@ -144,6 +144,8 @@ class Registry:
         if name in self.own:
             return import_class(self.own[name])
         path = self._installed().get(name, name)
+        if path != name and not is_path(path):
+            raise ConfigError(f"the entry point '{name}' names no class: it should be package.module:Class, not {path.removesuffix(':')}")
         if is_path(path):
             kind = self._whole(import_class(path, self._base(), what=self.what))
             if self.named and path != name and kind.name != name:
@@ -189,7 +191,7 @@ class Registry:
         raise ModelError(f"{where}: {unknown_name(self.what, name, self.names())}")
 
     def _installed(self) -> dict[str, str]:
-        return {point.name: point.value for point in entry_points(group=self.group)}
+        return {point.name: f"{point.module}:{point.attr or ''}" for point in entry_points(group=self.group)}
 
     def _base(self) -> type[Any]:
         module, _, name = self.base.partition(":")

@@ -1,4 +1,4 @@
-"""A run of several prompts while it is trained: what is done stays, so that the same command goes on with it.
+"""A run of rankers while it is trained: what is done stays, so that the same command goes on with it.
 
 RUN.unfinished/progress.json   what is being trained, and the record of each ranker that is done
 RUN.unfinished/members/N/      those rankers
@@ -96,10 +96,10 @@ def training_into(target: Path, plan: Mapping[str, Any], *, resume: bool, say: C
     folder = folder_of(target)
     with resuming.only_one(folder):
         work = Unfinished(folder, json.loads(json.dumps(dict(plan))))  # as it will be read again
+        if resume:
+            work.done = _done_before(work)
         try:
-            if resume:
-                work.done = _done_before(work)
-            else:
+            if not resume:
                 _clear(folder)
                 work.note_down()
             yield work
@@ -116,8 +116,14 @@ def training_into(target: Path, plan: Mapping[str, Any], *, resume: bool, say: C
 
 def _done_before(work: Unfinished) -> list[dict[str, Any]]:
     found = read_json(work.folder / _PROGRESS)
-    resuming.check_same_plan(work.folder, found["plan"], work.plan)
-    return list(found["members"])
+    plan, members = (found.get("plan"), found.get("members")) if isinstance(found, dict) else (None, None)
+    if not isinstance(plan, dict) or not isinstance(members, list) or not all(isinstance(one, dict) for one in members):
+        raise BertrecError(f"{work.folder / _PROGRESS} is damaged: --overwrite starts afresh")
+    resuming.check_same_plan(work.folder, plan, work.plan)
+    for number in range(len(members)):
+        if not (work.folder / "members" / str(number) / "config.json").is_file():
+            raise BertrecError(f"{work.folder} lacks ranker {number}, which was done: --overwrite starts afresh")
+    return list(members)
 
 
 def _clear(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import my_rankers
 import numpy as np
@@ -78,3 +79,30 @@ def test_a_record_of_rankers(shop, values, capsys):
     capsys.readouterr()
     assert main(["rankers", "evaluate", "run", "--model", "my_rankers:ClickRate"]) == 2
     assert "run.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "5", '{"plan": 5, "members": []}', '{"plan": {}, "members": 5}', '{"plan": {}, "members": [1]}', "{"]
+)
+def test_what_is_to_be_resumed(shop, text, capsys):
+    (shop / "run.unfinished").mkdir()
+    (shop / "run.unfinished" / "progress.json").write_text(text)
+    assert main(["rankers", "train", "shop", "--ranker", "my_rankers:ClickRate", "--out", "run", "--resume"]) == 2
+    err = capsys.readouterr().err
+    assert "progress.json" in err
+    assert "cut short" not in err
+    assert not (shop / "run").exists()
+
+
+def test_a_ranker_that_is_gone_is_not_taken_for_done(shop, capsys):
+    words = ["rankers", "train", "shop", "--ranker", "my_rankers:ClickRate", "--out", "run"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bertrec.rankers.runs.versions", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert main(words) == 130
+    progress = shop / "run.unfinished" / "progress.json"
+    assert len(json.loads(progress.read_text())["members"]) == 1
+    shutil.rmtree(shop / "run.unfinished" / "members")
+    capsys.readouterr()
+    assert main([*words, "--resume"]) == 2
+    assert "lacks ranker 0, which was done" in capsys.readouterr().err
+    assert not (shop / "run").exists()

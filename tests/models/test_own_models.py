@@ -239,12 +239,19 @@ def test_an_entry_point_of_another_name_than_its_class_is_refused(tmp_path, monk
     info = tmp_path / "svd-0.1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: svd\nVersion: 0.1\n")
-    (info / "entry_points.txt").write_text(f"[bertrec.models]\nsvd = {PATH}\n[bertrec.rankers]\nlost = nowhere:Mine\n")
+    (info / "entry_points.txt").write_text(
+        f"[bertrec.models]\nsvd = {PATH}\n[bertrec.rankers]\nlost = nowhere:Mine\nodd = my_rankers\nclick-rate = my_rankers:ClickRate [x]\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ConfigError, match="the entry point 'svd' is my_models:PureSVD, whose name is 'pure-svd': give both one name"):
         bertrec.create("svd")
     assert main(["rankers", "list"]) == 0
-    assert "there is no module nowhere" in " ".join(capsys.readouterr().out.split())
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "there is no module nowhere" in shown
+    assert main(["settings", "svd"]) == 2
+    assert "give both one name" in capsys.readouterr().err
+    assert main(["settings", "odd"]) == 2
+    assert "the entry point 'odd' names no class" in capsys.readouterr().err
 
 
 def test_a_model_inside_a_ranker_needs_the_callers_word_too(split, tmp_path):
