@@ -212,7 +212,7 @@ def test_every_command_says_so_and_exits_with_2(words, here, capsys):
     ],
 )
 def test_a_model_that_goes_wrong_is_one_line_and_leaves_no_run(name, message, here, capsys, monkeypatch):
-    monkeypatch.syspath_prepend(str(SUPPORT))
+    monkeypatch.setattr(sys, "path", [str(SUPPORT), *sys.path])
     assert call(f"bertrec train shop --model bad_models:{name} --out x") == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in last
