@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import reprlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
@@ -21,6 +22,17 @@ from bertrec.data.ids import flat_array
 _UNREADABLE = (pa.ArrowException, OverflowError)
 # A time of day that ends in Z or an offset from UTC; the end of a date such as 2020-01-01 is none.
 _ZONED = r"[T ]\S*(Z|[+-]\d\d(:?\d\d)?)$"
+# Forms of times that Arrow does not parse, and how they are written for it: 20200913T122640Z, "… UTC", "… +0000", more than microseconds.
+_REWRITTEN = (
+    (r"^(\d{4})(\d\d)(\d\d)[T ](\d\d):?(\d\d):?(\d\d)", r"\1-\2-\3T\4:\5:\6"),
+    (r"(:\d\d)[.,](\d{1,6})\d*", r"\1.\2"),
+    (r"(:\d\d\S*) ?(UTC|GMT|utc|z)$", r"\1Z"),
+    (r"(:\d\d\S*) ([+-]\d\d:?\d\d)$", r"\1\2"),
+)
+# What stands for a missing value, beside nothing at all.
+MISSING = ("NaN", "nan", "NULL", "null", "None", "N/A", "n/a", "<NA>", "#N/A")
+# From here on a float no longer tells a whole number from the next.
+_EXACT = 2**53
 
 
 def to_arrow(frame: Any, source: str, *, needed: Iterable[str] = ()) -> tuple[pa.Table, list[str]]:
@@ -111,11 +123,16 @@ def id_column(table: pa.Table, name: str, source: str) -> pa.Array:
     if pa.types.is_floating(kind):
         values = column.to_numpy(zero_copy_only=False)
         if np.all(np.isfinite(values)) and np.all(values == np.floor(values)):
-            return pa.array(values.astype(np.int64))
+            if np.all(np.abs(values) < _EXACT):
+                return pa.array(values.astype(np.int64))
+            row = int(np.argmax(np.abs(values) >= _EXACT))
+            what = "as a float this id is not exact, and others would fall together with it: store ids as text or whole numbers"
+            raise DataError(f"{source}: row {row + 1}, column '{name}': {values[row]:.0f}: {what}")
         row = int(np.flatnonzero(~np.isfinite(values) | (values != np.floor(values)))[0])
         raise DataError(f"{source}: row {row + 1}, column '{name}': {values[row]} is no id: ids are text or whole numbers")
     if pa.types.is_integer(kind):
-        return column.cast(pa.int64())
+        above = kind == pa.uint64() and (pc.max(column).as_py() or 0) >= 2**63
+        return column if above else column.cast(pa.int64())
     if is_text(kind):
         text = column.cast(pa.large_string())
         empty = np.flatnonzero(pc.equal(text, "").to_numpy(zero_copy_only=False))
@@ -131,24 +148,47 @@ def number_column(table: pa.Table, name: str, source: str) -> npt.NDArray[np.flo
     Raises:
         DataError: a value that is missing, not a number or not finite; row and column are named.
     """
+    values = numbers_or_nan(table, name, source)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if len(bad):
+        more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
+        raise DataError(
+            f"{source}: row {bad[0] + 1}, column '{name}': the value is missing or not a finite number{more}: "
+            "fill it in, leave out the column, or drop such rows with  --on-missing drop  (on_missing: drop  in a YAML description)"
+        )
+    return values
+
+
+def numbers_or_nan(table: pa.Table, name: str, source: str, *, time_format: str | None = None) -> npt.NDArray[np.float64]:
+    """Do as :func:`number_column`, but return NaN where a value is missing.
+
+    Args:
+        table: holds the column.
+        name: of the column.
+        source: what messages call the table.
+        time_format: how times are written, as for ``strptime``.
+
+    Raises:
+        DataError: a value that is neither a number nor a time.
+    """
     column = flat_array(table[name])
     if is_text(column.type):
-        column = _parsed(column.cast(pa.large_string()), name, source)
+        column = _parsed(column.cast(pa.large_string()), name, source, time_format)
     elif pa.types.is_temporal(column.type):
         column = _seconds(column)
     elif pa.types.is_null(column.type):
         column = column.cast(pa.float64())
     elif not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
         raise DataError(f"{source}: column '{name}' is of type {column.type}: numbers are wanted")
-    values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
-        more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
-        raise DataError(
-            f"{source}: row {bad[0] + 1}, column '{name}': the value is missing or not a finite number{more}: "
-            "fill it in, or leave out the row or the column"
-        )
-    return values
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def reads_as_time(text: pa.Array) -> bool:
+    """Say whether there are texts and each is a time (a date at least) in a form that is read."""
+    try:
+        return bool(len(text)) and _times(text) is not None
+    except pa.ArrowInvalid:
+        return False
 
 
 def _seconds(column: pa.Array) -> pa.Array:
@@ -159,10 +199,13 @@ def _seconds(column: pa.Array) -> pa.Array:
     return pc.divide(micro.cast(unit, safe=False).cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)
 
 
-def _parsed(text: pa.Array, name: str, source: str) -> pa.Array:
+def _parsed(text: pa.Array, name: str, source: str, time_format: str | None) -> pa.Array:
     """Parse text as numbers, or else as ISO dates and times."""
     trimmed = pc.utf8_trim_whitespace(text)
-    filled = pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.large_string()), trimmed)
+    missing = pc.is_in(trimmed, value_set=pa.array(["", *MISSING], pa.large_string()))
+    filled = pc.if_else(missing, pa.scalar(None, pa.large_string()), trimmed)
+    if time_format is not None:
+        return _formatted(filled, time_format, name, source)
     for read in (_numbers, _times):
         try:
             return read(filled)
@@ -171,10 +214,32 @@ def _parsed(text: pa.Array, name: str, source: str) -> pa.Array:
     row = max(_first_unread(filled, _numbers), _first_unread(filled, _times))
     value = filled[row : row + 1]
     if _first_unread(value, _numbers) == _first_unread(value, _times) == 0:
-        what = "is neither a number nor an ISO time: correct it, or leave out the row or the column"
+        what = (
+            "is neither a number nor an ISO time: correct it, leave out the row or the column, or say how times are written, such as  "
+            "--time-format '%d/%m/%Y %H:%M'  (time_format: in a YAML description)"
+        )
     else:
         what = "is unlike the rows above, as numbers and ISO times are mixed: make all of them numbers or all ISO times"
     raise DataError(f"{source}: row {row + 1}, column '{name}': {value[0].as_py()!r} {what}")
+
+
+def _formatted(text: pa.Array, form: str, name: str, source: str) -> pa.Array:
+    """Parse times written as ``form`` says; without a zone they are UTC."""
+    encoded = text.dictionary_encode()
+    seconds = [_seconds_of(value, form) for value in encoded.dictionary.to_pylist()]
+    if None in seconds:
+        value = encoded.dictionary[seconds.index(None)].as_py()
+        row = pc.index(text, value).as_py() + 1
+        raise DataError(f"{source}: row {row}, column '{name}': {value!r} is not written as the time format {form!r} says: correct one")
+    return pa.array(seconds, pa.float64()).take(encoded.indices)
+
+
+def _seconds_of(value: str, form: str) -> float | None:
+    try:
+        found = dt.datetime.strptime(value, form)
+    except ValueError:
+        return None
+    return (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp()
 
 
 def _numbers(text: pa.Array) -> pa.Array:
@@ -182,6 +247,8 @@ def _numbers(text: pa.Array) -> pa.Array:
 
 
 def _times(text: pa.Array) -> pa.Array:
+    for pattern, replacement in _REWRITTEN:
+        text = pc.replace_substring_regex(text, pattern, replacement)
     zoned = pc.match_substring_regex(text, _ZONED)
     missing = pa.scalar(None, text.type)
     local = pc.if_else(zoned, missing, text).cast(pa.timestamp("us"))

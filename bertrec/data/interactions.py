@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from bertrec.core.checks import expect
-from bertrec.core.errors import DataError
+from bertrec.core.errors import DataError, unknown_name
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
-from bertrec.data.frames import id_column, number_column, require_columns, text_column, to_arrow
+from bertrec.data.columns import account, find_time
+from bertrec.data.frames import id_column, number_column, numbers_or_nan, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
 
 IntArray = npt.NDArray[np.int64]
@@ -24,7 +25,10 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 # Names of a `split` column's values, as the codes that `Interactions.part` holds.
 PARTS = {"train": 0, "training": 0, "valid": 1, "validation": 1, "dev": 1, "val": 1, "test": 2}
-_ALIGNED = ("timestamp", "rating", "label", "weight", "part")
+_NUMBERS = ("timestamp", "rating", "label", "weight")
+_ALIGNED = (*_NUMBERS, "part")
+OnMissing = Literal["error", "drop"]
+NO_TIME = "none"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,8 @@ class Interactions:
         rating, label, weight: ``[total]`` float32 or ``None``.
         text: ``[total]`` texts of reviews or ``None``.
         part: ``[total]`` int8, 0 train, 1 validation, 2 test, from a ``split`` column; used only when asked for.
+        negatives: ``user_id`` and ``item_id`` (external ids) of the rows with label 0 or below, which are in no sequence; ``None`` where
+            there are none. Filters and splits leave them as they are; they are no part of the hash.
         timestamp_is_position: the timestamps of every user are 0, 1, 2, …: no common clock.
         part_fault: why a ``split`` column was ignored, ``""`` where none was.
         filters: what was applied, in order; part of every split's manifest.
@@ -54,6 +60,7 @@ class Interactions:
     weight: FloatArray | None = None
     text: list[str] | None = None
     part: npt.NDArray[np.int8] | None = None
+    negatives: pa.Table | None = field(default=None, repr=False)
     timestamp_is_position: bool = False
     part_fault: str = field(default="", repr=False)
     filters: tuple[str, ...] = ()
@@ -118,25 +125,30 @@ class Interactions:
         text: str = "text",
         split: str = "split",
         users: IdMap | None = None,
+        time_format: str | None = None,
+        on_missing: OnMissing = "error",
         source: str = "the interaction table",
     ) -> Interactions:
         """Build from a pandas, polars or PyArrow table with one row per interaction, in any order.
 
-        Without a timestamp column the order of the rows counts. Interactions of items that the catalogue lacks are dropped and
-        counted in ``notes``. Columns not named are ignored.
+        Where no column is called ``timestamp``, the one that looks like a time is taken; without any the order of the rows counts.
+        Interactions of items that the catalogue lacks are dropped, and rows with label 0 or below are kept apart as ``negatives``.
+        ``notes`` say what was counted so and what became of every column.
 
         Args:
             frame: the table; ``user_id`` and ``item_id`` are needed, the other columns are used where they are there.
             catalog: the items.
             user_id: name of the column of user ids.
             item_id: name of the column of item ids.
-            timestamp: name of the column of times: numbers, dates or ISO text.
+            timestamp: name of the column of times: numbers, dates or ISO text; ``none`` takes the order of the rows.
             rating: name of the column of ratings.
             label: name of the column of labels (clicked or not).
             weight: name of the column of weights.
             text: name of the column of reviews.
             split: name of the column that says train, valid or test.
             users: number the users as this map does, instead of in order of appearance; it must know them all.
+            time_format: how times are written where the forms above do not fit, such as ``%d/%m/%Y %H:%M``; without a zone they are UTC.
+            on_missing: what to do with rows that lack a time, rating, label or weight: ``error``, or ``drop`` and count them.
             source: what error messages call the table.
 
         Raises:
@@ -144,26 +156,78 @@ class Interactions:
         """
         expect(catalog, ItemCatalog, "Interactions.from_frame: catalog")
         expect(users, IdMap, "Interactions.from_frame: users", optional=True, mend="IdMap(ids)")
+        if on_missing not in ("error", "drop"):
+            raise DataError(unknown_name("policy for missing values", on_missing, ["error", "drop"]))
         optional = {"timestamp": timestamp, "rating": rating, "label": label, "weight": weight, "text": text, "split": split}
+        optional = {role: column for role, column in optional.items() if (role, column) != ("timestamp", NO_TIME)}
         renamed = [column for role, column in optional.items() if column != role]
-        table, _ = to_arrow(frame, source, needed=[user_id, item_id, *optional.values()])
+        table, dropped = to_arrow(frame, source, needed=[user_id, item_id, *optional.values()])
         require_columns(table, [user_id, item_id, *renamed], source)
         names = {role: column for role, column in optional.items() if column in table.column_names}
-        return _from_table(table, catalog, user_id, item_id, names, users, source)
+        names = {"user_id": user_id, "item_id": item_id} | names
+        notes = _named_time(table, names, source, dropped) if timestamp == "timestamp" else []
+        said = account(source, names, table.column_names, dropped=dropped)
+        table, lost = _without_missing(table, names, source, time_format, on_missing)
+        table, negatives, unclicked = _positives(table, names, source)
+        built = _from_table(table, catalog, names, users, source)
+        return replace(built, negatives=negatives, notes=(*built.notes, *notes, *lost, *unclicked, *([said] if said else [])))
 
 
-def _from_table(
-    table: pa.Table, catalog: ItemCatalog, user_id: str, item_id: str, names: dict[str, str], users: IdMap | None, source: str
-) -> Interactions:
-    items, notes = _known_items(id_column(table, item_id, source), catalog, source)
-    external = id_column(table, user_id, source)
+def _named_time(table: pa.Table, names: dict[str, str], source: str, dropped: list[str]) -> list[str]:
+    """Add the column that is the time to ``names`` where none is called so; return the note on it."""
+    if "timestamp" in names:
+        return []
+    found = find_time(table, list(names.values()), source, dropped=dropped)
+    if found is None:
+        return []
+    names["timestamp"] = found
+    return [f"{source}: column '{found}' is taken as the time (timestamp)"]
+
+
+def _positives(table: pa.Table, names: dict[str, str], source: str) -> tuple[pa.Table, pa.Table | None, list[str]]:
+    """Part the rows with label 0 or below (shown and not clicked) from the others."""
+    if "label" not in names:
+        return table, None, []
+    clicked = number_column(table, names["label"], source) > 0
+    if clicked.all():
+        return table, None, []
+    if not clicked.any():
+        what = "nobody clicked anything: leave the column out if it is no label"
+        raise DataError(f"{source}: column '{names['label']}' is 0 in every row: {what}")
+    shown = table.select([names["user_id"], names["item_id"]]).rename_columns(["user_id", "item_id"])
+    note = f"{source}: {int((~clicked).sum())} of {len(clicked)} rows have label 0 (no positives: kept apart as negatives)"
+    return table.filter(pa.array(clicked)), shown.filter(pa.array(~clicked)), [note]
+
+
+def _without_missing(
+    table: pa.Table, names: dict[str, str], source: str, time_format: str | None, policy: OnMissing
+) -> tuple[pa.Table, list[str]]:
+    """Return the table with numbers and times as float64, without the rows that lack one where the policy says so."""
+    keep = np.ones(table.num_rows, dtype=bool)
+    notes = []
+    for role in _NUMBERS:
+        if role in names:
+            values = numbers_or_nan(table, names[role], source, time_format=time_format if role == "timestamp" else None)
+            table = table.set_column(table.column_names.index(names[role]), names[role], pa.array(values))
+            missing = ~np.isfinite(values)
+            keep &= ~missing
+            if missing.any() and policy == "drop":
+                notes.append(f"{source}: {int(missing.sum())} of {len(values)} rows have no '{names[role]}' (dropped)")
+    if policy == "error" or keep.all():
+        return table, []
+    if not keep.any():
+        raise DataError(f"{source}: no row is left after dropping those with a missing value: leave out the column instead")
+    return table.filter(pa.array(keep)), notes
+
+
+def _from_table(table: pa.Table, catalog: ItemCatalog, names: dict[str, str], users: IdMap | None, source: str) -> Interactions:
+    items, notes = _known_items(id_column(table, names["item_id"], source), catalog, source)
+    external = id_column(table, names["user_id"], source)
     if users is None:
         users, owner = IdMap.from_column(external)
     elif not (owner := users.encode(external)).all():
         raise DataError(f"{source}: user {external[int(np.argmin(owner))].as_py()!r} is not among the given users")
-    columns: dict[str, Any] = {
-        role: number_column(table, names[role], source) for role in ("timestamp", "rating", "label", "weight") if role in names
-    }
+    columns: dict[str, Any] = {role: number_column(table, names[role], source) for role in _NUMBERS if role in names}
     fault = ""
     if "split" in names:
         part, fault = _parts(table, names["split"], source)

@@ -184,12 +184,11 @@ def _read_described(path: Path, described: DataDescription, options: LoadOptions
     name = described.name or path.stem
     if described.folder is not None:
         folder = path.parent / described.folder
-        if described.columns:
-            raise DataError(f"{path}: 'columns' goes with 'interactions' and 'items', not with 'folder'")
         if not folder.is_dir():
             raise DataError(f"{path}: folder {folder} does not exist")
         raw = _read_folder(folder, options.format)
         raw.name = name
+        tables.rename(raw, described.columns)
         return raw
     for role in ("interactions", "items"):
         if role not in files:
@@ -207,7 +206,7 @@ def _build(raw: RawData, options: LoadOptions) -> Dataset:
         source=raw.sources.get("items", "the item table"),
     )
     impressions = {part: Impressions.from_raw(shown, catalog) for part, shown in raw.impressions.items()}
-    interactions, given = _interactions(raw, catalog, impressions)
+    interactions, given = _interactions(raw, catalog, impressions, options)
     filtered = _filtered(interactions, options)
     if options.given and (given is not None or impressions) and filtered is not interactions:
         otherwise = "leave them out, or set  --no-given  (given: false  in a YAML description)"
@@ -223,11 +222,20 @@ def _build(raw: RawData, options: LoadOptions) -> Dataset:
     return Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes)
 
 
-def _interactions(raw: RawData, catalog: ItemCatalog, impressions: dict[str, Impressions]) -> tuple[Interactions, Split | None]:
+def _interactions(
+    raw: RawData, catalog: ItemCatalog, impressions: dict[str, Impressions], options: LoadOptions
+) -> tuple[Interactions, Split | None]:
     """Return all interactions and the split that the files give, if they do."""
     flat = None
     if raw.interactions is not None:
-        flat = Interactions.from_frame(raw.interactions, catalog, source=raw.sources.get("interactions", "the interaction table"))
+        flat = Interactions.from_frame(
+            raw.interactions,
+            catalog,
+            timestamp=options.time_column or "timestamp",
+            time_format=options.time_format,
+            on_missing=options.on_missing,
+            source=raw.sources.get("interactions", "the interaction table"),
+        )
     if raw.sequences:
         given, rebuilt = benchmark_split(raw.sequences, catalog)
         return flat or rebuilt, given

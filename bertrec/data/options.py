@@ -29,6 +29,15 @@ class LoadOptions(Config):
     on_empty: Literal["keep", "drop", "error"] = pydantic.Field(
         "keep", description="What becomes of items without any text: they are kept, dropped, or an error."
     )
+    time_column: str | None = pydantic.Field(
+        None, description="Column of times; none: the order of the rows counts; null: the one that looks like it."
+    )
+    time_format: str | None = pydantic.Field(
+        None, description="How times are written, such as %d/%m/%Y %H:%M; null: numbers, dates or ISO times."
+    )
+    on_missing: Literal["error", "drop"] = pydantic.Field(
+        "error", description="What becomes of interactions without a time, rating, label or weight where others have one."
+    )
     min_rating: float | None = pydantic.Field(None, description="Keep interactions rated so or better; null: all, whatever their rating.")
     duplicates: Literal["keep", "first", "last"] = pydantic.Field(
         "keep", description="Of several interactions of a user with an item keep all, the first or the last."

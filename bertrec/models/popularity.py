@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from bertrec.core.config import Config
+from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
@@ -21,19 +22,23 @@ class PopularityConfig(Config):
 
 
 class Popularity(Recommender):
-    """An item's score is its number of training interactions; an item without any is unknown."""
+    """An item's score is its number of training interactions, or the sum of their weights; an item without any is unknown."""
 
     name: ClassVar[str] = "popularity"
     config_class: ClassVar[type[Config]] = PopularityConfig
     _counts: torch.Tensor | None = None
 
     def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
-        """Count the interactions of each item; ``validation`` and the options have no use here."""
+        """Count the interactions of each item, by weight where there are weights; ``validation`` and the options have no use here.
+
+        Raises:
+            DataError: a weight is below 0.
+        """
         self.check_data(train, validation)
         self.check_fit_options(options)
         self.check_start(resume=False, init=options.get("init") is not None)
         self.catalog = train.catalog
-        self._counts = torch.from_numpy(train.item_counts.astype(np.float32))
+        self._counts = torch.from_numpy(_counted(train).astype(np.float32))
         return self
 
     @property
@@ -66,3 +71,11 @@ class Popularity(Recommender):
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take the counts."""
         self._counts = state["counts"]
+
+
+def _counted(train: Interactions) -> np.ndarray:
+    if train.weight is None:
+        return train.item_counts
+    if len(train) and train.weight.min() < 0:
+        raise DataError(f"a weight is {train.weight.min():g}: popularity counts by weight, and weights are 0 or more")
+    return np.bincount(train.sequences.values, weights=train.weight, minlength=len(train.catalog) + 1)

@@ -50,20 +50,25 @@ def read_files(name: str, paths: Mapping[str, Path], *, columns: Mapping[str, st
         DataError: a file that cannot be read, or a column named in ``columns`` that no table has.
     """
     tables = {role: read_table(path) for role, path in paths.items()}
-    for ours, theirs in (columns or {}).items():
-        holding = [role for role, table in tables.items() if theirs in table.column_names]
+    sources = {role: str(path) for role, path in paths.items()}
+    raw = RawData(name, "tables", tables["items"], tables["interactions"], tables.get("users"), sources)
+    rename(raw, columns or {})
+    return raw
+
+
+def rename(raw: RawData, columns: Mapping[str, str]) -> None:
+    """Give the tables of what was read our names; ``columns`` holds theirs, as in :func:`read_files`.
+
+    Raises:
+        DataError: no table has such a column, or our name is taken.
+    """
+    for ours, theirs in columns.items():
+        found = {role: table for role in ("interactions", "items", "users") if (table := getattr(raw, role)) is not None}
+        holding = [role for role, table in found.items() if theirs in table.column_names]
         if not holding:
-            raise DataError(f"{name}: no table has the column '{theirs}' that is to be '{ours}'")
+            raise DataError(f"{raw.name}: no table has the column '{theirs}' that is to be '{ours}'")
         for role in holding:
-            tables[role] = _renamed(tables[role], theirs, ours, str(paths[role]))
-    return RawData(
-        name=name,
-        format="tables",
-        items=tables["items"],
-        interactions=tables["interactions"],
-        users=tables.get("users"),
-        sources={role: str(path) for role, path in paths.items()},
-    )
+            setattr(raw, role, _renamed(found[role], theirs, ours, raw.sources.get(role, raw.name)))
 
 
 def _renamed(table: pa.Table, theirs: str, ours: str, source: str) -> pa.Table:
