@@ -93,9 +93,18 @@ def _pieces_of(name: str) -> dict[str, Any]:
     """Return how an encoder cuts texts into word pieces, whole texts and without its own marks."""
     from transformers import AutoTokenizer
 
+    from bertrec.core.errors import ModelError
+    from bertrec.encoders.backbone import LOCAL_ONLY
+    from bertrec.encoders.folder import one_line
     from bertrec.encoders.source import resolve_folder
 
-    tokenizer = AutoTokenizer.from_pretrained(resolve_folder(name))
+    place = resolve_folder(name)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, **LOCAL_ONLY)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise ModelError(f"--encoder {name}: no tokenizer can be read from {place}: {one_line(error)}") from error
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):  # what transformers makes of a folder without a vocabulary
+        raise ModelError(f"--encoder {name}: no tokenizer can be read from {place}: it has no vocabulary")
 
     def pieces(texts: list[str]) -> Sequence[Sequence[int]]:
         return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]

@@ -20,6 +20,7 @@ from bertrec.core.errors import BertrecError
 from bertrec.core.files import read_json, replace_folder, write_json
 
 _PROGRESS = "progress.json"
+_SPENT = "checkpoints.spent"  # of a ranker that is saved
 
 
 def folder_of(target: Path) -> Path:
@@ -64,10 +65,13 @@ class Unfinished:
         return self.folder / "members" / str(len(self.done))
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Note that the ranker whose turn it was is saved."""
+        """Note that the ranker whose turn it was is saved; whenever it is cut short, no checkpoint is left that the next one would meet."""
+        checkpoints = self.folder / "checkpoints"
+        if checkpoints.is_dir():
+            checkpoints.rename(self.folder / _SPENT)
         self.done.append(dict(record))
         self.note_down()
-        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        shutil.rmtree(self.folder / _SPENT, ignore_errors=True)
 
     def note_down(self) -> None:
         """Write the progress."""
@@ -115,6 +119,7 @@ def training_into(target: Path, plan: Mapping[str, Any], *, resume: bool, say: C
 
 
 def _done_before(work: Unfinished) -> list[dict[str, Any]]:
+    shutil.rmtree(work.folder / _SPENT, ignore_errors=True)
     found = read_json(work.folder / _PROGRESS)
     plan, members = (found.get("plan"), found.get("members")) if isinstance(found, dict) else (None, None)
     if not isinstance(plan, dict) or not isinstance(members, list) or not all(isinstance(one, dict) for one in members):

@@ -151,6 +151,9 @@ def check_names(names: Iterable[str]) -> None:
             raise ConfigError(f"RecBole's {name} does not run here: it {reason}; leave it out of the baselines")
 
 
+_RUNS_WHAT_IT_NAMES = frozenset({"mf_pretrain_path", "mlp_pretrain_path", "pre_model_path", "pretrain_path", "teacher", "warm_up"})
+
+
 def check_settings(model: str, settings: Mapping[str, Any]) -> None:
     """See that a model knows the settings.
 
@@ -161,6 +164,18 @@ def check_settings(model: str, settings: Mapping[str, Any]) -> None:
     for name in settings:
         if name not in known:
             raise ConfigError(unknown_name(f"setting of {model}", name, known))
+    check_loads_nothing(settings)
+
+
+def check_loads_nothing(settings: Mapping[str, Any]) -> None:
+    """See that no setting names a file that RecBole would unpickle, or words that it would evaluate: either runs what it finds.
+
+    Raises:
+        ConfigError: one does.
+    """
+    for name in settings:
+        if name in _RUNS_WHAT_IT_NAMES:
+            raise ConfigError(f"RecBole's setting {name} is not taken: RecBole would run what it names; leave it out")
 
 
 def default_settings(model: str) -> dict[str, Any]:

@@ -92,3 +92,17 @@ def test_damaged_data_is_one_line_that_names_the_file(cli, tmp_path, name, conte
     assert (code, out) == (2, "")
     assert name in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("tokenizer", [{"auto_map": {"AutoTokenizer": ["evil.Evil", None]}, "tokenizer_class": "Evil"}, None])
+def test_an_encoders_folder_runs_no_code_and_lacks_nothing_in_silence(cli, shop, tmp_path, tokenizer):
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n")
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    if tokenizer is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    code, _, err = cli("data", "describe", shop, "--encoder", folder)
+    assert code == 2
+    assert f"no tokenizer can be read from {folder}" in err
+    assert not (tmp_path / "ran").exists()

@@ -13,7 +13,7 @@ import bertrec
 from bertrec.cli.main import main
 from bertrec.core.errors import BertrecError
 from bertrec.data import impressions_from_sequences
-from bertrec.rankers import Ensemble
+from bertrec.rankers import Ensemble, unfinished
 
 
 def change(path, /, **values):
@@ -106,3 +106,29 @@ def test_a_ranker_that_is_gone_is_not_taken_for_done(shop, capsys):
     assert main([*words, "--resume"]) == 2
     assert "lacks ranker 0, which was done" in capsys.readouterr().err
     assert not (shop / "run").exists()
+
+
+@pytest.mark.parametrize("moment", ["noting", "clearing"])
+def test_a_ranker_cut_off_while_it_is_noted_leaves_the_next_one_no_checkpoint(tmp_path, moment, monkeypatch):
+    """Between the record and the removal of the checkpoints a kill once left the next ranker those of the one before."""
+    target = tmp_path / "run"
+
+    def cut(*_, **__):
+        raise KeyboardInterrupt
+
+    def train():
+        with unfinished.training_into(target, {"plan": 1}, resume=False, say=print) as work:
+            work.next_member.mkdir(parents=True)
+            (work.next_member / "config.json").write_text("{}")
+            (work.folder / "checkpoints" / "epoch-1").mkdir(parents=True)
+            place, name = (work, "note_down") if moment == "noting" else (unfinished.shutil, "rmtree")
+            monkeypatch.setattr(place, name, cut)
+            work.add({"ranker": "first"})
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    monkeypatch.undo()
+    with unfinished.training_into(target, {"plan": 1}, resume=True, say=print) as work:
+        assert len(work.done) == (0 if moment == "noting" else 1)
+        assert not (work.folder / "checkpoints").exists()
+        assert not list(work.folder.glob("checkpoints*"))

@@ -61,3 +61,20 @@ def test_a_recbole_without_what_it_imports_counts_as_missing(monkeypatch):
 def test_import_bertrec_never_imports_recbole():
     code = "import sys, bertrec, bertrec.recbole.run, bertrec.comparison.run; assert 'recbole' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(("model", "name"), [("NeuMF", "mf_pretrain_path"), ("NeuMF", "mlp_pretrain_path"), ("NAIS", "pretrain_path")])
+def test_a_setting_that_recbole_would_unpickle_is_refused(model, name):
+    with pytest.raises(ConfigError, match=f"RecBole's setting {name} is not taken"):
+        catalogue.check_settings(model, {name: "some.pth"})
+
+
+def test_the_process_itself_refuses_it_whoever_wrote_the_job(tmp_path):
+    """A job of a folder that was changed by hand never comes to the point where RecBole reads the file."""
+    pytest.importorskip("recbole", reason="recbole is not installed", exc_type=ImportError)
+    from bertrec.recbole.exchange import Job
+    from bertrec.recbole.worker.prepare import prepare
+
+    with pytest.raises(ConfigError, match="pre_model_path is not taken"):
+        prepare(Job(model="S3Rec", settings={"pre_model_path": "evil.pth"}), None, tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from bertrec.data.splits import Split
-from bertrec.recbole.catalogue import READS_ITEM_TEXT
+from bertrec.recbole.catalogue import READS_ITEM_TEXT, check_loads_nothing
 from bertrec.recbole.exchange import Job
 from bertrec.recbole.worker import atomic, patches
 from bertrec.recbole.worker.crosscheck import CHECKED, CHECKED_AT
@@ -54,6 +54,7 @@ def prepare(job: Job, split: Split, work: Path) -> Prepared:
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_model, get_trainer, init_seed
 
+    check_loads_nothing(job.settings)  # a job may come from a folder of someone else's
     _configure(job, split, work)
     config = Config(model=job.model, dataset=atomic.NAME, config_file_list=[str(work / "config.yaml")])
     init_seed(config["seed"], reproducibility=True)
