@@ -38,7 +38,7 @@ def compare(
     budget_minutes: Annotated[float, typer.Option(help="For each model, its search and all seeds included.")] = 20.0,
     seeds: Annotated[int, typer.Option(min=1, help="Fits of each model's chosen settings, as far as the minutes go.")] = 3,
     trials: Annotated[int, typer.Option(min=1, help="The most settings that a model's search tries; 1 takes the defaults.")] = 30,
-    mask_seen: o.MaskSeen = True,
+    keep_seen: o.KeepSeen = None,
     split: o.Split = "auto",
 ) -> None:
     """Compare models on DATA under one protocol and write a report that says what was shown and what was not."""
@@ -47,7 +47,7 @@ def compare(
     o.choice("split", split, o.SPLITS)
     names = (_names(models, DEFAULT_MODELS), _names(baselines, DEFAULT_BASELINES))
     settings = _settings(set_ or [], "--set", names[0]) | _settings(baseline_set or [], "--baseline-set", names[1])
-    plan = make_plan(*names, settings=settings, budget_minutes=budget_minutes, seeds=seeds, trials=trials, mask_seen=mask_seen)
+    plan = make_plan(*names, settings=settings, budget_minutes=budget_minutes, seeds=seeds, trials=trials, mask_seen=not keep_seen)
     _execute({"data": data, "load": reading, "split": {"method": split}}, plan, out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_figures, protocol_line
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_for, fit_catalog, split_for
+from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen, split_for
 from bertrec.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ Examples:
 
 bertrec evaluate runs/ml
 
-bertrec evaluate runs/ml --no-mask-seen --metrics HR@10,Recall@50,Coverage@10 --json figures.json
+bertrec evaluate runs/shop --keep-seen --metrics HR@10,Recall@50,Coverage@10 --json figures.json
+
+bertrec evaluate runs/ml --index runs/ml.index
 
 bertrec evaluate runs/text --data data/scientific
 """
@@ -33,7 +36,9 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data (no training for a text-only run).")] = None,
     split: o.HeldOut = "test",
     trusted: o.Classes = None,
-    mask_seen: o.MaskSeen = True,
+    index: Annotated[Path | None, typer.Option(metavar="INDEX", help="Count what this index serves instead of scoring every item.")] = None,
+    keep_seen: o.KeepSeen = None,
+    seen_targets: o.SeenTargets = "drop",
     candidates: Annotated[str, typer.Option(help="What is ranked: all items, or only those held_out of training (cold-items).")] = "all",
     metrics: o.Metrics = None,
     bootstrap: o.Bootstrap = None,
@@ -41,8 +46,10 @@ def evaluate(
 ) -> None:
     """Measure RUN on its held-out interactions, every figure with its protocol."""
     o.choice("split", split, ("test", "valid"))
-    protocol = {"mask_seen": mask_seen, "candidates": candidates} | ({} if bootstrap is None else {"bootstrap": bootstrap})
-    figures = evaluate_run(Run(run), data=data, load=reading, part=split, protocol=protocol)
+    place = Run(run)
+    rules = {"mask_seen": not keeps_seen(place.record(), keep_seen), "seen_targets": seen_targets, "candidates": candidates}
+    rules |= {} if bootstrap is None else {"bootstrap": bootstrap}
+    figures = evaluate_run(place, data=data, load=reading, part=split, protocol=rules, index=index)
     print_figures(f"{run}: {split}", figures, chosen_metrics(figures, metrics))
     print(protocol_line(figures["protocol"]))
     if json_out is not None:
@@ -52,7 +59,9 @@ def evaluate(
         note(f"wrote {json_out}")
 
 
-def evaluate_run(run: Run, *, data: str | None, load: dict[str, Any], part: str, protocol: dict[str, Any]) -> dict[str, Any]:
+def evaluate_run(
+    run: Run, *, data: str | None, load: dict[str, Any], part: str, protocol: dict[str, Any], index: Path | None = None
+) -> dict[str, Any]:
     """Return the figures of a run in the one JSON shape."""
     from bertrec.evaluation.protocol import Protocol
 
@@ -66,7 +75,14 @@ def evaluate_run(run: Run, *, data: str | None, load: dict[str, Any], part: str,
     rows = part_of(split, part)
     model = fit_catalog(model, dataset)
     held_out = split.held_out if len(split.held_out) else None
-    return evaluate(model, rows, protocol=rules, item_counts=split.train.item_counts, held_out=held_out, manifest=split.manifest).to_json()
+    searched = None
+    if index is not None:
+        from bertrec.cli.index import check_fits, open_index
+
+        searched = open_index(index)
+        check_fits(searched, index, model)
+    how: dict[str, Any] = {"protocol": rules, "item_counts": split.train.item_counts, "held_out": held_out, "index": searched}
+    return evaluate(model, rows, manifest=split.manifest, **how).to_json()
 
 
 def part_of(split: Split, part: str) -> EvaluationSet:

@@ -49,7 +49,19 @@ Split = Annotated[str, typer.Option(help=f"How to split: {', '.join(SPLITS)}.")]
 HeldOut = Annotated[str, typer.Option("--split", help="Which held-out part: test or valid.")]
 Bootstrap = Annotated[int | None, typer.Option(min=0, help="Bootstrap samples behind each interval.")]
 Metrics = Annotated[str | None, typer.Option(help="Metrics to show, comma-separated, or all.")]
-MaskSeen = Annotated[bool, typer.Option("--mask-seen/--no-mask-seen", help="Leave a user's earlier items out of the ranking, or not.")]
+KeepSeen = Annotated[
+    bool | None,
+    typer.Option(
+        "--keep-seen/--mask-seen",
+        "--no-mask-seen",
+        help="Recommend and count items of the history too, or neither (default: as the run was trained; train leaves them out).",
+        show_default=False,
+    ),
+]
+SeenTargets = Annotated[
+    str,
+    typer.Option(help="Targets in a masked history: drop (and count) them, or rank them as published protocols do, which no list serves."),
+]
 
 # PyYAML reads 1e-3 as text (YAML 1.1 wants 1.0e-3); a user means the number.
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
@@ -122,11 +134,11 @@ def known_id(text: str, known: Collection[str | int]) -> str | int:
     raise DataError(f"unknown id '{text}'" + (f": near it are {', '.join(near)}" if near else ""))
 
 
-def listed_ids(path: Path, known: Collection[str | int]) -> list[str | int]:
-    """Return the ids among ``known`` that a UTF-8 file names, one per line; blank lines are passed over.
+def listed_names(path: Path) -> list[tuple[int, str]]:
+    """Return number and text of the lines of a UTF-8 file of ids, blank ones passed over.
 
     Raises:
-        DataError: the file is absent, not UTF-8 or empty, or an id is unknown; the text names file and line.
+        DataError: the file is absent, not UTF-8 or empty.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -137,8 +149,17 @@ def listed_ids(path: Path, known: Collection[str | int]) -> list[str | int]:
     named = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     if not named:
         raise DataError(f"{path} is empty: it should hold one id per line")
+    return named
+
+
+def listed_ids(path: Path, known: Collection[str | int]) -> list[str | int]:
+    """Return the ids among ``known`` that a UTF-8 file names, one per line; blank lines are passed over.
+
+    Raises:
+        DataError: the file is absent, not UTF-8 or empty, or an id is unknown; the text names file and line.
+    """
     ids = []
-    for number, name in named:
+    for number, name in listed_names(path):
         try:
             ids.append(known_id(name, known))
         except DataError as error:

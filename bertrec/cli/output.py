@@ -82,12 +82,20 @@ def print_figures(title: str, figures: Mapping[str, Any], metrics: Sequence[str]
     """
     slices = figures["slices"]
     if len(metrics) <= _METRICS_ACROSS:
-        rows = [[name, part["users"], *(figure(part["metrics"].get(m)) for m in metrics)] for name, part in slices.items()]
+        bounds = figures["protocol"].get("slices", {})
+        rows = [
+            [_slice_cell(name, bounds), part["users"], *(figure(part["metrics"].get(m)) for m in metrics)] for name, part in slices.items()
+        ]
         print_table(title, ["slice", "users", *metrics], rows, right=["users", *metrics])
         return
     turned = [["users", *(part["users"] for part in slices.values())]]
     turned += [[m, *(figure(part["metrics"].get(m)) for part in slices.values())] for m in metrics]
     print_table(title, ["metric", *slices], turned, right=list(slices))
+
+
+def _slice_cell(name: str, bounds: Mapping[str, str]) -> str:
+    """Return the name of a slice, and below it what it holds."""
+    return f"{name}\n{bounds[name]}" if name in bounds else name
 
 
 def print_comparison(title: str, models: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], *, part: str = "all") -> None:

@@ -16,7 +16,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_for, fit_catalog
+from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen
 from bertrec.core.errors import BertrecError, DataError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ bertrec recommend runs/ml --rerank rerankers/composite --candidates 50 --user 1
 """
 
 FORMATS = ("table", "json", "csv")
+ON_UNKNOWN = ("fallback", "skip", "error")
 _REASONS = 3
 
 Id = str | int
@@ -44,10 +45,11 @@ Id = str | int
 
 @dataclass
 class UserList:
-    """One list to make: for a user of the data, or for a history that was given."""
+    """One list to make: for a user of the data, or for a history that was given; ``fallback`` says what ordered it where none is read."""
 
     user: Id | None
     history: list[Id]
+    fallback: str | None = None
     items: list[Id] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     why: list[list[Any]] = field(default_factory=list)
@@ -64,7 +66,14 @@ def recommend(
     history: Annotated[list[str] | None, typer.Option(metavar="TITLE", help="Titles, oldest first; more may follow.")] = None,
     history_ids: Annotated[list[str] | None, typer.Option(metavar="ID", help="Item ids, oldest first; more may follow.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items for each.")] = 10,
-    keep_seen: Annotated[bool, typer.Option("--keep-seen", help="Recommend items of the history too.")] = False,
+    keep_seen: o.KeepSeen = None,
+    on_unknown: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Users (or a typed history) that are not in the data: {', '.join(ON_UNKNOWN)}. Unless said, they get the most popular "
+            "items, marked as such; where nobody is known, an error."
+        ),
+    ] = None,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")] = "table",
     why: Annotated[bool, typer.Option("--why", help="Name what in the history and in the item's text raised the score most.")] = False,
     trusted: o.Classes = None,
@@ -74,6 +83,8 @@ def recommend(
 ) -> None:
     """Recommend items from RUN for users, or for a history of titles or ids."""
     o.choice("format", form, FORMATS)
+    if on_unknown is not None:
+        o.choice("way with unknown users", on_unknown, ON_UNKNOWN)
     _check_rerank(rerank, candidates, k=k, why=why)
     lists = {"--user": user, "--history": history, "--history-ids": history_ids}
     given = _with_more(lists, more or [])
@@ -87,11 +98,11 @@ def recommend(
     if given["--history"]:
         cases = [UserList(None, title_history(model.catalog, given["--history"]))]
     elif given["--history-ids"]:
-        cases = [UserList(None, id_history(model.catalog, given["--history-ids"]))]
+        cases = history_cases(model.catalog, given["--history-ids"], on_unknown)
     else:
         assert dataset is not None
-        cases = user_cases(dataset.interactions, given["--user"], users_file)
-    fill(model, cases, k=k, keep_seen=keep_seen, index=index, reranker=rerank, candidates=candidates)
+        cases = user_cases(dataset.interactions, given["--user"], users_file, on_unknown)
+    fill(model, cases, k=k, keep_seen=keeps_seen(record, keep_seen), index=index, reranker=rerank, candidates=candidates)
     if why:
         explain_cases(model, cases)
     _PRINTERS[form](model.catalog, cases)
@@ -115,11 +126,11 @@ def title_history(catalog: ItemCatalog, typed: Sequence[str]) -> list[Id]:
     return [catalog.ids.ids[find_title(title, catalog.titles)] for title in typed]
 
 
-def id_history(catalog: ItemCatalog, typed: Sequence[str]) -> list[Id]:
-    """Return the item ids that were typed, in the type that they have in the data; an unknown one is named and left out.
+def history_cases(catalog: ItemCatalog, typed: Sequence[str], on_unknown: str | None = None) -> list[UserList]:
+    """Return one case of the item ids that were typed, in the type that they have in the data; an unknown one is named and left out.
 
     Raises:
-        DataError: none of them is known.
+        DataError: none of them is known, and nothing else was asked for that.
     """
     known = set(catalog.ids.ids)
     found: list[Id] = []
@@ -128,25 +139,51 @@ def id_history(catalog: ItemCatalog, typed: Sequence[str]) -> list[Id]:
             found.append(o.known_id(text, known))
         except DataError as error:
             note(f"note: left out of the history: {error}")
-    if not found:
+    if not found and on_unknown in (None, "error"):
         raise DataError(f"none of the {len(typed)} items of the history is in the catalogue")
-    return found
+    return [UserList(None, found)] if found or on_unknown == "fallback" else []
 
 
-def user_cases(interactions: Interactions, names: Sequence[str], users_file: Path | None = None) -> list[UserList]:
+def user_cases(
+    interactions: Interactions, names: Sequence[str], users_file: Path | None = None, on_unknown: str | None = None
+) -> list[UserList]:
     """Return one case per user, those of the file last, each with everything that the data knows of that user.
 
     Raises:
-        DataError: the file cannot be read, or an id is unknown; the text names its file and line.
+        DataError: the file cannot be read, or an id is unknown and that is not to be passed over; the text names its file and line.
     """
+    known = set(interactions.users.ids)
+    asked = [("", name) for name in names]
+    if users_file is not None:
+        asked += [(f"{users_file}: line {number}: ", name) for number, name in o.listed_names(users_file)]
+    cases: list[UserList] = []
+    unknown: list[tuple[str, DataError]] = []
+    for where, name in asked:
+        try:
+            cases.append(UserList(o.known_id(name, known), []))
+        except DataError as error:
+            unknown.append((where, error))
+            cases.append(UserList(name, [], fallback="unknown"))
+    found = [case for case in cases if case.fallback is None]
+    if unknown:
+        _report_unknown(unknown, len(asked), on_unknown or ("fallback" if found else "error"))
+    for case, row in zip(found, interactions.sequences.take(_rows_of(interactions, found)), strict=True):
+        case.history = interactions.catalog.ids.decode(row)
+    return found if on_unknown == "skip" else cases
+
+
+def _rows_of(interactions: Interactions, cases: Sequence[UserList]) -> Any:
     import numpy as np
 
-    known = set(interactions.users.ids)
-    users = [o.known_id(name, known) for name in names]
-    if users_file is not None:
-        users += o.listed_ids(users_file, known)
-    rows = interactions.sequences.take(np.asarray(interactions.users.encode(users), dtype=np.int64) - 1)
-    return [UserList(user, interactions.catalog.ids.decode(row)) for user, row in zip(users, rows, strict=True)]
+    return np.asarray(interactions.users.encode([case.user for case in cases if case.user is not None]), dtype=np.int64) - 1
+
+
+def _report_unknown(unknown: list[tuple[str, DataError]], asked: int, policy: str) -> None:
+    where, first = unknown[0]
+    if policy == "error":
+        raise DataError(f"{where}{first}") from first
+    served = "left out" if policy == "skip" else "served by popularity (--on-unknown skip leaves them out)"
+    note(f"note: {len(unknown)} of {asked} users are not in the data: {served}; the first: {where}{first}")
 
 
 def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: bool) -> None:
@@ -182,8 +219,8 @@ def fill(
         found = recommend_reranked(model, reranker, histories, k, candidates=candidates, exclude_seen=not keep_seen, index=searched)
     else:
         found = model.recommend(histories, k, exclude_seen=not keep_seen, index=searched)
-    for case, items, scores in zip(cases, found.items, found.scores, strict=True):
-        case.items = list(items)
+    for case, items, scores, fallback in zip(cases, found.items, found.scores, found.fallback, strict=True):
+        case.items, case.fallback = list(items), fallback
         case.scores = [float(score) for score in scores[: len(items)]]
     if cases and (fewest := min(len(case.items) for case in cases)) < k:
         note(f"note: only {fewest} items could be recommended where {k} were asked for")
@@ -193,7 +230,7 @@ def explain_cases(model: Recommender, cases: list[UserList]) -> None:
     """Put into the cases what raised the score of each item most."""
     from bertrec.models.explain import explain
 
-    for case in cases:
+    for case in (case for case in cases if case.fallback is None):
         case.why = [explain(model, case.history, item)[:_REASONS] for item in case.items]
 
 
@@ -206,7 +243,8 @@ def print_tables(catalog: ItemCatalog, cases: list[UserList]) -> None:
     for case in cases:
         whose = f"user {case.user}" if case.user is not None else "history"
         recent = "; ".join(_titles(catalog, case.history[-5:]))
-        print(f"{whose} ({len(case.history)} items, the latest: {recent})")
+        known = f"{len(case.history)} items, the latest: {recent}" if case.history else "no items"
+        print(f"{whose} ({known})" + (f": nothing to go by, ordered by {case.fallback}" if case.fallback else ""))
         columns = ["rank", "id", "title", "score", *(["why"] if case.why else [])]
         rows = [
             [rank, item, title, _score(score), *([_reasons(case.why[rank - 1])] if case.why else [])]
@@ -234,19 +272,19 @@ def _rows(catalog: ItemCatalog, case: UserList) -> list[dict[str, Any]]:
 
 
 def _print_json(catalog: ItemCatalog, cases: list[UserList]) -> None:
-    lists = [{"user": case.user, "history": case.history, "items": _rows(catalog, case)} for case in cases]
+    lists = [{"user": case.user, "history": case.history, "fallback": case.fallback, "items": _rows(catalog, case)} for case in cases]
     print(json.dumps({"recommendations": lists}, ensure_ascii=False, indent=2, allow_nan=False))
 
 
 def _print_csv(catalog: ItemCatalog, cases: list[UserList]) -> None:
     explained = any(case.why for case in cases)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["user", "rank", "id", "title", "score", *(["why"] if explained else [])])
+    writer.writerow(["user", "rank", "id", "title", "score", "fallback", *(["why"] if explained else [])])
     for case in cases:
         for row, reasons in zip(_rows(catalog, case), case.why or [[]] * len(case.items), strict=True):
             user = "" if case.user is None else case.user
             why = [_reasons(reasons).replace("\n", "; ")] if explained else []
-            writer.writerow([user, row["rank"], row["id"], row["title"], row["score"], *why])
+            writer.writerow([user, row["rank"], row["id"], row["title"], row["score"], case.fallback or "", *why])
 
 
 _PRINTERS = {"table": print_tables, "json": _print_json, "csv": _print_csv}

@@ -10,7 +10,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_table, protocol_line
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_for, fit_catalog, split_for
+from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen, split_for
 from bertrec.core.errors import BertrecError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def train(
     ] = "train",
     metric: Annotated[str, typer.Option(help="By which the run's share of the score is chosen on validation users.")] = "NDCG@10",
     seed: Annotated[int, typer.Option(min=0, help="Of the draws and of the reranker's training.")] = 0,
+    keep_seen: o.KeepSeen = None,
     set_: o.Settings = None,
     trusted: o.Classes = None,
     data: o.OtherData = None,
@@ -69,7 +70,8 @@ def train(
     if (out / "rerank.json").exists() and not overwrite:
         raise BertrecError(f"--out {out} holds a reranker: choose another --out, or --overwrite it")
     settings = o.read_settings(None, set_ or [])
-    model, split, _ = open_run(Run(run), data, reading)
+    place = Run(run)
+    model, split, _ = open_run(place, data, reading)
     trained, record = train_reranker(
         model,
         split,
@@ -80,6 +82,7 @@ def train(
         learn_from=learn_from,
         metric=metric,
         seed=seed,
+        mask_seen=not keeps_seen(place.record(), keep_seen),
         settings=settings,
         progress=True,
     )
@@ -98,7 +101,8 @@ def evaluate(
     candidates: Annotated[int | None, typer.Option(min=1, help="How many items are put in order; default as trained.")] = None,
     weight: Annotated[float | None, typer.Option(help="The run's share of the score, 0 to 1; default as chosen in training.")] = None,
     split: o.HeldOut = "test",
-    mask_seen: o.MaskSeen = True,
+    keep_seen: o.KeepSeen = None,
+    seen_targets: o.SeenTargets = "drop",
     metrics: o.Metrics = None,
     bootstrap: o.Bootstrap = None,
     trusted: o.Classes = None,
@@ -113,9 +117,11 @@ def evaluate(
     from bertrec.rerank.kinds import load_with_record
 
     o.choice("split", split, ("test", "valid"))
-    rules = Protocol.from_dict({"mask_seen": mask_seen} | ({} if bootstrap is None else {"bootstrap": bootstrap}))
+    place = Run(run)
+    given = {"mask_seen": not keeps_seen(place.record(), keep_seen), "seen_targets": seen_targets}
+    rules = Protocol.from_dict(given | ({} if bootstrap is None else {"bootstrap": bootstrap}))
     loaded = load_with_record(rerank)
-    model, parts, _ = open_run(Run(run), data, reading)
+    model, parts, _ = open_run(place, data, reading)
     warn_other_retriever(model, loaded.record)
     reports = evaluate_reranked(
         model,

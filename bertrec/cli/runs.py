@@ -95,6 +95,11 @@ class Run:
         return Recommender.from_pretrained(self.model)
 
 
+def keeps_seen(record: Mapping[str, Any], asked: bool | None = None) -> bool:
+    """Return whether items of a history are recommended and counted: as asked, else as the run was trained."""
+    return bool(record.get("keep_seen")) if asked is None else asked
+
+
 def only_one(run: Run) -> AbstractContextManager[None]:
     """Hold the run folder for this process.
 

@@ -14,13 +14,14 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, figure, note, note_each
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
+from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, keeps_seen, only_one, versions
 from bertrec.core.config import SEEDS
 from bertrec.core.errors import ConfigError
 from bertrec.core.plugins import is_path, vouch
 from bertrec.heads.config import ITEM_INPUTS
 
 if TYPE_CHECKING:
+    from bertrec.data.interactions import Interactions
     from bertrec.data.load import Dataset
     from bertrec.data.splits import Split
     from bertrec.models.base import Recommender
@@ -59,6 +60,7 @@ def train(
     set_: o.Settings = None,
     split: o.Split = "auto",
     seed: Annotated[int | None, typer.Option(help="Seed of a random split and, where the model draws anything, of its training.")] = None,
+    keep_seen: o.KeepSeen = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs.")] = None,
     resume: o.Resume = False,
     overwrite: o.Overwrite = False,
@@ -79,6 +81,7 @@ def train(
         **chosen,
         "settings": settings,
         **({} if seed is None else {"seed": seed}),
+        **({"keep_seen": True} if keep_seen else {}),
         "init": str(init) if init else None,
     }
     execute(run, plan, resume=resume, overwrite=overwrite)
@@ -110,7 +113,7 @@ def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: 
     initial = Run(Path(plan["init"])).load_model() if plan["init"] else None
     dataset = load_data(plan)
     split = split_data(dataset, plan)
-    announce(dataset, split)
+    announce(dataset, split, keeps=keeps_seen(plan))
     plan["data_hash"] = dataset.content_hash
     figures, seconds = fit(run, plan, model, split, initial=initial, resume=resume, overwrite=overwrite)
     report(run, seconds, figures)
@@ -135,14 +138,15 @@ def fit(
     with only_one(run), abandon_on_error(run):
         begin(run, plan, resume=resume)
         started = time.perf_counter()
-        model.fit(split.train, validation=split.validation, run_dir=run.folder, resume=resume, init=initial)
+        mask = not keeps_seen(plan)
+        model.fit(split.train, validation=split.validation, run_dir=run.folder, resume=resume, init=initial, mask_seen=mask)
         seconds = time.perf_counter() - started
-        figures = validate(model, split)
+        figures = validate(model, split, mask_seen=mask)
         end(run, model, plan | outcome(model, split, seconds, figures))
     return figures, seconds
 
 
-def announce(dataset: Dataset, split: Split) -> None:
+def announce(dataset: Dataset, split: Split, *, keeps: bool = False) -> None:
     """Say what is trained on, and everything that was dropped on the way."""
     data, parts = dataset.interactions, {"validation": split.validation, "test": split.test}
     note(f"{dataset.name} ({dataset.format}): {len(data.users)} users, {len(data.catalog)} items, {len(data)} interactions")
@@ -150,6 +154,7 @@ def announce(dataset: Dataset, split: Split) -> None:
     held = "".join(f", {name} {len(rows)} users" for name, rows in parts.items() if rows is not None)
     method, counts = split.manifest.get("method", ""), split.manifest.get("counts", {})
     note(f"split {method}: training {len(split.train)} interactions{held}")
+    note_each(repeats_note(data, counts, keeps=keeps))
     left = counts.get("users_not_evaluated", 0)
     lacking = [f"{left} of {counts['users']} users are not evaluated (no history, or nothing held out)"] if left else []
     lacking += [f"no {name} users" for name, rows in parts.items() if rows is None or not len(rows)]
@@ -157,7 +162,17 @@ def announce(dataset: Dataset, split: Split) -> None:
         note(f"note: split {method}: {'; '.join(lacking)}")
 
 
-def validate(model: Recommender, split: Split) -> dict[str, Any] | None:
+def repeats_note(data: Interactions, counts: Mapping[str, int], *, keeps: bool) -> list[str]:
+    """Say how much of the data is bought again, and what becomes of it; nothing where nothing is."""
+    if not data.repeats:
+        return []
+    held = sum(counts.get(f"{name}_targets_in_history", 0) for name in ("validation", "test"))
+    said = f"repeats: {data.repeats} of {len(data)} interactions ({data.repeats / len(data):.1%}) are of an item that the user had before"
+    done = "are recommended and counted" if keeps else "are neither recommended nor counted: --keep-seen does both"
+    return [f"{said}; {held} held-out targets stand in their history; these {done}"]
+
+
+def validate(model: Recommender, split: Split, *, mask_seen: bool = True) -> dict[str, Any] | None:
     """Measure on the validation users, where the split has any."""
     if split.validation is None or not len(split.validation.users):
         return None
@@ -165,7 +180,7 @@ def validate(model: Recommender, split: Split) -> dict[str, Any] | None:
     from bertrec.models.evaluate import evaluate
 
     counts = split.train.item_counts
-    return evaluate(model, split.validation, protocol=Protocol(), item_counts=counts, manifest=split.manifest).to_json()
+    return evaluate(model, split.validation, protocol=Protocol(mask_seen=mask_seen), item_counts=counts, manifest=split.manifest).to_json()
 
 
 def outcome(model: Recommender, split: Split, seconds: float, figures: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -86,6 +86,7 @@ def run(
     seed: Annotated[int, typer.Option(help="Of the sampler and of every trial's training.")] = 0,
     final_seeds: Annotated[int, typer.Option(min=0, help="Fits of winner and defaults for the test users; 0 leaves those alone.")] = 3,
     split: o.Split = "auto",
+    keep_seen: o.KeepSeen = None,
 ) -> None:
     """Start a study on DATA, or go on with the same one."""
     from bertrec.cli.runs import load_data
@@ -117,6 +118,7 @@ def run(
             "timeout_minutes": budget,
             "seed": seed,
             "final_seeds": final_seeds,
+            "mask_seen": not keep_seen,
             "about": {"data": {"name": dataset.name, "format": dataset.format, "counts": counts_of(study_data)}},
         }
     )

@@ -71,6 +71,8 @@ def _counts(interactions: Interactions) -> dict[str, Any]:
         "per_item": _spread(per_item),
         "items_never_met": int((per_item == 0).sum()),
         "users_too_short_to_evaluate": int((interactions.sequences.lengths < 3).sum()),
+        "repeated_interactions": interactions.repeats,
+        "share_repeated": interactions.repeats / total if total else 0.0,
     }
 
 

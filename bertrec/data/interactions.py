@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bertrec.core.checks import expect
+from bertrec.core.distinct import distinct
 from bertrec.core.errors import DataError, unknown_name
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
@@ -85,6 +86,12 @@ class Interactions:
     def item_counts(self) -> IntArray:
         """How often each inner item id occurs, ``[n_items + 1]``; ``[0]`` is 0."""
         return np.bincount(self.sequences.values, minlength=len(self.catalog) + 1).astype(np.int64)
+
+    @cached_property
+    def repeats(self) -> int:
+        """How many interactions are of an item that the user had before."""
+        width = len(self.catalog) + 1
+        return len(self) - len(distinct(self.sequences.rows * width + self.sequences.values))
 
     @cached_property
     def content_hash(self) -> str:

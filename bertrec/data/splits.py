@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.core.checks import expect, expect_number, expect_whole
+from bertrec.core.distinct import among
 from bertrec.core.errors import DataError, unknown_name
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
@@ -44,6 +45,13 @@ class EvaluationSet:
 
     def __len__(self) -> int:
         return len(self.users)
+
+    @cached_property
+    def seen_targets(self) -> int:
+        """How many targets stand in their own history, as repeats do."""
+        width = int(max(self.targets.values.max(initial=0), self.histories.values.max(initial=0))) + 1
+        keys = [part.rows * width + part.values for part in (self.targets, self.histories)]
+        return int(np.count_nonzero(among(*keys)))
 
     @cached_property
     def content_hash(self) -> str:
@@ -274,6 +282,9 @@ def _counts(
         "validation_users": len(validation) if validation else 0,
         "test_users": len(test) if test else 0,
         "users_not_evaluated": sum(user not in evaluated for user in interactions.users.ids),
+        "repeated_interactions": interactions.repeats,
+        "validation_targets_in_history": 0 if validation is None else validation.seen_targets,
+        "test_targets_in_history": 0 if test is None else test.seen_targets,
     }
 
 

@@ -14,7 +14,7 @@ from bertrec.core.products import FloatArray
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.evaluation.evaluate import Task, candidate_counts, make_report, prepare
 from bertrec.evaluation.protocol import EvaluationData, Protocol
-from bertrec.evaluation.ranks import BoolArray
+from bertrec.evaluation.ranks import BoolArray, unlisted
 from bertrec.evaluation.report import Report
 from bertrec.evaluation.vector_ranks import RankedItems, rank_vectors
 
@@ -73,18 +73,10 @@ def _rank_batches(
         if stop > total:
             raise DataError(f"vectors of {stop} users or more, but the evaluation set has {total}")
         seen = None if task.seen is None else task.seen.slice(start, stop)
-        parts.append(
-            rank_vectors(
-                users,
-                items,
-                task.targets.slice(start, stop),
-                seen=seen,
-                repeats=repeats,
-                repeat_bias=repeat_bias,
-                names=task.data.users[start:stop],
-                first_row=start,
-            )
-        )
+        wanted, names = task.targets.slice(start, stop), task.data.users[start:stop]
+        lifted: dict[str, Any] = {"repeats": repeats, "repeat_bias": repeat_bias}
+        ranks = rank_vectors(users, items, wanted, seen=seen, names=names, first_row=start, **lifted)
+        parts.append(unlisted(ranks, ~items.known[wanted.values]))
         if lists is not None:
             made.append(lists((users, repeats), max(task.protocol.ks), seen, task.candidates))
         start = stop

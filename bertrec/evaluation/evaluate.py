@@ -16,9 +16,19 @@ from bertrec.evaluation.labels import Ties, auc, user_auc
 from bertrec.evaluation.lists import check_lists, list_metrics, top_k_items
 from bertrec.evaluation.metrics import Float64Array, distinct_ranks, rank_metrics
 from bertrec.evaluation.protocol import EvaluationData, Protocol, manifest
-from bertrec.evaluation.ranks import BoolArray, FloatArray, as_scores, count_candidates, first_occurrences, rank_targets
+from bertrec.evaluation.ranks import (
+    UNLISTED,
+    BoolArray,
+    FloatArray,
+    as_scores,
+    count_candidates,
+    first_occurrences,
+    rank_targets,
+    unlisted,
+    unseen_targets,
+)
 from bertrec.evaluation.report import MetricValue, Report, SliceResult, summarise
-from bertrec.evaluation.slices import Slice, make_slices
+from bertrec.evaluation.slices import SLICES, Slice, make_slices
 
 
 @dataclass(frozen=True)
@@ -61,8 +71,9 @@ def evaluate_scores(
 ) -> Report:
     """Measure a model from its scores of the whole catalogue.
 
-    Repeated targets of a user count once; with ``candidates="held_out"`` targets outside the held-out items are left out; users without any
-    target left are left out. ``protocol["left_out"]`` of the report counts all three.
+    Repeated targets of a user count once; targets in a history that is masked are left out (see `Protocol.seen_targets`); with
+    ``candidates="held_out"`` targets outside the held-out items are left out; users without any target left are left out.
+    ``protocol["left_out"]`` of the report counts all four.
 
     Args:
         batches: float ``[b, n_items + 1]`` each, in the order of the evaluation set; column 0 is ignored.
@@ -101,7 +112,8 @@ def evaluate_ranks(
     """Measure a model that reports ranks only.
 
     Args:
-        ranks: from 1, a rank for each value of ``evaluation_set.targets``, made under ``protocol`` (its masking, candidates and tie rule).
+        ranks: from 1, a rank for each value of ``evaluation_set.targets``, made under ``protocol`` (its masking, candidates and tie rule);
+            from `bertrec.evaluation.ranks.UNLISTED` for a target that no list holds.
         evaluation_set: as in `evaluate_scores`.
         protocol: settings.
         item_counts: as in `evaluate_scores`.
@@ -127,8 +139,9 @@ def evaluate_ranks(
         raise DataError(f"n_candidates must hold {len(ranks)} numbers, one per user, not shape {list(counts.shape)}")
     if not distinct_ranks(usable):
         raise DataError("ranks must start at 1, and two targets of a user cannot share a rank: ties are broken before measuring")
-    if np.any(usable.values > counts[usable.rows]):
-        at = int(np.argmax(usable.values > counts[usable.rows]))
+    beyond = (usable.values > counts[usable.rows]) & (usable.values < UNLISTED)
+    if np.any(beyond):
+        at = int(np.argmax(beyond))
         row = usable.rows[at]
         raise DataError(f"row {row} (user {evaluation_set.users[row]!r}): rank {usable.values[at]} among only {counts[row]} candidates")
     return make_report(task, usable, counts, top_k_lists, info, started, item_groups)
@@ -155,15 +168,19 @@ def prepare(data: EvaluationData, protocol: Protocol, item_counts: IntArray, hel
             )
     candidates = _held_out_mask(held_out, len(item_counts)) if protocol.candidates == "held_out" else None
     first = first_occurrences(data.targets)
-    kept = first if candidates is None else first & candidates[data.targets.values]
+    dropping = protocol.mask_seen and protocol.seen_targets == "drop"
+    unseen = first & unseen_targets(data.targets, data.histories) if dropping else first
+    kept = unseen if candidates is None else unseen & candidates[data.targets.values]
     targets = data.targets if kept.all() else data.targets.where(kept)
     left_out = {
         "repeated_targets": int(np.count_nonzero(~first)),
-        "targets_outside_candidates": int(np.count_nonzero(first & ~kept)),
+        "seen_targets": int(np.count_nonzero(first & ~unseen)),
+        "targets_outside_candidates": int(np.count_nonzero(unseen & ~kept)),
         "users_without_target": int(np.count_nonzero(targets.lengths == 0)),
     }
     if not len(targets.values):
-        raise DataError(f"no target is left to evaluate: {left_out}")
+        hint = "; with mask_seen off (--keep-seen) repeats count" if left_out["seen_targets"] else ""
+        raise DataError(f"no target is left to evaluate: {left_out}{hint}")
     return Task(data, protocol, item_counts, targets, kept, candidates, left_out)
 
 
@@ -191,9 +208,9 @@ def _rank_batches(batches: Iterable[FloatArray], task: Task, *, with_lists: bool
             )
         seen = None if task.seen is None else task.seen.slice(start, stop)
         users = task.data.users[start:stop]
-        parts.append(
-            rank_targets(scores, task.targets.slice(start, stop), seen=seen, candidates=task.candidates, users=users, first_row=start)
-        )
+        wanted = task.targets.slice(start, stop)
+        ranks = rank_targets(scores, wanted, seen=seen, candidates=task.candidates, users=users, first_row=start)
+        parts.append(unlisted(ranks, scores[wanted.rows, wanted.values] == -np.inf))
         if with_lists:
             lists.append(top_k_items(scores, max(task.protocol.ks), seen=seen, candidates=task.candidates))
         start = stop
@@ -223,7 +240,8 @@ def make_report(
     slices = {name: _measure(cut, _values_in(cut, cuts["all"], values, protocol), n_candidates, protocol) for name, cut in cuts.items()}
     if lists is not None:
         slices["all"] = _with_list_metrics(slices["all"], lists, task)
-    described = manifest(protocol, users=slices["all"].users, items=task.n_items, left_out=task.left_out)
+    sizes = {"users": slices["all"].users, "items": task.n_items}
+    described = manifest(protocol, **sizes, left_out=task.left_out, slices={name: SLICES[name] for name in slices if name in SLICES})
     return Report(_joined(described, info), slices, time.perf_counter() - started, task.data.users)
 
 
@@ -287,7 +305,7 @@ def evaluate_labels(
     values = {"UAUC": by_user.per_user[kept]}
     figures = {"AUC": MetricValue(pooled, None)} | summarise(values, resamples=protocol.bootstrap, seed=protocol.seed)
     described = manifest(protocol, users=len(kept), items=0, left_out={"users_with_one_label": by_user.skipped})
-    for name in ("mask_seen", "ks", "candidates", "items"):
+    for name in ("mask_seen", "seen_targets", "ks", "candidates", "items"):
         described.pop(name)
     described |= {"ties": "count half" if ties == "half" else "against the model", "pairs": int(np.size(scores))}
     return Report(_joined(described, info), {"all": SliceResult(kept, figures, values)}, time.perf_counter() - started, users)

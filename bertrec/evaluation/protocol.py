@@ -22,7 +22,13 @@ class Protocol(Config):
 
     mask_seen: bool = pydantic.Field(
         True,
-        description="Leave items of the user's history out of the ranking, unless they are targets (repeats).",
+        description="Leave items of the user's history out of the ranking, as recommend does; false ranks and counts them, as recommend "
+        "--keep-seen serves them.",
+    )
+    seen_targets: Literal["drop", "rank"] = pydantic.Field(
+        "drop",
+        description="Targets in the history where that is masked: drop and count them, since no list that is served holds them; "
+        "rank leaves them in, alone of the history, as published protocols do (SASRec's among them).",
     )
     ks: Annotated[tuple[pydantic.PositiveInt, ...], pydantic.Field(min_length=1)] = pydantic.Field(
         (1, 5, 10, 20, 50), description="Cut-offs K of the metrics, kept ascending and distinct."

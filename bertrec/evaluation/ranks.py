@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.distinct import without
+from bertrec.core.distinct import among, without
 from bertrec.core.errors import DataError, NotFiniteError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.evaluation.flags import cells_of, count_flags, flag_at_least, padded
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.floating[Any]]
+
+UNLISTED = 1 << 30
+"""The rank, from here on, of a target that no list holds: beyond every cut-off."""
 
 _FLAGS_A_PAIR = 32  # up to so many, flags for all pairs of a user and an item are cheaper than sorting the seen ones
 _BLOCK_BYTES = 1 << 21  # a block of scores and its comparison stay in the second-level cache
@@ -38,7 +41,8 @@ def rank_targets(
     """Return the rank, from 1, of every target among its user's candidates.
 
     Candidates are the columns from 1 on that ``candidates`` allows and that the user has not seen; a target that was seen stays one.
-    ``-inf`` says that the model gives the item no score: it stands after all scored candidates, and such a target comes last.
+    ``-inf`` says that the model gives the item no score: it stands after all scored candidates, and such a target comes last
+    (`unlisted` then puts it beyond every list).
 
     Args:
         scores: ``[b, n_items + 1]``, higher is better; column 0 is padding and ignored.
@@ -103,6 +107,33 @@ def place_among_targets(wanted: FloatArray, rows: IntArray, offsets: IntArray) -
     return place
 
 
+def unlisted(ranks: IntArray, without_score: BoolArray) -> IntArray:
+    """Move targets without a score beyond every cut-off, ``[total]``: they stand last, but in no list, however few candidates there are."""
+    return np.where(without_score, UNLISTED + ranks, ranks)
+
+
+def ranks_in_lists(items: IntArray, scores: FloatArray, targets: Ragged) -> IntArray:
+    """Return the rank of every target in its user's list, ties against it; from `UNLISTED` where the list does not hold it.
+
+    Args:
+        items: ``[n, k]`` inner ids, padded with 0.
+        scores: ``[n, k]``, by which the lists are ordered.
+        targets: ``n`` rows of inner item ids.
+
+    >>> ranks_in_lists(np.array([[4, 2, 1]]), np.array([[0.9, 0.5, 0.5]]), Ragged.from_rows([[2, 3]])).tolist()
+    [3, 1073741825]
+    """
+    rows = targets.rows
+    own = items[rows] == targets.values[:, None]
+    listed = own.any(axis=1)
+    wanted = np.where(listed, np.where(own, scores[rows], -np.inf).max(axis=1, initial=-np.inf), -np.inf)
+    width = int(max(items.max(initial=0), targets.values.max(initial=0))) + 1
+    keys = np.arange(len(items))[:, None] * width + items
+    others = (items > 0) & ~among(keys.reshape(-1), pair_keys(targets, width)).reshape(items.shape)
+    above = (others[rows] & (scores[rows] >= wanted[:, None])).sum(axis=1)
+    return np.where(listed, above, UNLISTED) + place_among_targets(wanted, rows, targets.offsets) + np.where(listed, 1, 0)
+
+
 def masked_scores(scores: FloatArray, *, seen: Ragged | None, candidates: BoolArray | None) -> FloatArray:
     """Return a copy with NaN, which no comparison counts, where a column is no candidate of the row."""
     masked = scores.copy()
@@ -164,6 +195,16 @@ def _check_finite(block: FloatArray, first_row: int, users: Sequence[str | int] 
         f"row {first_row + row}{who}, item {column}: the score is {block[row, column]}; scores must be finite, "
         "or -inf where the model knows no score (look for a diverged training or a fully masked attention row)"
     )
+
+
+def unseen_targets(targets: Ragged, histories: Ragged) -> BoolArray:
+    """Return ``[total]``: whether a target is no item of its row's history.
+
+    >>> unseen_targets(Ragged.from_rows([[1, 2], [1]]), Ragged.from_rows([[2, 3], [2]]))
+    array([ True, False,  True])
+    """
+    width = int(max(targets.values.max(initial=0), histories.values.max(initial=0))) + 1
+    return ~among(pair_keys(targets, width), pair_keys(histories, width))
 
 
 def first_occurrences(items: Ragged) -> BoolArray:

@@ -20,6 +20,7 @@ SLICES = {
     "few_shot_items": f"targets 1 to {FEW_SHOT_MAX} times in training",
     "warm_items": f"targets over {FEW_SHOT_MAX} times in training",
     "short_histories": f"users with {SHORT_HISTORY_MAX} or fewer items before",
+    "medium_histories": f"users with {SHORT_HISTORY_MAX + 1} to {LONG_HISTORY_ABOVE} items before",
     "long_histories": f"users with over {LONG_HISTORY_ABOVE} items before",
 }
 
@@ -85,6 +86,7 @@ def make_slices(
         "few_shot_items": (counts >= 1) & (counts <= FEW_SHOT_MAX),
         "warm_items": counts > FEW_SHOT_MAX,
         "short_histories": length <= SHORT_HISTORY_MAX,
+        "medium_histories": (length > SHORT_HISTORY_MAX) & (length <= LONG_HISTORY_ABOVE),
         "long_histories": length > LONG_HISTORY_ABOVE,
     }
     keep |= {name: np.asarray(items, dtype=bool)[targets.values] for name, items in (item_groups or {}).items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,10 +19,13 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
+from bertrec.models.fallback import CATALOGUE, POPULARITY, BoolArray, unknown_ids
 from bertrec.models.fitted import Fitted
 from bertrec.models.names import MODELS
 from bertrec.models.serving import FloatArray, Histories, Id, Recommendations, Server
 from bertrec.retrieval.index import ItemIndex
+
+logger = logging.getLogger(__name__)
 
 _USERS_AT_ONCE = 512
 _VECTORS_AT_ONCE = 1 << 15
@@ -34,6 +38,9 @@ class Recommender(Fitted):
     """
 
     registry = MODELS
+    _popularity: FloatArray | None = None
+    reads_histories: ClassVar[bool] = True
+    """Whether users differ by their histories, so that there is nothing to say of a user without one."""
     fit_options: ClassVar[frozenset[str]] = frozenset({"run_dir", "resume", "init", "progress", "on_epoch", "mask_seen", "callbacks"})
 
     @abstractmethod
@@ -92,24 +99,72 @@ class Recommender(Fitted):
         """What is added to the score of an item of the history; 0 for a model that has no such term."""
         return 0.0
 
+    @property
+    def popularity(self) -> FloatArray:
+        """How often training held each item, ``[n_items + 1]``: what a user without a history is served by; zeros where it was not kept."""
+        return np.zeros(len(self.catalog) + 1, np.float32) if self._popularity is None else self._popularity
+
+    @property
+    def fallback(self) -> str:
+        """What orders the list of a user without a history, in words."""
+        return CATALOGUE if self._popularity is None else POPULARITY
+
+    def keep_popularity(self, train: Interactions) -> None:
+        """Keep how often training holds each item; a `fit` calls it, so that users without a history can be served."""
+        self._popularity = train.item_counts.astype(np.float32)
+
+    def _popularity_over(self, catalog: ItemCatalog) -> FloatArray | None:
+        """Return the popularity over other items, 0 for new ones."""
+        if self._popularity is None:
+            return None
+        moved: FloatArray = np.where(rows := self.catalog.ids.encode(catalog.ids.ids), self._popularity[rows], np.float32(0))
+        return np.concatenate([np.zeros(1, np.float32), moved])
+
+    def reset(self) -> None:
+        """Be as before any fit."""
+        super().reset()
+        self._popularity = None
+
+    def kept_tensors(self) -> dict[str, torch.Tensor]:
+        """Return the popularity, where it was kept."""
+        return {} if self._popularity is None else {POPULARITY: torch.from_numpy(self._popularity)}
+
+    def take_kept(self, kept: Mapping[str, torch.Tensor]) -> None:
+        """Take the popularity."""
+        self._popularity = kept[POPULARITY].numpy() if POPULARITY in kept else None
+
+    def cold_rows(self, histories: Ragged) -> BoolArray:
+        """Return ``[n]``: whether the model reads nothing of a history, so that popularity has to serve."""
+        return self._cold_of(self.read_histories(histories))
+
     def histories(self, histories: Histories) -> Ragged:
-        """Turn external ids into inner ones; unknown items are left out. An empty history is allowed: all items then score alike.
+        """Turn external ids into inner ones; unknown items are left out, and a warning counts them. An empty history is allowed.
 
         Raises:
             DataError: a history has items and all of them are unknown; the text names the row.
         """
+        known, unknown = self.known_histories(histories)
+        lost = [row for row in unknown if not known.lengths[row]]
+        if lost:
+            first = unknown[lost[0]][0]
+            other = "" if type(first) in set(map(type, self.catalog.ids.ids)) else f": its ids are as {self.catalog.ids.ids[0]!r}"
+            count = len(unknown[lost[0]])
+            raise DataError(f"history {lost[0] + 1}: none of its {count} items is in the catalogue, such as {first!r}{other}")
+        return known
+
+    def known_histories(self, histories: Histories) -> tuple[Ragged, dict[int, list[Id]]]:
+        """Return the inner ids of the known items of each history, and by row the ids that are no items; a warning counts these."""
         if isinstance(histories, Ragged):
             self._check_inner(histories, "histories")
-            return histories if (histories.values > 0).all() else histories.where(histories.values > 0)
+            return histories if (histories.values > 0).all() else histories.where(histories.values > 0), {}
         flat, given = id_lists(histories, "histories", a="history")
-        all_rows = Ragged.from_lengths(self.catalog.ids.encode(flat), given)
-        known = all_rows.where(all_rows.values > 0)
-        lost = np.flatnonzero((given > 0) & (known.lengths == 0))
-        if len(lost):
-            first = flat[all_rows.offsets[lost[0]]]
-            other = "" if type(first) in set(map(type, self.catalog.ids.ids)) else f": its ids are as {self.catalog.ids.ids[0]!r}"
-            raise DataError(f"history {lost[0] + 1}: none of its {given[lost[0]]} items is in the catalogue, such as {first!r}{other}")
-        return known
+        rows = Ragged.from_lengths(self.catalog.ids.encode(flat), given)
+        if (rows.values > 0).all():
+            return rows, {}
+        unknown = unknown_ids(rows, flat)
+        first, count = next(iter(unknown)), sum(map(len, unknown.values()))
+        logger.warning("%d of %d ids in histories are no items, such as %r (history %d)", count, len(flat), unknown[first][0], first + 1)
+        return rows.where(rows.values > 0), unknown
 
     def _check_inner(self, rows: Ragged, what: str) -> None:
         if len(rows.values) and rows.values.max() > len(self.catalog):
@@ -147,7 +202,7 @@ class Recommender(Fitted):
         return [scores[wanted.offsets[row] : wanted.offsets[row + 1]] for row in range(len(wanted))]
 
     def score_all(self, histories: Ragged, *, batch_size: int = _USERS_AT_ONCE) -> Iterator[FloatArray]:
-        """Yield scores of all items for batches of histories, in order.
+        """Yield scores of all items for batches of histories, in order; a history of which nothing is read is scored by popularity.
 
         Returns:
             float32 ``[b, n_items + 1]`` by inner id; −inf in column 0 and for items that the model does not know.
@@ -156,11 +211,14 @@ class Recommender(Fitted):
         unknown = np.asarray(np.isnan(vectors).any(axis=1))
         unknown[0] = True
         items = torch.from_numpy(np.where(unknown[:, None], np.float32(0), vectors)).T
+        popular = self.popularity
         for vectors_of_users, read in self.user_batches(histories):
             users = torch.from_numpy(vectors_of_users)
+            cold = self._cold_of(read)
             for first in range(0, len(users), batch_size):
                 stop = min(first + batch_size, len(users))
                 scores = (users[first:stop] @ items).numpy()
+                scores[cold[first:stop]] = popular
                 self._add_repeat_bias(scores, read.slice(first, stop))
                 scores[:, unknown] = -np.inf
                 yield scores
@@ -173,6 +231,9 @@ class Recommender(Fitted):
             part = histories.slice(start, min(start + _VECTORS_AT_ONCE, len(histories)))
             yield self.user_vectors(part), self.read_histories(part)
 
+    def _cold_of(self, read: Ragged) -> BoolArray:
+        return (read.lengths == 0) & self.reads_histories
+
     def _add_repeat_bias(self, scores: FloatArray, read: Ragged) -> None:
         if self.repeat_bias:
             pairs = distinct(read.rows * scores.shape[1] + read.values)
@@ -183,7 +244,7 @@ class Recommender(Fitted):
         return histories
 
     def recommend(self, histories: Histories, k: int = 10, *, exclude_seen: bool = True, index: ItemIndex | None = None) -> Recommendations:
-        """Return the ``k`` best items for each history.
+        """Return the ``k`` best items for each history; one of which the model reads nothing gets the most popular items, and is marked.
 
         Args:
             histories: lists of external ids, or a ``Ragged`` of inner ids; oldest first.
@@ -192,7 +253,7 @@ class Recommender(Fitted):
             index: search this index instead of scoring the whole catalogue.
 
         Raises:
-            DataError: ``k`` is below 1, or a history holds unknown items only.
+            DataError: ``k`` is below 1.
             IndexFileError: the index was built from another model.
         """
         return self.serve(index).recommend(histories, k, exclude_seen=exclude_seen)

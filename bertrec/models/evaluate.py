@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from bertrec.core.checks import expect
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.splits import EvaluationSet
 from bertrec.evaluation.by_vectors import ListMaker, UserBatch, evaluate_vectors
+from bertrec.evaluation.evaluate import evaluate_ranks
 from bertrec.evaluation.protocol import Protocol
-from bertrec.evaluation.ranks import BoolArray
+from bertrec.evaluation.ranks import BoolArray, ranks_in_lists
 from bertrec.evaluation.report import Report
 from bertrec.models.base import Recommender
-from bertrec.models.serving import BestItems
+from bertrec.models.fallback import beside, users_beside
+from bertrec.models.serving import BestItems, FloatArray
+from bertrec.retrieval.index import ItemIndex
 
 
 def evaluate(
@@ -26,8 +32,12 @@ def evaluate(
     held_out: IntArray | None = None,
     manifest: Mapping[str, Any] | None = None,
     lists: bool = True,
+    index: ItemIndex | None = None,
 ) -> Report:
     """Rank the catalogue for every user of ``evaluation_set``.
+
+    What is counted is what `Recommender.recommend` serves with ``exclude_seen=protocol.mask_seen``: a user of whose history the model reads
+    nothing is ranked by popularity, and an item without a score is in no list.
 
     Args:
         model: fitted, over the catalogue that the evaluation set's inner ids belong to.
@@ -37,6 +47,11 @@ def evaluate(
         held_out: inner ids that training never saw.
         manifest: of the split; stands in the report's protocol.
         lists: also coverage, novelty and Gini of the recommended lists.
+        index: count the lists that this index serves, as long as the largest cut-off, instead of scoring the whole catalogue.
+
+    Raises:
+        ConfigError: an index together with ``candidates="held_out"``, which an index knows nothing of.
+        IndexFileError: the index was built from another model.
     """
     call = "bertrec.evaluate"
     expect(model, Recommender, f"{call}: model", error=ModelError)
@@ -46,18 +61,53 @@ def evaluate(
     info: dict[str, Any] = {"model": {"class": model.name, "hash": model.model_hash}} if lists else {}
     if manifest is not None:
         info["split"] = dict(manifest)
-    vectors = model.item_embeddings()
+    rules = protocol or Protocol()
+    if index is not None:
+        return _through_index(model, index, evaluation_set, rules, item_counts, held_out, info)
+    batches, vectors = _served(model, evaluation_set.histories)
     return evaluate_vectors(
-        model.user_batches(evaluation_set.histories),
+        batches,
         vectors,
         evaluation_set,
-        protocol or Protocol(),
+        rules,
         item_counts,
         repeat_bias=model.repeat_bias,
         held_out=held_out,
         lists=_list_maker(BestItems(vectors, model.repeat_bias)) if lists else None,
         info=info,
     )
+
+
+def _served(model: Recommender, histories: Ragged) -> tuple[Iterator[UserBatch], FloatArray]:
+    """Return batches of user vectors, and item vectors; users of whom nothing is read look at the popularity, as they are served."""
+    batches, vectors = model.user_batches(histories), model.item_embeddings()
+    if not model.cold_rows(histories).any():
+        return batches, vectors
+    return ((users_beside(users, model.cold_rows(read)), read) for users, read in batches), beside(vectors, model.popularity)
+
+
+def _through_index(
+    model: Recommender,
+    index: ItemIndex,
+    data: EvaluationSet,
+    rules: Protocol,
+    item_counts: IntArray,
+    held_out: IntArray | None,
+    info: dict[str, Any],
+) -> Report:
+    """Measure the lists that an index serves; a target outside its user's list is in no list, whatever its score."""
+    if rules.candidates != "all":
+        raise ConfigError("an index serves all of its items: with --index, leave candidates at all")
+    started, k = time.perf_counter(), max(rules.ks)
+    found = model.serve(index).recommend(data.histories, k, exclude_seen=rules.mask_seen)
+    items, scores = np.zeros((len(data), k), np.int64), np.full((len(data), k), -np.inf, np.float32)
+    for row, (ids, values) in enumerate(zip(found.items, found.scores, strict=True)):
+        items[row, : len(ids)], scores[row, : len(ids)] = model.catalog.ids.encode(ids), values
+    ranks = Ragged(ranks_in_lists(items, scores, data.targets), data.targets.offsets)
+    about = {"index": {"kind": index.kind, "items": len(index), "recall": index.recall}}
+    seconds = time.perf_counter() - started
+    more: dict[str, Any] = {"held_out": held_out, "top_k_lists": items, "info": info | about, "seconds": seconds}
+    return evaluate_ranks(ranks, data, rules, item_counts, **more)
 
 
 def _list_maker(best: BestItems) -> ListMaker:

@@ -19,6 +19,8 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.models.folder import ABOUT, WEIGHTS, SavedParts, check_foreign_parts, hash_tensors, read_about, read_parts, write_parts
 from bertrec.training.log import TrainLog
 
+_KEPT = "kept."  # begins the names of tensors that are saved beside what was learned
+
 
 class NoSettings(Config):
     """There is nothing to set."""
@@ -175,6 +177,13 @@ class Fitted(ABC):
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take what `state_dict` gave; the catalogue is set already."""
 
+    def kept_tensors(self) -> dict[str, Tensor]:
+        """Return what is saved beside what was learned, by name; no score of a known history depends on it, so no hash of a model does."""
+        return {}
+
+    def take_kept(self, kept: Mapping[str, Tensor]) -> None:  # noqa: B027  # most keep nothing
+        """Take what `kept_tensors` gave; names may be missing in folders of before."""
+
     @property
     def model_hash(self) -> str:
         """SHA-256 over what the scores depend on."""
@@ -196,9 +205,8 @@ class Fitted(ABC):
         catalog = self.catalog
         with atomic_folder(folder, marker=WEIGHTS) as partial:
             self.save_folders(partial)
-            write_parts(
-                partial, type(self), config=self.config.to_dict(), catalog=catalog, tensors=self.state_dict(), **self.saved_values()
-            )
+            tensors = {**self.state_dict(), **{f"{_KEPT}{name}": value for name, value in self.kept_tensors().items()}}
+            write_parts(partial, type(self), config=self.config.to_dict(), catalog=catalog, tensors=tensors, **self.saved_values())
 
     @classmethod
     def from_parts(cls, parts: SavedParts) -> Self:
@@ -211,7 +219,8 @@ class Fitted(ABC):
         """Take catalogue, log and weights of what was saved."""
         self.catalog = parts.catalog
         self.train_log = TrainLog.from_dict(parts.about["train_log"]) if parts.about.get("train_log") else None
-        self.load_state_dict(parts.tensors)
+        self.load_state_dict({name: value for name, value in parts.tensors.items() if not name.startswith(_KEPT)})
+        self.take_kept({name.removeprefix(_KEPT): value for name, value in parts.tensors.items() if name.startswith(_KEPT)})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, classes: str | type | Iterable[str | type] = ()) -> Self:
@@ -221,14 +230,14 @@ class Fitted(ABC):
         has to be named. Called on a class itself, it reads that class.
 
         Args:
-            folder: of the model.
+            folder: of the model, or of the run that holds it as ``model``.
             classes: classes of other packages that the caller vouches for, or their dotted paths: the model's own, and those that its
                 settings name.
 
         Raises:
             ModelError: a file is missing or damaged, or the class is not known; the text names it.
         """
-        folder = expect_path(folder, f"{cls.__name__}.from_pretrained: folder", error=ModelError)
+        folder = _model_in(expect_path(folder, f"{cls.__name__}.from_pretrained: folder", error=ModelError))
         about = read_about(folder)
         trusted = (*((classes,) if isinstance(classes, str | type) else classes), *vouched())
         kind = cls._class_of(about, trusted, folder)
@@ -257,6 +266,11 @@ class Fitted(ABC):
         """
         if unknown := options.keys() - self.fit_options:
             raise ConfigError(f"{type(self).__name__}.fit has no option '{min(unknown)}'")
+
+
+def _model_in(folder: Path) -> Path:
+    """Return the folder of the model: that of a run holds it one below."""
+    return folder / "model" if not (folder / ABOUT).exists() and (folder / "model" / ABOUT).exists() else folder
 
 
 def seeded(config: Config, settings: Mapping[str, Any], seed: int | None) -> dict[str, Any]:

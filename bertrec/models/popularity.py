@@ -25,6 +25,7 @@ class Popularity(Recommender):
     """An item's score is its number of training interactions, or the sum of their weights; an item without any is unknown."""
 
     name: ClassVar[str] = "popularity"
+    reads_histories: ClassVar[bool] = False
     config_class: ClassVar[type[Config]] = PopularityConfig
     _counts: torch.Tensor | None = None
 
@@ -38,6 +39,7 @@ class Popularity(Recommender):
         self.check_fit_options(options)
         self.check_start(resume=False, init=options.get("init") is not None)
         self.catalog = train.catalog
+        self.keep_popularity(train)
         self._counts = torch.from_numpy(_counted(train).astype(np.float32))
         return self
 

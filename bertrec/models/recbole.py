@@ -156,13 +156,13 @@ class RecBole(Recommender):
         return chosen
 
     def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
-        """Train in RecBole's own process; seen items are masked where the validation users choose the epoch.
+        """Train in RecBole's own process, where the validation users choose the epoch.
 
         Args:
             train: sequences over one catalogue.
             validation: the users who choose the epoch; RecBole cannot do without.
-            **options: ``progress`` shows a progress line; ``resume`` and ``init`` are refused, for RecBole's training leaves nothing to go
-                on from; others have no use here.
+            **options: ``progress`` shows a progress line; ``mask_seen=False`` leaves seen items in; ``resume`` and ``init`` are refused,
+                for RecBole's training leaves nothing to go on from; others have no use here.
 
         Raises:
             ConfigError: an unknown model or setting, or one that cannot retrieve.
@@ -183,7 +183,8 @@ class RecBole(Recommender):
         with tempfile.TemporaryDirectory(prefix="bertrec-") as temporary, _Line(self.config, shown) as line:
             folder = Path(temporary)
             save_split(Split(train.catalog, train, validation, validation), folder / "split")
-            outcome = run_fit(self.config.job(), folder / "fit", folder / "split", watch=line)
+            job = self.config.job().updated({"mask_seen": options.get("mask_seen", True)})
+            outcome = run_fit(job, folder / "fit", folder / "split", watch=line)
             if outcome.status != "ok":
                 raise ModelError(f"RecBole's {self.config.architecture}: {outcome.status}: {outcome.reason}")
             if outcome.ended_by in ("budget", "killed"):
@@ -192,6 +193,7 @@ class RecBole(Recommender):
                 logger.warning("RecBole's %s ran out of its minutes: its best epoch is %d", self.config.architecture, outcome.best_epoch)
             self._trained = Trained.load(folder / "fit")
         self.catalog, self.outcome = train.catalog, outcome
+        self.keep_popularity(train)
         return self
 
     def check_start(self, *, resume: bool, init: bool) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from bertrec.core.products import pair_scores
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.evaluation.ranks import pair_keys
+from bertrec.models.fallback import BoolArray, scored_by_popularity
 from bertrec.retrieval.scan import search_vectors
 
 if TYPE_CHECKING:
@@ -48,10 +50,21 @@ class Served(Protocol):
     def item_embeddings(self) -> FloatArray:
         """Return ``[n_items + 1, dim]``."""
 
-    def histories(self, histories: Histories, /) -> Ragged:
-        """Return inner ids."""
+    @property
+    def popularity(self) -> FloatArray:
+        """How often training held each item, ``[n_items + 1]``."""
 
-    def user_embeddings(self, histories: Histories, /) -> FloatArray:
+    @property
+    def fallback(self) -> str:
+        """What orders the list of a user without a history."""
+
+    def known_histories(self, histories: Histories, /) -> tuple[Ragged, dict[int, list[Id]]]:
+        """Return inner ids, and by row the ids that are no items."""
+
+    def cold_rows(self, histories: Ragged, /) -> BoolArray:
+        """Return ``[n]``: whether nothing is read of a history."""
+
+    def user_vectors(self, histories: Ragged, /) -> FloatArray:
         """Return ``[n, dim]``."""
 
     def read_histories(self, histories: Ragged, /) -> Ragged:
@@ -65,10 +78,15 @@ class Recommendations:
     Attributes:
         items: external ids, best first; shorter than k only where the catalogue has fewer.
         scores: the same shape.
+        fallback: for each list None, or what ordered it where the model reads nothing of the history, such as ``popularity`` (the score of
+            an item is then how often training holds it).
+        unknown: the ids in histories that are no items, by the number of the history from 0; they were left out.
     """
 
     items: list[list[Id]]
     scores: list[list[float]]
+    fallback: list[str | None] = field(default_factory=list)
+    unknown: dict[int, list[Id]] = field(default_factory=dict)
 
 
 class BestItems:
@@ -173,16 +191,16 @@ class Server:
         """Return the ``k`` best items for each history, as `Recommender.recommend` does.
 
         Raises:
-            DataError: ``k`` is below 1, a history holds unknown items only, or seen items are to stay in a list from an index although
-                the model has a repeat bias, which an index does not hold.
+            DataError: ``k`` is below 1, or seen items are to stay in a list from an index although the model has a repeat bias, which an
+                index does not hold.
         """
         k = expect_whole(k, "k", least=1, error=DataError)
         if self.index is not None and not exclude_seen and self.model.repeat_bias:
             raise DataError(
                 "an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false"
             )
-        known = self.model.histories(histories)
-        return self.from_vectors(self.model.user_embeddings(known), known, k, exclude_seen=exclude_seen)
+        known, unknown = self.model.known_histories(histories)
+        return replace(self.from_vectors(self.model.user_vectors(known), known, k, exclude_seen=exclude_seen), unknown=unknown)
 
     def from_vectors(self, users: FloatArray, known: Ragged, k: int, *, exclude_seen: bool = True) -> Recommendations:
         """Return what `recommend` does for user vectors ``[b, d]`` that were made already of histories of inner ids."""
@@ -193,14 +211,35 @@ class Server:
             raise DataError(f"from_vectors: users must be [{len(known)}, dimensions], a row per history, not {list(users.shape)}")
         items: list[list[Id]] = []
         scores: list[list[float]] = []
+        cold = self.model.cold_rows(known)
         for start in range(0, len(users), _USERS_AT_ONCE):
             stop = min(start + _USERS_AT_ONCE, len(users))
             part = known.slice(start, stop)
             found, values = self._search(users[start:stop], part, k, part if exclude_seen else None)
+            self._serve_cold(found, values, np.flatnonzero(cold[start:stop]), part if exclude_seen else None)
             with _no_collection():
                 items += _cut(found, values)
                 scores += _cut(values, values)
-        return Recommendations(items, scores)
+        return Recommendations(items, scores, [self.model.fallback if one else None for one in cold.tolist()])
+
+    def _serve_cold(self, found: npt.NDArray[Any], values: FloatArray, rows: IntArray, seen: Ragged | None) -> None:
+        """Put the most popular items into the lists ``rows`` of ``[b, k]`` ids and scores."""
+        if not len(rows) or not found.shape[1]:
+            return
+        popular, ones = self._popular, np.ones((len(rows), 1), np.float32)
+        best, scores = popular.search(ones, found.shape[1], seen=None if seen is None else seen.take(rows), read=None)
+        found[rows, : best.shape[1]], values[rows] = self._ids[best], -np.inf
+        values[rows, : best.shape[1]] = scores
+
+    @cached_property
+    def _popular(self) -> BestItems:
+        """The items that can be listed, by popularity."""
+        vectors = scored_by_popularity(self.model.item_embeddings(), self.model.popularity)
+        if self.index is not None:
+            there = np.zeros(len(vectors), bool)
+            there[self.model.catalog.ids.encode(self.index.ids)] = True
+            vectors[~there] = np.nan
+        return BestItems(vectors)
 
     def _search(self, users: FloatArray, histories: Ragged, k: int, seen: Ragged | None) -> tuple[Any, FloatArray]:
         if self._best is not None:

@@ -61,6 +61,7 @@ class TextSimilarity(Recommender):
         self.check_data(train, validation)
         self.check_fit_options(options)
         self.check_start(resume=False, init=options.get("init") is not None)
+        self.keep_popularity(train)
         return self.over(train.catalog, progress=progress)
 
     def over(self, catalog: ItemCatalog, *, progress: bool = True) -> Self:
@@ -83,7 +84,9 @@ class TextSimilarity(Recommender):
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """Return the same model over other items."""
-        return type(self)(self.config).over(catalog, progress=False)
+        other = type(self)(self.config).over(catalog, progress=False)
+        other._popularity = self._popularity_over(catalog)
+        return other
 
     @property
     def vectors(self) -> torch.Tensor:

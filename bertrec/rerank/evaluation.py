@@ -16,7 +16,7 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.splits import EvaluationSet
 from bertrec.evaluation.evaluate import evaluate_ranks
 from bertrec.evaluation.protocol import Protocol
-from bertrec.evaluation.ranks import first_occurrences, pair_keys, rank_targets
+from bertrec.evaluation.ranks import UNLISTED, first_occurrences, pair_keys, rank_targets, unlisted, unseen_targets
 from bertrec.evaluation.report import Report
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.rankers.base import Ranker
@@ -33,7 +33,8 @@ class RankedLists:
 
     Attributes:
         targets: those of the evaluation set.
-        ranks: the retriever's rank of each target, from 1, over the whole catalogue; 1 where the evaluator leaves a target out.
+        ranks: the retriever's rank of each target, from 1, over the whole catalogue; beyond every list where the evaluator leaves a target
+            out or the model gives it no score.
         items: what a reranker may put in another order, inner ids, the retriever's best first.
         places: the rank that each of ``items`` holds, ascending within a row.
         scores: ``[total items]``, the retriever's.
@@ -73,8 +74,8 @@ def ranked_lists(
 ) -> RankedLists:
     """Rank the catalogue for every row and keep the first ``n`` items of each list, ties broken against the targets as the evaluator does.
 
-    A target that the user has seen (a repeat purchase) stays a candidate for the evaluator, but no list that a user is shown would hold it:
-    with seen items masked it keeps its rank and the others are put in order around it.
+    With ``seen_targets="rank"`` a target that the user has seen stays a candidate for the evaluator, but no list that a user is shown would
+    hold it: with seen items masked it keeps its rank and the others are put in order around it.
 
     Args:
         model: the retriever.
@@ -91,8 +92,10 @@ def ranked_lists(
     n = check_k(n)
     histories, targets = evaluation_set.histories, evaluation_set.targets
     mask = _candidate_mask(model, protocol, held_out)
-    kept = first_occurrences(targets) & (mask[targets.values])
-    ranks = np.ones(len(targets.values), np.int64)
+    kept = first_occurrences(targets) & mask[targets.values]
+    if protocol.mask_seen and protocol.seen_targets == "drop":
+        kept &= unseen_targets(targets, histories)
+    ranks = UNLISTED + np.arange(len(targets.values))
     parts: list[tuple[IntArray, IntArray, FloatArray]] = []
     usable, place, start = targets.where(kept), np.flatnonzero(kept), 0
     for batch in model.score_all(histories):
@@ -100,7 +103,8 @@ def ranked_lists(
         wanted, past = usable.slice(start, stop), histories.slice(start, stop)
         seen = past if protocol.mask_seen else None
         found = rank_targets(batch, wanted, seen=seen, candidates=mask, users=evaluation_set.users[start:stop], first_row=start)
-        ranks[place[usable.offsets[start] : usable.offsets[stop]]] = found
+        beyond = unlisted(found, batch[wanted.rows, wanted.values] == -np.inf)
+        ranks[place[usable.offsets[start] : usable.offsets[stop]]] = beyond
         parts.append(_head(batch, wanted, found, n, mask, past, protocol.mask_seen))
         start = stop
     if not parts:

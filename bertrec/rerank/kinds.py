@@ -105,7 +105,7 @@ def recommend_reranked(
     """
     loaded = load_with_record(folder, classes=classes)
     check_catalogs(model, loaded.reranker)
-    known = model.histories(histories)
+    known, unknown = model.known_histories(histories)
     count = max(k, candidates or int(loaded.record.get("candidates", 50)))
     found = retrieve_scored(model, known, count, mask_seen=exclude_seen, index=index)
     scores = fused_scores(loaded.reranker, known, found.items, retrieval_scores=found.scores, weight=loaded.weight)
@@ -116,6 +116,8 @@ def recommend_reranked(
     return Recommendations(
         [model.catalog.ids.decode(row) for row in rows],
         [ranked[start : start + len(row)].tolist() for start, row in zip(starts, rows, strict=True)],
+        [model.fallback if one else None for one in model.cold_rows(known).tolist()],
+        unknown,
     )
 
 
@@ -130,6 +132,7 @@ def train_reranker(
     learn_from: str = "train",
     metric: str = "NDCG@10",
     seed: int = 0,
+    mask_seen: bool = True,
     settings: Mapping[str, Any] | None = None,
     progress: bool = False,
 ) -> tuple[Ranker, dict[str, Any]]:
@@ -145,6 +148,7 @@ def train_reranker(
         learn_from: ``train``, where the retriever's own scores cannot be learned from, or ``valid``, where they are.
         metric: by which the share is chosen.
         seed: of the draws, and of the reranker's own training.
+        mask_seen: whether items of the history are left out where the share is chosen.
         settings: of the kind.
         progress: show bars.
 
@@ -176,7 +180,7 @@ def train_reranker(
     weight: float = 0.0
     figures: dict[float, float] = {}
     if split.validation is not None:
-        rules = Rules(bootstrap=0)
+        rules = Rules(bootstrap=0, mask_seen=mask_seen)
         weight, figures = choose_weight(
             model, reranker, split.validation, rules, split.train.item_counts, candidates=candidates, metric=metric
         )

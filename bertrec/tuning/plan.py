@@ -68,6 +68,7 @@ class TunePlan(Config):
         3,
         description="Fits of winner and defaults that are measured on the test users; 0 leaves the test users alone.",
     )
+    mask_seen: bool = pydantic.Field(True, description="Leave items of the history out of every ranking, or rank and count them.")
     least: float | None = pydantic.Field(
         None,
         description="With several metrics, the winner is the best by the last one of those that reach this by the "
@@ -109,14 +110,14 @@ class TunePlan(Config):
     def objective(self, folder: Path) -> Objective:
         """Return what a trial does; ``folder`` is the study's."""
         if self.source == "recbole":
-            return RecBoleObjective(self.model, folder / "fits", self.settings, self.seed)
+            return RecBoleObjective(self.model, folder / "fits", self.settings, self.seed, self.mask_seen)
         if self.source in ("ranker", "prompt"):
             RANKERS.find(self.model).default_config(item_input=self.item_input)  # says that there is no such option
             tuned = {} if self.tune is None else {"encoder.tune": self.tune}
             return RankerObjective(self.model, {**tuned, **self.settings}, self.seed, next(iter(self.metrics), None))
         if self.source == "index":
             return IndexObjective(self.first, self.settings, self.seed, self.threads)
-        return ModelObjective(self.model, self.item_input, self.tune, self.settings, self.seed)
+        return ModelObjective(self.model, self.item_input, self.tune, self.settings, self.seed, self.mask_seen)
 
     @property
     def foreign_classes(self) -> list[str]:

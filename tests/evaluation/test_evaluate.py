@@ -59,13 +59,14 @@ def test_slices_restrict_targets_or_users():
     histories = [[4] * 5, [4] * 6, [4] * 20, [4] * 21]
     data = evaluation_set(histories, [[1, 4], [2], [3, 5], [5]])
     ranks = Ragged.from_rows([[1, 2], [1], [2, 1], [2]])
-    report = evaluate_ranks(ranks, data, FAST, counts)
+    report = evaluate_ranks(ranks, data, Protocol(ks=(1, 2), bootstrap=50, mask_seen=False), counts)
     assert {name: part.users for name, part in report.slices.items()} == {
         "all": 4,
         "cold_items": 1,
         "few_shot_items": 2,
         "warm_items": 3,
         "short_histories": 1,
+        "medium_histories": 2,
         "long_histories": 1,
     }
     assert list(report.slices) == list(SLICES)
@@ -96,7 +97,8 @@ def test_json_shape_and_protocol():
     assert protocol["ties"].startswith("against the model")
     assert protocol["versions"]["numpy"] == np.__version__
     assert protocol["split"] == {"method": "leave_one_out"}
-    assert protocol["left_out"] == {"repeated_targets": 0, "targets_outside_candidates": 0, "users_without_target": 0}
+    assert protocol["left_out"] == {"repeated_targets": 0, "seen_targets": 0, "targets_outside_candidates": 0, "users_without_target": 0}
+    assert protocol["slices"]["medium_histories"] == "users with 6 to 20 items before"
     assert out["seconds"] >= 0
     low, high = out["slices"]["all"]["metrics"]["NDCG@2"]["ci95"]
     assert low <= out["slices"]["all"]["metrics"]["NDCG@2"]["mean"] <= high
@@ -116,7 +118,7 @@ def test_held_out_candidates_and_what_is_left_out():
     assert report.slices["all"].rows.tolist() == [0, 1]
     assert report.per_user("HR@1").tolist() == [0.0, 1.0]  # item 5 scores above item 4
     assert report.per_user("MRR@2").tolist() == [0.5, 1.0]
-    left_out = {"repeated_targets": 1, "targets_outside_candidates": 2, "users_without_target": 2}
+    left_out = {"repeated_targets": 1, "seen_targets": 1, "targets_outside_candidates": 1, "users_without_target": 2}
     assert report.protocol["left_out"] == left_out
     assert report.protocol["users"] == 2
     assert report.slices["all"].metrics["HR@1"].ci95 is None
@@ -197,7 +199,8 @@ def test_scores_must_fit_the_evaluation_set(cut, text):
         ([[1]], [[1]], {"protocol": Protocol(candidates="held_out")}, "needs a split with held-out items"),
         ([[1]], [[1]], {"protocol": Protocol(candidates="held_out"), "held_out": np.array([9])}, "held-out items must be inner item ids"),
         ([[1]], [[1]], {"protocol": Protocol(candidates="held_out"), "held_out": np.array([2])}, "no target is left"),
-        ([[1]], [[1]], {"top_k_lists": np.zeros((1, 1), int)}, "top-k lists must"),
+        ([[1]], [[1]], {}, "'seen_targets': 1.*--keep-seen"),
+        ([[2]], [[1]], {"top_k_lists": np.zeros((1, 1), int)}, "top-k lists must"),
     ],
 )
 def test_unusable_evaluation_sets_are_named(histories, targets, more, text):

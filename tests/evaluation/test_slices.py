@@ -21,6 +21,7 @@ INSIDE = {
     "few_shot_items": lambda item, before: 1 <= COUNTS[item] <= 5,
     "warm_items": lambda item, before: COUNTS[item] > 5,
     "short_histories": lambda item, before: before <= 5,
+    "medium_histories": lambda item, before: 5 < before <= 20,
     "long_histories": lambda item, before: before > 20,
 }
 

@@ -215,12 +215,24 @@ def test_ranks_after_any_reranking_are_those_of_the_list_it_makes(seed, n, mask_
 
 def test_a_seen_target_keeps_its_rank_and_is_in_no_list(falling):
     data = one_user([2, 2], [2, 4])  # repeat purchase of item 2
-    lists = ranked_lists(falling, data, RULES, 4)
+    published = RULES.model_copy(update={"seen_targets": "rank"})
+    lists = ranked_lists(falling, data, published, 4)
     assert lists.ranks.values.tolist() == [2, 4]
     assert lists.items[0].tolist() == [1, 3, 4]
     assert lists.reranked(np.array([0, 0, 1.0])).values.tolist() == [2, 1]
-    report = evaluate_reranked(falling, Oracle([4]), data, RULES, COUNTS, candidates=4)[1]
+    report = evaluate_reranked(falling, Oracle([4]), data, published, COUNTS, candidates=4)[1]
     assert report.mean("MRR@10") == 1.0
+
+
+def test_a_seen_target_is_left_out_unless_seen_items_are_kept(falling):
+    data = one_user([2, 2], [2, 4])
+    lists = ranked_lists(falling, data, RULES, 4)
+    assert lists.ranks.values[1] == 3  # item 2 holds no place
+    assert lists.items[0].tolist() == [1, 3, 4, 5]
+    report = evaluate_reranked(falling, Oracle([2]), data, RULES, COUNTS, candidates=4)[1]
+    assert report.protocol["left_out"]["seen_targets"] == 1
+    kept = evaluate_reranked(falling, Oracle([2]), data, RULES.model_copy(update={"mask_seen": False}), COUNTS, candidates=4)[1]
+    assert kept.mean("MRR@10") == 1.0
 
 
 def test_an_item_without_a_score_is_in_no_list():
@@ -231,8 +243,8 @@ def test_an_item_without_a_score_is_in_no_list():
     model.item_embeddings = lambda: vectors
     lists = ranked_lists(model, one_user([1], [3]), RULES, 5)
     assert lists.items[0].tolist() == [2]
-    assert lists.ranks.values.tolist() == [2]
-    assert lists.reranked(np.array([1.0])).values.tolist() == [2]
+    assert lists.ranks.values[0] > 1000  # in no list, though there are three items only
+    assert lists.reranked(np.array([1.0])).values.tolist() == lists.ranks.values.tolist()
 
 
 def test_held_out_candidates_alone_are_reranked(falling):

@@ -140,6 +140,7 @@ class NeuralRecommender(Recommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
         with self.fitting():
             self.catalog, self._encoder, self._text_vectors = train.catalog, None, None
+            self.keep_popularity(train)
             self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
             dataset = SequenceDataset(train.sequences, self.config.head.max_history)
             with preserved_randomness():
@@ -305,7 +306,7 @@ class NeuralRecommender(Recommender):
             text = other._table(_encode(other._encoder, catalog.texts, progress=False), self.network.text.whitening)
         network = other._build(catalog, text)
         transplant(self.network, network, self.catalog.ids, catalog.ids)
-        other._network = network.eval()
+        other._network, other._popularity = network.eval(), self._popularity_over(catalog)
         return other
 
     @torch.no_grad()

@@ -40,7 +40,7 @@ def fit(job: Job, split: Split, folder: Path, *, pairs: Pairs | None = None) -> 
 
     def validate() -> float:
         ranks, _ = rank_and_list(scorer.known(validation), validation, mask_seen=job.mask_seen)
-        return mean_metric(ranks, validation, job.metric)
+        return mean_metric(ranks, validation, job.metric, mask_seen=job.mask_seen)
 
     fitted = Fit(prepared.trainer, folder, trains=prepared.trains, limit_seconds=job.limit_seconds, validate=validate)
     if job.options.get("recover"):

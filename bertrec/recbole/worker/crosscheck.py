@@ -24,7 +24,7 @@ def cross_check(prepared: Any, test: EvaluationSet) -> dict[str, Any]:
         return {"note": "not made: RecBole counts each target of a user as a user of its own", "agrees": None}
     theirs = prepared.trainer.evaluate(prepared.test, load_best_model=False, show_progress=False)
     masked = not prepared.sequential
-    ranks, _ = rank_and_list(prepared.scorer.raw(test), test, mask_seen=masked)
+    ranks, _ = rank_and_list(prepared.scorer.raw(test), test, mask_seen=masked, rank_seen=True)
     figures = {
         f"{_OURS[name]}@{k}": {"recbole": float(theirs[f"{name.lower()}@{k}"]), "ours": mean_metric(ranks, test, f"{_OURS[name]}@{k}")}
         for name in CHECKED

@@ -83,6 +83,7 @@ class ModelObjective:
         item_input, tune: as in `bertrec.models.registry.create`.
         settings: that stay as they are, beside those that are searched.
         seed: of every trial.
+        mask_seen: whether items of the history are left out of every ranking.
     """
 
     model: str
@@ -90,6 +91,7 @@ class ModelObjective:
     tune: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    mask_seen: bool = True
 
     def create(self, settings: Mapping[str, Any], *, seed: int | None = None) -> Recommender:
         """Return the untrained model with the settings."""
@@ -115,9 +117,9 @@ class ModelObjective:
             report(epochs, figures["NDCG@10"])
 
         started = time.perf_counter()
-        model.fit(split.train, validation=split.validation, progress=False, on_epoch=on_epoch)
+        model.fit(split.train, validation=split.validation, progress=False, on_epoch=on_epoch, mask_seen=self.mask_seen)
         seconds = time.perf_counter() - started
-        figures = measure_on(model, split, split.validation)
+        figures = measure_on(model, split, split.validation, mask_seen=self.mask_seen)
         values = [latency(model, split.validation) if metric == LATENCY else figure(figures, metric) for metric in metrics]
         log = model.train_log
         return Result(values, _per_user(figures, metrics), epochs, log.best_epoch if log else 0, log.seconds if log else seconds)
@@ -127,9 +129,9 @@ class ModelObjective:
     ) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
         """Fit once more and return the figures of each test user."""
         model = self.create(settings, seed=seed)
-        model.fit(split.train, validation=split.validation, progress=False)
+        model.fit(split.train, validation=split.validation, progress=False, mask_seen=self.mask_seen)
         assert split.test is not None
-        found = measure_on(model, split, split.test)
+        found = measure_on(model, split, split.test, mask_seen=self.mask_seen)
         if keep is not None:
             model.save_pretrained(keep)
         return {name: found.per_user(name) for name in SHOWN}
@@ -144,12 +146,14 @@ class RecBoleObjective:
         folder: where fits and the split's files are kept meanwhile.
         settings: that stay as they are.
         seed: of every trial.
+        mask_seen: whether items of the history are left out of every ranking.
     """
 
     model: str
     folder: Path
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    mask_seen: bool = True
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -171,24 +175,24 @@ class RecBoleObjective:
                 reported += 1
                 report(point.epoch, point.metric)
 
-        job = Job(model=self.model, settings={**self._fixed, **settings}, seed=self.seed, on="validation")
+        job = Job(model=self.model, settings={**self._fixed, **settings}, seed=self.seed, on="validation", mask_seen=self.mask_seen)
         outcome = run_fit(job, place, self.folder / "split", watch=watch)
         if outcome.status != "ok":
             raise ModelError(f"RecBole's {self.model}: {outcome.status}: {outcome.reason}")
-        figures = _report_of(Arrays.load(place), split)
+        figures = _report_of(Arrays.load(place), split, Rules(bootstrap=0, mask_seen=self.mask_seen))
         values = [figure(figures, metric) for metric in metrics]
         return Result(values, _per_user(figures, metrics), len(outcome.points), outcome.best_epoch, outcome.seconds)
 
 
-def _report_of(arrays: Arrays, split: Split) -> Report:
+def _report_of(arrays: Arrays, split: Split, rules: Rules) -> Report:
     assert split.validation is not None
     ranks = Ragged(arrays.ranks, split.validation.targets.offsets)
-    return evaluate_ranks(ranks, split.validation, Rules(bootstrap=0), split.train.item_counts)
+    return evaluate_ranks(ranks, split.validation, rules, split.train.item_counts)
 
 
-def measure_on(model: Recommender, split: Split, part: EvaluationSet, *, bootstrap: int = 0) -> Report:
-    """Rank the catalogue for the users of a part, seen items masked."""
-    return evaluate(model, part, protocol=Rules(bootstrap=bootstrap), item_counts=split.train.item_counts, lists=False)
+def measure_on(model: Recommender, split: Split, part: EvaluationSet, *, mask_seen: bool = True, bootstrap: int = 0) -> Report:
+    """Rank the catalogue for the users of a part."""
+    return evaluate(model, part, protocol=Rules(bootstrap=bootstrap, mask_seen=mask_seen), item_counts=split.train.item_counts, lists=False)
 
 
 def figure(report: Report, metric: str) -> float:
