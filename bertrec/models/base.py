@@ -19,7 +19,7 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
-from bertrec.models.fallback import CATALOGUE, POPULARITY, BoolArray, unknown_ids
+from bertrec.models.fallback import CATALOGUE, POPULARITY, cold_rows, scored_by_popularity, unknown_ids
 from bertrec.models.fitted import Fitted
 from bertrec.models.names import MODELS
 from bertrec.models.serving import FloatArray, Histories, Id, Recommendations, Server
@@ -39,8 +39,6 @@ class Recommender(Fitted):
 
     registry = MODELS
     _popularity: FloatArray | None = None
-    reads_histories: ClassVar[bool] = True
-    """Whether users differ by their histories, so that there is nothing to say of a user without one."""
     fit_options: ClassVar[frozenset[str]] = frozenset({"run_dir", "resume", "init", "progress", "on_epoch", "mask_seen", "callbacks"})
 
     @abstractmethod
@@ -133,10 +131,6 @@ class Recommender(Fitted):
         """Take the popularity."""
         self._popularity = kept[POPULARITY].numpy() if POPULARITY in kept else None
 
-    def cold_rows(self, histories: Ragged) -> BoolArray:
-        """Return ``[n]``: whether the model reads nothing of a history, so that popularity has to serve."""
-        return self._cold_of(self.read_histories(histories))
-
     def histories(self, histories: Histories) -> Ragged:
         """Turn external ids into inner ones; unknown items are left out, and a warning counts them. An empty history is allowed.
 
@@ -195,9 +189,11 @@ class Recommender(Fitted):
             wanted = Ragged.from_lengths(self.catalog.ids.encode(flat), lengths)
         if len(wanted) != len(known):
             raise DataError(f"{len(known)} histories but {len(wanted)} rows of candidates")
-        vectors = self.item_embeddings()
-        scores = np.einsum("ij,ij->i", self.user_vectors(known)[wanted.rows], vectors[wanted.values]).astype(np.float32)
+        vectors, users = self.item_embeddings(), self.user_vectors(known)
+        scores = np.einsum("ij,ij->i", users[wanted.rows], vectors[wanted.values]).astype(np.float32)
         scores += np.float32(self.repeat_bias) * _stands_in(wanted, self.read_histories(known), len(vectors))
+        popular = scored_by_popularity(vectors, self.popularity)[wanted.values, 0]
+        scores = np.where(cold_rows(users)[wanted.rows], popular, scores)
         scores[wanted.values == 0] = np.nan
         return [scores[wanted.offsets[row] : wanted.offsets[row + 1]] for row in range(len(wanted))]
 
@@ -214,7 +210,7 @@ class Recommender(Fitted):
         popular = self.popularity
         for vectors_of_users, read in self.user_batches(histories):
             users = torch.from_numpy(vectors_of_users)
-            cold = self._cold_of(read)
+            cold = cold_rows(vectors_of_users)
             for first in range(0, len(users), batch_size):
                 stop = min(first + batch_size, len(users))
                 scores = (users[first:stop] @ items).numpy()
@@ -224,15 +220,13 @@ class Recommender(Fitted):
                 yield scores
 
     def user_batches(self, histories: Ragged) -> Iterator[tuple[FloatArray, Ragged]]:
-        """Yield user vectors ``[b, dim]`` for batches of histories, in order, and the part of the histories that was read."""
+        """Yield user vectors ``[b, dim]`` for batches of histories, in order, and what was read of them (nothing for a zero vector)."""
         expect(histories, Ragged, "histories")
         for start in range(0, len(histories), _VECTORS_AT_ONCE):
             # Many histories at once, so that those of one length can be read together.
             part = histories.slice(start, min(start + _VECTORS_AT_ONCE, len(histories)))
-            yield self.user_vectors(part), self.read_histories(part)
-
-    def _cold_of(self, read: Ragged) -> BoolArray:
-        return (read.lengths == 0) & self.reads_histories
+            users, read = self.user_vectors(part), self.read_histories(part)
+            yield users, read if not (cold := cold_rows(users)).any() else read.where(~cold[read.rows])
 
     def _add_repeat_bias(self, scores: FloatArray, read: Ragged) -> None:
         if self.repeat_bias:

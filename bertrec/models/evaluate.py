@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray, ranks_in_lists
 from bertrec.evaluation.report import Report
 from bertrec.models.base import Recommender
-from bertrec.models.fallback import beside, users_beside
+from bertrec.models.fallback import beside, cold_rows, users_beside
 from bertrec.models.serving import BestItems, FloatArray
 from bertrec.retrieval.index import ItemIndex
 
@@ -81,9 +82,10 @@ def evaluate(
 def _served(model: Recommender, histories: Ragged) -> tuple[Iterator[UserBatch], FloatArray]:
     """Return batches of user vectors, and item vectors; users of whom nothing is read look at the popularity, as they are served."""
     batches, vectors = model.user_batches(histories), model.item_embeddings()
-    if not model.cold_rows(histories).any():
-        return batches, vectors
-    return ((users_beside(users, model.cold_rows(read)), read) for users, read in batches), beside(vectors, model.popularity)
+    first = list(islice(batches, 2))
+    if len(first) < 2 and not any(cold_rows(users).any() for users, _ in first):  # of one batch we know that nobody is
+        return iter(first), vectors
+    return ((users_beside(users), read) for users, read in chain(first, batches)), beside(vectors, model.popularity)
 
 
 def _through_index(

@@ -18,6 +18,11 @@ CATALOGUE = "catalogue order"
 """How a list is marked where the model keeps no popularity."""
 
 
+def cold_rows(users: FloatArray) -> BoolArray:
+    """Return ``[n]``: whether a user vector is all zeros, as that of an empty history is: it says nothing of any item."""
+    return np.asarray(~users.any(axis=1), dtype=bool)
+
+
 def scored_by_popularity(vectors: FloatArray, popularity: FloatArray) -> FloatArray:
     """Return the popularity as vectors of one dimension, ``[n_items + 1, 1]``; NaN for the items that the model does not know.
 
@@ -34,15 +39,14 @@ def beside(vectors: FloatArray, popularity: FloatArray) -> FloatArray:
     return np.concatenate([vectors, scored_by_popularity(vectors, popularity)], axis=1)
 
 
-def users_beside(users: FloatArray, cold: BoolArray) -> FloatArray:
+def users_beside(users: FloatArray) -> FloatArray:
     """Return user vectors with one dimension more: a cold user looks at the popularity alone, any other at all but that.
 
-    >>> users_beside(np.array([[2.0, 3.0], [0.0, 0.0]], np.float32), np.array([False, True]))
+    >>> users_beside(np.array([[2.0, 3.0], [0.0, 0.0]], np.float32))
     array([[2., 3., 0.],
            [0., 0., 1.]], dtype=float32)
     """
-    own = np.where(cold[:, None], np.float32(0), users)
-    return np.concatenate([own, cold[:, None].astype(np.float32)], axis=1)
+    return np.concatenate([users, cold_rows(users)[:, None].astype(np.float32)], axis=1)
 
 
 def unknown_ids(given: Ragged, flat: Sequence[str | int]) -> dict[int, list[str | int]]:

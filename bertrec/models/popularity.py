@@ -25,7 +25,6 @@ class Popularity(Recommender):
     """An item's score is its number of training interactions, or the sum of their weights; an item without any is unknown."""
 
     name: ClassVar[str] = "popularity"
-    reads_histories: ClassVar[bool] = False
     config_class: ClassVar[type[Config]] = PopularityConfig
     _counts: torch.Tensor | None = None
 

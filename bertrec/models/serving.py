@@ -19,7 +19,7 @@ from bertrec.core.products import pair_scores
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.evaluation.ranks import pair_keys
-from bertrec.models.fallback import BoolArray, scored_by_popularity
+from bertrec.models.fallback import cold_rows, scored_by_popularity
 from bertrec.retrieval.scan import search_vectors
 
 if TYPE_CHECKING:
@@ -61,9 +61,6 @@ class Served(Protocol):
     def known_histories(self, histories: Histories, /) -> tuple[Ragged, dict[int, list[Id]]]:
         """Return inner ids, and by row the ids that are no items."""
 
-    def cold_rows(self, histories: Ragged, /) -> BoolArray:
-        """Return ``[n]``: whether nothing is read of a history."""
-
     def user_vectors(self, histories: Ragged, /) -> FloatArray:
         """Return ``[n, dim]``."""
 
@@ -78,7 +75,7 @@ class Recommendations:
     Attributes:
         items: external ids, best first; shorter than k only where the catalogue has fewer.
         scores: the same shape.
-        fallback: for each list None, or what ordered it where the model reads nothing of the history, such as ``popularity`` (the score of
+        fallback: for each list None, or what ordered it where the model makes nothing of the history, such as ``popularity`` (the score of
             an item is then how often training holds it).
         unknown: the ids in histories that are no items, by the number of the history from 0; they were left out.
     """
@@ -211,7 +208,7 @@ class Server:
             raise DataError(f"from_vectors: users must be [{len(known)}, dimensions], a row per history, not {list(users.shape)}")
         items: list[list[Id]] = []
         scores: list[list[float]] = []
-        cold = self.model.cold_rows(known)
+        cold = cold_rows(users)
         for start in range(0, len(users), _USERS_AT_ONCE):
             stop = min(start + _USERS_AT_ONCE, len(users))
             part = known.slice(start, stop)

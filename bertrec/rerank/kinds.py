@@ -19,6 +19,7 @@ from bertrec.data.splits import Split
 from bertrec.evaluation.metrics import rank_metrics
 from bertrec.evaluation.protocol import Protocol as Rules
 from bertrec.models.base import Recommender
+from bertrec.models.fallback import cold_rows
 from bertrec.models.serving import Histories, Recommendations
 from bertrec.rankers.base import Ranker
 from bertrec.rankers.names import RANKERS
@@ -116,7 +117,7 @@ def recommend_reranked(
     return Recommendations(
         [model.catalog.ids.decode(row) for row in rows],
         [ranked[start : start + len(row)].tolist() for start, row in zip(starts, rows, strict=True)],
-        [model.fallback if one else None for one in model.cold_rows(known).tolist()],
+        [model.fallback if one else None for one in cold_rows(model.user_vectors(known)).tolist()],
         unknown,
     )
 

@@ -135,3 +135,65 @@ def test_a_figure_shows_its_interval_or_a_dash():
     assert figure({"mean": 0.1236, "ci95": [0.1, 0.2]}) == "0.1236\n[0.1000, 0.2000]"
     assert figure({"mean": 0.5, "ci95": None}) == "0.5000"
     assert figure(None) == "-"
+
+
+@pytest.fixture(scope="module")
+def repeats(tmp_path_factory):
+    """Thirty buy one item again and again, six never buy anything twice."""
+    shop = tmp_path_factory.mktemp("repeats") / "shop"
+    shop.mkdir()
+    rows = [f"{user},{user % 10},{step}" for user in range(30) for step in range(6)]
+    rows += [f"{user},{step},{step}" for user in range(30, 36) for step in range(6)]
+    (shop / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n", encoding="utf-8")
+    (shop / "items.csv").write_text("\n".join(["item_id,title", *(f"{item},thing {item}" for item in range(10))]) + "\n", encoding="utf-8")
+    return shop
+
+
+def test_repeats_are_named_and_neither_counted_nor_served(cli, repeats, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "figures.json"
+    words = ["--model", "idrec", "--epochs", "2", "--set", "item.width=16"]
+    code, _, err = cli("train", repeats, "--out", run, *words)
+    assert code == 0
+    assert "repeats: 150 of 216 interactions (69.4%) are of an item that the user had before; 60 held-out targets" in err
+    assert "neither recommended nor counted" in err
+    assert cli("evaluate", run, "--json", out)[0] == 0
+    found = measured(out)["protocol"]
+    assert (found["users"], found["left_out"]["seen_targets"], found["mask_seen"]) == (6, 30, True)
+    published = cli("evaluate", run, "--seen-targets", "rank", "--json", out)
+    assert published[0] == 0
+    assert measured(out)["protocol"]["users"] == 36
+    code, out_text, _ = cli("data", "describe", repeats, "--encoder", "none")
+    assert "share repeated" in out_text
+    assert "0.6944" in out_text
+
+
+def test_one_choice_rules_training_measuring_and_serving(cli, repeats, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "figures.json"
+    words = ["--model", "idrec", "--epochs", "30", "--set", "item.width=16", "--set", "train.batch_size=8", "--keep-seen"]
+    code, _, err = cli("train", repeats, "--out", run, *words)
+    assert code == 0
+    assert "are recommended and counted" in err
+    assert cli("evaluate", run, "--json", out)[0] == 0
+    found = measured(out)
+    assert (found["protocol"]["users"], found["protocol"]["mask_seen"]) == (36, False)
+    assert found["slices"]["all"]["metrics"]["HR@1"]["mean"] > 0.6  # what is bought again; chance is .1
+    listed = cli("recommend", run, "--user", "0", "-k", "1", "--format", "json")[1]
+    assert json.loads(listed)["recommendations"][0]["items"][0]["id"] == "0"
+    masked = cli("recommend", run, "--user", "0", "-k", "10", "--mask-seen", "--format", "json")[1]
+    assert "0" not in {row["id"] for row in json.loads(masked)["recommendations"][0]["items"]}
+    assert cli("evaluate", run, "--mask-seen", "--json", out)[0] == 0
+    assert measured(out)["protocol"]["left_out"]["seen_targets"] == 30
+
+
+def test_an_index_is_measured_by_what_it_serves(cli, trained, tmp_path):
+    index, out = tmp_path / "index", tmp_path / "figures.json"
+    assert cli("index", "build", trained, "--out", index)[0] == 0
+    assert cli("evaluate", trained, "--index", index, "--json", out)[0] == 0
+    found = measured(out)
+    assert found["slices"]["all"]["metrics"]["HR@1"]["mean"] == 1.0
+    assert found["protocol"]["index"] == {"kind": "flat", "items": 10, "recall": 1.0}
+    assert cli("index", "remove", index, "--id", "105")[0] == 0
+    assert cli("evaluate", trained, "--index", index, "--json", out)[0] == 0
+    assert measured(out)["slices"]["all"]["metrics"]["HR@1"]["mean"] == 0.9  # a tenth of the users go on to item 105
+    assert cli("evaluate", trained, "--index", index, "--candidates", "held_out")[0] == 2
+    assert cli("evaluate", trained, "--index", tmp_path / "none")[0] == 2

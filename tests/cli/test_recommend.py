@@ -61,9 +61,43 @@ def test_other_data_are_read_as_the_runs_were(cli, run, shop, tmp_path):
 def test_an_unknown_user_of_a_file_is_named_with_its_line(cli, trained, tmp_path):
     users = tmp_path / "users.txt"
     users.write_text("2\n\n 4000 \n")
-    code, out, err = cli("recommend", trained, "--users-file", users)
+    code, out, err = cli("recommend", trained, "--users-file", users, "--on-unknown", "error")
     assert (code, out) == (2, "")
     assert f"{users}: line 3: unknown id '4000'" in err
+
+
+@pytest.mark.parametrize("words", [[], ["--on-unknown", "fallback"]])
+def test_an_unknown_user_stops_nobody_and_is_served_by_popularity(cli, trained, tmp_path, words):
+    users = tmp_path / "users.txt"
+    users.write_text("4000\n2\nnobody\n")
+    code, out, err = cli("recommend", trained, "--users-file", users, "-k", "3", "--format", "json", *words)
+    assert code == 0
+    assert f"2 of 3 users are not in the data: served by popularity (--on-unknown skip leaves them out); the first: {users}: line 1" in err
+    cases = json.loads(out)["recommendations"]
+    assert [(case["user"], case["fallback"]) for case in cases] == [("4000", "popularity"), ("2", None), ("nobody", "popularity")]
+    assert items(out)[0] == items(out)[2] == ["100", "101", "102"]  # all were trained on twelve times, so the catalogue's order decides
+    assert [row["score"] for row in cases[0]["items"]] == [12.0, 12.0, 12.0]
+    table = cli("recommend", trained, "--users-file", users, "-k", "3", *words)[1]
+    assert "user 4000 (no items): nothing to go by, ordered by popularity" in table
+    rows = list(csv.DictReader(io.StringIO(cli("recommend", trained, "--users-file", users, "-k", "1", "--format", "csv", *words)[1])))
+    assert [(row["user"], row["fallback"]) for row in rows] == [("4000", "popularity"), ("2", ""), ("nobody", "popularity")]
+
+
+def test_unknown_users_can_be_left_out_and_are_counted(cli, trained, tmp_path):
+    code, out, err = cli("recommend", trained, "--user", "x", "--user", "2", "--on-unknown", "skip", "--format", "json")
+    assert code == 0
+    assert [case["user"] for case in json.loads(out)["recommendations"]] == ["2"]
+    assert "1 of 2 users are not in the data: left out; the first: unknown id 'x'" in err
+
+
+def test_where_nobody_is_known_that_is_an_error_unless_said_otherwise(cli, trained):
+    assert cli("recommend", trained, "--user", "x")[0] == 2
+    assert cli("recommend", trained, "--history-ids", "x")[0] == 2
+    assert cli("recommend", trained, "--user", "x", "--on-unknown", "nonsense")[0] == 2
+    for words in (["--user", "x"], ["--history-ids", "x"]):
+        code, out, _ = cli("recommend", trained, *words, "--on-unknown", "fallback", "--why", "--format", "json")
+        assert code == 0
+        assert json.loads(out)["recommendations"][0]["fallback"] == "popularity"
 
 
 def test_csv_is_fit_for_a_program(cli, trained):

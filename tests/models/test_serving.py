@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from given_vectors import GivenVectors
 
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.products import pair_scores
@@ -18,42 +19,9 @@ from bertrec.evaluation.lists import top_k_items
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
 from bertrec.models.evaluate import evaluate
-from bertrec.models.popularity import Popularity
 from bertrec.models.serving import BestItems
 from bertrec.retrieval import scan
 from bertrec.retrieval.index import ItemIndex
-
-
-class GivenVectors(Popularity):
-    """A user's vector is the sum of the vectors of the history; whole numbers, so that every product is exact and many tie."""
-
-    name = "given"
-
-    def __init__(self, catalog: ItemCatalog, bias: float = 0.0, seed: int = 0) -> None:
-        super().__init__()
-        self._catalog, self.bias = catalog, bias
-        self.vectors = np.random.default_rng(seed).integers(-2, 3, (len(catalog) + 1, 3)).astype(np.float32)
-        self.vectors[[3, 7]] = np.nan
-        self.vectors[0] = 0
-
-    def item_embeddings(self) -> np.ndarray:
-        return self.vectors
-
-    def user_vectors(self, histories: Ragged) -> np.ndarray:
-        out = np.zeros((len(histories), 3), np.float32)
-        np.add.at(out, histories.rows, np.nan_to_num(self.vectors)[histories.values])
-        return out
-
-    def read_histories(self, histories: Ragged) -> Ragged:
-        return histories.last(2)
-
-    @property
-    def repeat_bias(self) -> float:
-        return self.bias
-
-    @property
-    def model_hash(self) -> str:
-        return f"given-{self.bias}"
 
 
 @pytest.fixture
