@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,18 @@ from bertrec.data.readers import shape
 from bertrec.data.readers.content import Form, Quotes, as_utf8, read_bytes
 from bertrec.data.readers.json_lines import read_json_table
 from bertrec.data.readers.quotes import problem_of, without_backslashes
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How one file is parsed: ``quoted`` and ``quotes`` say whether and how marks are read, ``notes`` gets what was found."""
+
+    path: Path
+    delimiter: str
+    quoted: bool | None
+    quotes: Quotes | None = None
+    notes: list[str] = field(default_factory=list)
+
 
 # Rows longer than a block cannot be parsed; a row of text or history is far below this.
 _BLOCK = 1 << 24
@@ -52,9 +65,8 @@ def read_delimited(
     """
     content = as_utf8(read_bytes(path), path, fallback=fallback, encoding=encoding)
     content, delimiter = _one_byte(content, delimiter)
-    if names is None:
-        return _with_header(content, delimiter, quoted, None, path)
-    return _rows(content, 0, delimiter, names, quoted, None, path)
+    way = _Way(path, delimiter, quoted)
+    return _with_header(content, way) if names is None else _rows(content, 0, names, way)
 
 
 def read_parquet(path: Path) -> pa.Table:
@@ -104,25 +116,23 @@ def read_table(
     content, said = _said_by_excel(content)
     separator = _separator(form, path) or said or shape.find_separator(content, usual or ",", known)
     header = _has_header(content, separator, form, known, numbered, path)
-    if notes is not None:
-        notes += _unusual(content, separator, usual, header, form, path)
+    notes = [] if notes is None else notes
+    notes += _unusual(separator, usual, header, form, path)
     content, delimiter = _one_byte(content, separator)
-    quoted = _quoted(form, delimiter)
+    way = _Way(path, delimiter, _quoted(form, delimiter), form.quotes, notes)
     if header:
-        return _with_header(content, delimiter, quoted, form.quotes, path)
+        return _with_header(content, way)
     width = len(shape.cells_of(shape.first_lines(content)[0], delimiter))
-    return _rows(content, 0, delimiter, [str(number) for number in range(1, width + 1)], quoted, form.quotes, path)
+    return _rows(content, 0, [str(number) for number in range(1, width + 1)], way)
 
 
-def _unusual(content: bytes, separator: str, usual: str | None, header: bool, form: Form, path: Path) -> list[str]:
+def _unusual(separator: str, usual: str | None, header: bool, form: Form, path: Path) -> list[str]:
     found = []
     if form.separator is None and separator != usual:
         shown = next((name for name, mark in shape.NAMES.items() if mark == separator and name.isalpha()), separator)
         found.append(f"columns separated by {shown!r}")
     if form.header is None and not header:
         found.append("no header: columns are numbered from 1")
-    if form.quotes is None and b'\\"' in content:
-        found.append("quotation marks after backslashes (marks within a value where they close none)")
     return [f"{path}: read with {'; '.join(found)}"] if found else []
 
 
@@ -170,32 +180,29 @@ def _one_byte(content: bytes, separator: str) -> tuple[bytes, str]:
     return content, separator
 
 
-def _with_header(content: bytes, delimiter: str, quoted: bool | None, quotes: Quotes | None, path: Path) -> pa.Table:
+def _with_header(content: bytes, way: _Way) -> pa.Table:
     end = content.find(b"\n") + 1 or len(content)
-    if quoted is not False and content.count(b'"', 0, end) % 2:
-        if quotes != "doubled":
+    if way.quoted is not False and content.count(b'"', 0, end) % 2:
+        if way.quotes != "doubled":
             mend = "correct it, or set  quotes: doubled  (a name spans lines) or  none  in a YAML description (--quotes)"
-            raise DataError(f"{path}: line 1: a quotation mark opens in the header and does not close on its line: {mend}")
+            raise DataError(f"{way.path}: line 1: a quotation mark opens in the header and does not close on its line: {mend}")
         found = re.match(rb'(?:[^"\n]|"[^"]*+")*+(?:\n|\Z)', content)
         end = found.end() if found else end
-    names = shape.cells_of(content[:end].rstrip(b"\r\n"), delimiter)
-    shape.check_header(names, path)
-    return _rows(content, end, delimiter, names, quoted, quotes, path)
+    names = shape.cells_of(content[:end].rstrip(b"\r\n"), way.delimiter)
+    shape.check_header(names, way.path)
+    return _rows(content, end, names, way)
 
 
-def _rows(
-    content: bytes, start: int, delimiter: str, names: Sequence[str], quoted: bool | None, quotes: Quotes | None, path: Path
-) -> pa.Table:
+def _rows(content: bytes, start: int, names: Sequence[str], way: _Way) -> pa.Table:
     """Parse what follows the header, once it is sure that no value swallows rows."""
     if not content[start:].strip():
         return pa.table({name: pa.array([], pa.string()) for name in names})
-    if quoted is None:
-        quoted = b'"' in content and _is_quoted(content[start:], delimiter, names)
-    if quoted and b'"' in content:
+    quoted = b'"' in content and (_is_quoted(content[start:], way.delimiter, names) if way.quoted is None else way.quoted)
+    if quoted:
         head = content[:start]
-        content = _checked(content, delimiter.encode(), len(names), start, quotes, path)
+        content = _checked(content, len(names), start, way)
         start = 0 if not start else _same_end(content, head)
-    return _parse(content, start, delimiter, names, quoted and b'"' in content, path)
+    return _parse(content, start, way.delimiter, names, quoted, way.path)
 
 
 def _same_end(content: bytes, head: bytes) -> int:
@@ -206,24 +213,25 @@ def _same_end(content: bytes, head: bytes) -> int:
     return place
 
 
-def _checked(content: bytes, delimiter: bytes, width: int, start: int, quotes: Quotes | None, path: Path) -> bytes:
+def _checked(content: bytes, width: int, start: int, way: _Way) -> bytes:
     r"""Return the content with marks written as ``""``, however they were escaped.
 
     Raises:
         DataError: a value swallows rows, or does not close.
     """
-    problem = None
-    if quotes != "backslash":
-        problem = problem_of(content, delimiter, width, start=start, trusted=quotes == "doubled")
+    delimiter, problem = way.delimiter.encode(), None
+    if way.quotes != "backslash":
+        problem = problem_of(content, delimiter, width, start=start, trusted=way.quotes == "doubled")
         if problem is None:
             return content
-    if quotes != "doubled" and (quotes == "backslash" or b'\\"' in content):
+    if way.quotes == "backslash" or (way.quotes is None and b'\\"' in content):
         translated = without_backslashes(content, delimiter)
         fault = "a quoted value does not close" if translated is None else problem_of(translated, delimiter, width, start=start)
         if translated is not None and fault is None:
+            way.notes.append(f"{way.path}: read with quotation marks within values after a backslash")
             return translated
-        problem = problem or f"{fault}, with marks escaped by backslashes: correct it, or set  quotes: doubled"
-    raise DataError(f"{path}: {problem}")
+        problem = problem or f"{fault}, with marks after a backslash: correct it, or set  quotes: doubled"
+    raise DataError(f"{way.path}: {problem}")
 
 
 def _parse(content: bytes, start: int, delimiter: str, names: Sequence[str], quoted: bool, path: Path) -> pa.Table:
