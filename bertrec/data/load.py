@@ -51,6 +51,7 @@ class Dataset:
         impressions: by part (``train``, ``valid``, ``test``), else empty.
         users: profile texts, or ``None``.
         notes: what was dropped, merged or kept without text, one line each.
+        folders: where files were read.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Dataset:
     impressions: dict[str, Impressions] = field(default_factory=dict)
     users: UserCatalog | None = None
     notes: list[str] = field(default_factory=list)
+    folders: tuple[Path, ...] = field(default=(), repr=False)
 
     @property
     def catalog(self) -> ItemCatalog:
@@ -169,14 +171,21 @@ def _read_folder(folder: Path, options: LoadOptions, columns: Mapping[str, str] 
     ):
         raise DataError(f"{folder}: '{said[0]}' is for tables, and the format {name} has its own: leave it out, or set  format: tables")
     if name == "tables":
-        return tables.read_folder(folder, form, columns=columns)
-    raw = _FORMATS[name][1](folder, form)
-    tables.rename(raw, columns or {})
+        raw = tables.read_folder(folder, form, columns=columns)
+    else:
+        raw = _FORMATS[name][1](folder, form)
+        tables.rename(raw, columns or {})
+    raw.folders = (folder,)
     return raw
 
 
+def formats_in(folder: Path) -> list[str]:
+    """Return the names of the formats that a folder holds files of."""
+    return [name for name, (recognises, _) in _FORMATS.items() if recognises(folder)]
+
+
 def _recognised(folder: Path) -> str:
-    found = [name for name, (recognises, _) in _FORMATS.items() if recognises(folder)]
+    found = formats_in(folder)
     if not found:
         raise DataError(f"{folder}: no known format: expected {_HINT}")
     if len(found) > 1:
@@ -206,13 +215,15 @@ def _read_described(path: Path, described: DataDescription, options: LoadOptions
         if not folder.is_dir():
             raise DataError(f"{path}: folder {folder} does not exist")
         raw = _read_folder(folder, options, described.columns)
-        raw.name = name
+        raw.name, raw.folders = name, (*raw.folders, path.parent)
         return raw
     paths = {role: path.parent / value for role, value in files.items()}
     for role in ("interactions", "items"):
         if role not in files and not (role == "items" and sequences.is_sequences(paths["interactions"], _form(options))):
             raise DataError(f"{path}: '{role}' is missing")
-    return tables.read_files(name, paths, columns=described.columns, form=_form(options))
+    raw = tables.read_files(name, paths, columns=described.columns, form=_form(options))
+    raw.folders = tuple(dict.fromkeys([path.parent, *(file.parent for file in paths.values())]))
+    return raw
 
 
 def _build(raw: RawData, options: LoadOptions) -> Dataset:
@@ -238,7 +249,9 @@ def _build(raw: RawData, options: LoadOptions) -> Dataset:
     noted: list[Any] = [catalog, profiles, filtered, None if given is None else given.train, *impressions.values()]
     notes = list(dict.fromkeys([*raw.notes, *(note for part in noted if part is not None for note in part.notes)]))
     kept = impressions if filtered.catalog is catalog else {}
-    return Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes)
+    if profiles is not None:
+        notes.append(f"{raw.sources.get('users', 'the user table')}: texts of users are read by no model yet")
+    return Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes, raw.folders)
 
 
 def _interactions(
