@@ -84,6 +84,7 @@ def adapt_mlm(
     )
     dataset = load(data, LoadOptions.from_dict(reading))
     note_each(dataset.notes)
+    dataset.catalog.require_text("encoder adapt")
     model, new = _open(encoder, tune, max_length)
     record = adapt_masked_lm(model, dataset.catalog.texts, config, data=dataset.name, new=new, say=print)
     model.save(out)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,17 @@ import pyarrow.parquet as pq
 from bertrec.core.checks import expect, expect_list, expect_path, expect_whole
 from bertrec.core.errors import DataError, ModelError, unknown_name
 from bertrec.core.files import atomic_file, read_json, sha256_text, write_json
-from bertrec.data.frames import id_column, is_numeric_text, is_text_like, require_columns, text_column, to_arrow
+from bertrec.data.frames import MISSING, id_column, is_numeric_text, is_text_like, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
 from bertrec.data.templates import check_template, cut_words, render
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 OnEmpty = Literal["keep", "drop", "error"]
+# What a table's writer puts where a text is missing, in small letters.
+_NO_TEXT = frozenset(word.lower() for word in MISSING)
+_LONGEST = max(map(len, _NO_TEXT))
 _TITLES = ("title", "movie_title", "name")
 
 
@@ -52,7 +58,7 @@ class TextCatalog:
 
     @cached_property
     def texts(self) -> list[str]:
-        """The text of each row, ``[n]``."""
+        """The text of each row, ``[n]``: its fields, joined or as the template says."""
         return render(self.fields, len(self), self.template)
 
     @cached_property
@@ -65,6 +71,28 @@ class TextCatalog:
     def content_hash(self) -> str:
         """SHA-256 over ids (with their types) and texts."""
         return sha256_text(*(f"{type(external).__name__}:{external}" for external in self.ids.ids), *self.texts)
+
+    def require_text(self, reader: str) -> None:
+        """Check that there is anything to read.
+
+        Args:
+            reader: who reads the texts, for the message.
+
+        Raises:
+            DataError: no row has any text.
+        """
+        if len(self) and not any(self.texts):
+            fields = ", ".join(self.fields) or "none"
+            raise DataError(
+                f"{reader} has nothing to read: no {self.kind} has any text (text fields: {fields}): add a column of text, such as a title, "
+                "or take a model of ids (idrec, or --item-input id)"
+            )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a new pandas table with the ids (``item_id`` or ``user_id``) and one column for each text field."""
+        import pandas as pd
+
+        return pd.DataFrame({f"{self.kind}_id": pd.Series(self.ids.ids, dtype=None if self.ids.ids else object), **self.fields})
 
     def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Self:
         """Return a catalogue of the rows numbered ``rows`` (from 0), in that order."""
@@ -122,6 +150,8 @@ class TextCatalog:
         names, notes = _chosen_fields(table, id_name, text_fields, mixed, cls.kind, source)
         external = id_column(table, id_name, source)
         fields = {name: [cut_words(text, max_words) for text in text_column(table, name)] for name in names}
+        fields, said = _without_placeholders(fields, source)
+        notes += said
         ids, inner = IdMap.from_column(external)
         if len(ids) < len(inner):
             notes.append(f"{source}: {_check_repeated(external, inner, fields, cls.kind, source)}")
@@ -146,6 +176,15 @@ class TextCatalog:
         if not len(kept):
             raise DataError(f"{source}: no {self.kind} has any text: nothing is left after dropping those without")
         return replace(kept, notes=(*self.notes, f"{count} (dropped)"))
+
+
+def _without_placeholders(fields: dict[str, list[str]], source: str) -> tuple[dict[str, list[str]], list[str]]:
+    """Empty the texts that stand for a missing value, and say how many."""
+    kept = {
+        name: ["" if len(text) <= _LONGEST and text.lower() in _NO_TEXT else text for text in column] for name, column in fields.items()
+    }
+    emptied = sum(text != now for name, column in fields.items() for text, now in zip(column, kept[name], strict=True))
+    return kept, [f"{source}: {emptied} texts are NaN, null, None or N/A alone (read as empty)"] if emptied else []
 
 
 def _check_choices(text_fields: object, max_words: object, template: object, call: str) -> None:

@@ -19,7 +19,7 @@ from bertrec.core.files import atomic_file
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import TextCatalog
 from bertrec.data.interactions import Interactions
-from bertrec.data.load import Dataset
+from bertrec.data.load import Dataset, formats_in
 from bertrec.data.splits import EvaluationSet, Split
 
 Target = Literal["parquet", "atomic"]
@@ -45,21 +45,39 @@ def convert(dataset: Dataset, folder: str | Path, *, format: Target = "parquet",
 
     Args:
         dataset: the data; load them with ``max_words=None`` for whole texts.
-        folder: created where it is missing; files of the same names are replaced.
+        folder: created where it is missing; other files in it stay.
         format: ``parquet`` or ``atomic``.
         split: written instead of the data's given split.
 
     Raises:
-        DataError: an unknown format, or ids with white space in an atomic benchmark.
+        DataError: an unknown format, ids with white space in an atomic benchmark, or a folder that holds data: those that were read, or
+            others. Nothing is written then.
         BertrecError: the folder cannot be written.
     """
     writers = {"parquet": _write_parquet, "atomic": _write_atomic}
     if format not in writers:
         raise DataError(unknown_name("format to convert to", format, writers))
+    _check_folder(dataset, Path(folder))
     notes = ["impressions are not written, only histories and clicks"] if dataset.impressions else []
     chosen = split or dataset.given
     paths = writers[format](dataset, Path(folder), chosen, notes)
     return Converted(paths, notes)
+
+
+def _check_folder(dataset: Dataset, folder: Path) -> None:
+    """Refuse a folder that would be data of two kinds afterwards."""
+    target = folder.resolve()
+    for read in dataset.folders:
+        if read.resolve().is_relative_to(target):
+            raise DataError(f"{folder}: the data that are converted lie here ({read}), and would be read otherwise: choose another folder")
+    if not target.is_dir():
+        return
+    try:
+        found = formats_in(target)
+    except DataError:
+        found = ["several"]
+    if found:
+        raise DataError(f"{folder}: there are data here already ({', '.join(found)}): choose another folder, or take them away first")
 
 
 def split_labels(interactions: Interactions, split: Split) -> npt.NDArray[np.str_] | None:

@@ -13,6 +13,7 @@ from bertrec.data.catalog import TextCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.data.load import Dataset
+from bertrec.data.times import odd_times
 
 Tokenize = Callable[[list[str]], Ragged | Sequence[Sequence[int]]]
 # Above this share of unknown word pieces an encoder does not read the language of the texts.
@@ -41,6 +42,8 @@ def describe(
         share = text.get("share_unknown_pieces")
         if share is not None and share > UNKNOWN_WARNING:
             warnings.append(f"{share:.1%} of word pieces are unknown to the encoder: choose one that was trained on this language")
+    if dataset.interactions.timestamp is not None and not dataset.interactions.timestamp_is_position:
+        warnings += odd_times(dataset.interactions.timestamp)
     if text["share_without_text"] == 1:
         warnings.append("no item has any text: a text model has nothing to read")
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.columns import account, find_time
 from bertrec.data.frames import id_column, number_column, numbers_or_nan, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
@@ -40,7 +43,8 @@ class Interactions:
         catalog: the items; their inner ids stand in ``sequences``.
         users: row ``r`` of ``sequences`` is user inner id ``r + 1``; a row may be empty (as in a part of a split).
         sequences: inner item ids.
-        timestamp: ``[total]`` float64, seconds since 1970 or positions; ``None`` where only the order is known.
+        timestamp: ``[total]`` float64, seconds since 1970 or positions; ``None`` where only the order is known. Read-only, as are the
+            following arrays.
         rating, label, weight: ``[total]`` float32 or ``None``.
         text: ``[total]`` texts of reviews or ``None``.
         part: ``[total]`` int8, 0 train, 1 validation, 2 test, from a ``split`` column; used only when asked for.
@@ -74,6 +78,8 @@ class Interactions:
             column = getattr(self, name)
             if column is not None and len(column) != len(self):
                 raise DataError(f"'{name}' has {len(column)} values for {len(self)} interactions")
+            if isinstance(column, np.ndarray):
+                object.__setattr__(self, name, _read_only(column))
         values = self.sequences.values
         if len(values) and not (values.min() >= 1 and values.max() <= len(self.catalog)):
             raise DataError(f"sequences hold inner item ids from 1 to {len(self.catalog)}, got {values.min()} to {values.max()}")
@@ -81,6 +87,31 @@ class Interactions:
     def __len__(self) -> int:
         """Return the number of interactions (not of users)."""
         return len(self.sequences.values)
+
+    @property
+    def n_users(self) -> int:
+        """How many users there are, those with an empty row included."""
+        return len(self.users)
+
+    @property
+    def n_items(self) -> int:
+        """How many items the catalogue holds, met or not."""
+        return len(self.catalog)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a new pandas table with one row per interaction, user by user and oldest first.
+
+        Its columns are ``user_id`` and ``item_id`` (external ids), and those of ``timestamp``, ``rating``, ``label``, ``weight``, ``text``
+        and ``split`` that there are.
+        """
+        import pandas as pd
+
+        users, items = np.array(self.users.ids, dtype=object), np.array(self.catalog.ids.ids, dtype=object)
+        columns: dict[str, Any] = {"user_id": users[self.sequences.rows], "item_id": items[self.sequences.values - 1]}
+        columns |= {name: np.array(column) for name in (*_NUMBERS, "text") if (column := getattr(self, name)) is not None}
+        if self.part is not None:
+            columns["split"] = np.array(["train", "valid", "test"])[self.part]
+        return pd.DataFrame(columns).infer_objects()
 
     @cached_property
     def item_counts(self) -> IntArray:
@@ -178,6 +209,13 @@ class Interactions:
         table, negatives, unclicked = _positives(table, names, source)
         built = _from_table(table, catalog, names, users, source)
         return replace(built, negatives=negatives, notes=(*built.notes, *notes, *lost, *unclicked, *([said] if said else [])))
+
+
+def _read_only(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view that cannot be written through; the caller's own array stays as it is."""
+    view = column.view()
+    view.flags.writeable = False
+    return view
 
 
 def _named_time(table: pa.Table, names: dict[str, str], source: str, dropped: list[str]) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,21 +19,24 @@ from bertrec.data.given import benchmark_split, impression_split
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.data.options import DataDescription, LoadOptions
-from bertrec.data.readers import amazon, atomic, mind, movielens, tables
+from bertrec.data.readers import amazon, atomic, mind, movielens, sequences, tables
+from bertrec.data.readers.content import Form
 from bertrec.data.readers.raw import RawData
 from bertrec.data.splits import Split
 
-# Each format knows its own folders; amazon comes last, as it opens files to look at their keys.
-_FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path], RawData]]] = {
+# Each format knows its own folders; amazon and sequences come last, as they open files to look at them.
+_FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, Form], RawData]]] = {
     "tables": (tables.is_tables, tables.read_folder),
     "atomic": (atomic.is_atomic, atomic.read_folder),
     "movielens": (movielens.is_movielens, movielens.read_folder),
     "mind": (mind.is_mind, mind.read_folder),
     "amazon": (amazon.is_amazon, amazon.read_folder),
+    "sequences": (lambda folder: bool(sequences.find_files(folder)), sequences.read_folder),
 }
 _HINT = (
     "tables (interactions.* and items.*), RecBole atomic files (*.inter), MovieLens (u.data, ratings.dat, ratings.csv), "
-    "Amazon reviews (JSON lines) or MIND (behaviors.tsv)"
+    "Amazon reviews (JSON lines), MIND (behaviors.tsv) or lines of numbers (train.txt); or write a YAML description that names the files:  "
+    "interactions: FILE, items: FILE, columns: {user_id: …, item_id: …}"
 )
 
 
@@ -48,6 +51,7 @@ class Dataset:
         impressions: by part (``train``, ``valid``, ``test``), else empty.
         users: profile texts, or ``None``.
         notes: what was dropped, merged or kept without text, one line each.
+        folders: where files were read.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Dataset:
     impressions: dict[str, Impressions] = field(default_factory=dict)
     users: UserCatalog | None = None
     notes: list[str] = field(default_factory=list)
+    folders: tuple[Path, ...] = field(default=(), repr=False)
 
     @property
     def catalog(self) -> ItemCatalog:
@@ -89,7 +94,7 @@ def load(data: str | Path, options: LoadOptions | None = None) -> Dataset:
     if path.suffix in (".yaml", ".yml"):
         raw, options = _read_description(path, options)
     elif path.is_dir():
-        raw = _read_folder(path, options.format)
+        raw = _read_folder(path, options)
     elif path.exists():
         raise DataError(f"{path}: a file is no data set: name its folder, or a YAML description")
     else:
@@ -154,16 +159,39 @@ def _check_options(name: str, method: Callable[..., Split], options: dict[str, A
             raise DataError(unknown_name(f"option of the split '{name}'", option, known))
 
 
-def _read_folder(folder: Path, wanted: str | None) -> RawData:
-    if wanted is not None:
-        return _FORMATS[wanted][1](folder)
-    found = [name for name, (recognises, _) in _FORMATS.items() if recognises(folder)]
+def _form(options: LoadOptions) -> Form:
+    return Form(**{part.name: getattr(options, part.name) for part in fields(Form)})
+
+
+def _read_folder(folder: Path, options: LoadOptions, columns: Mapping[str, str] | None = None) -> RawData:
+    name = options.format or _recognised(folder)
+    form = _form(options)
+    if name not in ("tables", "sequences") and (
+        said := [key for key, value in vars(form).items() if value is not None and key != "encoding"]
+    ):
+        raise DataError(f"{folder}: '{said[0]}' is for tables, and the format {name} has its own: leave it out, or set  format: tables")
+    if name == "tables":
+        raw = tables.read_folder(folder, form, columns=columns)
+    else:
+        raw = _FORMATS[name][1](folder, form)
+        tables.rename(raw, columns or {})
+    raw.folders = (folder,)
+    return raw
+
+
+def formats_in(folder: Path) -> list[str]:
+    """Return the names of the formats that a folder holds files of."""
+    return [name for name, (recognises, _) in _FORMATS.items() if recognises(folder)]
+
+
+def _recognised(folder: Path) -> str:
+    found = formats_in(folder)
     if not found:
         raise DataError(f"{folder}: no known format: expected {_HINT}")
     if len(found) > 1:
         which = f"say which, such as  --data-format {found[0]}  (format: {found[0]}  in a YAML description)"
         raise DataError(f"{folder}: files of several formats ({', '.join(found)}): {which}")
-    return _FORMATS[found[0]][1](folder)
+    return found[0]
 
 
 def _read_description(path: Path, options: LoadOptions) -> tuple[RawData, LoadOptions]:
@@ -186,14 +214,16 @@ def _read_described(path: Path, described: DataDescription, options: LoadOptions
         folder = path.parent / described.folder
         if not folder.is_dir():
             raise DataError(f"{path}: folder {folder} does not exist")
-        raw = _read_folder(folder, options.format)
-        raw.name = name
-        tables.rename(raw, described.columns)
+        raw = _read_folder(folder, options, described.columns)
+        raw.name, raw.folders = name, (*raw.folders, path.parent)
         return raw
+    paths = {role: path.parent / value for role, value in files.items()}
     for role in ("interactions", "items"):
-        if role not in files:
+        if role not in files and not (role == "items" and sequences.is_sequences(paths["interactions"], _form(options))):
             raise DataError(f"{path}: '{role}' is missing")
-    return tables.read_files(name, {role: path.parent / value for role, value in files.items()}, columns=described.columns)
+    raw = tables.read_files(name, paths, columns=described.columns, form=_form(options))
+    raw.folders = tuple(dict.fromkeys([path.parent, *(file.parent for file in paths.values())]))
+    return raw
 
 
 def _build(raw: RawData, options: LoadOptions) -> Dataset:
@@ -219,7 +249,9 @@ def _build(raw: RawData, options: LoadOptions) -> Dataset:
     noted: list[Any] = [catalog, profiles, filtered, None if given is None else given.train, *impressions.values()]
     notes = list(dict.fromkeys([*raw.notes, *(note for part in noted if part is not None for note in part.notes)]))
     kept = impressions if filtered.catalog is catalog else {}
-    return Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes)
+    if profiles is not None:
+        notes.append(f"{raw.sources.get('users', 'the user table')}: texts of users are read by no model yet")
+    return Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes, raw.folders)
 
 
 def _interactions(

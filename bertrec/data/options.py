@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 
 from bertrec.core.config import Config
 
-Format = Literal["tables", "atomic", "movielens", "amazon", "mind"]
+Format = Literal["tables", "atomic", "movielens", "amazon", "mind", "sequences"]
 
 
 class LoadOptions(Config):
     """How data are read; each field is also an option of every command that reads data."""
 
     format: Format | None = pydantic.Field(None, description="Format of the folder; null: recognised from its files.")
+    separator: str | None = pydantic.Field(
+        None, description="What separates the columns of text tables, such as ; or tab or space; null: looked for."
+    )
+    encoding: str | None = pydantic.Field(None, description="Encoding of the files, such as cp1252; null: UTF-8, or what a mark says.")
+    header: bool | None = pydantic.Field(
+        None, description="Whether the first line of text tables names the columns, which are else numbered from 1; null: looked at."
+    )
+    quotes: Literal["doubled", "backslash", "none"] | None = pydantic.Field(
+        None, description="How a quotation mark in a quoted value of text tables is written; none: marks are plain; null: looked at."
+    )
+    layout: Literal["rows", "sequences"] | None = pydantic.Field(
+        None, description="What a line of interactions is: one of them, or a user and the items in order; null: looked at."
+    )
     text_fields: tuple[str, ...] | None = pydantic.Field(
         None, description="Item columns that are text, in this order; null: all text columns."
     )
@@ -67,7 +80,7 @@ class DataDescription(LoadOptions):
     )
     items: str | None = pydantic.Field(None, description="Path of the table of items; null where a folder is named.")
     users: str | None = pydantic.Field(None, description="Path of a table of users; null where there is none.")
-    columns: dict[str, str] = pydantic.Field(
+    columns: dict[str, Annotated[str, pydantic.Field(coerce_numbers_to_str=True)]] = pydantic.Field(
         default_factory=dict,
-        description="The tables' names of our columns, such as {user_id: uid}; empty where they are ours.",
+        description="The tables' names (or numbers) of our columns, such as {user_id: uid}; empty where they are ours.",
     )

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from bertrec.core.errors import DataError, ModelError
 from bertrec.core.files import atomic_file
 from bertrec.core.ragged import Ragged
-from bertrec.data.readers.delimited import as_utf8, read_bytes
+from bertrec.data.readers.content import as_utf8, read_bytes
 
 _LINE = re.compile(r"(\S+) \[([0-9]+(?:,[0-9]+)*)\]")
 _CHUNK = 10_000  # impressions written at once

@@ -67,6 +67,7 @@ class TextSimilarity(Recommender):
     def over(self, catalog: ItemCatalog, *, progress: bool = True) -> Self:
         """Encode a catalogue: no interactions are needed."""
         expect(catalog, ItemCatalog, f"{type(self).__name__}: catalog")
+        catalog.require_text(self.name)
         encoder = make_encoder(self.config.encoder)
         if note := encoder.script_note(catalog.texts):
             logger.warning(note)

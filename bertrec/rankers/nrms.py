@@ -267,6 +267,7 @@ class NRMS(Ranker):
         return self.network
 
     def _tokens(self, catalog: ItemCatalog, encoder: TextEncoder) -> Ragged:
+        catalog.require_text(self.name)
         return encoder.tokenize(catalog.titles if self.config.item_text == "title" else catalog.texts)
 
     @property

@@ -118,7 +118,7 @@ def test_a_yaml_says_where_things_are(shop, tmp_path):
         ("interactions: shop/interactions.csv\nitems: shop/items.csv\ncolumns: {user_id: rating}\n", DataError, "'user_id' already"),
         ("folder: shop\nmax_words: 0\n", ConfigError, "max_words"),
         ("interactions: shop/x.csv\nitems: shop/items.csv\n", DataError, r"x\.csv: no such file"),
-        ("interactions: shop/x.json\nitems: shop/items.csv\n", DataError, r"a table is one of \.csv"),
+        ("interactions: shop/x.xls\nitems: shop/items.csv\n", DataError, r"a table is one of \.csv"),
     ],
 )
 def test_a_bad_yaml_is_named(shop, tmp_path, text, error, message):

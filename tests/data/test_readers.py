@@ -125,7 +125,7 @@ def test_two_tables_of_one_name_or_none_are_errors(tmp_path):
     with pytest.raises(DataError, match=r"both interactions\.csv and interactions\.tsv"):
         load(tmp_path)
     write(tmp_path / "x", interactions__csv="user_id,item_id\nu,1\n")
-    with pytest.raises(DataError, match=r"no items\.csv, \.tsv or \.parquet"):
+    with pytest.raises(DataError, match=r"no items\.csv, \.tsv, \.jsonl or \.parquet"):
         load(tmp_path / "x")
 
 

@@ -1,4 +1,4 @@
-"""Amazon reviews of 2014, 2018 and 2023 with their metadata: JSON lines, gzipped or not.
+"""Amazon reviews of 2014, 2018 and 2023, or ratings in CSV, with their metadata in JSON lines; gzipped or not.
 
 2014 and 2018: ``reviewerID``, ``asin``, ``overall``, ``unixReviewTime``; 2023: ``user_id``, ``parent_asin``, ``rating``, ``timestamp`` in
 milliseconds. The metadata of 2014 were published as Python literals, which are read as literals and never run.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import gzip
-import html
 import io
 import json
 import reprlib
@@ -21,13 +20,19 @@ import pyarrow.compute as pc
 import pyarrow.json as pa_json
 
 from bertrec.core.errors import DataError
-from bertrec.data.readers.delimited import as_utf8, read_bytes
+from bertrec.data.readers.content import Form, as_utf8, read_bytes
+from bertrec.data.readers.delimited import read_table
+from bertrec.data.readers.json_lines import flat_text
+from bertrec.data.readers.markup import plain_text
 from bertrec.data.readers.raw import RawData
 
 _SUFFIXES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+_CSV = (".csv", ".csv.gz")
 _OLD = {"reviewerID": "user_id", "asin": "item_id", "overall": "rating", "unixReviewTime": "timestamp", "reviewText": "text"}
 _NEW = {"user_id": "user_id", "parent_asin": "item_id", "rating": "rating", "timestamp": "timestamp", "text": "text"}
-_FIELDS = ("title", "brand", "categories", "description")
+_FIELDS = ("title", "brand", "store", "categories", "features", "description", "details")
+_OTHER_NAMES = {"category": "categories", "feature": "features"}
+_SEPARATORS = {"title": " ", "description": " ", "features": " "}
 _NUMBERS = ("rating", "timestamp")
 _MILLISECONDS = 1e11  # as seconds this would be the year 5138
 
@@ -37,20 +42,27 @@ def is_amazon(folder: Path) -> bool:
     return any(_role(path) == "reviews" for path in _files(folder))
 
 
-def read_folder(folder: Path) -> RawData:
-    """Read the one file of reviews and the one of metadata.
+def read_folder(folder: Path, form: Form | None = None) -> RawData:
+    """Read the one file of reviews (or of ratings in CSV) and the one of metadata.
 
     Raises:
         DataError: one of them is missing or there are several, a line is no JSON, or a review lacks user, item or time.
     """
+    form = form or Form()
     reviews, meta = _the_one(folder, "reviews"), _the_one(folder, "metadata")
-    items, notes = _read_metadata(meta)
+    items, fields, notes = read_metadata(meta, encoding=form.encoding)
     sources = {"interactions": str(reviews), "items": str(meta)}
-    return RawData(folder.name, "amazon", items, _read_reviews(reviews), None, sources, _FIELDS, notes=notes)
+    interactions = _read_ratings(reviews, form) if reviews.name.endswith(_CSV) else _read_reviews(reviews, form.encoding)
+    return RawData(folder.name, "amazon", items, interactions, None, sources, fields, notes=notes)
+
+
+def is_metadata(path: Path) -> bool:
+    """Say whether a file holds metadata in JSON lines: an ``asin`` or ``parent_asin``, and no user."""
+    return path.name.endswith(_SUFFIXES) and path.is_file() and _role(path) == "metadata"
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.name.endswith(_SUFFIXES))
+    return sorted(path for path in folder.iterdir() if path.is_file() and path.name.endswith((*_SUFFIXES, *_CSV)))
 
 
 def _role(path: Path) -> str:
@@ -58,10 +70,12 @@ def _role(path: Path) -> str:
     opener = gzip.open if path.suffix == ".gz" else open
     try:
         with opener(path, "rb") as stream:
-            first = stream.readline(1 << 24)
-        keys = set(_parse_line(first.decode("utf-8", "replace")))
-    except (OSError, EOFError, ValueError, SyntaxError, TypeError):
-        return "reviews" if "review" in path.name.lower() else "other"
+            first = stream.readline(1 << 24).decode("utf-8", "replace")
+        if path.name.endswith(_CSV):
+            return "reviews" if {"user_id", "parent_asin", "rating"} <= set(first.strip().split(",")) else "other"
+        keys = set(_parse_line(first))
+    except (OSError, EOFError, ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return "reviews" if "review" in path.name.lower() and not path.name.endswith(_CSV) else "other"
     if keys >= {"reviewerID", "asin"} or keys >= {"user_id", "parent_asin"}:
         return "reviews"
     return "metadata" if keys & {"asin", "parent_asin"} else "other"
@@ -76,8 +90,14 @@ def _the_one(folder: Path, role: str) -> Path:
     return found[0]
 
 
-def _read_reviews(path: Path) -> pa.Table:
-    content = as_utf8(read_bytes(path), path)
+def _read_ratings(path: Path, form: Form) -> pa.Table:
+    """Read the official ratings in CSV, whose times are milliseconds as in the reviews."""
+    table = read_table(path, form)
+    return table.rename_columns([_NEW.get(name, name) for name in table.column_names])
+
+
+def _read_reviews(path: Path, encoding: str | None) -> pa.Table:
+    content = as_utf8(read_bytes(path), path, encoding=encoding)
     names = _OLD if b'"reviewerID"' in content.split(b"\n", 1)[0] else _NEW
     schema = pa.schema([(key, pa.float64() if name in _NUMBERS else pa.string()) for key, name in names.items()])
     options = pa_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
@@ -120,46 +140,77 @@ def _parse_line(line: str) -> dict[str, Any]:
     return value
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(as_utf8(read_bytes(path), path).decode().split("\n"), start=1):
+def _lines(path: Path, encoding: str | None) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(as_utf8(read_bytes(path), path, encoding=encoding).decode().split("\n"), start=1):
         if line.strip():
             try:
                 yield _parse_line(line.strip())
-            except (ValueError, SyntaxError) as error:
+            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
                 raise DataError(f"{path}: line {number} is neither JSON nor a literal ({error})") from error
 
 
-def _read_metadata(path: Path) -> tuple[pa.Table, list[str]]:
-    """Return ids and text fields; later lines of an id whose text differs are left out and counted, as the releases hold such."""
-    rows: dict[str, tuple[str, ...]] = {}
-    repeated = 0
-    for number, entry in enumerate(_lines(path), start=1):
+def read_metadata(path: Path, *, encoding: str | None = None) -> tuple[pa.Table, tuple[str, ...], list[str]]:
+    """Read metadata in JSON lines: every key is a column of plain text, without markup.
+
+    Of lines that repeat an id the first is kept, as the releases hold such.
+
+    Returns:
+        The items with ``item_id``, the columns that are text by default, and notes on what was changed or left out.
+
+    Raises:
+        DataError: a line is no object, or has no id.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    repeated = marked = 0
+    for number, entry in enumerate(_lines(path, encoding), start=1):
         asin = entry.get("parent_asin") or entry.get("asin")
         if not asin:
             raise DataError(f"{path}: row {number} has neither 'asin' nor 'parent_asin'")
-        repeated += str(asin) in rows
-        rows.setdefault(str(asin), _texts(entry))
+        if str(asin) in rows:
+            repeated += 1
+            continue
+        rows[str(asin)], changed = _texts(entry)
+        marked += changed
+    names = [*_FIELDS, *dict.fromkeys(name for row in rows.values() for name in row if name not in _FIELDS)]
     columns = {"item_id": pa.array(list(rows), pa.string())}
-    for place, name in enumerate(_FIELDS):
-        columns[name] = pa.array([row[place] for row in rows.values()], pa.string())
-    return pa.table(columns), [f"{path}: {repeated} lines repeat an item (the first of each is kept)"] if repeated else []
+    columns |= {name: pa.array([row.get(name, "") for row in rows.values()], pa.string()) for name in names}
+    fields = tuple(name for name in _FIELDS if name == "title" or any(row.get(name) for row in rows.values()))
+    notes = [f"{path}: {repeated} lines repeat an item (the first of each is kept)"] if repeated else []
+    notes += [f"{path}: HTML tags, entities or scripts were taken out of {marked} texts"] if marked else []
+    if left := [repr(name) for name in names if name not in _FIELDS]:
+        notes.append(f"{path}: left out of the text: {', '.join(left)} (to use one, list it in the text fields)")
+    return pa.table(columns), fields, notes
 
 
-def _texts(entry: dict[str, Any]) -> tuple[str, ...]:
-    brand = entry.get("brand") or entry.get("store")
-    categories = entry.get("categories") or entry.get("category")
-    return _joined(entry.get("title"), " "), _joined(brand, " "), _joined(categories, ", "), _joined(entry.get("description"), " ")
+def _texts(entry: dict[str, Any]) -> tuple[dict[str, str], int]:
+    """Return the text of each key but the ids, and how many of the default ones held markup."""
+    texts: dict[str, str] = {}
+    changed = 0
+    for key, value in entry.items():
+        name = _OTHER_NAMES.get(key, key)
+        if key in ("asin", "parent_asin", "item_id") or texts.get(name):
+            continue
+        if name not in _FIELDS:
+            texts[name] = flat_text(value)
+            continue
+        texts[name], marked = _joined(value, _SEPARATORS.get(name, ", "), is_title=name == "title")
+        changed += marked
+    return texts, changed
 
 
-def _joined(value: Any, separator: str) -> str:
-    """Return a text, or the distinct texts of a (nested) list joined, with HTML entities resolved."""
-    parts = dict.fromkeys(" ".join(html.unescape(part).split()) for part in _leaves(value))
-    return separator.join(part for part in parts if part)
+def _joined(value: Any, separator: str, *, is_title: bool) -> tuple[str, bool]:
+    """Return a text, or the distinct texts of a (nested) list or object joined, without markup; and whether there was some."""
+    leaves = list(_leaves(value))
+    cleaned = [plain_text(part, script_is_none=is_title) for part in leaves]
+    parts = dict.fromkeys(part for part, _ in cleaned)
+    return separator.join(part for part in parts if part), any(marked for _, marked in cleaned)
 
 
 def _leaves(value: Any) -> Iterator[str]:
     if isinstance(value, list):
         for part in value:
             yield from _leaves(part)
+    elif isinstance(value, dict):
+        yield from (f"{name}: {text}" for name, inner in value.items() if (text := flat_text(inner)))
     elif value is not None:
-        yield str(value)
+        yield str(value).encode("utf-8", "replace").decode()

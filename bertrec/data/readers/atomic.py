@@ -13,6 +13,7 @@ from bertrec.core.errors import DataError, unknown_name
 from bertrec.data.catalog import text_first
 from bertrec.data.frames import id_column, require_columns
 from bertrec.data.ids import flat_array
+from bertrec.data.readers.content import Form
 from bertrec.data.readers.delimited import read_delimited
 from bertrec.data.readers.raw import RawData, RawLists, RawSequences
 
@@ -26,34 +27,34 @@ def is_atomic(folder: Path) -> bool:
     return any(folder.glob("*.inter"))
 
 
-def read_folder(folder: Path) -> RawData:
+def read_folder(folder: Path, form: Form | None = None) -> RawData:
     """Read ``NAME.inter`` or ``NAME.{train,valid,test}.inter``, ``NAME.item`` and, where there is one, ``NAME.user``.
 
     Raises:
         DataError: a file is missing or its header names no types, or the folder holds several data sets.
     """
-    name = _name(folder)
+    name, encoding = _name(folder), form.encoding if form else None
     item = folder / f"{name}.item"
     if not item.is_file():
         header = "item_id:token title:token_seq"
         raise DataError(f"{item}: no such file: it is to hold the items, tab-separated under a header such as  {header}")
-    items, item_types = read_atomic(item)
+    items, item_types = read_atomic(item, encoding)
     raw = RawData(name, "atomic", items, text_fields=_text_fields(item_types, "item_id"))
     raw.sources["items"] = str(item)
     flat, user = folder / f"{name}.inter", folder / f"{name}.user"
     if flat.is_file():
-        raw.interactions, raw.sources["interactions"] = read_atomic(flat)[0], str(flat)
+        raw.interactions, raw.sources["interactions"] = read_atomic(flat, encoding)[0], str(flat)
     if user.is_file():
-        users, user_types = read_atomic(user)
+        users, user_types = read_atomic(user, encoding)
         require_columns(users, ["user_id"], str(user))
         raw.users, raw.sources["users"] = users.select(["user_id", *_text_fields(user_types, "user_id")]), str(user)
-    _add_benchmark(raw, folder, name)
+    _add_benchmark(raw, folder, name, encoding)
     if raw.interactions is None and not raw.sequences:
         raise DataError(f"{folder}: no {name}.inter and no {name}.train.inter")
     return raw
 
 
-def read_atomic(path: Path) -> tuple[pa.Table, dict[str, str]]:
+def read_atomic(path: Path, encoding: str | None = None) -> tuple[pa.Table, dict[str, str]]:
     """Read one atomic file.
 
     Returns:
@@ -62,7 +63,7 @@ def read_atomic(path: Path) -> tuple[pa.Table, dict[str, str]]:
     Raises:
         DataError: a column without a type or with an unknown one.
     """
-    table = read_delimited(path, delimiter="\t")
+    table = read_delimited(path, delimiter="\t", encoding=encoding)
     types = {}
     for column in table.column_names:
         name, colon, kind = column.rpartition(":")
@@ -86,14 +87,14 @@ def _text_fields(types: dict[str, str], id_name: str) -> tuple[str, ...]:
     return tuple(text_first([name for name, kind in types.items() if kind in ("token", "token_seq") and name != id_name]))
 
 
-def _add_benchmark(raw: RawData, folder: Path, name: str) -> None:
+def _add_benchmark(raw: RawData, folder: Path, name: str, encoding: str | None) -> None:
     """Add the given split, whose files win over the flat one."""
     paths = {part: path for part in _PARTS if (path := folder / f"{name}.{part}.inter").is_file()}
     if not paths:
         return
     if "train" not in paths:
         raise DataError(f"{folder}: {name}.{next(iter(paths))}.inter is there but {name}.train.inter is missing")
-    tables = {part: read_atomic(path)[0] for part, path in paths.items()}
+    tables = {part: read_atomic(path, encoding)[0] for part, path in paths.items()}
     if _LIST in tables["train"].column_names:
         raw.sequences = {part: _sequences(table, str(paths[part])) for part, table in tables.items()}
         return

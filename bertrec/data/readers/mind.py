@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from bertrec.core.errors import DataError
 from bertrec.data.ids import flat_array
+from bertrec.data.readers.content import Form
 from bertrec.data.readers.delimited import read_delimited
 from bertrec.data.readers.raw import RawData, RawImpressions, RawLists
 
@@ -28,23 +29,23 @@ def is_mind(folder: Path) -> bool:
     return any(folder.glob("behaviors.tsv")) or any(folder.glob("*/behaviors.tsv"))
 
 
-def read_folder(folder: Path) -> RawData:
+def read_folder(folder: Path, form: Form | None = None) -> RawData:
     """Read news and impressions of all parts; a lone ``behaviors.tsv`` is the training part.
 
     Raises:
         DataError: there is no news, a part's name is none of train, valid, dev, test, or a line is malformed.
     """
-    behaviors = _behaviors(folder)
+    behaviors, encoding = _behaviors(folder), form.encoding if form else None
     news = [path for path in [folder / "news.tsv", *(path.parent / "news.tsv" for path in behaviors.values())] if path.is_file()]
     if not news:
         raise DataError(f"{folder}: no news.tsv, neither here nor beside behaviors.tsv")
     paths = list(dict.fromkeys(news))
-    items = pa.concat_tables([_news(path) for path in paths])
+    items = pa.concat_tables([_news(path, encoding) for path in paths])
     raw = RawData(folder.name, "mind", items, text_fields=_TEXT, sources={"items": ", ".join(str(path) for path in paths)})
     if len(paths) > 1:  # the parts share most of their news
         raw.items, repeated = _merged(items)
         raw.notes.append(f"{folder}: {repeated} news that occur in more than one part are merged")
-    raw.impressions = {part: _impressions(path) for part, path in behaviors.items()}
+    raw.impressions = {part: _impressions(path, encoding) for part, path in behaviors.items()}
     return raw
 
 
@@ -62,8 +63,8 @@ def _behaviors(folder: Path) -> dict[str, Path]:
     return {part: found[part] for part in ("train", "valid", "test") if part in found}
 
 
-def _news(path: Path) -> pa.Table:
-    return read_delimited(path, delimiter="\t", names=_NEWS).select(["item_id", *_TEXT])
+def _news(path: Path, encoding: str | None) -> pa.Table:
+    return read_delimited(path, delimiter="\t", names=_NEWS, encoding=encoding).select(["item_id", *_TEXT])
 
 
 def _merged(items: pa.Table) -> tuple[pa.Table, int]:
@@ -72,8 +73,8 @@ def _merged(items: pa.Table) -> tuple[pa.Table, int]:
     return distinct, items.num_rows - distinct.num_rows
 
 
-def _impressions(path: Path) -> RawImpressions:
-    table = read_delimited(path, delimiter="\t", names=_BEHAVIORS)
+def _impressions(path: Path, encoding: str | None) -> RawImpressions:
+    table = read_delimited(path, delimiter="\t", names=_BEHAVIORS, encoding=encoding)
     shown = RawLists.split(table["candidates"])
     candidates, labels = _labels(shown, path)
     return RawImpressions(

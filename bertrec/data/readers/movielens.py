@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bertrec.data.frames import require_columns
+from bertrec.data.readers.content import Form
 from bertrec.data.readers.delimited import read_delimited
 from bertrec.data.readers.raw import RawData
 
@@ -33,11 +34,12 @@ def is_movielens(folder: Path) -> bool:
     return any((folder / name).is_file() for name in ("u.data", "ratings.dat", "ratings.csv"))
 
 
-def read_folder(folder: Path) -> RawData:
+def read_folder(folder: Path, form: Form | None = None) -> RawData:
     """Read whichever of the three layouts the folder holds; ``genres`` become ``"Comedy, Drama"``."""
+    encoding = form.encoding if form else None
     if (folder / "u.data").is_file():
-        return _read_100k(folder)
-    return _read_dat(folder) if (folder / "ratings.dat").is_file() else _read_csv(folder)
+        return _read_100k(folder, encoding)
+    return _read_dat(folder, encoding) if (folder / "ratings.dat").is_file() else _read_csv(folder, encoding)
 
 
 def _raw(folder: Path, ratings: str, movies: str, interactions: pa.Table, items: pa.Table, users: pa.Table | None = None) -> RawData:
@@ -47,23 +49,25 @@ def _raw(folder: Path, ratings: str, movies: str, interactions: pa.Table, items:
     return RawData(folder.name, "movielens", items, interactions, users, sources, ("title", "genres"))
 
 
-def _read_100k(folder: Path) -> RawData:
-    ratings = read_delimited(folder / "u.data", delimiter="\t", names=_RATING)
+def _read_100k(folder: Path, encoding: str | None) -> RawData:
+    ratings = read_delimited(folder / "u.data", delimiter="\t", names=_RATING, encoding=encoding)
     names = ["item_id", "title", "released", "video", "url", *_GENRES]
-    movies = read_delimited(folder / "u.item", delimiter="|", names=names, fallback=_OLD)
+    movies = read_delimited(folder / "u.item", delimiter="|", names=names, fallback=_OLD, encoding=encoding)
     flags = [movies[genre].to_pylist() for genre in _GENRES]
     genres = [", ".join(genre for genre, flag in zip(_GENRES, row, strict=True) if flag == "1") for row in zip(*flags, strict=True)]
     items = movies.select(["item_id", "title"]).append_column("genres", pa.array(genres, pa.string()))
     users = None
     if (folder / "u.user").is_file():
-        users = read_delimited(folder / "u.user", delimiter="|", names=["user_id", "age", "gender", "occupation", "zip"], fallback=_OLD)
+        users = read_delimited(
+            folder / "u.user", delimiter="|", names=["user_id", "age", "gender", "occupation", "zip"], fallback=_OLD, encoding=encoding
+        )
         users = users.select(["user_id", "age", "gender", "occupation"])
     return _raw(folder, "u.data", "u.item", ratings, items, users)
 
 
-def _read_dat(folder: Path) -> RawData:
-    ratings = read_delimited(folder / "ratings.dat", delimiter="::", names=_RATING)
-    movies = read_delimited(folder / "movies.dat", delimiter="::", names=["item_id", "title", "genres"], fallback=_OLD)
+def _read_dat(folder: Path, encoding: str | None) -> RawData:
+    ratings = read_delimited(folder / "ratings.dat", delimiter="::", names=_RATING, encoding=encoding)
+    movies = read_delimited(folder / "movies.dat", delimiter="::", names=["item_id", "title", "genres"], fallback=_OLD, encoding=encoding)
     users = None
     if (folder / "users.dat").is_file():
         table = read_delimited(folder / "users.dat", delimiter="::", names=["user_id", "gender", "age", "occupation", "zip"])
@@ -76,14 +80,14 @@ def _read_dat(folder: Path) -> RawData:
     return _raw(folder, "ratings.dat", "movies.dat", ratings, _genres_listed(movies), users)
 
 
-def _read_csv(folder: Path) -> RawData:
-    ratings = _renamed(folder / "ratings.csv", {"userId": "user_id", "movieId": "item_id"})
-    movies = _renamed(folder / "movies.csv", {"movieId": "item_id"}, others=("title", "genres"))
+def _read_csv(folder: Path, encoding: str | None) -> RawData:
+    ratings = _renamed(folder / "ratings.csv", {"userId": "user_id", "movieId": "item_id"}, encoding)
+    movies = _renamed(folder / "movies.csv", {"movieId": "item_id"}, encoding, others=("title", "genres"))
     return _raw(folder, "ratings.csv", "movies.csv", ratings, _genres_listed(movies))
 
 
-def _renamed(path: Path, names: dict[str, str], others: Iterable[str] = ()) -> pa.Table:
-    table = read_delimited(path, delimiter=",", quoted=True)
+def _renamed(path: Path, names: dict[str, str], encoding: str | None, others: Iterable[str] = ()) -> pa.Table:
+    table = read_delimited(path, delimiter=",", quoted=True, encoding=encoding)
     require_columns(table, [*names, *others], str(path))
     return table.rename_columns([names.get(name, name) for name in table.column_names])
 

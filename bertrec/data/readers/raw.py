@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,7 @@ class RawData:
         parts: the interactions' ``split`` column is the given split (a flat benchmark) and not merely carried along.
         impressions: by part.
         notes: what the reader left out or repaired.
+        folders: where files were read.
     """
 
     name: str
@@ -89,3 +91,4 @@ class RawData:
     parts: bool = False
     impressions: dict[str, RawImpressions] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    folders: tuple[Path, ...] = ()

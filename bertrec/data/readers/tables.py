@@ -1,4 +1,4 @@
-"""Tables: ``interactions.*``, ``items.*`` and an optional ``users.*`` as CSV, TSV or Parquet."""
+"""Tables: ``interactions.*``, ``items.*`` and an optional ``users.*`` as CSV, TSV, JSON lines or Parquet."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from bertrec.core.errors import DataError
+from bertrec.data.frames import is_text
+from bertrec.data.readers import amazon, sequences
+from bertrec.data.readers.content import Form
 from bertrec.data.readers.delimited import TABLE_SUFFIXES, read_table
 from bertrec.data.readers.raw import RawData
+from bertrec.data.readers.shape import IDS, is_number
+
+_IDS = {"interactions": ("user_id", "item_id"), "items": ("item_id", "title"), "users": ("user_id",)}
 
 
 def find_table(folder: Path, stem: str) -> Path | None:
@@ -29,30 +35,45 @@ def is_tables(folder: Path) -> bool:
     return find_table(folder, "interactions") is not None
 
 
-def read_folder(folder: Path) -> RawData:
-    """Read the tables of a folder."""
+def read_folder(folder: Path, form: Form | None = None, *, columns: Mapping[str, str] | None = None) -> RawData:
+    """Read the tables of a folder; see :func:`read_files`."""
     paths = {stem: find_table(folder, stem) for stem in ("interactions", "items", "users")}
     if paths["interactions"] is None or paths["items"] is None:
         missing = "interactions" if paths["interactions"] is None else "items"
-        raise DataError(f"{folder}: no {missing}.csv, .tsv or .parquet")
-    return read_files(folder.name, {stem: path for stem, path in paths.items() if path is not None})
+        raise DataError(f"{folder}: no {missing}.csv, .tsv, .jsonl or .parquet")
+    return read_files(folder.name, {stem: path for stem, path in paths.items() if path is not None}, columns=columns, form=form)
 
 
-def read_files(name: str, paths: Mapping[str, Path], *, columns: Mapping[str, str] | None = None) -> RawData:
+def read_files(name: str, paths: Mapping[str, Path], *, columns: Mapping[str, str] | None = None, form: Form | None = None) -> RawData:
     """Read named tables.
 
     Args:
         name: of the data set.
-        paths: ``interactions`` and ``items``, and ``users`` where there is one.
-        columns: the files' names of our columns, such as ``{"user_id": "uid"}``; a name counts in every table that has it.
+        paths: ``interactions``, ``items`` (which a file of sequences can do without), and ``users`` where there is one.
+        columns: the files' names of our columns, such as ``{"user_id": "uid"}``; a name counts in every table that has it. Columns of a
+            table without a header are called by their numbers from 1.
+        form: how the tables were written, as far as it was said.
 
     Raises:
         DataError: a file that cannot be read, or a column named in ``columns`` that no table has.
     """
-    tables = {role: read_table(path) for role, path in paths.items()}
-    sources = {role: str(path) for role, path in paths.items()}
-    raw = RawData(name, "tables", tables["items"], tables["interactions"], tables.get("users"), sources)
-    rename(raw, columns or {})
+    form, columns = form or Form(), dict(columns or {})
+    raw = RawData(name, "tables", pa.table({}), sources={role: str(path) for role, path in paths.items()})
+    numbered = {ours for ours, theirs in columns.items() if is_number(theirs)}
+    for role, path in paths.items():
+        if role == "interactions" and sequences.is_sequences(path, form):
+            table = sequences.read_sequences(path, form)
+        elif role == "items" and amazon.is_metadata(path):
+            table, raw.text_fields, said = amazon.read_metadata(path, encoding=form.encoding)
+            raw.notes += said
+        else:
+            table = read_table(path, form, known={*IDS, *columns.values()}, numbered=bool(numbered), notes=raw.notes)
+            table = _without_numbers(table, role, columns)
+        setattr(raw, role, table)
+    if "items" not in paths:
+        sequences.name_items(raw)
+    rename(raw, {ours: theirs for ours, theirs in columns.items() if not _is_named(raw, ours, theirs)})
+    _same_ids(raw, paths)
     return raw
 
 
@@ -75,3 +96,31 @@ def _renamed(table: pa.Table, theirs: str, ours: str, source: str) -> pa.Table:
     if ours in table.column_names and ours != theirs:
         raise DataError(f"{source}: the column '{theirs}' is to be '{ours}', but there is a column '{ours}' already")
     return table.rename_columns([ours if name == theirs else name for name in table.column_names])
+
+
+def _without_numbers(table: pa.Table, role: str, columns: Mapping[str, str]) -> pa.Table:
+    """Name the columns of a table without a header: those of interactions as said, else the first ones as usual."""
+    if table.column_names != [str(number) for number in range(1, table.num_columns + 1)]:
+        return table
+    said = {theirs: ours for ours, theirs in columns.items()} if role == "interactions" else {}
+    if not said.keys() & set(table.column_names):
+        said = {str(number): ours for number, ours in enumerate(_IDS[role], start=1)}
+    return table.rename_columns([said.get(name, name) for name in table.column_names])
+
+
+def _is_named(raw: RawData, ours: str, theirs: str) -> bool:
+    """Say whether a numbered column has its name already, or an item table came with its own."""
+    return is_number(theirs) and raw.interactions is not None and ours in raw.interactions.column_names
+
+
+def _same_ids(raw: RawData, paths: Mapping[str, Path]) -> None:
+    """Write whole-number ids as text where another table, of a format without types, has them so."""
+    for name, roles in (("item_id", ("interactions", "items")), ("user_id", ("interactions", "users"))):
+        held = {role: table for role in roles if (table := getattr(raw, role)) is not None and name in table.column_names}
+        texts = [role for role, table in held.items() if is_text(table[name].type)]
+        if not any(paths[role].name.removesuffix(".gz").endswith((".csv", ".tsv", ".txt", ".dat")) for role in texts if role in paths):
+            continue
+        for role in held.keys() - set(texts):
+            table = held[role]
+            if pa.types.is_integer(table[name].type):
+                setattr(raw, role, table.set_column(table.column_names.index(name), name, table[name].cast(pa.string())))

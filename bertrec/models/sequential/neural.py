@@ -193,6 +193,8 @@ class NeuralRecommender(Recommender):
 
     def _new_network(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> Network:
         counts = torch.from_numpy(train.item_counts)
+        if self.reads_text:
+            train.catalog.require_text(self.name)
         text = self._text_source(train, init, progress) if self.reads_text else None
         network = self._build(train.catalog, text, counts)
         network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, init.model_hash if init is not None else "")

@@ -163,6 +163,7 @@ class Composite(Ranker):
     def _read(self, catalog: ItemCatalog, counts: IntArray, progress: bool) -> dict[str, torch.Tensor]:
         """Compute all that is known of the items beforehand."""
         config = self.config
+        catalog.require_text(self.name)
         encoder = make_text_encoder(config.encoder, what=self.name)
         store = TokenStore.build(encoder, catalog.texts, kind=config.tokens, bits=config.bits, seed=config.seed, progress=progress)
         words = word_pieces(encoder, catalog.texts)

@@ -159,6 +159,7 @@ class PromptRanker(Ranker):
 
     def _build(self, catalog: ItemCatalog) -> None:
         prompt, soft = self.config.prompt, self._soft_tokens()
+        catalog.require_text(self.name)
         texts = catalog.titles if self.config.item_text == "title" else catalog.texts
         self._layout = Layout(prompt, self.encoder.tokenizer, soft, texts, self.encoder.config.max_length)
         if self.network is None:
