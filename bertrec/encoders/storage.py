@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from bertrec.core.checks import expect_path
 from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
+from bertrec.core.partial import recover
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.depth import apply_depth
 from bertrec.encoders.folder import MODULES, SETTINGS, FolderForm
@@ -68,6 +69,7 @@ def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone, FolderFor
 
 
 def _verified_config(folder: Path) -> tuple[EncoderConfig, FolderForm]:
+    recover(folder)
     manifest: dict[str, Any] = read_json(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise ModelError(f"{folder / MANIFEST} has format {manifest.get('format')!r}; this version reads {FORMAT}")

@@ -21,6 +21,7 @@ import torch
 from bertrec.core.config import Config
 from bertrec.core.errors import ModelError
 from bertrec.core.files import read_json, sha256_file, write_json
+from bertrec.core.partial import recover
 from bertrec.core.plugins import is_path, path_of
 from bertrec.data.catalog import ItemCatalog
 from bertrec.evaluation.protocol import versions
@@ -113,7 +114,7 @@ def read_about(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: the folder or the file is missing, or it is of a newer bertrec; the text names it.
     """
-    if not folder.is_dir():
+    if not recover(folder).is_dir():
         raise ModelError(f"{folder} is no model folder: it {'is a file' if folder.exists() else 'does not exist'}")
     about = read_json(folder / ABOUT)
     if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in _KINDS.items()):

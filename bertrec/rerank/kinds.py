@@ -13,7 +13,8 @@ from typing import Any
 
 from bertrec.core.checks import expect, expect_path
 from bertrec.core.errors import ConfigError, ModelError, unknown_name
-from bertrec.core.files import read_json, write_json
+from bertrec.core.files import atomic_folder, read_json, write_json
+from bertrec.core.partial import recover
 from bertrec.core.ragged import Ragged
 from bertrec.data.splits import Split
 from bertrec.evaluation.metrics import rank_metrics
@@ -62,7 +63,7 @@ def load_with_record(folder: str | Path, *, classes: str | type | Iterable[str |
         ModelError: the folder is absent or holds no reranker, or a file of it is missing or damaged; the text names it.
     """
     folder = expect_path(folder, "the reranker's folder", error=ModelError)
-    if not folder.is_dir():
+    if not recover(folder).is_dir():
         raise ModelError(f"{folder}: no such reranker; make one with  bertrec rerank train RUN --out {folder}")
     place = folder / "model" if (folder / "model").is_dir() else folder
     reranker: Ranker = Ranker.from_pretrained(place, classes=classes)
@@ -194,7 +195,7 @@ def train_reranker(
 
 
 def save_reranker(reranker: Ranker, record: Mapping[str, Any], folder: str | Path) -> None:
-    """Write ``model/`` and then ``rerank.json``, so that a record never stands beside another model."""
-    (Path(folder) / RECORD).unlink(missing_ok=True)
-    reranker.save_pretrained(Path(folder) / "model")
-    write_json(Path(folder) / RECORD, dict(record))
+    """Write ``model/`` and ``rerank.json``, both or neither: a record never stands beside another model."""
+    with atomic_folder(folder, marker=RECORD) as partial:
+        reranker.save_pretrained(partial / "model")
+        write_json(partial / RECORD, dict(record))

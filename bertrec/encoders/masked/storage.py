@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_folder, read_json, write_json
+from bertrec.core.partial import recover
 from bertrec.encoders.depth import apply_depth
 from bertrec.encoders.folder import one_line
 from bertrec.encoders.masked.config import MaskedConfig
@@ -99,6 +100,7 @@ def read_manifest(folder: Path) -> tuple[MaskedConfig, HeadRecord | None]:
     Raises:
         ModelError: a file is missing, damaged or not the one that was saved.
     """
+    recover(folder)
     manifest: Any = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else manifest
