@@ -113,7 +113,7 @@ def test_a_folder_with_something_else_is_not_written_into(cli, trained, encoder,
     (tmp_path / "thesis.txt").write_text("mine")
     code, _, err = cli(*train(trained, encoder, tmp_path))
     assert code == 2
-    assert "holds no reranker" in err
+    assert "holds something else than a reranker" in err
     code, _, err = cli(*train(trained, encoder, tmp_path / "thesis.txt"))
     assert code == 2
     assert "is a file, not a folder" in err
