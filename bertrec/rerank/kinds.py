@@ -16,6 +16,7 @@ from bertrec.core.errors import ConfigError, ModelError, unknown_name
 from bertrec.core.files import atomic_folder, read_json, write_json
 from bertrec.core.partial import recover
 from bertrec.core.ragged import Ragged
+from bertrec.core.seal import check_seal, sealed
 from bertrec.data.splits import Split
 from bertrec.evaluation.metrics import rank_metrics
 from bertrec.evaluation.protocol import Protocol as Rules
@@ -69,6 +70,8 @@ def load_with_record(folder: str | Path, *, classes: str | type | Iterable[str |
     reranker: Ranker = Ranker.from_pretrained(place, classes=classes)
     record = read_json(folder / RECORD) if (folder / RECORD).exists() else {}
     weight = record.get("weight", 0.0) if isinstance(record, dict) else None
+    if isinstance(record, dict):
+        check_seal(record, folder / RECORD)
     if not isinstance(weight, int | float) or not 0 <= weight <= 1:
         raise ModelError(f"{folder / RECORD} is damaged: its weight is {weight!r}, not a number from 0 to 1")
     length, retriever = record.get("candidates", 1), record.get("retriever", {})
@@ -198,4 +201,4 @@ def save_reranker(reranker: Ranker, record: Mapping[str, Any], folder: str | Pat
     """Write ``model/`` and ``rerank.json``, both or neither: a record never stands beside another model."""
     with atomic_folder(folder, marker=RECORD) as partial:
         reranker.save_pretrained(partial / "model")
-        write_json(partial / RECORD, dict(record))
+        write_json(partial / RECORD, sealed(record))

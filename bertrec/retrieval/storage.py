@@ -16,6 +16,7 @@ from bertrec.core.errors import BertrecError, DataError, IndexFileError, ModelEr
 from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
 from bertrec.core.partial import recover
 from bertrec.core.resuming import in_turn
+from bertrec.core.seal import SEAL, check_seal, sealed
 from bertrec.retrieval import engine
 from bertrec.retrieval.checks import Id, check_ids
 from bertrec.retrieval.exact import FloatArray
@@ -108,7 +109,7 @@ def save(parts: IndexParts, folder: Path) -> None:
         if parts.probes is not None:
             np.save(temporary / PROBES, parts.probes)
         hashes = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
-        write_json(temporary / META, _meta(parts, hashes).to_dict())
+        write_json(temporary / META, sealed(_meta(parts, hashes).to_dict()))
 
 
 def _refuse_to_replace(folder: Path) -> None:
@@ -188,8 +189,9 @@ def _read_meta(path: Path) -> IndexMeta:
     if values.get("format_version") != FORMAT_VERSION:
         found = values.get("format_version")
         raise IndexFileError(f"{path}: format version {found!r} is unknown to this bertrec, which reads {FORMAT_VERSION}: build it again")
+    check_seal(values, path, error=IndexFileError)
     try:
-        return IndexMeta.model_validate(values)
+        return IndexMeta.model_validate({name: value for name, value in values.items() if name != SEAL})
     except pydantic.ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise IndexFileError(f"{path} is damaged: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
