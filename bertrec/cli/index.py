@@ -31,7 +31,7 @@ Examples:
 
 bertrec index build runs/ml --out runs/ml.index
 
-bertrec index build saved/LightGCN.pth --out lightgcn.index
+bertrec index build saved/LightGCN.pth --trust-pickle --out lightgcn.index
 
 bertrec index build runs/ml --config tuned-index/best.yaml --out runs/ml.index
 
@@ -59,10 +59,13 @@ def build(
     config: o.SettingsFile = None,
     set_: o.Settings = None,
     overwrite: o.Overwrite = False,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Read a RecBole checkpoint, which may run whatever code is in it.")
+    ] = False,
 ) -> None:
     """Build an index of RUN's items and measure its recall against exact search.
 
-    A RecBole checkpoint is a pickle: reading it runs what is in it, so it must be trusted.
+    A RecBole checkpoint is a pickle: reading it runs what is in it, so it is read with --trust-pickle alone.
     """
     from bertrec.retrieval.index import ItemIndex
     from bertrec.retrieval.parameters import IndexConfig
@@ -72,7 +75,7 @@ def build(
     given = {"kind": kind and o.choice("index kind", kind, KINDS), "metric": metric and o.choice("metric", metric, METRICS)}
     settings = o.read_settings(config, set_ or []) | {name: value for name, value in given.items() if value is not None}
     IndexConfig.from_dict(settings)
-    ids, vectors, model_hash = _items(run)
+    ids, vectors, model_hash = _items(run, trust_pickle=trust_pickle)
     index = ItemIndex.build(vectors, ids, model_hash=model_hash, **settings)
     index.save(out)
     _print_info(index, out)
@@ -170,10 +173,10 @@ def check_fits(index: ItemIndex, path: Path, model: Recommender) -> None:
         raise IndexFileError(f"{path} was built from another model: build it anew with  bertrec index build RUN --out {path} --overwrite")
 
 
-def _items(place: Path) -> tuple[list[str | int], Any, str]:
+def _items(place: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:
     if place.is_dir() or place.suffix not in (".pth", ".parquet"):
         return _run_items(Run(place))
-    return _checkpoint_items(place) if place.suffix == ".pth" else _stored(place)
+    return _checkpoint_items(place, trust_pickle=trust_pickle) if place.suffix == ".pth" else _stored(place)
 
 
 def _run_items(run: Run) -> tuple[list[str | int], Any, str]:
@@ -181,13 +184,11 @@ def _run_items(run: Run) -> tuple[list[str | int], Any, str]:
     return *item_vectors(model), model.model_hash
 
 
-def _checkpoint_items(path: Path) -> tuple[list[str | int], Any, str]:
+def _checkpoint_items(path: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:
     from bertrec.core.files import sha256_file
-    from bertrec.recbole.export import check_checkpoint, recbole_item_vectors
+    from bertrec.recbole.export import recbole_item_vectors
 
-    check_checkpoint(path)
-    note(f"note: {path} is a RecBole checkpoint, which is a pickle: reading it runs what is in it, so it must be trusted")
-    ids, vectors = recbole_item_vectors(path)
+    ids, vectors = recbole_item_vectors(path, trust_pickle=trust_pickle)
     return [*ids], vectors, f"recbole:{sha256_file(path)}"  # so that no run of ours takes the index for its own
 
 
