@@ -11,6 +11,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each, print_table
+from bertrec.cli.outputs import check_report
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_and_source, fit_catalog, load_data
 from bertrec.core.errors import BertrecError
@@ -61,6 +62,7 @@ def audit(
     seed: Annotated[int, typer.Option(min=0, help="Of tests and intervals.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write a page, Markdown and audit.json here.")] = None,
     json_out: o.Json = None,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Fill request templates with words of several groups and compare what is recommended."""
     from bertrec.data.item_labels import label_field as found_field
@@ -69,6 +71,7 @@ def audit(
     from bertrec.studies.audit.run import AuditConfig
     from bertrec.studies.audit.run import audit as run_audit
 
+    check_report(out, figures="audit.json", overwrite=overwrite)
     words = read_lists(lists, templates)
     if attributes is not None:
         words = words.only([name.strip() for name in attributes.split(",") if name.strip()])

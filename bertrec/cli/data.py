@@ -11,6 +11,8 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each, print_table
 from bertrec.cli.reading import Reading, reads_data
+from bertrec.core.errors import BertrecError
+from bertrec.core.resuming import holds_something
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset
@@ -66,12 +68,14 @@ def convert(
     reading: Reading,
     to: Annotated[str, typer.Option(help="parquet (tables) or atomic (RecBole).")] = "parquet",
     split: Annotated[str | None, typer.Option(help="Write this split too, such as leave-one-out; else the one that came along.")] = None,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Write DATA as Parquet tables or RecBole atomic files; texts are written whole."""
     from bertrec.data.convert import convert as write
     from bertrec.data.load import make_split
 
     o.choice("format", to, FORMATS)
+    _check_out(out, overwrite=overwrite)
     dataset = _load(data, {**reading, "max_words": None})
     note_each(dataset.notes)
     written = write(
@@ -80,6 +84,18 @@ def convert(
     note_each(written.notes)
     for path in written.paths:
         print(path)
+
+
+def _check_out(out: Path, *, overwrite: bool) -> None:
+    """See that nothing is mixed with what a folder holds: a folder of two readable formats is read by none.
+
+    Raises:
+        BertrecError: it holds something.
+    """
+    if out.exists() and not out.is_dir():
+        raise BertrecError(f"--out {out} is a file, not a folder")
+    if holds_something(out) and not overwrite:
+        raise BertrecError(f"--out {out} is not empty: choose another folder, or --overwrite what has the same names in it")
 
 
 def _load(data: str, given: Mapping[str, Any]) -> Dataset:

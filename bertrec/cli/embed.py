@@ -10,6 +10,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note
+from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_for, fit_catalog, item_vectors
 from bertrec.core.errors import ConfigError, DataError
@@ -41,21 +42,27 @@ def embed(
     data: o.OtherData = None,
     trusted: o.Classes = None,
     format_: Annotated[str, typer.Option("--format", help="parquet, or recbole: NAME.itemEmb and NAME.yaml in a folder.")] = "parquet",
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Write the vectors of RUN's items or users; the inner product of a user's and an item's is the score."""
     o.choice("kind of vector", what, ("items", "users"))
     if o.choice("format", format_, FORMATS) == "recbole" and what != "items":
         raise ConfigError("--format recbole is for --what items: users are numbers to RecBole's models, items may have vectors")
+    if format_ == "parquet":
+        check_files("--out", [out], overwrite=overwrite)
     place = Run(run)
     record, model = place.record(), place.load_model()
     dataset = None if what == "items" and data is None else data_for(record, data, reading)
+    name = _data_name(record, dataset)
+    if format_ == "recbole":
+        check_files("--out", _recbole_files(out, name), overwrite=overwrite)
     model = model if dataset is None else fit_catalog(model, dataset)
     if what == "items" or dataset is None:
         ids, vectors = item_vectors(model)
     else:
         ids, vectors = dataset.interactions.users.ids, model.user_embeddings(dataset.interactions.sequences)
     if format_ == "recbole":
-        out = _write_recbole(out, _data_name(record, dataset), ids, vectors)
+        out = _write_recbole(out, name, ids, vectors)
     else:
         write_vectors(out, ids, vectors, model_hash=model.model_hash)
     print(f"wrote {len(ids)} {what} x {vectors.shape[1]} to {out}")
@@ -95,6 +102,12 @@ def read_vectors(path: Path) -> tuple[list[str | int], npt.NDArray[np.float32], 
     vectors = rows.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1).astype(np.float32)
     metadata = table.schema.metadata or {}
     return table["id"].to_pylist(), vectors, metadata.get(b"bertrec.model_hash", b"").decode()
+
+
+def _recbole_files(folder: Path, name: str) -> list[Path]:
+    from bertrec.recbole.export import file_name
+
+    return [folder / f"{file_name(name)}{ending}" for ending in (".itemEmb", ".yaml")]
 
 
 def _write_recbole(folder: Path, name: str, ids: list[str | int], vectors: npt.NDArray[np.float32]) -> Path:

@@ -9,8 +9,9 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each
+from bertrec.cli.outputs import check_folder
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.core.errors import BertrecError, ConfigError
+from bertrec.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from bertrec.encoders.masked.encoder import MaskedEncoder
@@ -64,12 +65,13 @@ def adapt_mlm(
     An encoder without a head (MiniLM) gets a new one whose decoder is its word embeddings; a head that is there is trained further.
     A tenth of the texts is held out, and its perplexity is printed before and after.
     """
-    _check_out(out, overwrite=overwrite)
     from bertrec.data.load import load
     from bertrec.data.options import LoadOptions
+    from bertrec.encoders.masked.storage import MANIFEST
     from bertrec.training.adapt import adapt_masked_lm
     from bertrec.training.config import TrainConfig
 
+    check_folder(out, markers=[MANIFEST], holds="an encoder", overwrite=overwrite)
     config = TrainConfig.from_dict(
         {
             "epochs": epochs,
@@ -89,24 +91,6 @@ def adapt_mlm(
     record = adapt_masked_lm(model, dataset.catalog.texts, config, data=dataset.name, new=new, say=print)
     model.save(out)
     print(f"{record.note}\nwrote {out}")
-
-
-def _check_out(out: Path, *, overwrite: bool) -> None:
-    """See, before any work, that the encoder can be written.
-
-    Raises:
-        BertrecError: the folder holds something else, or an encoder that is not to be replaced.
-    """
-    from bertrec.encoders.masked.storage import MANIFEST
-
-    if out.exists() and not out.is_dir():
-        raise BertrecError(f"--out {out} is a file, not a folder")
-    if not out.is_dir() or not any(out.iterdir()):
-        return
-    if not (out / MANIFEST).exists():
-        raise BertrecError(f"--out {out} holds something else and is not replaced: choose another folder")
-    if not overwrite:
-        raise BertrecError(f"--out {out} holds an encoder: choose another folder, or --overwrite it")
 
 
 def _open(name: str, tune: str, max_length: int) -> tuple[MaskedEncoder, bool]:

@@ -9,8 +9,10 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table
+from bertrec.cli.outputs import check_folder
 from bertrec.cli.runs import Run, item_vectors
 from bertrec.core.errors import BertrecError, DataError, IndexFileError
+from bertrec.core.partial import recover
 
 if TYPE_CHECKING:
     from bertrec.models.base import Recommender
@@ -29,7 +31,7 @@ Examples:
 
 bertrec index build runs/ml --out runs/ml.index
 
-bertrec index build saved/LightGCN.pth --out lightgcn.index
+bertrec index build saved/LightGCN.pth --trust-pickle --out lightgcn.index
 
 bertrec index build runs/ml --config tuned-index/best.yaml --out runs/ml.index
 
@@ -56,18 +58,24 @@ def build(
     trusted: o.Classes = None,
     config: o.SettingsFile = None,
     set_: o.Settings = None,
+    overwrite: o.Overwrite = False,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Read a RecBole checkpoint, which may run whatever code is in it.")
+    ] = False,
 ) -> None:
     """Build an index of RUN's items and measure its recall against exact search.
 
-    A RecBole checkpoint is a pickle: reading it runs what is in it, so it must be trusted.
+    A RecBole checkpoint is a pickle: reading it runs what is in it, so it is read with --trust-pickle alone.
     """
     from bertrec.retrieval.index import ItemIndex
     from bertrec.retrieval.parameters import IndexConfig
+    from bertrec.retrieval.storage import FAISS, META
 
+    check_folder(out, markers=[META, FAISS], holds="an index", overwrite=overwrite)
     given = {"kind": kind and o.choice("index kind", kind, KINDS), "metric": metric and o.choice("metric", metric, METRICS)}
     settings = o.read_settings(config, set_ or []) | {name: value for name, value in given.items() if value is not None}
     IndexConfig.from_dict(settings)
-    ids, vectors, model_hash = _items(run)
+    ids, vectors, model_hash = _items(run, trust_pickle=trust_pickle)
     index = ItemIndex.build(vectors, ids, model_hash=model_hash, **settings)
     index.save(out)
     _print_info(index, out)
@@ -88,14 +96,16 @@ def add(
     vectors: Annotated[Path | None, typer.Option(metavar="FILE.parquet", help="Or vectors written by bertrec embed.")] = None,
 ) -> None:
     """Add items, without building the index anew."""
+    from bertrec.retrieval.index import ItemIndex
+
     if (vectors is None) == (items is None) or (items is not None) != (run is not None):
         raise BertrecError("give --run RUN with --items TABLE, or --vectors FILE.parquet")
-    opened = open_index(index)
+    check_there(index)
     new_ids, rows, model_hash = _embedded(Run(run), items) if run and items else _stored(vectors)
-    if opened.model_hash and model_hash and opened.model_hash != model_hash:
-        raise IndexFileError(f"{index} was built from another model: its vectors and the new ones cannot be compared")
-    opened.add(rows, _as_in(opened, new_ids))
-    opened.save(index)
+    with ItemIndex.changing(index) as opened:
+        if opened.model_hash and model_hash and opened.model_hash != model_hash:
+            raise IndexFileError(f"{index} was built from another model: its vectors and the new ones cannot be compared")
+        opened.add(rows, _as_in(opened, new_ids))
     print(f"added {len(new_ids)} items")
     _print_info(opened, index)
 
@@ -107,13 +117,15 @@ def remove(
     ids_file: IdsFile = None,
 ) -> None:
     """Remove items, without building the index anew."""
-    opened = open_index(index)
-    known = set(opened.ids)
-    wanted = [o.known_id(value, known) for value in ids or []] + (o.listed_ids(ids_file, known) if ids_file else [])
-    if not wanted:
-        raise BertrecError("name the items to remove with --id ID or --ids-file F")
-    opened.remove(wanted)
-    opened.save(index)
+    from bertrec.retrieval.index import ItemIndex
+
+    check_there(index)
+    with ItemIndex.changing(index) as opened:
+        known = set(opened.ids)
+        wanted = [o.known_id(value, known) for value in ids or []] + (o.listed_ids(ids_file, known) if ids_file else [])
+        if not wanted:
+            raise BertrecError("name the items to remove with --id ID or --ids-file F")
+        opened.remove(wanted)
     print(f"removed {len(wanted)} items")
     _print_info(opened, index)
 
@@ -121,9 +133,11 @@ def remove(
 @app.command(epilog="Example: bertrec index compact runs/ml.index")
 def compact(index: IndexArgument) -> None:
     """Build the index anew without the items that were only marked as removed."""
-    opened = open_index(index)
-    opened.compact()
-    opened.save(index)
+    from bertrec.retrieval.index import ItemIndex
+
+    check_there(index)
+    with ItemIndex.changing(index) as opened:
+        opened.compact()
     _print_info(opened, index)
 
 
@@ -135,9 +149,18 @@ def open_index(path: Path) -> ItemIndex:
     """
     from bertrec.retrieval.index import ItemIndex
 
-    if not path.exists():
-        raise IndexFileError(f"{path}: no such index; make one with  bertrec index build RUN --out {path}")
+    check_there(path)
     return ItemIndex.load(path)
+
+
+def check_there(path: Path) -> None:
+    """See that there is an index.
+
+    Raises:
+        IndexFileError: there is none.
+    """
+    if not recover(path).exists():
+        raise IndexFileError(f"{path}: no such index; make one with  bertrec index build RUN --out {path}")
 
 
 def check_fits(index: ItemIndex, path: Path, model: Recommender) -> None:
@@ -147,13 +170,13 @@ def check_fits(index: ItemIndex, path: Path, model: Recommender) -> None:
         IndexFileError: it was built from another one, so that its scores would mean nothing.
     """
     if index.model_hash and index.model_hash != model.model_hash:
-        raise IndexFileError(f"{path} was built from another model: build it anew with  bertrec index build RUN --out {path}")
+        raise IndexFileError(f"{path} was built from another model: build it anew with  bertrec index build RUN --out {path} --overwrite")
 
 
-def _items(place: Path) -> tuple[list[str | int], Any, str]:
+def _items(place: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:
     if place.is_dir() or place.suffix not in (".pth", ".parquet"):
         return _run_items(Run(place))
-    return _checkpoint_items(place) if place.suffix == ".pth" else _stored(place)
+    return _checkpoint_items(place, trust_pickle=trust_pickle) if place.suffix == ".pth" else _stored(place)
 
 
 def _run_items(run: Run) -> tuple[list[str | int], Any, str]:
@@ -161,13 +184,11 @@ def _run_items(run: Run) -> tuple[list[str | int], Any, str]:
     return *item_vectors(model), model.model_hash
 
 
-def _checkpoint_items(path: Path) -> tuple[list[str | int], Any, str]:
+def _checkpoint_items(path: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:
     from bertrec.core.files import sha256_file
-    from bertrec.recbole.export import check_checkpoint, recbole_item_vectors
+    from bertrec.recbole.export import recbole_item_vectors
 
-    check_checkpoint(path)
-    note(f"note: {path} is a RecBole checkpoint, which is a pickle: reading it runs what is in it, so it must be trusted")
-    ids, vectors = recbole_item_vectors(path)
+    ids, vectors = recbole_item_vectors(path, trust_pickle=trust_pickle)
     return [*ids], vectors, f"recbole:{sha256_file(path)}"  # so that no run of ours takes the index for its own
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bertrec.core.errors import ConfigError, DataError, unknown_name
+from bertrec.core.errors import BertrecError, ConfigError, DataError, unknown_name
 from bertrec.core.files import read_yaml
 from bertrec.core.plugins import vouch
 
@@ -36,7 +36,25 @@ Classes = Annotated[
         help="A class of another package that a folder named here needs and that you trust; repeatable.",
     ),
 ]
-Json = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the figures to this JSON file too.")]
+
+
+def _figures_file(path: Path | None) -> Path | None:
+    """See, before any work, that figures may be written: former ones are replaced, a file of anything else is not."""
+    if path is not None and path.is_dir():
+        raise BertrecError(f"--json {path} is a folder: give the name of a file")
+    if path is not None and path.is_file() and path.stat().st_size:
+        with path.open("rb") as stream:
+            if not stream.read(64).lstrip().startswith(b"{"):
+                raise BertrecError(f"--json {path} is there already and holds no figures: choose another name")
+    return path
+
+
+Json = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", metavar="OUT", callback=_figures_file, help="Write the figures to this JSON file too; former figures are replaced."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what --out holds once the new one is whole.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted training of the same command in --out.")]
 SettingsFile = Annotated[

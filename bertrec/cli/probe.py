@@ -10,6 +10,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.audit import domain_word
 from bertrec.cli.output import note, note_each, print_table
+from bertrec.cli.outputs import check_report
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import load_data
 from bertrec.core.errors import DataError
@@ -42,8 +43,10 @@ def probe(
     seed: Annotated[int, typer.Option(min=0, help="Of the draw of users and negatives, and of the bootstrap.")] = 0,
     out: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write a page, Markdown and probes.json here.")] = None,
     json_out: o.Json = None,
+    overwrite: o.Overwrite = False,
 ) -> None:
     """Ask an encoder, untrained, for genres and for what goes with what."""
+    check_report(out, figures="probes.json", overwrite=overwrite)
     names = tuple(name.strip() for name in probes.split(",") if name.strip())
     for name in names:
         o.choice("probe", name, ("genre", "nsp", "similarity"))

@@ -10,6 +10,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each, print_figures, print_table, protocol_line
+from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import data_for, data_record, load_data
 from bertrec.core.errors import ConfigError, DataError
@@ -142,10 +143,12 @@ def score(
     data: o.OtherData = None,
     split: Annotated[str, typer.Option(help="Which part: train, valid or test.")] = "test",
     trusted: o.Classes = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it is there.")] = False,
 ) -> None:
     """Rank the candidates of impressions, with labels or without, and write MIND's submission file."""
     from bertrec.data.submission import write_submission
 
+    check_files("--submission", [submission], overwrite=overwrite)
     ensemble, shown, _ = _open(run, data, split, reading)
     if ensemble.head_note:
         note(f"note: {ensemble.head_note}")

@@ -9,9 +9,9 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_table, protocol_line
+from bertrec.cli.outputs import check_folder
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen, split_for
-from bertrec.core.errors import BertrecError
 
 if TYPE_CHECKING:
     from bertrec.data.splits import Split
@@ -61,14 +61,9 @@ def train(
     overwrite: o.Overwrite = False,
 ) -> None:
     """Train a reranker on lists that RUN retrieves; test users are not looked at."""
-    from bertrec.rerank.kinds import save_reranker, train_reranker
+    from bertrec.rerank.kinds import RECORD, save_reranker, train_reranker
 
-    if out.exists() and not out.is_dir():
-        raise BertrecError(f"--out {out} is a file, not a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / "rerank.json").exists():
-        raise BertrecError(f"--out {out} is not empty and holds no reranker: choose another")
-    if (out / "rerank.json").exists() and not overwrite:
-        raise BertrecError(f"--out {out} holds a reranker: choose another --out, or --overwrite it")
+    check_folder(out, markers=[RECORD], holds="a reranker", overwrite=overwrite)
     settings = o.read_settings(None, set_ or [])
     place = Run(run)
     model, split, _ = open_run(place, data, reading)

@@ -117,15 +117,15 @@ def check_free(run: Run, *, overwrite: bool, resume: bool) -> None:
     """
     if overwrite and resume:
         raise BertrecError("--overwrite starts afresh and --resume goes on: give one of them")
-    if run.folder.is_dir():
-        with only_one(run):
-            pass
-    elif run.folder.exists():
+    if run.folder.exists() and not run.folder.is_dir():
         raise BertrecError(f"--out {run.folder} is a file, not a folder")
     if resume and not run.pending:
         raise BertrecError(f"{run.folder} holds no unfinished training to resume" + (": it has ended" if run.finished else ""))
-    if run.folder.is_dir() and not (run.finished or run.pending) and any(path.name != resuming.LOCK for path in run.folder.iterdir()):
+    if not (run.finished or run.pending) and resuming.holds_something(run.folder):
         raise BertrecError(f"{run.folder} is not empty and holds no run: choose another --out")
+    if run.folder.is_dir():
+        with only_one(run):
+            pass
     if overwrite or resume:
         return
     if run.pending:
@@ -171,6 +171,7 @@ def end(run: Run, model: Recommender, record: Mapping[str, Any]) -> None:
 
     The order matters: at every moment the folder holds a whole run or one that can be resumed.
     """
+    run.record_file.unlink(missing_ok=True)  # a former run's, which must never stand beside another model
     model.save_pretrained(run.model)
     write_json(run.record_file, dict(record))
     run.pending_file.unlink(missing_ok=True)

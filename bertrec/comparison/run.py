@@ -20,7 +20,7 @@ from bertrec.comparison.search import check_extra
 from bertrec.core.checks import expect, expect_path
 from bertrec.core.errors import BertrecError, ConfigError, DataError
 from bertrec.core.files import atomic_file, read_json, write_json
-from bertrec.core.resuming import only_one
+from bertrec.core.resuming import holds_something, only_one
 from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.protocol import TIE_RULE
 from bertrec.recbole import catalogue
@@ -144,7 +144,7 @@ def _alone(folder: Path) -> AbstractContextManager[None]:
     """Hold the folder's lock."""
     if folder.exists() and not folder.is_dir():
         raise BertrecError(f"{folder} is a file; choose the name of a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "plan.json").exists():
+    if holds_something(folder) and not (folder / "plan.json").exists():
         raise BertrecError(f"{folder} holds something else; choose another folder")
     return only_one(folder, busy=" by another comparison: wait for it, or choose another folder")
 

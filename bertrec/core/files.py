@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: written under a temporary name beside the target, then renamed."""
+"""Files that are either whole or absent: written under a temporary name beside the target, which it takes in one step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +14,9 @@ from typing import Any
 
 from bertrec.core.checks import expect_path
 from bertrec.core.errors import BertrecError, ConfigError, ModelError
+from bertrec.core.partial import made_beside, recover, replace_folder
 
 _CHUNK = 1 << 20
-
-
-def _temporary_beside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
 
 
 @contextmanager
@@ -41,23 +38,43 @@ def _disk_errors_named(target: Path) -> Iterator[None]:
 def atomic_file(target: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that replaces it only when the block ends without an error.
 
+    A link stays: what it names is replaced. A pipe or a device is written to.
+
     Raises:
         BertrecError: the disk is full or the folder cannot be written; the former file is left as it was.
     """
     target = expect_path(target, "the file to write", error=BertrecError)
-    temporary = _temporary_beside(target)
-    with _disk_errors_named(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield temporary
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _disk_errors_named(target), _beside_file(target) as (temporary, place):
+        yield temporary
+        if place is None:
+            _copy_into(temporary, target)
+        else:
+            os.replace(temporary, place)
+
+
+@contextmanager
+def _beside_file(target: Path) -> Iterator[tuple[Path, Path | None]]:
+    """Yield a temporary file and what it is to replace: None for a pipe or a device, which is no file to be replaced."""
+    # /dev/stdout may lead to a file that others write to.
+    if str(target).startswith("/dev/") or (target.exists() and not target.is_file() and not target.is_dir()):
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / "content", None
+        return
+    place = recover(target)
+    with made_beside(place) as temporary:
+        yield temporary, place
+
+
+def _copy_into(source: Path, target: Path) -> None:
+    with source.open("rb") as read, target.open("ab") as written:
+        shutil.copyfileobj(read, written)
 
 
 @contextmanager
 def atomic_folder(target: str | Path, *, marker: str | None = None) -> Iterator[Path]:
     """Yield a temporary folder beside ``target`` that replaces it, whole, when the block ends without an error.
+
+    A link stays: the folder that it names is replaced. What a killed process left beside the target is removed first.
 
     Args:
         target: the folder.
@@ -67,33 +84,15 @@ def atomic_folder(target: str | Path, *, marker: str | None = None) -> Iterator[
         BertrecError: ``target`` is a file or holds something else, the disk is full, or the folder cannot be written.
     """
     target = expect_path(target, "the folder to write", error=BertrecError).absolute()
-    if target.exists() and not target.is_dir():
-        raise BertrecError(f"{target} is a file; choose the name of a folder")
-    if marker and target.is_dir() and any(target.iterdir()) and not (target / marker).exists():
-        raise BertrecError(f"{target} holds something else and is not replaced; choose another folder")
-    temporary = _temporary_beside(target)
+    place = recover(target)
     with _disk_errors_named(target):
-        temporary.mkdir(parents=True)
-        try:
+        if place.exists() and not place.is_dir():
+            raise BertrecError(f"{target} is a file; choose the name of a folder")
+        if marker and place.is_dir() and any(place.iterdir()) and not (place / marker).exists():
+            raise BertrecError(f"{target} holds something else and is not replaced; choose another folder")
+        with made_beside(place, folder=True) as temporary:
             yield temporary
-            replace_folder(temporary, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def replace_folder(made: Path, target: Path) -> None:
-    """Give the folder ``made`` the name of ``target``, whose former content is dropped once that is done."""
-    former = _temporary_beside(target)
-    try:
-        if target.exists():
-            os.replace(target, former)
-        os.replace(made, target)
-    except BaseException:
-        if former.exists() and not target.exists():
-            os.replace(former, target)
-        raise
-    finally:
-        shutil.rmtree(former, ignore_errors=True)
+            replace_folder(temporary, place)
 
 
 def write_json(target: str | Path, value: Any) -> None:

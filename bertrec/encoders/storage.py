@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 from bertrec.core.checks import expect_path
 from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
+from bertrec.core.partial import recover
+from bertrec.core.seal import check_seal, sealed
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.depth import apply_depth
 from bertrec.encoders.folder import MODULES, SETTINGS, FolderForm
@@ -43,7 +45,8 @@ def save_encoder(folder: str | Path, config: EncoderConfig, backbone: Backbone, 
         # The prompts and the modules that were read, so that settings such as auto mean the same without the first folder.
         listed = ("Transformer", ""), *((type(module).__name__, path) for module, path in modules)
         said = FolderForm(listed if form.modules else (), form.prompts, form.default_prompt).to_dict()
-        write_json(place / MANIFEST, {"format": FORMAT, "config": config.to_dict(), "form": said, "sha256": file_hashes(place)})
+        record = {"format": FORMAT, "config": config.to_dict(), "form": said, "sha256": file_hashes(place)}
+        write_json(place / MANIFEST, sealed(record))
 
 
 def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone, FolderForm]:
@@ -68,9 +71,11 @@ def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone, FolderFor
 
 
 def _verified_config(folder: Path) -> tuple[EncoderConfig, FolderForm]:
+    recover(folder)
     manifest: dict[str, Any] = read_json(folder / MANIFEST)
     if manifest.get("format") != FORMAT:
         raise ModelError(f"{folder / MANIFEST} has format {manifest.get('format')!r}; this version reads {FORMAT}")
+    check_seal(manifest, folder / MANIFEST)
     config = EncoderConfig.from_dict(manifest["config"])
     check_files(folder, manifest["sha256"], {weights_name(config), "config.json"}, MANIFEST)
     # Folders of versions that read no form name their pooling.

@@ -1,6 +1,6 @@
 """Model folders: safetensors and JSON, each file with its hash; reading one runs no code from it.
 
-config.json        class, settings, versions, hashes of the files below
+config.json        class, settings, versions, hashes of the files below and of itself
 model.safetensors  weights (and text vectors of the catalogue)
 items.parquet, items.json
 …/                 parts that have a folder of their own, such as a tuned encoder
@@ -21,7 +21,9 @@ import torch
 from bertrec.core.config import Config
 from bertrec.core.errors import ModelError
 from bertrec.core.files import read_json, sha256_file, write_json
+from bertrec.core.partial import recover
 from bertrec.core.plugins import is_path, path_of
+from bertrec.core.seal import check_seal, sealed
 from bertrec.data.catalog import ItemCatalog
 from bertrec.evaluation.protocol import versions
 
@@ -104,22 +106,23 @@ def write_parts(
     hashes = {file.name: sha256_file(file) for file in sorted(folder.iterdir()) if file.is_file()}
     foreign = {} if kind.__module__.startswith("bertrec.") else {"path": path_of(kind)}
     about = {"format": FORMAT, "class": kind.name, **foreign, "config": dict(config), "versions": versions()}  # type: ignore[attr-defined]  # every model has a name
-    write_json(folder / ABOUT, {**about, **more, "sha256": hashes})
+    write_json(folder / ABOUT, sealed({**about, **more, "sha256": hashes}))
 
 
 def read_about(folder: Path) -> dict[str, Any]:
     """Read ``config.json``.
 
     Raises:
-        ModelError: the folder or the file is missing, or it is of a newer bertrec; the text names it.
+        ModelError: the folder or the file is missing, changed since it was saved, or of a newer bertrec; the text names it.
     """
-    if not folder.is_dir():
+    if not recover(folder).is_dir():
         raise ModelError(f"{folder} is no model folder: it {'is a file' if folder.exists() else 'does not exist'}")
     about = read_json(folder / ABOUT)
     if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in _KINDS.items()):
         raise ModelError(f"{folder / ABOUT} is not the file of a bertrec model")
     if about["format"] > FORMAT:
         raise ModelError(f"{folder} was written by a newer bertrec (format {about['format']}, this one reads {FORMAT}): upgrade bertrec")
+    check_seal(about, folder / ABOUT)
     return about
 
 

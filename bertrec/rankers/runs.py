@@ -23,7 +23,7 @@ from bertrec.evaluation.significance import all_pairs
 from bertrec.rankers.base import Ranker, Scores, labels_of
 from bertrec.rankers.ensemble import MEMBERS, Ensemble, together
 from bertrec.rankers.names import RANKERS
-from bertrec.rankers.unfinished import check_unfinished, training_into
+from bertrec.rankers.unfinished import check_unfinished, settle, training_into
 
 RECORD = "run.json"
 _KINDS = ("rankers", "prompts")  # the latter is what runs of cloze prompts were called once
@@ -78,6 +78,7 @@ def check_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
     Raises:
         BertrecError: it holds something else or a run that is not to be replaced, or a former training is unfinished.
     """
+    settle(folder)
     if folder.exists() and not folder.is_dir():
         raise BertrecError(f"--out {folder} is a file, not a folder")
     if folder.is_dir() and any(folder.iterdir()):
@@ -180,6 +181,7 @@ def open_rankers(*folders: Path, classes: str | type | Iterable[str | type] = ()
 
 
 def _record(folder: Path) -> dict[str, Any]:
+    settle(folder)
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such run; make one with  bertrec rankers train DATA --out {folder}")
     record = read_json(folder / RECORD)

@@ -17,15 +17,32 @@ from typing import Any
 
 from bertrec.core import resuming
 from bertrec.core.errors import BertrecError
-from bertrec.core.files import read_json, replace_folder, write_json
+from bertrec.core.files import read_json, write_json
+from bertrec.core.partial import drop_folder, real_place, recover, replace_folder
 
 _PROGRESS = "progress.json"
 _SPENT = "checkpoints.spent"  # of a ranker that is saved
 
 
 def folder_of(target: Path) -> Path:
-    """Return where a run is trained before it takes its place."""
-    return target.with_name(f"{target.name}.unfinished")
+    """Return where a run is trained before it takes its place: beside the folder that ``target`` leads to."""
+    place = real_place(target)
+    return place.with_name(f"{place.name}.unfinished")
+
+
+def settle(target: Path) -> None:
+    """Where a run was killed while it took its place, bring that to an end: the folder is then the former run or the new one."""
+    place, former = recover(target), folder_of(target)
+    if not (place / _PROGRESS).exists():
+        return
+    if former.is_dir() and not (former / _PROGRESS).exists():
+        drop_folder(former, place)
+    _clean(place)
+
+
+def _clean(target: Path) -> None:
+    for name in (_PROGRESS, resuming.LOCK):
+        (target / name).unlink(missing_ok=True)
 
 
 def check_unfinished(target: Path, *, overwrite: bool, resume: bool) -> None:
@@ -34,14 +51,16 @@ def check_unfinished(target: Path, *, overwrite: bool, resume: bool) -> None:
     Raises:
         BertrecError: there is one and no option says what to do, there is none to resume, or its folder holds something else.
     """
+    settle(target)
     folder = folder_of(target)
     if overwrite and resume:
         raise BertrecError("--overwrite starts afresh and --resume goes on: give one of them")
     if resume and not (folder / _PROGRESS).exists():
         raise BertrecError(f"--resume: there is no unfinished training in {folder}")
-    if folder.exists() and not (folder / _PROGRESS).exists() and (not folder.is_dir() or any(folder.iterdir())):
+    begun = (folder / _PROGRESS).exists()
+    if not begun and resuming.holds_something(folder):
         raise BertrecError(f"{folder} is where this run would be trained and holds something else: choose another --out")
-    if folder.exists() and not (overwrite or resume):
+    if begun and not (overwrite or resume):
         raise BertrecError(f"{folder} holds an unfinished training: --resume goes on with it, --overwrite starts afresh")
 
 
@@ -114,8 +133,7 @@ def training_into(target: Path, plan: Mapping[str, Any], *, resume: bool, say: C
                 say("training was cut short: the same command with --resume goes on")
             raise
     replace_folder(folder, target)
-    for name in (_PROGRESS, resuming.LOCK):
-        (target / name).unlink(missing_ok=True)
+    _clean(target)
 
 
 def _done_before(work: Unfinished) -> list[dict[str, Any]]:

@@ -85,24 +85,26 @@ def file_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("._-") or "items"
 
 
-def recbole_item_vectors(checkpoint: str | Path) -> tuple[list[str], FloatArray]:
+def recbole_item_vectors(checkpoint: str | Path, *, trust_pickle: bool = False) -> tuple[list[str], FloatArray]:
     """Return the items of a RecBole checkpoint with the vectors that its model scores them with; padding is left out.
 
     RecBole runs in a process of its own, which creates the checkpoint's data set anew; relative paths in it start where this process runs.
-    A checkpoint is a pickle: **reading it runs what is in it, so it must be trusted.** Items that the model was never trained on, if the
+    A checkpoint is a pickle that holds RecBole's own objects, which no loader of weights alone reads: **reading it runs what is in it.**
+    Nothing of it is read unless the caller says that it is trusted. Items that the model was never trained on, if the
     data set has such, are there with the random vectors that RecBole left them with.
 
     Args:
         checkpoint: what RecBole's trainer saved.
+        trust_pickle: read it.
 
     Returns:
         ``n`` tokens and ``[n, d]``: the propagated vectors of a graph model, else the rows of the model's item embedding.
 
     Raises:
-        ModelError: no such file, no RecBole checkpoint, its data set is gone or has changed, or the model has no item vectors.
+        ModelError: no such file, it is not said to be trusted, no RecBole checkpoint, its data set is gone or has changed, or the model has no item vectors.
         MissingExtraError: RecBole is not installed.
     """
-    path = check_checkpoint(checkpoint)
+    path = check_checkpoint(checkpoint, trust_pickle=trust_pickle)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "items.npz"
         command = [*python_module(_CHECKPOINT), str(path), str(target)]
@@ -113,16 +115,19 @@ def recbole_item_vectors(checkpoint: str | Path) -> tuple[list[str], FloatArray]
             return archive["tokens"].tolist(), archive["vectors"]
 
 
-def check_checkpoint(path: str | Path) -> Path:
+def check_checkpoint(path: str | Path, *, trust_pickle: bool) -> Path:
     """See that a checkpoint can be read at all, without reading it.
 
     Raises:
-        ModelError: no such file.
+        ModelError: no such file, or it is not said to be trusted.
         MissingExtraError: RecBole is not installed.
     """
     path = Path(path)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
+    if not trust_pickle:
+        said = "is a pickle, and reading it runs whatever code is in it: if you trust where it comes from, say so with --trust-pickle"
+        raise ModelError(f"{path} {said} (trust_pickle=True in Python)")
     recbole_folder()
     return path
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from bertrec.core.checks import expect, expect_path
 from bertrec.core.errors import ConfigError, ModelError, unknown_name
-from bertrec.core.files import read_json, write_json
+from bertrec.core.files import atomic_folder, read_json, write_json
+from bertrec.core.partial import recover
 from bertrec.core.ragged import Ragged
+from bertrec.core.seal import check_seal, sealed
 from bertrec.data.splits import Split
 from bertrec.evaluation.metrics import rank_metrics
 from bertrec.evaluation.protocol import Protocol as Rules
@@ -63,12 +65,14 @@ def load_with_record(folder: str | Path, *, classes: str | type | Iterable[str |
         ModelError: the folder is absent or holds no reranker, or a file of it is missing or damaged; the text names it.
     """
     folder = expect_path(folder, "the reranker's folder", error=ModelError)
-    if not folder.is_dir():
+    if not recover(folder).is_dir():
         raise ModelError(f"{folder}: no such reranker; make one with  bertrec rerank train RUN --out {folder}")
     place = folder / "model" if (folder / "model").is_dir() else folder
     reranker: Ranker = Ranker.from_pretrained(place, classes=classes)
     record = read_json(folder / RECORD) if (folder / RECORD).exists() else {}
     weight = record.get("weight", 0.0) if isinstance(record, dict) else None
+    if isinstance(record, dict):
+        check_seal(record, folder / RECORD)
     if not isinstance(weight, int | float) or not 0 <= weight <= 1:
         raise ModelError(f"{folder / RECORD} is damaged: its weight is {weight!r}, not a number from 0 to 1")
     length, retriever = record.get("candidates", 1), record.get("retriever", {})
@@ -199,7 +203,7 @@ def train_reranker(
 
 
 def save_reranker(reranker: Ranker, record: Mapping[str, Any], folder: str | Path) -> None:
-    """Write ``model/`` and then ``rerank.json``, so that a record never stands beside another model."""
-    (Path(folder) / RECORD).unlink(missing_ok=True)
-    reranker.save_pretrained(Path(folder) / "model")
-    write_json(Path(folder) / RECORD, dict(record))
+    """Write ``model/`` and ``rerank.json``, both or neither: a record never stands beside another model."""
+    with atomic_folder(folder, marker=RECORD) as partial:
+        reranker.save_pretrained(partial / "model")
+        write_json(partial / RECORD, sealed(record))

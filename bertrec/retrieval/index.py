@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, Unpack
@@ -12,7 +13,9 @@ import numpy.typing as npt
 
 from bertrec.core.checks import expect, expect_path
 from bertrec.core.errors import DataError, IndexFileError
+from bertrec.core.partial import recover
 from bertrec.core.ragged import Ragged
+from bertrec.core.resuming import in_turn
 from bertrec.retrieval import engine, storage
 from bertrec.retrieval.checks import Id, check_ids, check_vectors
 from bertrec.retrieval.exact import FloatArray, check_k
@@ -269,6 +272,25 @@ class ItemIndex:
         if model_hash is not None:
             index.require_model(model_hash)
         return index
+
+    @classmethod
+    @contextmanager
+    def changing(cls, folder: str | Path) -> Iterator[Self]:
+        """Read an index, yield it to be changed, and save it where the block ends without an error.
+
+        From reading to saving no other process changes it so: two changes at once come one after the other, and none is lost.
+
+        Raises:
+            IndexFileError: as :meth:`load`.
+            BertrecError: another process holds it for more than ten minutes, or it cannot be written; it is then as it was.
+        """
+        place = expect_path(folder, "ItemIndex.changing: folder", error=IndexFileError)
+        if not recover(place).exists():
+            raise IndexFileError(f"{place} is no index: there is no such folder")
+        with in_turn(place, str(place)):
+            index = cls.load(place)
+            yield index
+            index.save(place)
 
     def info(self) -> dict[str, Any]:
         """Return what the index is, in JSON values: kind, metric, counts, dimensions, model hash, settings, recall and versions."""

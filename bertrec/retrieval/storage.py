@@ -14,6 +14,9 @@ import pydantic
 from bertrec.core.config import Config
 from bertrec.core.errors import BertrecError, DataError, IndexFileError, ModelError
 from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
+from bertrec.core.partial import recover
+from bertrec.core.resuming import in_turn
+from bertrec.core.seal import SEAL, check_seal, sealed
 from bertrec.retrieval import engine
 from bertrec.retrieval.checks import Id, check_ids
 from bertrec.retrieval.exact import FloatArray
@@ -94,10 +97,10 @@ def save(parts: IndexParts, folder: Path) -> None:
 
     Raises:
         IndexFileError: ``folder`` is a file, or a folder that holds something else than an index.
-        BertrecError: it cannot be written.
+        BertrecError: it cannot be written, or another process has been changing it for ten minutes.
     """
     _refuse_to_replace(folder)
-    with atomic_folder(folder) as temporary:
+    with in_turn(folder, str(folder)), atomic_folder(folder) as temporary:
         engine.to_file(parts.index, str(temporary / FAISS))
         (temporary / IDS).write_bytes(_ids_json(parts.table))
         np.save(temporary / TOMBSTONES, np.flatnonzero(~parts.table.alive))
@@ -106,7 +109,7 @@ def save(parts: IndexParts, folder: Path) -> None:
         if parts.probes is not None:
             np.save(temporary / PROBES, parts.probes)
         hashes = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
-        write_json(temporary / META, _meta(parts, hashes).to_dict())
+        write_json(temporary / META, sealed(_meta(parts, hashes).to_dict()))
 
 
 def _refuse_to_replace(folder: Path) -> None:
@@ -145,8 +148,26 @@ def load(folder: Path, *, verify: bool = True) -> IndexParts:
     Raises:
         IndexFileError: a file is missing, damaged or does not fit the others; the text names it.
     """
-    if not folder.is_dir():
-        raise IndexFileError(f"{folder} is no index: there is no such folder")
+    while True:
+        if not recover(folder).is_dir():
+            raise IndexFileError(f"{folder} is no index: there is no such folder")
+        found = _identity(folder)
+        try:
+            return _read(folder, verify=verify)
+        except (IndexFileError, FileNotFoundError):
+            if _identity(folder) == found:
+                raise  # else another process has saved it anew meanwhile, and what was read is of both
+
+
+def _identity(folder: Path) -> tuple[int, ...] | None:
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns  # the number alone is soon another folder's
+
+
+def _read(folder: Path, *, verify: bool) -> IndexParts:
     meta = _read_meta(folder / META)
     _check_files(folder, meta, verify=verify)
     index = _read_faiss(folder / FAISS, meta)
@@ -168,8 +189,9 @@ def _read_meta(path: Path) -> IndexMeta:
     if values.get("format_version") != FORMAT_VERSION:
         found = values.get("format_version")
         raise IndexFileError(f"{path}: format version {found!r} is unknown to this bertrec, which reads {FORMAT_VERSION}: build it again")
+    check_seal(values, path, error=IndexFileError)
     try:
-        return IndexMeta.model_validate(values)
+        return IndexMeta.model_validate({name: value for name, value in values.items() if name != SEAL})
     except pydantic.ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise IndexFileError(f"{path} is damaged: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error

@@ -10,7 +10,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from bertrec.core.files import read_json, write_json
+from bertrec.core.errors import ModelError
+from bertrec.core.files import read_json, sha256_file, write_json
 
 COMPLETE = "COMPLETE"
 KEPT = 2
@@ -25,17 +26,35 @@ def checkpoint_folder(folder: Path, epoch: int) -> Path:
 
 
 def mark_complete(checkpoint: Path) -> None:
-    """Write, as the last file of a checkpoint, the size of each other one."""
-    write_json(checkpoint / COMPLETE, {file.name: file.stat().st_size for file in sorted(checkpoint.iterdir())})
+    """Write, as the last file of a checkpoint, the size and the SHA-256 of each other one."""
+    files = sorted(path for path in checkpoint.iterdir() if path.is_file())
+    write_json(checkpoint / COMPLETE, {file.name: {"bytes": file.stat().st_size, "sha256": sha256_file(file)} for file in files})
 
 
 def is_complete(checkpoint: Path) -> bool:
     """Say whether every file of a checkpoint is there in full."""
     try:
-        sizes: dict[str, Any] = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))
-        return all((checkpoint / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, AttributeError):
+        return all((checkpoint / name).stat().st_size == size for name, (size, _) in _listed(checkpoint).items())
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):
         return False
+
+
+def check_intact(checkpoint: Path) -> None:
+    """Compare each file of a complete checkpoint with its hash; one of a version that wrote sizes alone is taken as it is.
+
+    Raises:
+        ModelError: a file has changed since it was written; the text names it.
+    """
+    for name, (_, expected) in _listed(checkpoint).items():
+        if expected is not None and sha256_file(checkpoint / name) != expected:
+            mend = f"remove the folder {checkpoint}, and the training goes on from the checkpoint before it"
+            raise ModelError(f"{checkpoint / name} is damaged: its SHA-256 is not the one in {COMPLETE}; {mend}")
+
+
+def _listed(checkpoint: Path) -> dict[str, tuple[int, str | None]]:
+    """Return size and hash of each file; versions before the hashes wrote sizes alone."""
+    listed: dict[str, Any] = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8"))
+    return {name: (one, None) if isinstance(one, int) else (one["bytes"], one["sha256"]) for name, one in listed.items()}
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:

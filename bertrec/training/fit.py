@@ -21,7 +21,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from bertrec.core.errors import ConfigError, DataError, ModelError, unknown_name
 from bertrec.core.files import sha256_text
 from bertrec.training.batches import EpochBatches
-from bertrec.training.checkpoints import complete_checkpoints, prune, read_progress, start_afresh
+from bertrec.training.checkpoints import check_intact, complete_checkpoints, prune, read_progress, start_afresh
 from bertrec.training.config import TrainConfig
 from bertrec.training.log import TrainLog
 from bertrec.training.parameters import encoder_parameter_ids, parameter_groups, restore, trainable_tensors
@@ -75,7 +75,7 @@ def fit_module(
         DataError: the dataset is empty.
         ConfigError: a device, precision, logger or metric that is not there; a callback that is none; ``resume`` without
             ``run_dir``.
-        ModelError: the loss is not finite, nothing can be trained, or the checkpoint is of another run.
+        ModelError: the loss is not finite, nothing can be trained, or the checkpoint is of another run or damaged.
         BertrecError: the disk is full; older checkpoints are unchanged.
     """
     checkpoints = _checkpoints(config, run_dir, resume)
@@ -206,6 +206,7 @@ def _resume(run_state: TrainingState, checkpoints: Path | None, identity: dict[s
     if not found:
         logger.warning("there is no complete checkpoint in %s: training starts from the beginning", checkpoints)
         return None
+    check_intact(found[0])
     values = read_progress(found[0])
     for name, value in identity.items():
         if values["identity"].get(name) != value:

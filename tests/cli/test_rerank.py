@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from records import change
 from tiny_encoders import tiny_bert
 
 
@@ -81,8 +82,7 @@ def test_recommend_puts_the_runs_items_in_the_rerankers_order(cli, trained, rera
     plain = items("-k", "3")
     assert items("-k", "3", "--rerank", reranker, "--candidates", "3") == plain  # weight 1: the run's own order
     other = shutil.copytree(reranker, tmp_path / "other")
-    record = json.loads((other / "rerank.json").read_text(encoding="utf-8"))
-    (other / "rerank.json").write_text(json.dumps(record | {"weight": 0}), encoding="utf-8")
+    change(other / "rerank.json", weight=0)
     assert sorted(items("-k", "3", "--rerank", other, "--candidates", "3")) == sorted(plain)
     assert len(items("-k", "2", "--rerank", other)) == 2
     index = tmp_path / "index"
@@ -113,7 +113,7 @@ def test_a_folder_with_something_else_is_not_written_into(cli, trained, encoder,
     (tmp_path / "thesis.txt").write_text("mine")
     code, _, err = cli(*train(trained, encoder, tmp_path))
     assert code == 2
-    assert "holds no reranker" in err
+    assert "holds something else than a reranker" in err
     code, _, err = cli(*train(trained, encoder, tmp_path / "thesis.txt"))
     assert code == 2
     assert "is a file, not a folder" in err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -8,7 +9,7 @@ from filelock import FileLock
 
 from bertrec.cli.main import main
 from bertrec.cli.train import announce, choose
-from bertrec.core.errors import BertrecError
+from bertrec.core.errors import BertrecError, ModelError
 from bertrec.data.load import load, make_split
 
 QUICK = ["--model", "idrec", "--epochs", "1", "--set", "item.width=16", "--set", "head.layers=1"]
@@ -227,3 +228,35 @@ def test_a_seed_of_the_split_is_none_of_a_model_that_draws_nothing(shop, tmp_pat
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["seed"] == record["split"]["options"]["seed"] == 3
     assert record["settings"] == {}
+
+
+def test_a_refused_training_leaves_a_folder_as_it_was(cli, shop, tmp_path):
+    """Once it left a lock in the data."""
+    data = shutil.copytree(shop, tmp_path / "data")
+    before = sorted(os.listdir(data))
+    one_line(cli("train", data, "--out", data, *QUICK), "is not empty and holds no run")
+    one_line(cli("train", data, "--out", data, "--resume", *QUICK), "no unfinished training")
+    one_line(cli("train", tmp_path / "none", "--out", tmp_path / "r", *QUICK), "none")
+    assert sorted(os.listdir(data)) == before
+    assert os.listdir(tmp_path) == ["data"]
+
+
+def test_a_training_that_fails_leaves_no_folder(cli, shop, tmp_path, monkeypatch):
+    from bertrec.models.idrec import IDRec
+
+    def full(*_, **__):
+        raise ModelError("the loss is not finite")
+
+    monkeypatch.setattr(IDRec, "fit", full)
+    code, _, err = cli("train", shop, "--out", tmp_path / "r", *QUICK)
+    assert code == 2
+    assert "bertrec: the loss is not finite" in err
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_run_that_is_trained_anew_through_a_link_stays_behind_it(cli, shop, tmp_path):
+    (tmp_path / "current").symlink_to("disk")
+    for options in ([], ["--overwrite"]):
+        assert cli("train", shop, "--out", tmp_path / "current", "--model", "popularity", *options)[0] == 0
+        assert (tmp_path / "current").is_symlink()
+        assert sorted(os.listdir(tmp_path / "disk")) == ["model", "run.json"]

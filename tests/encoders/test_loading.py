@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from records import change
 from sentence_transformers import SentenceTransformer
 from tiny_encoders import ARCHITECTURES, tiny_tokenizer
 
@@ -122,8 +123,7 @@ class TestLoading:
         config["auto_map"] = {"AutoModel": "evil.Evil", "AutoConfig": "evil.EvilConfig"}
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\nclass EvilConfig: pass\n")
-        manifest = json.loads((folder / "encoder.json").read_text())
-        manifest["sha256"]["config.json"] = hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()
-        (folder / "encoder.json").write_text(json.dumps(manifest))
+        hashes = json.loads((folder / "encoder.json").read_text())["sha256"]
+        change(folder / "encoder.json", sha256={**hashes, "config.json": hashlib.sha256((folder / "config.json").read_bytes()).hexdigest()})
         assert TextEncoder.load(folder).encode(["toy"]).shape == (1, 32)
         assert not (tmp_path / "ran").exists()

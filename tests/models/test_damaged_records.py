@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 
 import my_rankers
 import numpy as np
 import pytest
+from records import change
 
 import bertrec
 from bertrec.cli.main import main
 from bertrec.core.errors import BertrecError
 from bertrec.data import impressions_from_sequences
 from bertrec.rankers import Ensemble, unfinished
-
-
-def change(path, /, **values):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 @pytest.mark.parametrize(
@@ -132,3 +130,45 @@ def test_a_ranker_cut_off_while_it_is_noted_leaves_the_next_one_no_checkpoint(tm
         assert len(work.done) == (0 if moment == "noting" else 1)
         assert not (work.folder / "checkpoints").exists()
         assert not list(work.folder.glob("checkpoints*"))
+
+
+def test_changed_settings_are_not_loaded(split, tmp_path):
+    """Once a changed temperature gave another model, in silence."""
+    settings = {"item.width": 16, "head.layers": 1, "train.epochs": 1}
+    model = bertrec.create("idrec", settings=settings).fit(split.train, progress=False)
+    model.save_pretrained(tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    text = path.read_text()
+    temperature = f'"temperature": {model.config.to_flat()["loss.temperature"]}'
+    assert text.count(temperature) == 1
+    path.write_text(text.replace(temperature, '"temperature": 0.9'))
+    with pytest.raises(BertrecError, match=r"config\.json was changed or damaged since it was written"):
+        bertrec.Recommender.from_pretrained(tmp_path / "model")
+
+
+def test_no_flipped_bit_of_a_record_is_taken(split, tmp_path):
+    model = bertrec.Popularity().fit(split.train)
+    model.save_pretrained(tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    content, draw = path.read_bytes(), random.Random(0)
+    for bit in draw.sample(range(8 * len(content)), 150):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try:
+            loaded = bertrec.Recommender.from_pretrained(tmp_path / "model")
+        except BertrecError:
+            continue
+        # White space, or the name of the hash itself: what is said is the same.
+        assert loaded.model_hash == model.model_hash
+        assert loaded.config == model.config
+
+
+def test_a_model_saved_before_records_had_hashes_is_the_same_model(split, tmp_path):
+    model = bertrec.create("idrec", settings={"item.width": 16, "head.layers": 1, "train.epochs": 1}).fit(split.train, progress=False)
+    model.save_pretrained(tmp_path / "model")
+    path = tmp_path / "model" / "config.json"
+    record = json.loads(path.read_text())
+    del record["record_sha256"]
+    path.write_text(json.dumps(record))
+    assert bertrec.Recommender.from_pretrained(tmp_path / "model").model_hash == model.model_hash

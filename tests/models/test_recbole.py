@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from records import change
 
 from bertrec.cli.main import main
 from bertrec.core.errors import ConfigError, DataError, ModelError
@@ -163,9 +164,9 @@ def test_files_that_do_not_fit_are_refused(folder, tmp_path):
 
     broken = tmp_path / "model"
     shutil.copytree(folder, broken)
-    about = json.loads((broken / "config.json").read_text())
-    about["config"]["settings"]["hidden_size"] = 8
-    (broken / "config.json").write_text(json.dumps(about))
+    config = json.loads((broken / "config.json").read_text())["config"]
+    config["settings"]["hidden_size"] = 8
+    change(broken / "config.json", config=config)
     with pytest.raises(ModelError, match=r"RecBole's GRU4Rec does not answer: .*the weights do not fit this RecBole"):
         Recommender.from_pretrained(broken).user_embeddings([["i4"]])
 

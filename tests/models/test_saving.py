@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from records import change
 
 from bertrec.core.errors import BertrecError, ConfigError, IndexFileError, ModelError
 from bertrec.data.catalog import ItemCatalog
@@ -82,8 +82,7 @@ def test_damage_is_named(split: Split, small: dict[str, Any], folder: Path) -> N
     with pytest.raises(ModelError, match=r"model\.safetensors is missing"):
         Recommender.from_pretrained(folder)
     weights.write_bytes(content)
-    about = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**about, "class": "unisrek"}))
+    change(folder / "config.json", **{"class": "unisrek"})
     with pytest.raises(ModelError, match="did you mean 'unisrec'"):
         Recommender.from_pretrained(folder)
     (folder / "config.json").write_text("{")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import records
 
 from bertrec.core.errors import BertrecError, IndexFileError
 from bertrec.core.ragged import Ragged
@@ -138,10 +139,20 @@ def test_a_file_of_another_index_is_named(saved: Path, tmp_path: Path, clustered
     ],
 )
 def test_a_description_that_does_not_fit_is_an_error(saved: Path, change: dict[str, object], text: str) -> None:
-    meta = json.loads((saved / "meta.json").read_text(encoding="utf-8"))
-    (saved / "meta.json").write_text(json.dumps(meta | change), encoding="utf-8")
+    records.change(saved / "meta.json", **change)
     with pytest.raises(IndexFileError, match=text):
         ItemIndex.load(saved)
+
+
+def test_changed_settings_are_not_loaded(saved: Path) -> None:
+    path = saved / "meta.json"
+    meta = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**meta, "recall": 0.5}), encoding="utf-8")
+    with pytest.raises(IndexFileError, match=r"meta\.json was changed or damaged"):
+        ItemIndex.load(saved)
+    del meta["record_sha256"]  # as it was written before records had hashes
+    path.write_text(json.dumps(meta), encoding="utf-8")
+    assert ItemIndex.load(saved).recall == meta["recall"]
 
 
 def test_a_pickle_is_never_read(saved: Path) -> None:

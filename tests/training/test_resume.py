@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,12 +99,7 @@ def test_resume_without_a_checkpoint_says_that_it_starts_anew(tmp_path, caplog):
 
 
 def test_a_keyboard_interrupt_passes_through_and_leaves_whole_checkpoints(tmp_path):
-    def interrupt(step):
-        if step == 20:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, module=Tiny(hook=interrupt))
+    cut_short(tmp_path)
     assert [path.name for path in complete_checkpoints(tmp_path / "checkpoints")] == ["epoch-2", "epoch-1"]
     assert same(train(tmp_path, resume=True)[0], train(None)[0])
 
@@ -146,3 +143,49 @@ def test_without_a_folder_or_with_checkpoints_off_nothing_is_written(tmp_path, m
     off, _ = train(tmp_path / "run", config=CONFIG.updated({"save_every_epoch": False}))
     assert same(without, off)
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def cut_short(folder):
+    """Leave a run after its second epoch."""
+
+    def interrupt(step):
+        if step == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, module=Tiny(hook=interrupt))
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_never_trained_on(tmp_path):
+    """Once a run went on from it in silence, to other weights."""
+    cut_short(tmp_path / "run")
+    newest, older = complete_checkpoints(tmp_path / "run" / "checkpoints")
+    draw, refused = random.Random(0), set()
+    for name in sorted(path.name for path in newest.iterdir()):
+        for _ in range(4):
+            place, content = newest / name, (newest / name).read_bytes()
+            bit = draw.randrange(8 * len(content))
+            flipped = bytearray(content)
+            flipped[bit // 8] ^= 1 << bit % 8
+            place.write_bytes(flipped)
+            if complete_checkpoints(newest.parent)[0] == newest:
+                with pytest.raises(ModelError, match=rf"{name} is damaged.*remove the folder {newest}") as caught:
+                    train(tmp_path / "run", resume=True)
+                assert "\n" not in str(caught.value)
+                refused.add(name)
+            place.write_bytes(content)
+    assert refused >= {path.name for path in newest.iterdir()} - {"COMPLETE"}
+    (newest / "model.safetensors").write_bytes(b"\0" * (newest / "model.safetensors").stat().st_size)
+    with pytest.raises(ModelError, match="is damaged"):
+        train(tmp_path / "run", resume=True)
+    shutil.rmtree(newest)  # as the error says
+    assert complete_checkpoints(newest.parent) == [older]
+    assert same(train(tmp_path / "run", resume=True)[0], train(None)[0])
+
+
+def test_a_checkpoint_of_a_version_without_hashes_is_gone_on_with(tmp_path):
+    cut_short(tmp_path / "run")
+    for checkpoint in complete_checkpoints(tmp_path / "run" / "checkpoints"):
+        sizes = {path.name: path.stat().st_size for path in checkpoint.iterdir() if path.name != "COMPLETE"}
+        (checkpoint / "COMPLETE").write_text(json.dumps(sizes))
+    assert same(train(tmp_path / "run", resume=True)[0], train(None)[0])

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_folder, read_json, write_json
+from bertrec.core.partial import recover
+from bertrec.core.seal import check_seal, sealed
 from bertrec.encoders.depth import apply_depth
 from bertrec.encoders.folder import one_line
 from bertrec.encoders.masked.config import MaskedConfig
@@ -66,8 +68,9 @@ def save_masked(folder: str | Path, config: MaskedConfig, model: Any, tokenizer:
         described.architectures = [type(model).__name__]
         described.save_pretrained(place)
         tokenizer.save_pretrained(place)
-        record = None if head is None else dataclasses.asdict(head)
-        write_json(place / MANIFEST, {"format": FORMAT, "config": config.to_dict(), "head": record, "sha256": file_hashes(place)})
+        known = None if head is None else dataclasses.asdict(head)
+        record = {"format": FORMAT, "config": config.to_dict(), "head": known, "sha256": file_hashes(place)}
+        write_json(place / MANIFEST, sealed(record))
 
 
 def load_masked(folder: str | Path) -> tuple[MaskedConfig, Any, Any, Tensor | None, HeadRecord | None]:
@@ -99,10 +102,12 @@ def read_manifest(folder: Path) -> tuple[MaskedConfig, HeadRecord | None]:
     Raises:
         ModelError: a file is missing, damaged or not the one that was saved.
     """
+    recover(folder)
     manifest: Any = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         found = manifest.get("format") if isinstance(manifest, dict) else manifest
         raise ModelError(f"{folder / MANIFEST} has format {found!r}; this version reads {FORMAT}")
+    check_seal(manifest, folder / MANIFEST)
     try:
         config = MaskedConfig.from_dict(manifest["config"])
         head = None if manifest["head"] is None else HeadRecord(**manifest["head"])

@@ -65,7 +65,7 @@ def _load_own_checkpoints() -> None:
     import torch
 
     # RecBole's checkpoints hold its config object. They are read in the process that wrote them, from its own folder, or because the
-    # user named one and was told that it must be trusted.
+    # user named one and said that it is trusted.
     torch.load = partial(torch.load, weights_only=False)
 
 
