@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, note_each
+from bertrec.cli.output import note, note_each, say
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.core.errors import BertrecError, ConfigError
 
@@ -87,7 +87,8 @@ def adapt_mlm(
     model, new = _open(encoder, tune, max_length)
     record = adapt_masked_lm(model, dataset.catalog.texts, config, data=dataset.name, new=new, say=print)
     model.save(out)
-    print(f"{record.note}\nwrote {out}")
+    say(record.note)
+    say(f"wrote {out}")
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from bertrec.core.checks import expect_path
 from bertrec.core.errors import BertrecError, ConfigError, ModelError
+from bertrec.core.shown import json_text
 
 _CHUNK = 1 << 20
 
@@ -99,7 +100,7 @@ def replace_folder(made: Path, target: Path) -> None:
 def write_json(target: str | Path, value: Any) -> None:
     """Write ``value`` as UTF-8 JSON, atomically. Numbers that are not finite are an error, not ``NaN``."""
     with atomic_file(target) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json_text(value) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
