@@ -38,6 +38,7 @@ from bertrec.core.errors import BertrecError
 from bertrec.core.plugins import vouching
 from bertrec.core.version import __version__
 
+_SMALLER = "take smaller data or settings, or a machine with more"
 USAGE, INTERRUPTED, INTERNAL, UNREAD = 2, 130, 1, 1
 
 EXAMPLES = """
@@ -158,7 +159,11 @@ def _guarded(run: Callable[[], int]) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _end(f"{where}{error.strerror or error}", USAGE)
+    except MemoryError as error:
+        return _end(f"not enough memory{f': {error}' if str(error) else ''}; {_SMALLER}", USAGE)
     except Exception as error:
+        if "t allocate memory" in str(error) or "out of memory" in str(error):  # as torch says it
+            return _end(f"not enough memory: {str(error)[:200]}; {_SMALLER}", USAGE)
         if place := _foreign(error):
             return _end(f"{place}: {type(error).__name__}: {error} (BERTREC_DEBUG=1 shows how it came there)", USAGE)
         return _end(f"fault inside bertrec: {type(error).__name__}: {error} (BERTREC_DEBUG=1 shows where)", INTERNAL)

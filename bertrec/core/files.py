@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import uuid
@@ -14,6 +13,7 @@ from typing import Any
 
 from bertrec.core.checks import expect_path
 from bertrec.core.errors import BertrecError, ConfigError, ModelError
+from bertrec.core.parsing import YAML_BYTES, parse_json, parse_yaml
 from bertrec.core.shown import json_text
 
 _CHUNK = 1 << 20
@@ -110,10 +110,12 @@ def read_json(path: str | Path) -> Any:
         ModelError: the file is absent or damaged; the text names it.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(f"{path} is missing") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise ModelError(f"{path} is damaged: {error}") from error
 
 
@@ -129,20 +131,23 @@ def read_yaml(path: str | Path, *, holds: str, called: str = "", error: type[Ber
     Raises:
         BertrecError: of the type ``error``: the file is absent, not readable, or holds no mapping.
     """
-    import yaml
-
     name = f"{called} {path}".strip()
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = parse_yaml(_small_text(Path(path)))
     except FileNotFoundError as problem:
         raise error(f"{name}: no such file") from problem
     except IsADirectoryError as problem:
         raise error(f"{name} is a folder, not a YAML file") from problem
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as problem:
+    except (OSError, ValueError) as problem:
         raise error(f"{name} is not readable YAML: {' '.join(str(problem).split())}") from problem
     if not isinstance(values, dict):
         raise error(f"{name} must hold {holds}")
     return values
+
+
+def _small_text(path: Path) -> str:
+    with path.open("rb") as stream:
+        return stream.read(YAML_BYTES + 1).decode("utf-8")
 
 
 def sha256_file(path: str | Path) -> str:

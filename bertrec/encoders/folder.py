@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.parsing import parse_json
 from bertrec.encoders.config import EncoderConfig
 
 MODULES = "modules.json"
@@ -100,7 +100,7 @@ def _modules(folder: Path) -> tuple[tuple[str, str], ...]:
 
 def _read(path: Path, kind: type) -> Any:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ModelError(f"{path} is damaged: {one_line(error)}") from error
     if not isinstance(value, kind):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import re
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from bertrec.core.errors import DataError
+from bertrec.data.readers.unpack import unpacked
 
 # Rows longer than a block cannot be parsed; a row of text or history is far below this.
 _BLOCK = 1 << 24
@@ -28,10 +29,10 @@ def read_bytes(path: Path) -> bytes:
         DataError: it is missing, unreadable, damaged or empty.
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = unpacked(path) if path.suffix == ".gz" else path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if not content.strip():
         raise DataError(f"{path}: the file is empty")
