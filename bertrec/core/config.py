@@ -98,7 +98,7 @@ def _first_problem(cls: type[Config], error: pydantic.ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in problem["loc"])
     if not name:
-        return f"settings: {problem['msg']}"
+        return f"settings: {problem['msg'].removeprefix('Value error, ')}"
     if problem["type"] == "extra_forbidden":
         return unknown_name("setting", name, _names(cls))
     return f"setting '{name}': {problem['msg']} (got {_short.repr(problem['input'])})"

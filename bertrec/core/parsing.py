@@ -44,8 +44,10 @@ def parse_yaml(text: str) -> Any:
 
     if len(text) > YAML_BYTES:
         raise ValueError(f"longer than {YAML_BYTES >> 20} MiB: a file of settings is small")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    kind = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = kind(text)
     try:
+        _check_nesting(yaml.parse(text, Loader=kind))
         node = loader.get_single_node()
         if node is None:
             return None
@@ -53,8 +55,6 @@ def parse_yaml(text: str) -> Any:
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
-    except RecursionError as error:
-        raise ValueError(f"nested more than {DEPTH} deep") from error
     finally:
         loader.dispose()
 
@@ -83,6 +83,16 @@ def _check_depth(value: Any) -> None:
 
 def _inside(outer: list[Any] | dict[str, Any]) -> Iterable[Any]:
     return outer.values() if isinstance(outer, Mapping) else outer
+
+
+def _check_nesting(events: Iterable[yaml.Event]) -> None:
+    """See, before anything is put together, how deep it goes: libyaml's own recursion would end the process."""
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+        if depth > DEPTH:
+            raise ValueError(f"line {event.start_mark.line + 1}: nested more than {DEPTH} deep")
 
 
 class _Checker:

@@ -57,7 +57,7 @@ class ItemConfig(Config):
     width: int = Field(
         256,
         ge=1,
-        le=65_536,
+        le=16_384,
         description="Width of item and user vectors; a multiple of head.heads with self-attention.",
     )
     whitening: Literal["none", "pca", "zca"] = Field(

@@ -33,7 +33,5 @@ class ModelConfig(Config):
         head = self.head.layers * (4 * width**2 + 2 * width * inner) + self.head.max_history * width
         adaptors = width * {"mlp": self.item.hidden, "moe": 1024 * self.item.experts}.get(self.item.adaptor, 0)
         if head + adaptors > _MOST_PARAMETERS:
-            raise ValueError(
-                f"item.width, head.layers, head.inner and their like ask for {head + adaptors:.1e} parameters: make them smaller"
-            )
+            raise ValueError(f"item.width, head.layers and head.inner ask for {head + adaptors:.1e} parameters: make them smaller")
         return self
