@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import reprlib
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from bertrec.core.checks import expect_path
@@ -117,6 +119,26 @@ def read_json(path: str | Path) -> Any:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise ModelError(f"{path} is damaged: {error}") from error
+
+
+def read_record(path: str | Path, kinds: Mapping[str, type | UnionType]) -> dict[str, Any]:
+    """Read a JSON file of ours that holds names and values.
+
+    Args:
+        path: the file.
+        kinds: the names that must be there, each with the type of its value.
+
+    Raises:
+        ModelError: the file is absent or damaged, or a value is of another type; the text names it.
+    """
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} is damaged: it holds no names and values")
+    for name, kind in kinds.items():
+        found = values.get(name)
+        if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
+            raise ModelError(f"{path} is damaged: its {name} is {reprlib.repr(found)}")
+    return values
 
 
 def read_yaml(path: str | Path, *, holds: str, called: str = "", error: type[BertrecError] = ConfigError) -> dict[str, Any]:
