@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, note_each, print_table
+from bertrec.cli.output import note, note_each, print_table, say
 from bertrec.cli.outputs import check_report
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_and_source, fit_catalog, load_data
@@ -170,9 +170,9 @@ def _show(figures: dict[str, Any]) -> None:
     print_table("shifts between groups", columns, rows, right=["by chance", "p, Holm", "masked"])
     for row in figures["masking"]:
         note(f"masking {row['attribute']}: {row['kept']:.0%} of the recommended items stay")
-    print(verdict(figures))
+    say(verdict(figures))
     for line in figures["cautions"]:
-        print(f"- {line}")
+        say(f"- {line}")
 
 
 def _write(figures: dict[str, Any], out: Path | None, json_out: Path | None) -> None:

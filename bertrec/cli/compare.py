@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, note_each, print_table
+from bertrec.cli.output import note, note_each, print_table, say
 from bertrec.cli.reading import Reading, reads_data
 
 EXAMPLES = """
@@ -63,8 +63,8 @@ def _execute(source: dict[str, Any], plan: Any, out: Path) -> None:
     about = {"name": dataset.name, "format": dataset.format}
     comparison = run(chosen, plan, out, about=about, say=note)
     _show(comparison)
-    print(comparison["verdict"])
-    print(f"report: {out / 'index.html'}")
+    say(comparison["verdict"])
+    say(f"report: {out / 'index.html'}")
 
 
 def _names(text: str | None, default: tuple[str, ...]) -> list[str]:

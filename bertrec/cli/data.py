@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, note_each, print_table
+from bertrec.cli.output import note, note_each, print_table, say
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.core.errors import BertrecError
 from bertrec.core.resuming import holds_something
@@ -50,9 +50,9 @@ def describe(
     found = count(dataset, **({} if encoder == "none" else _pieces_of(encoder)))
     print_table(f"{found['name']} ({found['format']})", ["what", "value"], list(_rows(found)))
     for line in found["notes"]:
-        print(f"note: {line}")
+        say(f"note: {line}")
     for line in found["warnings"]:
-        print(f"warning: {line}")
+        say(f"warning: {line}")
     if json_out is not None:
         from bertrec.core.files import write_json
 
@@ -83,7 +83,7 @@ def convert(
     )
     note_each(written.notes)
     for path in written.paths:
-        print(path)
+        say(path)
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertrec.cli.output import SHOWN_METRICS, note, print_comparison, print_figures, protocol_line
+from bertrec.cli.output import SHOWN_METRICS, note, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.runs import Run, item_vectors, load_data, split_data
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def demo(
     save_figures(out, figures)
     print_comparison(f"{DATA}, test", figures, SHOWN_METRICS)
     print_figures(f"{MODEL} by slice", figures[MODEL], SHOWN_METRICS)
-    print(protocol_line(figures[MODEL]["protocol"]))
+    say(protocol_line(figures[MODEL]["protocol"]))
     note("4/4  building the index and recommending from it")
     show_lists(models[MODEL], dataset, build_index(models[MODEL], out / "items.index"))
-    print(f"done in {time.perf_counter() - started:.0f} s; everything is in {out}")
-    print(f'go on with: bertrec recommend {out / "unisrec"} --history "{TITLES[0]}" --why')
+    say(f"done in {time.perf_counter() - started:.0f} s; everything is in {out}")
+    say(f'go on with: bertrec recommend {out / "unisrec"} --history "{TITLES[0]}" --why')
 
 
 def plan(model: str, item_input: str, epochs: int | None) -> dict[str, Any]:

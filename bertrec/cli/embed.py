@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note
+from bertrec.cli.output import note, say
 from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_for, fit_catalog, item_vectors
@@ -65,7 +65,7 @@ def embed(
         out = _write_recbole(out, name, ids, vectors)
     else:
         write_vectors(out, ids, vectors, model_hash=model.model_hash)
-    print(f"wrote {len(ids)} {what} x {vectors.shape[1]} to {out}")
+    say(f"wrote {len(ids)} {what} x {vectors.shape[1]} to {out}")
 
 
 def write_vectors(target: Path, ids: list[str | int], vectors: npt.NDArray[np.float32], *, model_hash: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, note_each
+from bertrec.cli.output import note, note_each, say
 from bertrec.cli.outputs import check_folder
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.core.errors import ConfigError
@@ -90,7 +90,8 @@ def adapt_mlm(
     model, new = _open(encoder, tune, max_length)
     record = adapt_masked_lm(model, dataset.catalog.texts, config, data=dataset.name, new=new, say=print)
     model.save(out)
-    print(f"{record.note}\nwrote {out}")
+    say(record.note)
+    say(f"wrote {out}")
 
 
 def _open(name: str, tune: str, max_length: int) -> tuple[MaskedEncoder, bool]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import chosen_metrics, note, note_each, print_figures, protocol_line
+from bertrec.cli.output import chosen_metrics, note, note_each, print_figures, protocol_line, say
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen, split_for
 from bertrec.core.errors import DataError
@@ -51,7 +51,7 @@ def evaluate(
     rules |= {} if bootstrap is None else {"bootstrap": bootstrap}
     figures = evaluate_run(place, data=data, load=reading, part=split, protocol=rules, index=index)
     print_figures(f"{run}: {split}", figures, chosen_metrics(figures, metrics))
-    print(protocol_line(figures["protocol"]))
+    say(protocol_line(figures["protocol"]))
     if json_out is not None:
         from bertrec.core.files import write_json
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, print_table
+from bertrec.cli.output import note, print_table, say
 from bertrec.cli.outputs import check_folder
 from bertrec.cli.runs import Run, item_vectors
 from bertrec.core.errors import BertrecError, DataError, IndexFileError
@@ -106,7 +106,7 @@ def add(
         if opened.model_hash and model_hash and opened.model_hash != model_hash:
             raise IndexFileError(f"{index} was built from another model: its vectors and the new ones cannot be compared")
         opened.add(rows, _as_in(opened, new_ids))
-    print(f"added {len(new_ids)} items")
+    say(f"added {len(new_ids)} items")
     _print_info(opened, index)
 
 
@@ -126,7 +126,7 @@ def remove(
         if not wanted:
             raise BertrecError("name the items to remove with --id ID or --ids-file F")
         opened.remove(wanted)
-    print(f"removed {len(wanted)} items")
+    say(f"removed {len(wanted)} items")
     _print_info(opened, index)
 
 

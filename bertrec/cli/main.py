@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import sysconfig
@@ -32,10 +33,12 @@ from bertrec.cli import (
     train,
     tune,
 )
+from bertrec.cli.output import note
 from bertrec.core.errors import BertrecError
 from bertrec.core.plugins import vouching
 from bertrec.core.version import __version__
 
+_SMALLER = "take smaller data or settings, or a machine with more"
 USAGE, INTERRUPTED, INTERNAL, UNREAD = 2, 130, 1, 1
 
 EXAMPLES = """
@@ -108,6 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when all went well, 2 for input that the user can mend, 130 after Ctrl-C, 1 for a fault of bertrec itself. Nothing but
         ``BERTREC_DEBUG=1`` lets an exception through.
     """
+    for stream in (sys.stdout, sys.stderr):  # which may be of an encoding that lacks letters of the data
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if os.environ.get("BERTREC_DEBUG", "") not in ("", "0"):
         return _run(arguments)
     return _guarded(lambda: _run(arguments))
@@ -115,12 +121,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _check_words(words)
     with vouching():
         code = get_command(app)(args=words, prog_name="bertrec", standalone_mode=False)
     sys.stdout.flush()
     if code == INTERRUPTED:  # typer turns Ctrl-C inside a command into this code
         raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse names that are no UTF-8 before any work: not all libraries that write files take them.
+
+    Raises:
+        BertrecError: a word holds a byte that is none; the text shows it.
+    """
+    for word in words:
+        if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise BertrecError(f"'{word}' holds a byte that is no UTF-8: rename the file, or write the name otherwise")
 
 
 def _guarded(run: Callable[[], int]) -> int:
@@ -136,10 +154,16 @@ def _guarded(run: Callable[[], int]) -> int:
         # The reader (head, less) has gone; pointing stdout elsewhere keeps the interpreter from complaining at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return UNREAD
+    except UnicodeEncodeError as error:
+        return _end(f"'{error.object}' cannot be written as {error.encoding}: rename it", USAGE)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _end(f"{where}{error.strerror or error}", USAGE)
+    except MemoryError as error:
+        return _end(f"not enough memory{f': {error}' if str(error) else ''}; {_SMALLER}", USAGE)
     except Exception as error:
+        if "t allocate memory" in str(error) or "out of memory" in str(error):  # as torch says it
+            return _end(f"not enough memory: {str(error)[:200]}; {_SMALLER}", USAGE)
         if place := _foreign(error):
             return _end(f"{place}: {type(error).__name__}: {error} (BERTREC_DEBUG=1 shows how it came there)", USAGE)
         return _end(f"fault inside bertrec: {type(error).__name__}: {error} (BERTREC_DEBUG=1 shows where)", INTERNAL)
@@ -160,7 +184,7 @@ def _foreign(error: BaseException) -> str | None:
 
 def _end(message: str, code: int) -> int:
     if message:  # empty where the help was already printed for want of a command
-        print("bertrec: " + " ".join(message.split()), file=sys.stderr)
+        note("bertrec: " + " ".join(message.split()))
     return code
 
 

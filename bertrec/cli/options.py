@@ -12,6 +12,7 @@ import typer
 
 from bertrec.core.errors import BertrecError, ConfigError, DataError, unknown_name
 from bertrec.core.files import read_yaml
+from bertrec.core.parsing import parse_yaml
 from bertrec.core.plugins import vouch
 
 SPLITS = ("auto", "leave-one-out", "time", "ratio", "given", "cold-items")
@@ -118,15 +119,13 @@ def _flat(values: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _assignment(text: str) -> tuple[str, Any]:
-    import yaml
-
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise ConfigError(f"--set {text}: write it as name=value, such as --set head.layers=2")
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {text}: the value is not readable YAML") from error
+        parsed = parse_yaml(value)
+    except ValueError as error:
+        raise ConfigError(f"--set {text}: the value is not readable YAML: {error}") from error
     if isinstance(parsed, dict):
         raise ConfigError(f"--set {text}: give one value; nested settings have dotted names, such as head.layers=2")
     return name.strip(), _number(parsed)

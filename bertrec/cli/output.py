@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bertrec.core.shown import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,7 +26,17 @@ def console(*, stderr: bool = False) -> Console:
 
 def note(text: str) -> None:
     """Print one line on standard error, so that standard output stays fit for a pipe."""
-    print(text, file=sys.stderr, flush=True)
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def say(text: object) -> None:
+    """Print one line on standard output."""
+    print(visible(text))
+
+
+def say_document(text: str) -> None:
+    """Print text of many lines, such as JSON or YAML."""
+    print(visible(text, keep="\n"))
 
 
 def note_each(lines: Iterable[str]) -> None:
@@ -34,15 +46,15 @@ def note_each(lines: Iterable[str]) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
-    """Print a table; the columns named in ``right`` are flush right. Cells are printed as they are, never read as markup."""
+    """Print a table; the columns named in ``right`` are flush right. No cell is read as markup."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=Text(title) if title else None, title_justify="left")
+    table = Table(title=Text(visible(title)) if title else None, title_justify="left")
     for column in columns:
-        table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
+        table.add_column(Text(visible(column)), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(visible(cell, keep="\n")) for cell in row))
     console().print(table)
 
 

@@ -9,7 +9,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.audit import domain_word
-from bertrec.cli.output import note, note_each, print_table
+from bertrec.cli.output import note, note_each, print_table, say
 from bertrec.cli.outputs import check_report
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import load_data
@@ -113,8 +113,8 @@ def _show(figures: dict[str, Any]) -> None:
     print_table("what the encoder knows", columns[shown], [row[shown] for row in rows], right=["random", "p, Holm", "queries"])
     for name, found in figures["probes"].items():
         if found["status"] != "ok":
-            print(f"{TITLES[name]}: not available: {found['reason']}")
+            say(f"{TITLES[name]}: not available: {found['reason']}")
         for what, count in found["skipped"].items():
             if count:
                 note(f"{TITLES[name]}: skipped {count} {what}")
-    print(verdict(figures))
+    say(verdict(figures))

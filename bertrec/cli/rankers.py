@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, note_each, print_figures, print_table, protocol_line
+from bertrec.cli.output import note, note_each, print_figures, print_table, protocol_line, say
 from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import data_for, data_record, load_data
@@ -101,7 +101,8 @@ def train_into(out: Path, plan: RankerPlan, dataset: Dataset, data: str, reading
 
     started = time.perf_counter()
     train_rankers(dataset, plan, out, about={**data_record(data), "load": reading}, say=note, **how)
-    print(f"trained in {time.perf_counter() - started:.0f} s\nrun: {out}")
+    say(f"trained in {time.perf_counter() - started:.0f} s")
+    say(f"run: {out}")
 
 
 @app.command("evaluate", epilog="Example: bertrec rankers evaluate runs/nrms --split test --json figures.json")
@@ -124,9 +125,9 @@ def evaluate(
     for name, report in results.reports.items():
         print_figures(f"{', '.join(map(str, run))}: {split}: {name}", report.to_json(), ["AUC", "MRR", "nDCG@5", "nDCG@10"])
     for line in results.comparisons:
-        print(line)
+        say(line)
     figures = results.reports[TOGETHER].to_json()
-    print(protocol_line(figures["protocol"]))
+    say(protocol_line(figures["protocol"]))
     if json_out is not None:
         from bertrec.core.files import write_json
 
@@ -156,7 +157,7 @@ def score(
         raise DataError(f"{lost[0]}: a submission must rank every candidate: add these items to news.tsv")
     scores = ensemble.score(shown.histories, shown.candidates, progress=True)
     write_submission(submission, shown.ids, scores, shown.candidates.offsets)
-    print(f"wrote {submission}: {len(shown)} impressions, {len(shown.candidates.values)} candidates")
+    say(f"wrote {submission}: {len(shown)} impressions, {len(shown.candidates.values)} candidates")
 
 
 def _open(runs: list[Path], data: str | None, part: str, reading: Reading) -> tuple[Ensemble, Impressions, dict[str, Any]]:

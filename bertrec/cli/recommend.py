@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -14,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, print_table
+from bertrec.cli.output import note, print_table, say, say_document
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen
 from bertrec.core.errors import BertrecError, DataError
+from bertrec.core.shown import csv_text, json_text
 
 if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog
@@ -75,6 +74,7 @@ def recommend(
         ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")] = "table",
+    raw: Annotated[bool, typer.Option("--raw", help="Write CSV cells as they are, formulas too.")] = False,
     why: Annotated[bool, typer.Option("--why", help="Name what in the history and in the item's text raised the score most.")] = False,
     trusted: o.Classes = None,
     data: o.OtherData = None,
@@ -85,6 +85,8 @@ def recommend(
     o.choice("format", form, FORMATS)
     if on_unknown is not None:
         o.choice("way with unknown users", on_unknown, ON_UNKNOWN)
+    if raw and form != "csv":
+        raise BertrecError(f"--raw goes with --format csv, not with {form}")
     _check_rerank(rerank, candidates, k=k, why=why)
     lists = {"--user": user, "--history": history, "--history-ids": history_ids}
     given = _with_more(lists, more or [])
@@ -105,7 +107,10 @@ def recommend(
     fill(model, cases, k=k, keep_seen=keeps_seen(record, keep_seen), index=index, reranker=rerank, candidates=candidates)
     if why:
         explain_cases(model, cases)
-    _PRINTERS[form](model.catalog, cases)
+    if form == "csv":
+        _print_csv(model.catalog, cases, raw=raw)
+    else:
+        _PRINTERS[form](model.catalog, cases)
 
 
 def _with_more(lists: dict[str, list[str] | None], more: list[str]) -> dict[str, list[str]]:
@@ -244,7 +249,7 @@ def print_tables(catalog: ItemCatalog, cases: list[UserList]) -> None:
         whose = f"user {case.user}" if case.user is not None else "history"
         recent = "; ".join(_titles(catalog, case.history[-5:]))
         known = f"{len(case.history)} items, the latest: {recent}" if case.history else "no items"
-        print(f"{whose} ({known})" + (f": nothing to go by, ordered by {case.fallback}" if case.fallback else ""))
+        say(f"{whose} ({known})" + (f": nothing to go by, ordered by {case.fallback}" if case.fallback else ""))
         columns = ["rank", "id", "title", "score", *(["why"] if case.why else [])]
         rows = [
             [rank, item, title, _score(score), *([_reasons(case.why[rank - 1])] if case.why else [])]
@@ -273,18 +278,18 @@ def _rows(catalog: ItemCatalog, case: UserList) -> list[dict[str, Any]]:
 
 def _print_json(catalog: ItemCatalog, cases: list[UserList]) -> None:
     lists = [{"user": case.user, "history": case.history, "fallback": case.fallback, "items": _rows(catalog, case)} for case in cases]
-    print(json.dumps({"recommendations": lists}, ensure_ascii=False, indent=2, allow_nan=False))
+    say_document(json_text({"recommendations": lists}))
 
 
-def _print_csv(catalog: ItemCatalog, cases: list[UserList]) -> None:
+def _print_csv(catalog: ItemCatalog, cases: list[UserList], *, raw: bool) -> None:
     explained = any(case.why for case in cases)
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["user", "rank", "id", "title", "score", "fallback", *(["why"] if explained else [])])
+    lines: list[list[Any]] = [["user", "rank", "id", "title", "score", "fallback", *(["why"] if explained else [])]]
     for case in cases:
         for row, reasons in zip(_rows(catalog, case), case.why or [[]] * len(case.items), strict=True):
             user = "" if case.user is None else case.user
             why = [_reasons(reasons).replace("\n", "; ")] if explained else []
-            writer.writerow([user, row["rank"], row["id"], row["title"], row["score"], case.fallback or "", *why])
+            lines.append([user, row["rank"], row["id"], row["title"], row["score"], case.fallback or "", *why])
+    sys.stdout.write(csv_text(lines, raw=raw))
 
 
-_PRINTERS = {"table": print_tables, "json": _print_json, "csv": _print_csv}
+_PRINTERS = {"table": print_tables, "json": _print_json}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_table, protocol_line
+from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_table, protocol_line, say
 from bertrec.cli.outputs import check_folder
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen, split_for
@@ -132,8 +132,8 @@ def evaluate(
     names = chosen_metrics(figures, metrics)
     print_comparison(f"{run}: {split}", {"retriever": figures["retriever"], "reranked": figures}, names)
     _print_paired(figures["paired"], names)
-    print(protocol_line(figures["protocol"]))
-    print("reranked: " + ", ".join(f"{name}={value}" for name, value in figures["protocol"]["rerank"].items()))
+    say(protocol_line(figures["protocol"]))
+    say("reranked: " + ", ".join(f"{name}={value}" for name, value in figures["protocol"]["rerank"].items()))
     if json_out is not None:
         write_json(json_out, figures)
         note(f"wrote {json_out}")
@@ -174,7 +174,7 @@ def _print_record(record: dict[str, Any]) -> None:
     if record["head"]:
         rows = [[name, f"{value:+.4f}"] for name, value in record["head"].items()]
         print_table(f"{record['kind']}: weights of the standardised features", ["feature", "weight"], rows, right=["weight"])
-    print(f"learned from {record['lists']} lists of {record['learn_from']}, {record['negatives']} negatives of {record['candidates']}")
+    say(f"learned from {record['lists']} lists of {record['learn_from']}, {record['negatives']} negatives of {record['candidates']}")
 
 
 def _print_paired(paired: dict[str, Any], names: list[str]) -> None:

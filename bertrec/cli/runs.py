@@ -83,6 +83,8 @@ class Run:
         if not isinstance(record, dict) or not isinstance(record.get("data"), str):
             raise ModelError(f"{self.record_file} is damaged: it does not say which data the run was trained on")
         split = record.get("split", {})
+        if not isinstance(record.get("data_path", ""), str) or not isinstance(record.get("manifest", {}), dict):
+            raise ModelError(f"{self.record_file} is damaged: it does not say where its data were")
         if not isinstance(split, dict) or not isinstance(split.get("options", {}), dict) or not isinstance(record.get("load", {}), dict):
             raise ModelError(f"{self.record_file} is damaged: it does not say how the data were read and split")
         return record

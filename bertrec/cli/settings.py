@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import print_table
+from bertrec.cli.output import print_table, say, say_document
 from bertrec.core.errors import ConfigError, unknown_name
 from bertrec.core.plugins import is_path
+from bertrec.core.shown import json_text
 from bertrec.heads.config import ITEM_INPUTS
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ def settings(
         raise ConfigError(f"--json-schema prints all settings: leave out '{word}'")
     config = config_of(model, item_input, tune)
     if json_schema:
-        print(json.dumps(_schema(config), indent=1, ensure_ascii=False))
+        say_document(json_text(_schema(config), indent=1))
     elif rows := _named(_rows(config), word):
         _print(model, rows)
     else:
-        print(f"{model} has nothing to set")
+        say(f"{model} has nothing to set")
 
 
 def config_of(name: str, item_input: str | None = None, tune: str | None = None) -> Config:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import chosen_metrics, figure, note, note_each
+from bertrec.cli.output import chosen_metrics, figure, note, note_each, say
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, keeps_seen, only_one, versions
 from bertrec.core.config import SEEDS
@@ -199,9 +199,9 @@ def outcome(model: Recommender, split: Split, seconds: float, figures: Mapping[s
 
 def report(run: Run, seconds: float, figures: Mapping[str, Any] | None) -> None:
     """Say how the validation went and where the run is."""
-    print(f"trained in {seconds:.0f} s")
+    say(f"trained in {seconds:.0f} s")
     if figures is not None:
         part = figures["slices"]["all"]
         shown = ", ".join(f"{name} {figure(part['metrics'][name])}".replace("\n", " ") for name in chosen_metrics(figures, None))
-        print(f"validation, {part['users']} users: {shown}")
-    print(f"run: {run.folder}")
+        say(f"validation, {part['users']} users: {shown}")
+    say(f"run: {run.folder}")

@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from bertrec.cli import options as o
 from bertrec.cli import tune_index
-from bertrec.cli.output import note, print_table
+from bertrec.cli.output import note, print_table, say_document
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.tune_finish import finish, print_best, print_hint, write
 from bertrec.cli.tune_start import Storage, StudyFolder, StudyName, Timeout, counts_of, minutes, source_of, space_of, study_data_of
@@ -169,7 +169,7 @@ def best(
 
     if least is not None:
         load_plan(study).updated({"least": least}).save(study)
-    print(write_best(study).read_text(encoding="utf-8"), end="")
+    say_document(write_best(study).read_text(encoding="utf-8").rstrip("\n"))
 
 
 @app.command("export", epilog="Example: bertrec tune export tuned")

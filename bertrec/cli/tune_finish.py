@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertrec.cli.output import note, print_table
+from bertrec.cli.output import note, print_table, say
 from bertrec.cli.tune_table import TrialTable
 from bertrec.core.errors import BertrecError
 
@@ -44,11 +44,11 @@ def write(folder: Path, test: dict[str, Any] | None) -> None:
     from bertrec.tuning.leave import leave
 
     for path in leave(folder, test):
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     if test:
         for name, value in test["metrics"].items():
-            print(f"test {name}: winner {value['mean']:.4f}, defaults {test['default'][name]['mean']:.4f} ({len(test['seeds'])} seeds)")
-        print(f"test {next(iter(test['metrics']))}: {test['paired']['verdict']}")
+            say(f"test {name}: winner {value['mean']:.4f}, defaults {test['default'][name]['mean']:.4f} ({len(test['seeds'])} seeds)")
+        say(f"test {next(iter(test['metrics']))}: {test['paired']['verdict']}")
 
 
 def print_best(study: optuna.Study, metrics: tuple[str, ...]) -> None:

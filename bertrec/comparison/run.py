@@ -18,8 +18,8 @@ from bertrec.comparison.fits import FitKey, run_fits
 from bertrec.comparison.plan import Contestant, Plan
 from bertrec.comparison.search import check_extra
 from bertrec.core.checks import expect, expect_path
-from bertrec.core.errors import BertrecError, ConfigError, DataError
-from bertrec.core.files import atomic_file, read_json, write_json
+from bertrec.core.errors import BertrecError, ConfigError, DataError, ModelError
+from bertrec.core.files import atomic_file, read_record, write_json
 from bertrec.core.resuming import holds_something, only_one
 from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.protocol import TIE_RULE
@@ -157,7 +157,9 @@ def _begin(folder: Path, split: Split, plan: Plan) -> str:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(path, {**wanted, "started": started})
         return started
-    former = read_json(path)
+    former = read_record(path, {"contestants": list, "started": str})
+    if not all(isinstance(row, dict) and isinstance(row.get("name"), str) for row in former["contestants"]):
+        raise ModelError(f"{path} is damaged: its contestants have no names")
     for name, value in wanted.items():
         if name != "contestants" and former.get(name) != value:
             raise BertrecError(f"{folder} holds a comparison with {name} = {former.get(name)}, now it is {value}; choose another folder")

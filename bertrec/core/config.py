@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -28,6 +29,9 @@ class _Checked(ModelMetaclass):
             raise ConfigError(_first_problem(cls, error)) from error
 
 
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 100
+
 SEEDS = ("train.seed", "seed")
 """The names under which a configuration may have a seed, the first one that it has."""
 
@@ -35,7 +39,7 @@ SEEDS = ("train.seed", "seed")
 class Config(pydantic.BaseModel, metaclass=_Checked):
     """Base of every configuration: immutable, unknown keys forbidden, round-trips through plain and flat dicts."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     pluggable: ClassVar[frozenset[str]] = frozenset()
     """The settings of this class that may name a class of another package."""
 
@@ -93,9 +97,11 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _first_problem(cls: type[Config], error: pydantic.ValidationError) -> str:
     problem = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in problem["loc"])
+    if not name:
+        return f"settings: {problem['msg'].removeprefix('Value error, ')}"
     if problem["type"] == "extra_forbidden":
         return unknown_name("setting", name, _names(cls))
-    return f"setting '{name}': {problem['msg']} (got {problem['input']!r})"
+    return f"setting '{name}': {problem['msg']} (got {_short.repr(problem['input'])})"
 
 
 def _names(cls: type[pydantic.BaseModel], prefix: str = "") -> list[str]:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
+import reprlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from bertrec.core.checks import expect_path
 from bertrec.core.errors import BertrecError, ConfigError, ModelError
+from bertrec.core.parsing import YAML_BYTES, parse_json, parse_yaml
 from bertrec.core.partial import made_beside, recover, replace_folder
+from bertrec.core.shown import json_text
 
 _CHUNK = 1 << 20
 
@@ -98,7 +101,7 @@ def atomic_folder(target: str | Path, *, marker: str | None = None) -> Iterator[
 def write_json(target: str | Path, value: Any) -> None:
     """Write ``value`` as UTF-8 JSON, atomically. Numbers that are not finite are an error, not ``NaN``."""
     with atomic_file(target) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(json_text(value) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
@@ -108,11 +111,33 @@ def read_json(path: str | Path) -> Any:
         ModelError: the file is absent or damaged; the text names it.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_json(Path(path).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(f"{path} is missing") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise ModelError(f"{path} is damaged: {error}") from error
+
+
+def read_record(path: str | Path, kinds: Mapping[str, type | UnionType]) -> dict[str, Any]:
+    """Read a JSON file of ours that holds names and values.
+
+    Args:
+        path: the file.
+        kinds: the names that must be there, each with the type of its value.
+
+    Raises:
+        ModelError: the file is absent or damaged, or a value is of another type; the text names it.
+    """
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} is damaged: it holds no names and values")
+    for name, kind in kinds.items():
+        found = values.get(name)
+        if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
+            raise ModelError(f"{path} is damaged: its {name} is {reprlib.repr(found)}")
+    return values
 
 
 def read_yaml(path: str | Path, *, holds: str, called: str = "", error: type[BertrecError] = ConfigError) -> dict[str, Any]:
@@ -127,20 +152,23 @@ def read_yaml(path: str | Path, *, holds: str, called: str = "", error: type[Ber
     Raises:
         BertrecError: of the type ``error``: the file is absent, not readable, or holds no mapping.
     """
-    import yaml
-
     name = f"{called} {path}".strip()
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = parse_yaml(_small_text(Path(path)))
     except FileNotFoundError as problem:
         raise error(f"{name}: no such file") from problem
     except IsADirectoryError as problem:
         raise error(f"{name} is a folder, not a YAML file") from problem
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as problem:
+    except (OSError, ValueError) as problem:
         raise error(f"{name} is not readable YAML: {' '.join(str(problem).split())}") from problem
     if not isinstance(values, dict):
         raise error(f"{name} must hold {holds}")
     return values
+
+
+def _small_text(path: Path) -> str:
+    with path.open("rb") as stream:
+        return stream.read(YAML_BYTES + 1).decode("utf-8")
 
 
 def sha256_file(path: str | Path) -> str:

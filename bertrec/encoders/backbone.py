@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.encoders.folder import one_line, transformer_path
+from bertrec.encoders.limits import check_sizes
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ def load_backbone(folder: str | Path, *, skeleton: bool = False) -> Backbone:
     """
     folder = Path(folder)
     place = folder / transformer_path(folder)
+    check_sizes(place)
     try:
         # Neither the layers' first random weights nor a missing pooler may move the caller's random numbers.
         with quiet(), torch.random.fork_rng(devices=[]):

@@ -84,6 +84,7 @@ class EncoderConfig(TunedEncoderConfig):
     max_length: int = Field(
         64,
         ge=3,
+        le=131_072,
         description="Word pieces per text, special tokens included; the rest of the text is cut.",
     )
     pooling: str = Field(

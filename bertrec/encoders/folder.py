@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.parsing import parse_json
 from bertrec.encoders.config import EncoderConfig
 
 MODULES = "modules.json"
@@ -37,8 +37,15 @@ class FolderForm:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Build from ``to_dict``."""
-        return cls(tuple((str(kind), str(path)) for kind, path in values["modules"]), values["prompts"], values["default_prompt"])
+        """Build from ``to_dict``.
+
+        Raises:
+            KeyError, TypeError, ValueError: the values are of another form.
+        """
+        form = cls(tuple((str(kind), str(path)) for kind, path in values["modules"]), values["prompts"], values["default_prompt"])
+        if not _are_prompts(form.prompts, form.default_prompt):
+            raise ValueError("prompts that map no names to texts")
+        return form
 
     def prompt(self, config: EncoderConfig) -> str:
         """Return what stands before each text under these settings.
@@ -69,10 +76,14 @@ def read_form(folder: Path) -> FolderForm:
     modules = _modules(folder)
     said = _read(folder / SETTINGS, dict) if (folder / SETTINGS).is_file() else {}
     prompts, default = said.get("prompts") or {}, said.get("default_prompt_name") or ""
-    texts = isinstance(prompts, dict) and all(isinstance(text, str) for text in prompts.values())
-    if not texts or (default and default not in prompts):
+    if not _are_prompts(prompts, default):
         raise ModelError(f"{folder / SETTINGS} is damaged: prompts maps names to texts, and default_prompt_name is one of them")
     return FolderForm(modules, prompts, default)
+
+
+def _are_prompts(prompts: Any, default: Any) -> bool:
+    texts = isinstance(prompts, dict) and all(isinstance(text, str) for text in prompts.values())
+    return texts and isinstance(default, str) and (not default or default in prompts)
 
 
 def transformer_path(folder: Path) -> str:
@@ -100,7 +111,7 @@ def _modules(folder: Path) -> tuple[tuple[str, str], ...]:
 
 def _read(path: Path, kind: type) -> Any:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise ModelError(f"{path} is damaged: {one_line(error)}") from error
     if not isinstance(value, kind):

@@ -13,6 +13,7 @@ import torch
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.folder import FolderForm, one_line
+from bertrec.encoders.limits import check_layer
 
 _MODES = {"last-token": "lasttoken", "weighted-mean": "weightedmean", "auto": "mean"}
 
@@ -121,7 +122,7 @@ def _check_weights(place: Path) -> None:
     """Refuse pickles, and what sentence-transformers itself would read otherwise than it is written."""
     if not (place / "model.safetensors").is_file():
         raise ModelError(f"{place} has no model.safetensors: weights in other formats are not read")
-    said = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    said = check_layer(place)
     if not str(said.get("activation_function", "torch.")).startswith("torch."):
         raise ModelError(f"{place / 'config.json'} names the activation {said['activation_function']}, which is none of torch")
     if said.get("module_input_name", "sentence_embedding") != "sentence_embedding":

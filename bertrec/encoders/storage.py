@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from bertrec.core.checks import expect_path
 from bertrec.core.errors import ModelError
-from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
+from bertrec.core.files import atomic_folder, read_record, sha256_file, write_json
 from bertrec.core.partial import recover
 from bertrec.core.seal import check_seal, sealed
 from bertrec.encoders.config import EncoderConfig
@@ -72,14 +72,17 @@ def load_encoder(folder: str | Path) -> tuple[EncoderConfig, Backbone, FolderFor
 
 def _verified_config(folder: Path) -> tuple[EncoderConfig, FolderForm]:
     recover(folder)
-    manifest: dict[str, Any] = read_json(folder / MANIFEST)
+    manifest = read_record(folder / MANIFEST, {"config": dict, "sha256": dict})
     if manifest.get("format") != FORMAT:
         raise ModelError(f"{folder / MANIFEST} has format {manifest.get('format')!r}; this version reads {FORMAT}")
     check_seal(manifest, folder / MANIFEST)
     config = EncoderConfig.from_dict(manifest["config"])
     check_files(folder, manifest["sha256"], {weights_name(config), "config.json"}, MANIFEST)
     # Folders of versions that read no form name their pooling.
-    return config, FolderForm.from_dict(manifest["form"]) if "form" in manifest else FolderForm()
+    try:
+        return config, FolderForm.from_dict(manifest["form"]) if "form" in manifest else FolderForm()
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder / MANIFEST} is damaged: its form is {error!r}") from error
 
 
 def check_files(folder: Path, hashes: Mapping[str, str], needed: set[str], manifest: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bertrec.core.errors import ModelError
 from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import Ragged
 from bertrec.encoders.batching import distinct_texts
@@ -40,12 +41,27 @@ def tokenize_texts(tokenizer: Any, texts: Sequence[str], max_length: int, *, pro
 
 
 def token_ids(tokenizer: Any, texts: list[str], **options: Any) -> list[list[int]]:
-    """Return the token ids of each text; ``options`` are the tokenizer's."""
+    """Return the token ids of each text; ``options`` are the tokenizer's.
+
+    Raises:
+        ModelError: the tokenizer is damaged.
+    """
     options |= {"return_attention_mask": False, "return_token_type_ids": False}
     try:
-        ids: list[list[int]] = tokenizer(texts, **options)["input_ids"]
+        return _asked(tokenizer, texts, options)
     except (TypeError, UnicodeEncodeError):
         # Half of a surrogate pair, as broken JSON escapes leave it, is no Unicode text: the replacement character stands for it.
         clean = [text.encode("utf-16", "surrogatepass").decode("utf-16", "replace") for text in texts]
-        ids = tokenizer(clean, **options)["input_ids"]
+        return _asked(tokenizer, clean, options)
+
+
+def _asked(tokenizer: Any, texts: list[str], options: dict[str, Any]) -> list[list[int]]:
+    try:
+        ids: list[list[int]] = tokenizer(texts, **options)["input_ids"]
+    except BaseException as error:
+        # What a damaged tokenizer.json makes of the library written in Rust is no Exception, and its class is not public.
+        if type(error).__name__ != "PanicException":
+            raise
+        where = getattr(tokenizer, "name_or_path", "") or "the encoder"
+        raise ModelError(f"the tokenizer of {where} is damaged (tokenizer.json): {error}") from error
     return ids

@@ -39,7 +39,7 @@ class Protocol(Config):
     )
     seed: pydantic.NonNegativeInt = pydantic.Field(0, description="Seed of the bootstrap.")
     bootstrap: pydantic.NonNegativeInt = pydantic.Field(
-        1000, description="Resamples of the users behind each interval; 0 gives no intervals."
+        1000, le=1_000_000, description="Resamples of the users behind each interval; 0 gives no intervals."
     )
 
     @pydantic.field_validator("ks")

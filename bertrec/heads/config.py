@@ -57,6 +57,7 @@ class ItemConfig(Config):
     width: int = Field(
         256,
         ge=1,
+        le=16_384,
         description="Width of item and user vectors; a multiple of head.heads with self-attention.",
     )
     whitening: Literal["none", "pca", "zca"] = Field(
@@ -67,8 +68,8 @@ class ItemConfig(Config):
         description="From text vector to item vector: one layer (linear), MoRec's layer with a GELU behind it "
         "(gelu), two layers (mlp), or UniSRec's mixture of whitenings (moe).",
     )
-    hidden: int = Field(512, ge=1, description="Hidden width of the mlp adaptor; other adaptors do not read it.")
-    experts: int = Field(8, ge=1, description="Number of experts of the moe adaptor; other adaptors do not read it.")
+    hidden: int = Field(512, ge=1, le=65_536, description="Hidden width of the mlp adaptor; other adaptors do not read it.")
+    experts: int = Field(8, ge=1, le=1024, description="Number of experts of the moe adaptor; other adaptors do not read it.")
     dropout: float = Field(
         0.0,
         ge=0,
@@ -94,11 +95,11 @@ class HeadConfig(Config):
         "small network over that mean (dssm); or a head of another package, package.module:Class.",
         json_schema_extra={"examples": list(HEADS.own)},
     )
-    layers: int = Field(2, ge=1, description="Number of layers; mean has none.")
-    heads: int = Field(2, ge=1, description="Attention heads of self-attention; they must divide item.width.")
-    inner: int = Field(0, ge=0, description="Width of the feed-forward layer; 0 is the item width, as in SASRec.")
+    layers: int = Field(2, ge=1, le=256, description="Number of layers; mean has none.")
+    heads: int = Field(2, ge=1, le=1024, description="Attention heads of self-attention; they must divide item.width.")
+    inner: int = Field(0, ge=0, le=262_144, description="Width of the feed-forward layer; 0 is the item width, as in SASRec.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of components dropped inside the head, in training.")
-    max_history: int = Field(50, ge=1, description="Newest items of a history that are read.")
+    max_history: int = Field(50, ge=1, le=100_000, description="Newest items of a history that are read.")
     repeat_bias: bool = Field(
         True,
         description="Learn one number that is added to the score of items of the history (with loss.kind=full alone).",
@@ -126,7 +127,7 @@ class LossConfig(Config):
         description="Score of a user and an item: the cosine over the temperature, or the inner product (dot).",
     )
     temperature: float = Field(0.07, gt=0, description="The cosine is divided by it; unused with dot.")
-    negatives: int = Field(256, ge=1, description="Sampled items per step (sampled) or per position (gbce, bpr).")
+    negatives: int = Field(256, ge=1, le=10_000_000, description="Sampled items per step (sampled) or per position (gbce, bpr).")
     calibration: float = Field(
         0.75,
         ge=0,

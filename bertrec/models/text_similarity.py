@@ -35,7 +35,7 @@ class TextSimilarityConfig(Config):
         "none",
         description="Fixed whitening of the text vectors, fitted on the whole catalogue; none leaves them as they are.",
     )
-    max_history: int = Field(50, ge=1, description="Newest items of a history that are averaged.")
+    max_history: int = Field(50, ge=1, le=100_000, description="Newest items of a history that are averaged.")
 
 
 class TextSimilarity(Recommender):

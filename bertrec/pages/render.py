@@ -6,13 +6,16 @@ import re
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from bertrec.core.files import atomic_file
+from bertrec.core.shown import visible
 from bertrec.pages.blocks import Chart, Document, Table
 from bertrec.pages.charts import DARK, LIGHT, inline_svg, svg_bytes, svg_style
 
 # A bracket needs it only where it would make a link: intervals stay legible in the file itself.
-_SPECIAL = re.compile(r"([\\`*_|~$]|\](?=[(\[:]))")
+_SPECIAL = re.compile(r"([\\`*_|~$]|\](?=[(\[:])|:(?=//)|(?<=\bwww)\.)")
+_LEADING = re.compile(r"^(\d*)([#+\-.)])(?=#*\s)")  # of a heading or a list
 
 
 def write_document(document: Document, folder: str | Path, more: Mapping[str, str] | None = None) -> list[Path]:
@@ -32,7 +35,7 @@ def write_document(document: Document, folder: str | Path, more: Mapping[str, st
     """
     charts = [block for section in document.sections for block in section.blocks if isinstance(block, Chart)]
     with svg_style() if charts else nullcontext():
-        svg = {chart.name: svg_bytes(chart.draw()).decode() for chart in charts}
+        svg = {chart.name: visible(svg_bytes(chart.draw()).decode(), keep="\n\t") for chart in charts}
     files = {"index.html": rendered(document, "page.html", svg), "report.md": rendered(document, "page.md", svg)}
     files |= {f"charts/{name}.svg": text for name, text in svg.items()} | dict(more or {})
     for name, text in files.items():
@@ -47,9 +50,15 @@ def rendered(document: Document, template: str, svg: Mapping[str, str]) -> str:
 
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=template.endswith("html"), trim_blocks=True, lstrip_blocks=True)
+    environment.finalize = _shown
     environment.tests |= {"chart": lambda block: isinstance(block, Chart), "table": lambda block: isinstance(block, Table)}
     environment.filters |= {"inline": inline_svg, "md": escaped}
     return environment.get_template(template).render(document=document, svg=svg, light=LIGHT, dark=DARK)
+
+
+def _shown(value: Any) -> Any:
+    """Make visible what a browser or a terminal would obey; what is of type str alone comes from the data."""
+    return visible(value, keep="\n\t") if type(value) is str else value
 
 
 def escaped(text: str) -> str:
@@ -59,4 +68,4 @@ def escaped(text: str) -> str:
     a\|b &lt;i&gt;
     """
     line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _SPECIAL.sub(r"\\\1", line)
+    return _LEADING.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", line))

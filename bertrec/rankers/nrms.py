@@ -71,9 +71,10 @@ class NRMSConfig(Config):
     negatives: int = Field(
         4,
         ge=1,
+        le=10_000,
         description="Items shown but not clicked that go with each click, from the same impression.",
     )
-    max_history: int = Field(50, ge=1, description="Newest items of a history that are read.")
+    max_history: int = Field(50, ge=1, le=100_000, description="Newest items of a history that are read.")
     item_text: str = Field(
         "title",
         pattern="^(title|text)$",

@@ -18,7 +18,7 @@ import pydantic
 
 from bertrec.core.config import Config
 from bertrec.core.errors import DataError, ModelError
-from bertrec.core.files import atomic_file, read_json, write_json
+from bertrec.core.files import atomic_file, read_json, read_record, write_json
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
@@ -144,11 +144,12 @@ class Outcome:
         Raises:
             ModelError: it is absent or damaged.
         """
-        values = read_json(folder / name)
+        values = read_record(folder / name, {"points": list})
         try:
-            return cls(**{**values, "points": tuple(Point(**point) for point in values["points"])})
-        except (KeyError, TypeError) as error:
-            raise ModelError(f"{folder / name} is damaged: {error}") from error
+            return pydantic.TypeAdapter(cls).validate_python(values)
+        except pydantic.ValidationError as error:
+            problem = error.errors(include_url=False)[0]
+            raise ModelError(f"{folder / name} is damaged: {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
 
 
 @dataclass(frozen=True)
@@ -193,10 +194,10 @@ def read_points(folder: Path) -> tuple[Point, ...]:
     """Return the epochs that were written; a line cut off by a kill is left out."""
     points = []
     path = folder / "curve.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
         try:
-            points.append(Point(**json.loads(line)))
-        except (json.JSONDecodeError, TypeError):
+            points.append(pydantic.TypeAdapter(Point).validate_json(line))
+        except (ValueError, TypeError):
             break
     return tuple(points)
 
@@ -281,6 +282,17 @@ def write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         np.savez(stream, **arrays)  # type: ignore[arg-type]  # a name could be that of its flag
 
 
+class _Arrays(dict[str, npt.NDArray[Any]]):
+    """Arrays of a file, by name; one that is not there is an error of the file."""
+
+    def __init__(self, path: Path, values: Mapping[str, npt.NDArray[Any]]) -> None:
+        super().__init__(values)
+        self.path = path
+
+    def __missing__(self, name: str) -> npt.NDArray[Any]:
+        raise ModelError(f"{self.path} is damaged: it holds no {name}")
+
+
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Read what `write_arrays` wrote, without ever unpickling.
 
@@ -289,7 +301,7 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return _Arrays(path, {name: archive[name] for name in archive.files})
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing") from error
     except Exception as error:  # numpy and zipfile raise what they like on a damaged file

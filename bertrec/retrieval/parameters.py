@@ -45,10 +45,11 @@ class IndexConfig(Config):
         description="Lists visited per query; null is a sixteenth of them, at least 16.",
     )
     hnsw_links: int = Field(32, ge=2, le=512, description="Links per node of the hnsw graph.")
-    ef_construction: int = Field(100, ge=1, description="Candidates looked at when a node of the hnsw graph is linked.")
+    ef_construction: int = Field(100, ge=1, le=1_000_000, description="Candidates looked at when a node of the hnsw graph is linked.")
     ef_search: int = Field(
         128,
         ge=1,
+        le=1_000_000,
         description="Candidates looked at in a search of the hnsw graph, beyond as many as are fetched.",
     )
     pq_parts: int | None = Field(
@@ -69,9 +70,10 @@ class IndexConfig(Config):
     refine_factor: int = Field(
         4,
         ge=1,
+        le=10_000,
         description="How many times as many items are fetched to be ranked by full vectors (refine).",
     )
-    recall_k: int = Field(10, ge=1, description="The k of the recall that is measured against exact search.")
+    recall_k: int = Field(10, ge=1, le=100_000, description="The k of the recall that is measured against exact search.")
 
 
 class IndexParameters(TypedDict, total=False):

@@ -251,8 +251,10 @@ def _read_ids(path: Path, count: int) -> tuple[list[Id], list[Id]]:
 def _read_array(path: Path, shape: tuple[int, ...], *, kind: str = "f", mapped: bool = False) -> npt.NDArray[Any]:
     """Read an array of a known shape, -1 for any length."""
     try:
-        array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped first: a header may name more rows than there is memory.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = array if mapped else np.array(array)
+    except (OSError, OverflowError, ValueError, EOFError) as error:
         raise IndexFileError(f"{path} is damaged: {error}") from error
     fits = len(shape) == array.ndim and all(want in (-1, have) for want, have in zip(shape, array.shape, strict=True))
     if not fits or array.dtype.kind != kind:

@@ -32,9 +32,10 @@ class TrainConfig(Config):
     batch_size: int = Field(
         0,
         ge=0,
+        le=10_000_000,
         description="Sequences (or clicks of impressions) per step, in each process; 0 leaves the choice to the model.",
     )
-    epochs: int = Field(30, ge=1, description="Passes over the data, at most.")
+    epochs: int = Field(30, ge=1, le=1_000_000, description="Passes over the data, at most.")
     max_seconds: float = Field(
         0.0,
         ge=0,

@@ -56,5 +56,11 @@ class TrainLog:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> TrainLog:
-        """Rebuild a log from ``to_dict``."""
-        return cls(**{**values, "epochs": tuple(EpochLog(**epoch) for epoch in values["epochs"])})
+        """Rebuild a log from ``to_dict``.
+
+        Raises:
+            ValueError: the values are of other types.
+        """
+        import pydantic
+
+        return pydantic.TypeAdapter(cls).validate_python(dict(values))

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bertrec.core.files import read_json
 from bertrec.tuning.plan import TunePlan, load_plan
 from bertrec.tuning.report import write_trials, write_tuning_report
 from bertrec.tuning.run import open_study
-from bertrec.tuning.selection import TEST, write_best
+from bertrec.tuning.selection import TEST, read_test, write_best
 from bertrec.tuning.storages.open import storage_hint
 from bertrec.tuning.trials import best_trials
 
@@ -25,7 +24,7 @@ def leave(folder: Path, test: Mapping[str, Any] | None) -> list[Path]:
     plan = load_plan(folder)
     study = open_study(plan)
     if test is None and (folder / TEST).exists():
-        test = read_json(folder / TEST)
+        test = read_test(folder)
     written = [write_best(folder)] if best_trials(study) else []
     write_trials(study, folder / "trials.parquet")
     about = _about(plan) | ({"test": test} if test else {})

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 
 from bertrec.core.errors import BertrecError
-from bertrec.core.files import atomic_file, read_json, write_json
+from bertrec.core.files import atomic_file, read_record, write_json
 from bertrec.evaluation.metrics import Float64Array
 from bertrec.evaluation.report import summarise
 from bertrec.evaluation.significance import paired_comparison
@@ -72,6 +72,15 @@ def write_best(folder: Path) -> Path:
     return folder / BEST
 
 
+def read_test(folder: Path) -> dict[str, Any]:
+    """Return the test figures that `select` wrote.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    return read_record(folder / TEST, {"settings": dict, "seeds": list, "metrics": dict, "default": dict})
+
+
 def select(folder: Path, *, say: Say = lambda line: None) -> dict[str, Any] | None:
     """Fit the winner and the defaults with ``final_seeds`` seeds and measure both on the test users, once.
 
@@ -92,7 +101,7 @@ def select(folder: Path, *, say: Say = lambda line: None) -> dict[str, Any] | No
         return None
     settings = best_settings(folder)
     if (folder / TEST).exists():
-        former: dict[str, Any] = read_json(folder / TEST)
+        former = read_test(folder)
         if former["settings"] == settings and len(former["seeds"]) == plan.final_seeds:
             return former
     found, tuned = _measured(objective, plan.final_seeds, settings, data, folder / MODEL, say)

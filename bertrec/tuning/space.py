@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import optuna
 
 Value = str | int | float | bool | None
+_MOST_POINTS = 1_000_000
 _KINDS = frozenset({"float", "int", "choice"})
 PRESETS = Path(__file__).parent / "presets"
 
@@ -25,7 +26,7 @@ PRESETS = Path(__file__).parent / "presets"
 class Parameter(Config):
     """One setting's range: exactly one of ``float``, ``int`` and ``choice``."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
     float_: tuple[float, float] | None = pydantic.Field(
         None, alias="float", description="Least and greatest value of a number, written float in a space."
@@ -106,6 +107,8 @@ class Parameter(Config):
         low, high = self.bounds
         step = self.step or 1
         count = int((high - low) / step + 1e-9) + 1
+        if count > _MOST_POINTS:
+            raise ConfigError(f"a grid of {count} values is more than {_MOST_POINTS}: give a greater step")
         return [type(low)(low + step * number) for number in range(count)]
 
 
@@ -207,8 +210,15 @@ class Space:
         return {name: parameter.values() for name, parameter in self.parameters.items()}
 
     def grid_size(self) -> int:
-        """Return the number of points of the grid."""
-        return sum(1 for _ in itertools.product(*self.grid().values()))
+        """Return the number of points of the grid.
+
+        Raises:
+            ConfigError: there are infinitely many, or more than a search could list.
+        """
+        size = math.prod(len(values) for values in self.grid().values())
+        if size > _MOST_POINTS:
+            raise ConfigError(f"a grid of {size} points is more than {_MOST_POINTS}: give greater steps, or take another sampler")
+        return size
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, without what is at its default."""

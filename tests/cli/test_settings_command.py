@@ -26,7 +26,7 @@ def test_every_setting_of_a_model_is_a_row(cli):
     rows = table(out)
     assert (code, err) == (0, "")
     assert list(rows) == list(create("unisrec").config.to_flat())
-    assert rows["item.width"][:2] == ["256", "whole number >= 1"]
+    assert rows["item.width"][:2] == ["256", "whole number >= 1, <= 16384"]
     assert rows["item.width"][2].startswith("Width of item and user vectors")
     assert rows["head.dropout"][:2] == ["0.3", "number >= 0, < 1"]
     assert rows["encoder.tune"][:2] == ["frozen", "frozen, last:K, lora, full"]

@@ -185,7 +185,7 @@ def test_the_range_that_is_shown_is_the_one_that_is_checked(name, row):
 def test_the_ranges_under_test_are_of_every_form():
     shown = {row.range for name in NAMES for row in settings_of(config_of(name))}
     assert {"whole number >= 1", "number >= 0, < 1", "number > 0", "true, false", "frozen, last:K, lora, full"} <= shown
-    assert {"whole number >= 8, multiple of 8", "whole number >= 1 or null", "title, text", "auto, fp32, bf16"} <= shown
+    assert {"whole number >= 8, <= 65536, multiple of 8", "whole number >= 1 or null", "title, text", "auto, fp32, bf16"} <= shown
     assert not {text for text in shown if not text or "{" in text}
 
 

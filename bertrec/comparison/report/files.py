@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bertrec.comparison.view import View, figure, mean
+from bertrec.core.shown import csv_text, visible
 from bertrec.pages.blocks import Json
 from bertrec.pages.wording import number
 
@@ -17,7 +16,9 @@ _TEST = ("a", "b", "metric", "slice", "users", "difference", "low", "high", "p_t
 _FIGURE = ("mean", "low", "high", "sd")
 _ESCAPES = {letter: f"\\{letter}" for letter in "{}$&#_%"} | {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}", "–": "--"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "–": "--", "|": r"\textbar{}", '"': "''"},
+    # Such a bracket after a line break would be its optional argument.
+    **{"[": "{[}", "]": "{]}"},
 }
 _MARKS = {"▲": r"$^{\uparrow}$", "▼": r"$^{\downarrow}$", "": ""}
 
@@ -57,11 +58,7 @@ def _parts(found: Json | None, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _csv(head: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, head, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue()
+    return csv_text([list(head), *([row.get(name, "") for name in head] for row in rows)])
 
 
 def latex(text: str) -> str:
@@ -70,7 +67,7 @@ def latex(text: str) -> str:
     >>> latex("50% of a_b")
     '50\\% of a\\_b'
     """
-    return "".join(_ESCAPES.get(letter, letter) for letter in " ".join(text.split()))
+    return "".join(_ESCAPES.get(letter, letter) for letter in visible(" ".join(text.split())))
 
 
 def latex_table(view: View) -> str:
@@ -81,7 +78,7 @@ def latex_table(view: View) -> str:
     head = " & ".join(["Model", "Family", *(latex(name) for name in view.metrics), "Fit (min)"])
     lines = [
         r"% needs \usepackage{booktabs}",
-        *(f"% not ranked: {' '.join(str(model['name']).split())} ({model.get('status')})" for model in view.unranked),
+        *(f"% not ranked: {visible(' '.join(str(model['name']).split()))} ({model.get('status')})" for model in view.unranked),
         "\\begin{table}\n\\centering",
         rf"\caption{{{latex(caption)}}}",
         rf"\begin{{tabular}}{{ll{'r' * (len(view.metrics) + 1)}}}",

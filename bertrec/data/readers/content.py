@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import codecs
-import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bertrec.core.errors import DataError
+from bertrec.data.readers.unpack import unpacked
 
 Quotes = Literal["doubled", "backslash", "none"]
 Layout = Literal["rows", "sequences"]
@@ -50,7 +50,7 @@ def read_bytes(path: Path) -> bytes:
         DataError: it is missing, unreadable, damaged or empty.
     """
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        content = unpacked(path) if path.suffix == ".gz" else path.read_bytes()
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (OSError, EOFError, zlib.error) as error:

@@ -27,6 +27,7 @@ class MaskedConfig(TunedEncoderConfig):
     max_length: int = pydantic.Field(
         256,
         ge=3,
+        le=131_072,
         description="Tokens per prompt, special tokens included; an encoder with fewer positions lowers it to its own.",
     )
 

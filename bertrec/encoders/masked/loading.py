@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 from bertrec.core.errors import ModelError
 from bertrec.encoders.backbone import LOCAL_ONLY, and_more, quiet
 from bertrec.encoders.folder import one_line, transformer_path
+from bertrec.encoders.limits import check_sizes
 from bertrec.encoders.masked.heads import check_architecture, start_head
 
 _ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError)
@@ -79,6 +80,7 @@ def masked_skeleton(folder: Path) -> tuple[Any, Any]:
 
 
 def _config(place: Path) -> Any:
+    check_sizes(place)
     config = AutoConfig.from_pretrained(place, **LOCAL_ONLY)
     check_architecture(config.model_type)
     return config

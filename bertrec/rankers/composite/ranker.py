@@ -43,8 +43,8 @@ class CompositeConfig(Config):
     tokens: Literal["int8", "lsh"] = Field(
         "int8", description="How token vectors are kept: as int8, or as lsh footprints of so many bits as bits says."
     )
-    bits: int = Field(256, ge=8, multiple_of=8, description="Bits of a footprint (tokens=lsh).")
-    max_history: int = Field(20, ge=1, description="Newest items of a history that are read.")
+    bits: int = Field(256, ge=8, le=65_536, multiple_of=8, description="Bits of a footprint (tokens=lsh).")
+    max_history: int = Field(20, ge=1, le=100_000, description="Newest items of a history that are read.")
     bm25_k1: float = Field(
         1.2,
         ge=0,

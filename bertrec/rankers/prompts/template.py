@@ -59,10 +59,10 @@ class Prompt(Config):
         "[NSEP]",
         description="Stands before each title of a history: a soft token such as [NSEP], or [SEP], or text.",
     )
-    titles: int = pydantic.Field(50, ge=1, description="Titles of a history, at most, the newest.")
+    titles: int = pydantic.Field(50, ge=1, le=100_000, description="Titles of a history, at most, the newest.")
     newest_first: bool = pydantic.Field(True, description="Put the newest title first; false puts the oldest first.")
-    title_words: int = pydantic.Field(10, ge=1, description="Words that each title of a history is cut to.")
-    candidate_words: int = pydantic.Field(20, ge=1, description="Words that the candidate is cut to.")
+    title_words: int = pydantic.Field(10, ge=1, le=100_000, description="Words that each title of a history is cut to.")
+    candidate_words: int = pydantic.Field(20, ge=1, le=100_000, description="Words that the candidate is cut to.")
     empty_history: str = pydantic.Field(
         "",
         description="Text in place of a history without items, in training and in use alike; empty puts nothing there.",
