@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.core.errors import DataError
+from bertrec.core.lifts import Lifts
 from bertrec.core.products import FloatArray
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.evaluation.evaluate import Task, candidate_counts, make_report, prepare
@@ -18,8 +19,8 @@ from bertrec.evaluation.ranks import BoolArray, unlisted
 from bertrec.evaluation.report import Report
 from bertrec.evaluation.vector_ranks import RankedItems, rank_vectors
 
-UserBatch = tuple[FloatArray, Ragged]
-"""User vectors ``[b, d]``, and for each user the inner ids whose scores get the repeat bias."""
+UserBatch = tuple[FloatArray, Lifts | None]
+"""User vectors ``[b, d]``, and what is added to the scores of some of each user's items."""
 ListMaker = Callable[[UserBatch, int, Ragged | None, BoolArray | None], IntArray]
 """Makes lists ``[b, k]`` of inner ids, padded with 0, from a batch, k, the seen items and the mask of candidates."""
 
@@ -31,7 +32,6 @@ def evaluate_vectors(
     protocol: Protocol,
     item_counts: IntArray,
     *,
-    repeat_bias: float = 0.0,
     held_out: IntArray | None = None,
     lists: ListMaker | None = None,
     info: Mapping[str, Any] | None = None,
@@ -39,12 +39,11 @@ def evaluate_vectors(
     """Measure a model from its vectors, as `bertrec.evaluation.evaluate.evaluate_scores` does from its scores.
 
     Args:
-        batches: user vectors in the order of the evaluation set, and the items that each user's ``repeat_bias`` is for.
+        batches: user vectors in the order of the evaluation set, and what is added to the scores of some of each user's items.
         item_vectors: ``[n_items + 1, d]``; row 0 is padding, a row with NaN is an item without a score.
         evaluation_set: as in `evaluate_scores`.
         protocol: settings.
         item_counts: as in `evaluate_scores`.
-        repeat_bias: added to the score of the items named beside the user vectors.
         held_out: as in `evaluate_scores`.
         lists: makes the lists for coverage, novelty and Gini; None leaves these out.
         info: as in `evaluate_scores`.
@@ -58,27 +57,24 @@ def evaluate_vectors(
     items = RankedItems.of(item_vectors, task.candidates)
     if len(items) != task.n_items + 1:
         raise DataError(f"item vectors have {len(items)} rows, {task.n_items} items + 1 row of padding are needed")
-    ranks, made = _rank_batches(batches, items, task, repeat_bias, lists)
+    ranks, made = _rank_batches(batches, items, task, lists)
     return make_report(task, ranks, candidate_counts(task), made, info, started)
 
 
-def _rank_batches(
-    batches: Iterable[UserBatch], items: RankedItems, task: Task, repeat_bias: float, lists: ListMaker | None
-) -> tuple[Ragged, IntArray | None]:
+def _rank_batches(batches: Iterable[UserBatch], items: RankedItems, task: Task, lists: ListMaker | None) -> tuple[Ragged, IntArray | None]:
     parts: list[IntArray] = []
     made: list[IntArray] = []
     start, total = 0, len(task.targets)
-    for users, repeats in batches:
+    for users, lifts in batches:
         stop = start + len(users)
         if stop > total:
             raise DataError(f"vectors of {stop} users or more, but the evaluation set has {total}")
         seen = None if task.seen is None else task.seen.slice(start, stop)
         wanted, names = task.targets.slice(start, stop), task.data.users[start:stop]
-        lifted: dict[str, Any] = {"repeats": repeats, "repeat_bias": repeat_bias}
-        ranks = rank_vectors(users, items, wanted, seen=seen, names=names, first_row=start, **lifted)
+        ranks = rank_vectors(users, items, wanted, seen=seen, lifts=lifts, names=names, first_row=start)
         parts.append(unlisted(ranks, ~items.known[wanted.values]))
         if lists is not None:
-            made.append(lists((users, repeats), max(task.protocol.ks), seen, task.candidates))
+            made.append(lists((users, lifts), max(task.protocol.ks), seen, task.candidates))
         start = stop
     if start != total:
         raise DataError(f"vectors of {start} users, but the evaluation set has {total}")

@@ -15,8 +15,9 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.distinct import among, distinct, without
+from bertrec.core.distinct import distinct, without
 from bertrec.core.errors import DataError, NotFiniteError
+from bertrec.core.lifts import Lifts
 from bertrec.core.products import FloatArray, pair_scores, row_lengths
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.evaluation.count_above import TargetScores, count_above
@@ -81,8 +82,7 @@ def rank_vectors(
     targets: Ragged,
     *,
     seen: Ragged | None = None,
-    repeats: Ragged | None = None,
-    repeat_bias: float = 0.0,
+    lifts: Lifts | None = None,
     names: Sequence[str | int] | None = None,
     first_row: int = 0,
 ) -> IntArray:
@@ -93,8 +93,7 @@ def rank_vectors(
         items: the items, with the candidates among them.
         targets: ``b`` rows of distinct inner item ids.
         seen: ``b`` rows of inner item ids that are no candidates unless they are targets; None masks nothing.
-        repeats: ``b`` rows of inner item ids whose scores get ``repeat_bias``; repeats count once.
-        repeat_bias: see ``repeats``.
+        lifts: ``b`` rows of items whose scores get something added.
         names: ``[b]`` names of the users for error texts.
         first_row: the number of the first row, for error texts.
 
@@ -112,10 +111,10 @@ def rank_vectors(
     queries = _checked_users(users, items, names, first_row)
     shape = (len(queries), len(items))
     check_items(targets, shape, items.candidates, first_row=first_row)
-    for rows, what in ((seen, "seen items"), (repeats, "repeats")):
+    for rows, what in ((seen, "seen items"), (None if lifts is None else lifts.items, "lifted items")):
         if rows is not None:
             check_range(rows, shape, what)
-    case = _Case(queries, items, targets, seen, repeats if repeat_bias else None, np.float32(repeat_bias))
+    case = _Case(queries, items, targets, seen, lifts)
     scores, scored = case.scores(targets.rows, targets.values), items.known[targets.values]
     above = np.empty(len(scores), np.int64)
     above[scored] = case.count(targets if scored.all() else targets.where(scored), scores[scored])
@@ -144,21 +143,18 @@ def _checked_users(users: npt.ArrayLike, items: RankedItems, names: Sequence[str
 
 @dataclass(frozen=True)
 class _Case:
-    """Everything beside the plain count: what stands in it by mistake, and what the repeat bias lifts."""
+    """Everything beside the plain count: what stands in it by mistake, and what is lifted."""
 
     users: FloatArray
     items: RankedItems
     targets: Ragged
     seen: Ragged | None
-    repeats: Ragged | None
-    bias: np.float32
+    lifts: Lifts | None
 
     def scores(self, rows: IntArray, columns: IntArray) -> FloatArray:
-        """Return the scores, bias included, of pairs of row and item."""
+        """Return the scores, lifts included, of pairs of row and item."""
         scores = pair_scores(self.users, self.items.vectors, rows, columns)
-        if self.repeats is not None:
-            scores[among(rows * len(self.items) + columns, self._keys(self.repeats))] += self.bias
-        return scores
+        return scores if self.lifts is None else scores + self.lifts.of(rows, columns)
 
     def count(self, targets: Ragged, scores: FloatArray) -> IntArray:
         """Return for targets that have a score how many candidates that are no targets score at least as high."""
@@ -170,8 +166,9 @@ class _Case:
 
     @property
     def parts(self) -> list[Ragged]:
-        """What stands in the plain count by mistake: targets, seen items, repeats."""
-        return [rows for rows in (self.targets, self.seen, self.repeats) if rows is not None]
+        """What stands in the plain count by mistake: targets, seen items, lifted items."""
+        lifted = None if self.lifts is None else self.lifts.items
+        return [rows for rows in (self.targets, self.seen, lifted) if rows is not None]
 
     def places(self) -> list[Ragged]:
         """Return where they stand in ``items.counted``, 0 where they do not."""
@@ -181,17 +178,17 @@ class _Case:
         return [Ragged(place[rows.values], rows.offsets) for rows in self.parts]
 
     def mistaken(self, at: tuple[IntArray, FloatArray]) -> IntArray:
-        """Return for the targets ``at`` (row numbers and scores) how many of them, without any bias, score at least as high."""
+        """Return for the targets ``at`` (row numbers and scores) how many of them, without any lift, score at least as high."""
         keys = self._counted(distinct(np.concatenate([self._keys(rows) for rows in self.parts])))
         rows, columns = np.divmod(keys, len(self.items))
         return _at_or_above((rows, pair_scores(self.users, self.items.vectors, rows, columns)), at, len(self.users))
 
     def lifted(self, at: tuple[IntArray, FloatArray]) -> IntArray | int:
-        """Return for the targets ``at`` how many repeats that are candidates, bias included, score at least as high."""
-        if self.repeats is None:
+        """Return for the targets ``at`` how many lifted items that are candidates, lifts included, score at least as high."""
+        if self.lifts is None:
             return 0
         others = np.concatenate([self._keys(rows) for rows in (self.targets, self.seen) if rows is not None])
-        keys = self._counted(without(self._keys(self.repeats), others))
+        keys = self._counted(without(self._keys(self.lifts.items), others))
         rows, columns = np.divmod(keys, len(self.items))
         return _at_or_above((rows, self.scores(rows, columns)), at, len(self.users))
 

@@ -8,13 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from bertrec.core.checks import expect, expect_path
-from bertrec.core.distinct import among, distinct
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.id_lists import id_lists
+from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
@@ -191,7 +190,8 @@ class Recommender(Fitted):
             raise DataError(f"{len(known)} histories but {len(wanted)} rows of candidates")
         vectors, users = self.item_embeddings(), self.user_vectors(known)
         scores = np.einsum("ij,ij->i", users[wanted.rows], vectors[wanted.values]).astype(np.float32)
-        scores += np.float32(self.repeat_bias) * _stands_in(wanted, self.read_histories(known), len(vectors))
+        if (lifts := self.lifts(self.read_histories(known))) is not None:
+            scores += lifts.of(wanted.rows, wanted.values)
         popular = scored_by_popularity(vectors, self.popularity)[wanted.values, 0]
         scores = np.where(cold_rows(users)[wanted.rows], popular, scores)
         scores[wanted.values == 0] = np.nan
@@ -208,30 +208,40 @@ class Recommender(Fitted):
         unknown[0] = True
         items = torch.from_numpy(np.where(unknown[:, None], np.float32(0), vectors)).T
         popular = self.popularity
-        for vectors_of_users, read in self.user_batches(histories):
+        for vectors_of_users, lifts in self.user_batches(histories):
             users = torch.from_numpy(vectors_of_users)
             cold = cold_rows(vectors_of_users)
             for first in range(0, len(users), batch_size):
                 stop = min(first + batch_size, len(users))
                 scores = (users[first:stop] @ items).numpy()
                 scores[cold[first:stop]] = popular
-                self._add_repeat_bias(scores, read.slice(first, stop))
+                if lifts is not None:
+                    lifts.slice(first, stop).add_to(scores)
                 scores[:, unknown] = -np.inf
                 yield scores
 
-    def user_batches(self, histories: Ragged) -> Iterator[tuple[FloatArray, Ragged]]:
-        """Yield user vectors ``[b, dim]`` for batches of histories, in order, and what was read of them (nothing for a zero vector)."""
+    def user_batches(self, histories: Ragged) -> Iterator[tuple[FloatArray, Lifts | None]]:
+        """Yield user vectors ``[b, dim]`` for batches of histories, in order, and the users' lifts (none for a zero vector)."""
         expect(histories, Ragged, "histories")
         for start in range(0, len(histories), _VECTORS_AT_ONCE):
             # Many histories at once, so that those of one length can be read together.
             part = histories.slice(start, min(start + _VECTORS_AT_ONCE, len(histories)))
-            users, read = self.user_vectors(part), self.read_histories(part)
-            yield users, read if not (cold := cold_rows(users)).any() else read.where(~cold[read.rows])
+            users = self.user_vectors(part)
+            yield users, self.lifts_of(users, part)
 
-    def _add_repeat_bias(self, scores: FloatArray, read: Ragged) -> None:
-        if self.repeat_bias:
-            pairs = distinct(read.rows * scores.shape[1] + read.values)
-            scores.reshape(-1)[pairs] += np.float32(self.repeat_bias)
+    def lifts(self, read: Ragged) -> Lifts | None:
+        """Return what is added to the scores of some items of each user, beyond the inner products; None for a model that adds nothing.
+
+        Args:
+            read: what `read_histories` gave.
+        """
+        return Lifts.constant(read, self.repeat_bias) if self.repeat_bias else None
+
+    def lifts_of(self, users: FloatArray, histories: Ragged) -> Lifts | None:
+        """Return the `lifts` of users whose vectors are given, ``[b, dim]``; none for a vector of zeros."""
+        lifts = self.lifts(self.read_histories(histories))
+        cold = cold_rows(users)
+        return lifts if lifts is None or not cold.any() else lifts.where(~cold[lifts.items.rows])
 
     def read_histories(self, histories: Ragged) -> Ragged:
         """Return the part of each history that the model reads: its newest items, or those that it knows."""
@@ -279,7 +289,3 @@ class Recommender(Fitted):
         """Return the inner ids of the items that the model can score."""
         known = np.flatnonzero(np.isfinite(self.item_embeddings()).all(axis=1))
         return known[known > 0]
-
-
-def _stands_in(wanted: Ragged, histories: Ragged, n_items: int) -> npt.NDArray[np.bool_]:
-    return among(wanted.rows * n_items + wanted.values, histories.rows * n_items + histories.values)

@@ -19,8 +19,9 @@ from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray, ranks_in_lists
 from bertrec.evaluation.report import Report
 from bertrec.models.base import Recommender
+from bertrec.models.best_items import BestItems
 from bertrec.models.fallback import beside, cold_rows, users_beside
-from bertrec.models.serving import BestItems, FloatArray
+from bertrec.models.serving import FloatArray
 from bertrec.retrieval.index import ItemIndex
 
 
@@ -72,9 +73,8 @@ def evaluate(
         evaluation_set,
         rules,
         item_counts,
-        repeat_bias=model.repeat_bias,
         held_out=held_out,
-        lists=_list_maker(BestItems(vectors, model.repeat_bias)) if lists else None,
+        lists=_list_maker(BestItems(vectors)) if lists else None,
         info=info,
     )
 
@@ -85,7 +85,7 @@ def _served(model: Recommender, histories: Ragged) -> tuple[Iterator[UserBatch],
     first = list(islice(batches, 2))
     if len(first) < 2 and not any(cold_rows(users).any() for users, _ in first):  # of one batch we know that nobody is
         return iter(first), vectors
-    return ((users_beside(users), read) for users, read in chain(first, batches)), beside(vectors, model.popularity)
+    return ((users_beside(users), lifts) for users, lifts in chain(first, batches)), beside(vectors, model.popularity)
 
 
 def _through_index(
@@ -114,7 +114,7 @@ def _through_index(
 
 def _list_maker(best: BestItems) -> ListMaker:
     def lists(batch: UserBatch, k: int, seen: Ragged | None, candidates: BoolArray | None) -> IntArray:
-        users, read = batch
-        return best.search(users, k, seen=seen, read=read, candidates=candidates)[0]
+        users, lifts = batch
+        return best.search(users, k, seen=seen, lifts=lifts, candidates=candidates)[0]
 
     return lists

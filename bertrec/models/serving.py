@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.core.checks import expect, expect_whole
-from bertrec.core.distinct import without
+from bertrec.core.distinct import among
 from bertrec.core.errors import DataError, IndexFileError
-from bertrec.core.products import pair_scores
+from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.evaluation.ranks import pair_keys
-from bertrec.models.fallback import cold_rows, scored_by_popularity
-from bertrec.retrieval.scan import search_vectors
+from bertrec.models.best_items import BestItems, merged
+from bertrec.models.fallback import BoolArray, cold_rows, scored_by_popularity
 
 if TYPE_CHECKING:
     from bertrec.retrieval.index import ItemIndex
@@ -43,10 +43,6 @@ class Served(Protocol):
     def model_hash(self) -> str:
         """SHA-256 over what the scores depend on."""
 
-    @property
-    def repeat_bias(self) -> float:
-        """What is added to the score of an item of the history."""
-
     def item_embeddings(self) -> FloatArray:
         """Return ``[n_items + 1, dim]``."""
 
@@ -64,8 +60,8 @@ class Served(Protocol):
     def user_vectors(self, histories: Ragged, /) -> FloatArray:
         """Return ``[n, dim]``."""
 
-    def read_histories(self, histories: Ragged, /) -> Ragged:
-        """Return what the model reads of each history."""
+    def lifts_of(self, users: FloatArray, histories: Ragged, /) -> Lifts | None:
+        """Return what is added to the scores of some items of each user."""
 
 
 @dataclass(frozen=True)
@@ -84,75 +80,6 @@ class Recommendations:
     scores: list[list[float]]
     fallback: list[str | None] = field(default_factory=list)
     unknown: dict[int, list[Id]] = field(default_factory=dict)
-
-
-class BestItems:
-    """Exact search of a model's item vectors by inner id, with seen items left out and the repeat bias in.
-
-    Args:
-        vectors: ``[n_items + 1, d]``; row 0 is padding, a row with NaN is an item without a score.
-        repeat_bias: what is added to the score of an item of the history that was read.
-    """
-
-    def __init__(self, vectors: FloatArray, repeat_bias: float = 0.0) -> None:
-        known = np.asarray(~np.isnan(vectors).any(axis=1))
-        known[0] = False
-        self._known = known
-        self._vectors = np.ascontiguousarray(np.where(known[:, None], vectors, np.float32(0)), dtype=np.float32)
-        self._largest_norm = float(np.linalg.norm(self._vectors, axis=1).max(initial=0.0))
-        self._bias = np.float32(repeat_bias)
-
-    def search(
-        self, users: FloatArray, k: int, *, seen: Ragged | None, read: Ragged | None, candidates: npt.NDArray[np.bool_] | None = None
-    ) -> tuple[IntArray, FloatArray]:
-        """Return inner ids and scores of the ``k`` best items of each user, 0 and ``-inf`` where there are no more.
-
-        Args:
-            users: ``[b, d]``.
-            k: at least 1.
-            seen: inner ids to leave out; None leaves nothing out.
-            read: the histories that the repeat bias is for; None where all of them are among the seen items.
-            candidates: ``[n_items + 1]``; None allows the whole catalogue.
-        """
-        if users.shape[1:] != self._vectors.shape[1:]:
-            raise DataError(f"user vectors have {users.shape[-1]} dimensions, the model's {self._vectors.shape[1]}")
-        alive = self._known if candidates is None else self._known & candidates
-        gone = self._checked(seen, len(users))
-        repeated = self._distinct(self._checked(read, len(users)), gone, alive) if self._bias and read is not None else None
-        banned = gone if repeated is None else self._rows(np.concatenate([self._keys(gone), self._keys(repeated)]), len(users))
-        items, scores = search_vectors(users, self._vectors, k, alive=alive, banned=banned, largest_norm=self._largest_norm)
-        items[items < 0] = 0
-        return (items, scores) if repeated is None else self._merged(users, items, scores, repeated)
-
-    def _checked(self, rows: Ragged | None, count: int) -> Ragged:
-        if rows is None:
-            return Ragged(np.zeros(0, np.int64), np.zeros(count + 1, np.int64))
-        if len(rows) != count or (len(rows.values) and (rows.values.min() < 0 or rows.values.max() >= len(self._known))):
-            raise DataError(f"histories must be {count} rows of inner ids up to {len(self._known) - 1}")
-        return rows
-
-    def _keys(self, rows: Ragged) -> IntArray:
-        return pair_keys(rows, len(self._known))
-
-    def _distinct(self, read: Ragged, gone: Ragged, alive: npt.NDArray[np.bool_]) -> Ragged:
-        """Return the items that the repeat bias is for and that may be listed, each once per row."""
-        keys = without(self._keys(read), self._keys(gone))
-        return self._rows(keys[alive[keys % len(alive)]], len(read))
-
-    def _rows(self, keys: IntArray, count: int) -> Ragged:
-        rows, items = np.divmod(np.sort(keys), len(self._known))
-        return Ragged.from_lengths(items, np.bincount(rows, minlength=count))
-
-    def _merged(self, users: FloatArray, items: IntArray, scores: FloatArray, own: Ragged) -> tuple[IntArray, FloatArray]:
-        """Put the items that the repeat bias moves in their places among the others."""
-        lifted = pair_scores(users, self._vectors, own.rows, own.values) + self._bias
-        width = items.shape[1] + int(own.lengths.max(initial=0))
-        all_items, all_scores = np.zeros((len(items), width), np.int64), np.full((len(items), width), -np.inf, np.float32)
-        all_items[:, : items.shape[1]], all_scores[:, : items.shape[1]] = items, scores
-        place = items.shape[1] + np.arange(len(own.values)) - own.offsets[own.rows]
-        all_items[own.rows, place], all_scores[own.rows, place] = own.values, lifted
-        order = np.lexsort((all_items, -all_scores), axis=-1)[:, : items.shape[1]]
-        return np.take_along_axis(all_items, order, axis=1), np.take_along_axis(all_scores, order, axis=1)
 
 
 class Server:
@@ -174,7 +101,6 @@ class Server:
         expect(index, ItemIndex, "serve: index", optional=True)
         self.model = model
         self.index = index
-        self._best = BestItems(model.item_embeddings(), model.repeat_bias) if index is None else None
         self._ids = np.array([None, *model.catalog.ids.ids], dtype=object)
         if index is not None:
             if index.model_hash and index.model_hash != model.model_hash:
@@ -188,14 +114,10 @@ class Server:
         """Return the ``k`` best items for each history, as `Recommender.recommend` does.
 
         Raises:
-            DataError: ``k`` is below 1, or seen items are to stay in a list from an index although the model has a repeat bias, which an
-                index does not hold.
+            DataError: ``k`` is below 1, or seen items are to stay in a list from an index although the model lowers the scores of some: an
+                index gives the best of the items as they are.
         """
         k = expect_whole(k, "k", least=1, error=DataError)
-        if self.index is not None and not exclude_seen and self.model.repeat_bias:
-            raise DataError(
-                "an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false"
-            )
         known, unknown = self.model.known_histories(histories)
         return replace(self.from_vectors(self.model.user_vectors(known), known, k, exclude_seen=exclude_seen), unknown=unknown)
 
@@ -224,7 +146,7 @@ class Server:
         if not len(rows) or not found.shape[1]:
             return
         popular, ones = self._popular, np.ones((len(rows), 1), np.float32)
-        best, scores = popular.search(ones, found.shape[1], seen=None if seen is None else seen.take(rows), read=None)
+        best, scores = popular.search(ones, found.shape[1], seen=None if seen is None else seen.take(rows))
         found[rows, : best.shape[1]], values[rows] = self._ids[best], -np.inf
         values[rows, : best.shape[1]] = scores
 
@@ -232,26 +154,77 @@ class Server:
     def _popular(self) -> BestItems:
         """The items that can be listed, by popularity."""
         vectors = scored_by_popularity(self.model.item_embeddings(), self.model.popularity)
-        if self.index is not None:
-            there = np.zeros(len(vectors), bool)
-            there[self.model.catalog.ids.encode(self.index.ids)] = True
-            vectors[~there] = np.nan
+        vectors[~self._held] = np.nan
         return BestItems(vectors)
 
+    @cached_property
+    def _best(self) -> BestItems:
+        """All items by their vectors; with an index, only those of lifted items are looked at."""
+        return BestItems(self.model.item_embeddings())
+
     def _search(self, users: FloatArray, histories: Ragged, k: int, seen: Ragged | None) -> tuple[Any, FloatArray]:
-        if self._best is not None:
-            width = min(k, len(self._ids) - 1)
-            # What the model reads of a history is part of it, so that nothing to repeat is left where the history is left out.
-            read = self.model.read_histories(histories) if seen is None else None
-            found, values = self._best.search(users, width, seen=seen, read=read)
-            return self._ids[found], values
-        assert self.index is not None
+        lifts = self.model.lifts_of(users, histories)
+        if self.index is not None:
+            return self._search_index(self.index, users, k, seen, lifts)
+        found, values = self._best.search(users, min(k, len(self._ids) - 1), seen=seen, lifts=lifts)
+        return self._ids[found], values
+
+    def _search_index(
+        self, index: ItemIndex, users: FloatArray, k: int, seen: Ragged | None, lifts: Lifts | None
+    ) -> tuple[Any, FloatArray]:
         exclude: Ragged | list[list[Id]] | None = seen
         if seen is not None:  # inner ids of the build name no item that was added to the index since
-            inner = self.index.only_built
-            exclude = Ragged(self._place[seen.values], seen.offsets) if inner else [self.model.catalog.ids.decode(row) for row in seen]
-        result = self.index.search(users, k, exclude=exclude)
-        return result.padded_ids, result.scores
+            built = index.only_built
+            exclude = Ragged(self._place[seen.values], seen.offsets) if built else [self.model.catalog.ids.decode(row) for row in seen]
+        result = index.search(users, k, exclude=exclude)
+        # An index by cosine has scores of its own, to which nothing can be added.
+        lifted = None if lifts is None or index.metric == "cosine" else self._in_index(lifts, seen)
+        if lifted is None or not len(lifted.values):
+            return result.padded_ids, result.scores
+        if lifted.values.min() < 0:
+            raise DataError(
+                "an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false"
+            )
+        # What is lifted can only rise, so that all others of the best k are among the index's k.
+        numbers = np.where(result.positions >= 0, self._numbers[result.positions], 0)
+        again = lifted.of(np.repeat(np.arange(len(numbers)), k), numbers.reshape(-1)).reshape(numbers.shape) > 0
+        others = np.where(again, np.float32(-np.inf), result.scores)
+        found, values = merged(numbers, others, lifted.items, self._best.lifted_scores(users, lifted))
+        return self._names[found], values
+
+    def _in_index(self, lifts: Lifts, seen: Ragged | None) -> Lifts:
+        """Return the lifts, where not 0, of the items that the index holds and that may be listed."""
+        kept = self._held[lifts.items.values] & (lifts.values != 0)
+        if seen is not None:
+            width = len(self._held)
+            kept &= ~among(pair_keys(lifts.items, width), pair_keys(seen, width))
+        return lifts.where(kept)
+
+    @cached_property
+    def _held(self) -> BoolArray:
+        """Which inner ids the index can give, ``[n_items + 1]``."""
+        held: BoolArray = np.asarray(np.isfinite(self.model.item_embeddings()).all(axis=1))
+        if self.index is not None:
+            there = np.zeros(len(held), bool)
+            there[self.model.catalog.ids.encode(self.index.ids)] = True
+            held = held & there
+        held[0] = False
+        return held
+
+    @cached_property
+    def _numbers(self) -> IntArray:
+        """A number for each position of the index: the inner id, or for an item outside the catalogue one beyond all of these."""
+        assert self.index is not None
+        inner = self.model.catalog.ids.encode(self.index.all_ids)
+        return np.where(inner > 0, inner, len(self._ids) + np.arange(len(inner)))
+
+    @cached_property
+    def _names(self) -> npt.NDArray[Any]:
+        """The ids that `_numbers` stand for."""
+        assert self.index is not None
+        names = np.empty(len(self._ids) + len(self.index.all_ids), dtype=object)
+        names[: len(self._ids)], names[len(self._ids) :] = self._ids, self.index.all_ids
+        return names
 
 
 @contextmanager

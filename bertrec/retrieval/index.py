@@ -107,6 +107,12 @@ class ItemIndex:
         return built
 
     @property
+    def all_ids(self) -> list[Id]:
+        """The ids of all positions, removed ones too."""
+        every: list[Id] = self._parts.table.ids.tolist()
+        return every
+
+    @property
     def only_built(self) -> bool:
         """Whether no item was added since the build, so that ``built_ids`` names all that are there."""
         return self._parts.table.only_built

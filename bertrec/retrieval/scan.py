@@ -130,7 +130,7 @@ class _Scan:
             limits, unsettled = self._score(part, banned.slice(start, stop), rough)
             rows, columns = self._candidates(_keys(rough), *limits)
             values = pair_scores(part, self.vectors, rows, columns)
-            _place(rows, columns, values, found[0][start:stop], found[1][start:stop])
+            place_best(rows, columns, values, found[0][start:stop], found[1][start:stop])
             left.append(start + unsettled)
         self._stores.put(store)
         return np.concatenate(left)
@@ -201,7 +201,7 @@ def _keys(rough: Any) -> npt.NDArray[Any]:
     return np.asarray((rough.view(torch.int16) if rough.dtype == torch.bfloat16 else rough).numpy())
 
 
-def _place(rows: IntArray, columns: IntArray, values: FloatArray, positions: IntArray, scores: FloatArray) -> None:
+def place_best(rows: IntArray, columns: IntArray, values: FloatArray, positions: IntArray, scores: FloatArray) -> None:
     """Write the first ``k`` pairs of each row, by falling score and rising position, into place; ``rows`` ascend.
 
     A pair is sorted as one whole number: what falls as the score rises above what rises with the position.

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertrec.core.errors import DataError, NotFiniteError
+from bertrec.core.lifts import Lifts
 from bertrec.core.products import pair_scores, rounding_bound, row_lengths
 from bertrec.core.ragged import Ragged
 from bertrec.evaluation import count_above as module
@@ -71,7 +72,8 @@ def rank_in_blocks(case, bias, sizes, *, few, threads=1, **more):
     with pytest.MonkeyPatch.context() as patch, threads_of_torch(threads):
         for name, value in limits.items():
             patch.setattr(module, name, value)
-        return rank_vectors(users, RankedItems.of(items, candidates), targets, seen=seen, repeats=repeats, repeat_bias=bias)
+        lifts = None if repeats is None else Lifts.constant(repeats, bias)
+        return rank_vectors(users, RankedItems.of(items, candidates), targets, seen=seen, lifts=lifts)
 
 
 BIASES = st.sampled_from([0.0, -1.5, 0.75])
@@ -186,7 +188,7 @@ def test_by_hand():
     assert rank_vectors(users, items, Ragged.from_rows([[2], [1]])).tolist() == [3, 3]  # all scores alike: last of the three, then no score
     assert rank_vectors(users, items, Ragged.from_rows([[4], [4]])).tolist() == [4, 4]
     assert rank_vectors(users, items, Ragged.from_rows([[2], []]), seen=Ragged.from_rows([[3, 3, 2], []])).tolist() == [2]
-    assert rank_vectors(users, items, Ragged.from_rows([[2], []]), repeats=Ragged.from_rows([[2], []]), repeat_bias=5).tolist() == [1]
+    assert rank_vectors(users, items, Ragged.from_rows([[2], []]), lifts=Lifts.constant(Ragged.from_rows([[2], []]), 5)).tolist() == [1]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e38])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from given_vectors import GivenVectors
+from given_vectors import GivenLifts, GivenVectors
 
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.products import pair_scores
@@ -18,8 +18,8 @@ from bertrec.evaluation.evaluate import evaluate_scores
 from bertrec.evaluation.lists import top_k_items
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
+from bertrec.models.best_items import BestItems
 from bertrec.models.evaluate import evaluate
-from bertrec.models.serving import BestItems
 from bertrec.retrieval import scan
 from bertrec.retrieval.index import ItemIndex
 
@@ -77,12 +77,11 @@ def test_without_what_was_seen_the_bias_of_what_was_read_changes_nothing(
     read = model.read_histories(histories)
     assert {0, 1, 2, 5} <= set(histories.lengths)
     assert read.lengths.max() == 2
-    best, users = BestItems(model.item_embeddings(), bias), model.user_embeddings(histories)
-    items, scores = best.search(users, k, seen=histories, read=read)
-    for other in (best, BestItems(model.item_embeddings())):
-        found = other.search(users, k, seen=histories, read=None)
-        assert found[0].tolist() == items.tolist()
-        assert found[1].tolist() == scores.tolist()
+    best, users = BestItems(model.item_embeddings()), model.user_embeddings(histories)
+    items, scores = best.search(users, k, seen=histories, lifts=model.lifts(read))
+    found = best.search(users, k, seen=histories)
+    assert found[0].tolist() == items.tolist()
+    assert found[1].tolist() == scores.tolist()
     served = model.serve().from_vectors(users, histories, k)
     assert served.items == [[*catalog.ids.decode(row[row > 0])] for row in items]
 
@@ -107,7 +106,7 @@ def test_lists_of_many_items_are_those_of_sorting(
     scores[seen.rows, seen.values] = -np.inf
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     values = np.take_along_axis(scores, expected, axis=1)
-    found = BestItems(vectors).search(users, min(k, n_items), seen=seen, read=None)
+    found = BestItems(vectors).search(users, min(k, n_items), seen=seen)
     width = found[0].shape[1]
     assert found[0].tolist() == np.where(np.isfinite(values), expected, 0)[:, :width].tolist()
     assert found[1].tolist() == values[:, :width].tolist()
@@ -117,7 +116,7 @@ def test_an_item_that_bfloat16_rounds_down_is_found_among_others_that_it_rounds_
     """In units of 2^-8 the best item's coordinates round from 5 to 4, those of the others from 3 to 4 and from 7 to 8."""
     monkeypatch.setattr(scan, "_half_is_fast", lambda: True)
     units = np.array([[0] * 8] + [[3, 3, 3, 3, 7, 7, 7, 6]] * 299 + [[5] * 8], np.float32)
-    found, scores = BestItems(1 + units / 256).search(np.ones((200, 8), np.float32), 1, seen=None, read=None)
+    found, scores = BestItems(1 + units / 256).search(np.ones((200, 8), np.float32), 1, seen=None)
     assert set(found[:, 0].tolist()) == {300}
     assert set(scores[:, 0].tolist()) == {8 + 40 / 256}
 
@@ -162,7 +161,7 @@ def test_what_was_seen_is_left_out_of_an_index_that_was_added_to(catalog: ItemCa
 
 
 def test_what_cannot_be_served_is_named(catalog: ItemCatalog, data: EvaluationSet) -> None:
-    model = GivenVectors(catalog, 2.0)
+    model = GivenVectors(catalog, -2.0)
     index = ItemIndex.build(np.ones((2, 3)), ["red-0", "red-1"], model_hash="another", kind="flat")
     with pytest.raises(IndexFileError, match="another model"):
         model.serve(index)
@@ -172,9 +171,7 @@ def test_what_cannot_be_served_is_named(catalog: ItemCatalog, data: EvaluationSe
     with pytest.raises(DataError, match="repeat bias"):
         model.serve(own).recommend(data.histories, 2, exclude_seen=False)
     with pytest.raises(DataError, match="inner ids up to 3"):
-        BestItems(np.ones((4, 2), np.float32)).search(
-            np.ones((1, 2), np.float32), 1, seen=Ragged.from_rows([[9]]), read=Ragged.from_rows([[1]])
-        )
+        BestItems(np.ones((4, 2), np.float32)).search(np.ones((1, 2), np.float32), 1, seen=Ragged.from_rows([[9]]))
 
 
 def test_a_fitted_model_serves_what_it_recommends(split: Split, small: dict[str, Any]) -> None:
@@ -187,3 +184,38 @@ def test_a_fitted_model_serves_what_it_recommends(split: Split, small: dict[str,
     for row, values in enumerate(found.scores):
         unseen = np.delete(scores[row], [0, *split.test.histories[row]])
         np.testing.assert_allclose(values, np.sort(unseen)[::-1][:3], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("k", [1, 4, 99])
+@pytest.mark.parametrize("added", [0, 6])
+def test_an_index_serves_lifted_items_as_the_full_matrix_does(
+    catalog: ItemCatalog, data: EvaluationSet, exclude_seen: bool, k: int, added: int
+) -> None:
+    """Lifts only raise, so that the best k are among the index's k and the lifted ones; also where items were added later."""
+    model = GivenLifts(catalog)
+    known = model.known_items()
+    ids, vectors = catalog.ids.decode(known), model.item_embeddings()[known]
+    first = len(known) - added
+    index = ItemIndex.build(vectors[:first], ids[:first], kind="flat", model_hash=model.model_hash)
+    if added:
+        index.add(vectors[first:], ids[first:])
+    warm = data.take(np.flatnonzero(model.user_embeddings(data.histories).any(axis=1)))
+    whole = model.recommend(warm.histories, k, exclude_seen=exclude_seen)
+    found = model.recommend(warm.histories, k, exclude_seen=exclude_seen, index=index)
+    assert found.scores == whole.scores
+    for row in range(len(warm)):  # equal scores may stand in another order, also at the end of the list
+        last = whole.scores[row][-1]
+        inside = [{item for item, score in zip(one.items[row], one.scores[row], strict=True) if score > last} for one in (whole, found)]
+        assert inside[0] == inside[1]
+
+
+def test_lifts_that_lower_are_refused_with_an_index(catalog: ItemCatalog) -> None:
+    model = GivenVectors(catalog, -1.0)
+    known = model.known_items()
+    index = ItemIndex.build(model.item_embeddings()[known], catalog.ids.decode(known), kind="flat", model_hash=model.model_hash)
+    with pytest.raises(DataError, match="repeat bias"):
+        model.recommend([[catalog.ids.ids[0]]], 3, exclude_seen=False, index=index)
+    raised = GivenVectors(catalog, 50.0)
+    index = ItemIndex.build(raised.item_embeddings()[known], catalog.ids.decode(known), kind="flat", model_hash=raised.model_hash)
+    assert raised.recommend([[catalog.ids.ids[0]]], 1, exclude_seen=False, index=index).items == [[catalog.ids.ids[0]]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.models.popularity import Popularity
@@ -39,3 +40,19 @@ class GivenVectors(Popularity):
     @property
     def model_hash(self) -> str:
         return f"given-{self.bias}"
+
+
+class GivenLifts(GivenVectors):
+    """The same, where each item of the history also lifts a few others, as neighbours in text do; halves, so that sums are exact."""
+
+    name = "given-lifts"
+
+    def __init__(self, catalog: ItemCatalog, seed: int = 0) -> None:
+        super().__init__(catalog, seed=seed)
+        draw = np.random.default_rng(seed + 1)
+        self.lifted = draw.integers(1, len(catalog) + 1, (len(catalog) + 1, 3))
+        self.amounts = draw.integers(0, 9, self.lifted.shape).astype(np.float32) / 2
+
+    def lifts(self, read: Ragged) -> Lifts:
+        rows = np.repeat(read.rows, self.lifted.shape[1])
+        return Lifts.summed(rows, self.lifted[read.values].reshape(-1), self.amounts[read.values].reshape(-1), len(read))

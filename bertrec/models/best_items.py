@@ -1,0 +1,100 @@
+"""Exact search of a model's item vectors, with seen items left out and lifted ones in their places."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bertrec.core.distinct import among
+from bertrec.core.errors import DataError
+from bertrec.core.lifts import Lifts
+from bertrec.core.products import FloatArray, pair_scores
+from bertrec.core.ragged import IntArray, Ragged
+from bertrec.evaluation.ranks import pair_keys
+from bertrec.retrieval.scan import place_best, search_vectors
+
+
+class BestItems:
+    """Exact search of a model's item vectors by inner id, with seen items left out and lifted ones in their places.
+
+    Args:
+        vectors: ``[n_items + 1, d]``; row 0 is padding, a row with NaN is an item without a score.
+    """
+
+    def __init__(self, vectors: FloatArray) -> None:
+        known = np.asarray(~np.isnan(vectors).any(axis=1))
+        known[0] = False
+        self._known = known
+        self._vectors = np.ascontiguousarray(np.where(known[:, None], vectors, np.float32(0)), dtype=np.float32)
+        self._largest_norm = float(np.linalg.norm(self._vectors, axis=1).max(initial=0.0))
+
+    def search(
+        self,
+        users: FloatArray,
+        k: int,
+        *,
+        seen: Ragged | None = None,
+        lifts: Lifts | None = None,
+        candidates: npt.NDArray[np.bool_] | None = None,
+    ) -> tuple[IntArray, FloatArray]:
+        """Return inner ids and scores of the ``k`` best items of each user, 0 and ``-inf`` where there are no more.
+
+        Args:
+            users: ``[b, d]``.
+            k: at least 1.
+            seen: inner ids to leave out; None leaves nothing out.
+            lifts: what is added to the scores of some items.
+            candidates: ``[n_items + 1]``; None allows the whole catalogue.
+        """
+        if users.shape[1:] != self._vectors.shape[1:]:
+            raise DataError(f"user vectors have {users.shape[-1]} dimensions, the model's {self._vectors.shape[1]}")
+        alive = self._known if candidates is None else self._known & candidates
+        gone = self._checked(seen, len(users))
+        lifted = None if lifts is None else self._listable(lifts, gone, alive, len(users))
+        banned = gone if lifted is None else self._both(gone, lifted.items)
+        items, scores = search_vectors(users, self._vectors, k, alive=alive, banned=banned, largest_norm=self._largest_norm)
+        items[items < 0] = 0
+        return (items, scores) if lifted is None else merged(items, scores, lifted.items, self.lifted_scores(users, lifted))
+
+    def lifted_scores(self, users: FloatArray, lifts: Lifts) -> FloatArray:
+        """Return the scores of the lifted pairs, lifts included, ``[total]``."""
+        return pair_scores(users, self._vectors, lifts.items.rows, lifts.items.values) + lifts.values
+
+    def _checked(self, rows: Ragged | None, count: int) -> Ragged:
+        if rows is None:
+            return Ragged(np.zeros(0, np.int64), np.zeros(count + 1, np.int64))
+        if len(rows) != count or (len(rows.values) and (rows.values.min() < 0 or rows.values.max() >= len(self._known))):
+            raise DataError(f"histories must be {count} rows of inner ids up to {len(self._known) - 1}")
+        return rows
+
+    def _listable(self, lifts: Lifts, gone: Ragged, alive: npt.NDArray[np.bool_], count: int) -> Lifts:
+        self._checked(lifts.items, count)
+        width = len(self._known)
+        return lifts.where(alive[lifts.items.values] & ~among(pair_keys(lifts.items, width), pair_keys(gone, width)))
+
+    def _both(self, one: Ragged, other: Ragged) -> Ragged:
+        width = len(self._known)
+        rows, items = np.divmod(np.sort(np.concatenate([pair_keys(one, width), pair_keys(other, width)])), width)
+        return Ragged.from_lengths(items, np.bincount(rows, minlength=len(one)))
+
+
+def merged(items: IntArray, scores: FloatArray, lifted: Ragged, lifted_scores: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Put lifted items in their places among the others, equal scores by the smaller id.
+
+    Args:
+        items: ``[b, k]``, none of them lifted; 0 where there are no more.
+        scores: ``[b, k]``, ``-inf`` where there are no more.
+        lifted: ``b`` rows of items.
+        lifted_scores: ``[total lifted]``.
+
+    Returns:
+        Items and scores of the ``k`` best of both, as they came.
+    """
+    there = np.isfinite(scores)
+    rows = np.concatenate([np.nonzero(there)[0], lifted.rows])
+    order = np.argsort(rows, kind="stable")
+    found, values = np.full(items.shape, -1, np.int64), np.full(scores.shape, -np.inf, np.float32)
+    all_items, all_scores = np.concatenate([items[there], lifted.values]), np.concatenate([scores[there], lifted_scores])
+    place_best(rows[order], all_items[order], all_scores[order], found, values)
+    found[found < 0] = 0
+    return found, values
