@@ -17,6 +17,7 @@ from .evaluation.protocol import Protocol as Protocol
 from .models.base import Recommender as Recommender
 from .models.evaluate import evaluate as evaluate
 from .models.idrec import IDRec as IDRec
+from .models.max_similarity import MaxSimilarity as MaxSimilarity
 from .models.morec import MoRec as MoRec
 from .models.popularity import Popularity as Popularity
 from .models.recbole import RecBole as RecBole

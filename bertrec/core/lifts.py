@@ -45,14 +45,27 @@ class Lifts:
         >>> Lifts.summed(np.array([1, 0, 1]), np.array([4, 2, 4]), np.array([0.5, 1, 0.25]), 2).values.tolist()
         [1.0, 0.75]
         """
+        return cls._combined(np.add, rows, items, values, n_rows)
+
+    @classmethod
+    def largest(cls, rows: IntArray, items: IntArray, values: npt.NDArray[np.floating], n_rows: int) -> Self:
+        """Take the largest of the values of equal pairs of row and item.
+
+        >>> Lifts.largest(np.array([1, 0, 1]), np.array([4, 2, 4]), np.array([0.5, 1, 0.25]), 2).values.tolist()
+        [1.0, 0.5]
+        """
+        return cls._combined(np.maximum, rows, items, values, n_rows)
+
+    @classmethod
+    def _combined(cls, join: np.ufunc, rows: IntArray, items: IntArray, values: npt.NDArray[np.floating], n_rows: int) -> Self:
         width = int(items.max(initial=0)) + 1
         keys = rows * width + items
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
-        first = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])) if len(keys) else np.zeros(0, np.int64)
-        sums = np.add.reduceat(values[order].astype(np.float64), first) if len(keys) else np.zeros(0)
+        first = np.flatnonzero(np.diff(ordered, prepend=-1))
+        joined = join.reduceat(values[order].astype(np.float64), first) if len(first) else np.zeros(0)
         of_rows, of_items = np.divmod(ordered[first], width)
-        return cls(Ragged.from_lengths(of_items, np.bincount(of_rows, minlength=n_rows)), sums.astype(np.float32))
+        return cls(Ragged.from_lengths(of_items, np.bincount(of_rows, minlength=n_rows)), joined.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.items)

@@ -4,6 +4,7 @@ from .evaluate import evaluate as evaluate
 from .explain import Reason as Reason
 from .explain import explain as explain
 from .idrec import IDRec as IDRec
+from .max_similarity import MaxSimilarity as MaxSimilarity
 from .morec import MoRec as MoRec
 from .names import MODELS as MODELS
 from .popularity import Popularity as Popularity

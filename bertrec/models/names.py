@@ -13,6 +13,7 @@ MODELS = Registry(
         "morec": "bertrec.models.morec:MoRec",
         "idrec": "bertrec.models.idrec:IDRec",
         "text-similarity": "bertrec.models.text_similarity:TextSimilarity",
+        "max-similarity": "bertrec.models.max_similarity:MaxSimilarity",
         "popularity": "bertrec.models.popularity:Popularity",
         "recbole": "bertrec.models.recbole:RecBole",
     },

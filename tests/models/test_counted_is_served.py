@@ -32,7 +32,21 @@ from bertrec.rerank.kinds import load_with_record, recommend_reranked, save_rera
 from bertrec.retrieval.index import ItemIndex
 
 KS = (1, 3, 10, 30)
-MODELS = ("popularity", "text-similarity", "idrec", "unisrec", "unisrec:text", "morec", "svd", "given", "given+3", "given-3", "lifts")
+MODELS = ("popularity", "text-similarity", "max-similarity", "idrec", "unisrec", "unisrec:text", "morec", "svd")
+GIVEN = ("given", "given+3", "given-3", "lifts")
+    "popularity",
+    "text-similarity",
+    "max-similarity",
+    "idrec",
+    "unisrec",
+    "unisrec:text",
+    "morec",
+    "svd",
+    "given",
+    "given+3",
+    "given-3",
+    "lifts",
+)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +119,7 @@ def a_flat_index(model: Recommender) -> ItemIndex:
 
 
 @pytest.mark.parametrize("keep_seen", [False, True])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS, *GIVEN])
 @settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_every_hit_is_in_the_list_and_every_untied_one_is_counted(

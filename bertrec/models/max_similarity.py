@@ -1,0 +1,77 @@
+"""MaxSimilarity: the nearest text of the history against each item's text. Nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from bertrec.core.config import Config
+from bertrec.core.lifts import Lifts
+from bertrec.core.ragged import Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.models.base import FloatArray
+from bertrec.models.text_similarity import TextSimilarity, TextSimilarityConfig
+from bertrec.retrieval.neighbours import Neighbours
+
+_REST = 1e-3  # so little that it only orders what the nearest text leaves equal
+
+
+class MaxSimilarityConfig(TextSimilarityConfig):
+    """Settings: the encoder, a fixed whitening, and how many neighbours of each item of the history are looked at."""
+
+    neighbours: int = Field(
+        100,
+        ge=1,
+        le=100_000,
+        description="Nearest texts that each item keeps; lists are exact where their length and the history fit into it.",
+    )
+    max_history: int = Field(50, ge=1, le=100_000, description="Newest items of a history whose neighbours are looked at.")
+
+
+class MaxSimilarity(TextSimilarity):
+    """The largest cosine of an item's text to any text of the history, plus a thousandth of the mean cosine for items that no list holds.
+
+    Each item keeps its nearest texts. An item among the k largest cosines of a user is among the k nearest of one item of the history, so
+    that short lists give the same top k as all cosines would.
+
+    Args:
+        config: all settings; None takes the defaults.
+    """
+
+    name: ClassVar[str] = "max-similarity"
+    config_class: ClassVar[type[Config]] = MaxSimilarityConfig
+    config: MaxSimilarityConfig
+    _neighbours: Neighbours | None = None
+
+    def over(self, catalog: ItemCatalog, *, progress: bool = True) -> Self:
+        """Encode a catalogue and find each item's nearest texts: no interactions are needed."""
+        super().over(catalog, progress=progress)
+        self._neighbours = Neighbours.of(self.vectors.numpy(), self.config.neighbours, progress=progress)
+        return self
+
+    def user_vectors(self, histories: Ragged) -> FloatArray:
+        """Return a thousandth of the mean unit vector of the newest items, ``[n, dim]``; the rest of a score is a lift."""
+        return np.asarray(super().user_vectors(histories) * np.float32(_REST))
+
+    def read_histories(self, histories: Ragged) -> Ragged:
+        """Return the newest items of each history."""
+        return histories.last(self.config.max_history)
+
+    def lifts(self, read: Ragged) -> Lifts:
+        """Return for the neighbours of each history the largest cosine."""
+        assert self._neighbours is not None
+        return self._neighbours.lifts(read, decay=1.0, form="max")
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the unit vectors and the neighbours."""
+        assert self._neighbours is not None
+        return {**super().state_dict(), **self._neighbours.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take the unit vectors and the neighbours."""
+        super().load_state_dict(state)
+        self._neighbours = Neighbours.from_state(state)
