@@ -34,19 +34,6 @@ from bertrec.retrieval.index import ItemIndex
 KS = (1, 3, 10, 30)
 MODELS = ("popularity", "text-similarity", "max-similarity", "idrec", "unisrec", "unisrec:text", "morec", "svd")
 GIVEN = ("given", "given+3", "given-3", "lifts")
-    "popularity",
-    "text-similarity",
-    "max-similarity",
-    "idrec",
-    "unisrec",
-    "unisrec:text",
-    "morec",
-    "svd",
-    "given",
-    "given+3",
-    "given-3",
-    "lifts",
-)
 
 
 @pytest.fixture(scope="module")
