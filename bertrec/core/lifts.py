@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -55,6 +56,12 @@ class Lifts:
         [1.0, 0.5]
         """
         return cls._combined(np.maximum, rows, items, values, n_rows)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Lifts]) -> Self:
+        """Add up lifts of the same rows."""
+        rows, items = (np.concatenate(arrays) for arrays in zip(*((one.items.rows, one.items.values) for one in parts), strict=True))
+        return cls.summed(rows, items, np.concatenate([one.values for one in parts]), len(parts[0]))
 
     @classmethod
     def _combined(cls, join: np.ufunc, rows: IntArray, items: IntArray, values: npt.NDArray[np.floating], n_rows: int) -> Self:

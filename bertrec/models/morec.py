@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from bertrec.encoders.config import EncoderConfig
 from bertrec.heads.config import HeadConfig, ItemConfig, ItemInput, LossConfig
-from bertrec.models.sequential.config import ModelConfig
+from bertrec.models.sequential.config import MatchConfig, ModelConfig
 from bertrec.models.sequential.defaults import tuned_defaults
 from bertrec.models.sequential.neural import NeuralRecommender
 from bertrec.training.config import TrainConfig
@@ -30,6 +30,7 @@ class MoRec(NeuralRecommender):
             item=ItemConfig(input="text", width=512, whitening="none", adaptor="gelu"),
             head=HeadConfig(layers=2, heads=2, inner=2048, dropout=0.1, max_history=20, repeat_bias=False),
             loss=LossConfig(kind="in-batch", similarity="dot"),
+            match=MatchConfig(text=0, behaviour=0),
             train=TrainConfig(
                 learning_rate=1e-4,
                 encoder_learning_rate=5e-5,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from bertrec.core.lifts import Lifts
 from bertrec.core.products import FloatArray, IntArray
@@ -15,6 +16,7 @@ from bertrec.retrieval.index import ItemIndex
 
 if TYPE_CHECKING:
     import torch
+    from scipy.sparse import coo_array
 
 _ROWS_AT_ONCE = 1 << 14
 
@@ -58,6 +60,54 @@ class Neighbours:
             items[rows] = np.where(strengths[rows] > 0, there[np.maximum(found.positions[:, :m], 0)] + 1, 0)
         return cls(items, strengths)
 
+    @classmethod
+    def together(cls, sequences: Ragged, n_items: int, m: int, *, decay: float = 0.8, window: int = 20) -> Self:
+        """Find the ``m`` items that were most often taken by the same users, close to one another.
+
+        Two interactions of a user that are g apart count ``decay^(g - 1)``. The strength of item i for item h is that count, divided by
+        ``(n_h + 2)^.5 (n_i + 2)^.4`` where n is how often an item was taken: a cosine that leans a little to what is popular.
+
+        Args:
+            sequences: inner ids of each user, in order.
+            n_items: size of the catalogue.
+            m: length of the lists.
+            decay: see above.
+            window: pairs that are farther apart count nothing.
+        """
+        counts = _counted_together(sequences, n_items, decay, window)
+        taken = np.bincount(sequences.values, minlength=n_items + 1) + 2.0
+        counts.data *= taken[counts.row] ** -0.5 * taken[counts.col] ** -0.4
+        order = np.lexsort((counts.col, -counts.data, counts.row))
+        rows, columns, values = counts.row[order], counts.col[order], counts.data[order]
+        place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+        kept = place < m
+        items, strengths = np.zeros((n_items + 1, m), np.int64), np.zeros((n_items + 1, m), np.float32)
+        items[rows[kept], place[kept]], strengths[rows[kept], place[kept]] = columns[kept], values[kept]
+        return cls(items, strengths)
+
+    def scaled(self) -> Self:
+        """Return the lists with strengths such that the first of a list is 1 in the mean over lists."""
+        first = self.strengths.max(axis=1, initial=0)
+        return self if not first.any() else replace(self, strengths=(self.strengths / first[first > 0].mean()).astype(np.float32))
+
+    def without(self, gone: npt.NDArray[np.bool_]) -> Self:
+        """Return the lists without the items ``gone [n_items + 1]``, neither their own lists nor their places in others."""
+        kept = ~(gone[self.items] | gone[:, None])
+        return replace(self, items=np.where(kept, self.items, 0), strengths=np.where(kept, self.strengths, np.float32(0)))
+
+    def over(self, origin: IntArray) -> Self:
+        """Return the lists over another catalogue.
+
+        Args:
+            origin: ``[m_items + 1]``, for each of its items the inner id here, 0 for a new one.
+        """
+        place = np.zeros(len(self.items), np.int64)
+        place[origin] = np.arange(len(origin))
+        place[0] = 0
+        items = place[self.items[origin]]
+        items[origin == 0] = 0
+        return replace(self, items=items, strengths=np.where(items > 0, self.strengths[origin], np.float32(0)))
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the lists as tensors, to be saved."""
         import torch
@@ -84,3 +134,16 @@ class Neighbours:
         rows = np.broadcast_to(histories.rows[:, None], listed.shape)[there]
         combined = Lifts.summed if form == "sum" else Lifts.largest
         return combined(rows, listed[there], values[there], len(histories))
+
+
+def _counted_together(sequences: Ragged, n_items: int, decay: float, window: int) -> coo_array:
+    """Return the symmetric counts ``[n_items + 1, n_items + 1]`` of pairs of different items of one user."""
+    from scipy.sparse import coo_array, csr_array
+
+    values, rows = sequences.values, sequences.rows
+    total = csr_array((n_items + 1, n_items + 1), dtype=np.float64)
+    for apart in range(1, min(window, int(sequences.lengths.max(initial=0)) - 1) + 1):
+        same = (rows[apart:] == rows[:-apart]) & (values[apart:] != values[:-apart])
+        pairs = values[:-apart][same], values[apart:][same]
+        total = total + csr_array((np.full(len(pairs[0]), decay ** (apart - 1)), pairs), shape=total.shape)
+    return coo_array(total + total.T)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -14,6 +14,22 @@ from bertrec.training.config import TrainConfig
 _MOST_PARAMETERS = 4_000_000_000
 
 
+class MatchConfig(Config):
+    """Settings of the match with a history's items, see `bertrec.models.sequential.match`."""
+
+    text: int = Field(50, ge=0, le=10_000, description="Nearest texts that each item keeps and lifts; 0 leaves the term out.")
+    behaviour: int = Field(
+        50, ge=0, le=10_000, description="Items most taken by the same users that each item keeps and lifts; 0 leaves the term out."
+    )
+    max_history: int = Field(20, ge=1, le=10_000, description="Newest items of a history whose neighbours are lifted.")
+    decay: float = Field(0.9, gt=0, le=1, description="What the neighbours by behaviour of an item count for each step that it is older.")
+    new_items: Literal["balanced", "promote"] = Field(
+        "balanced",
+        description="How high new items go: balanced weighs all users alike; promote weighs those whose next item is new as much together "
+        "as all others, at a cost to these.",
+    )
+
+
 class ModelConfig(Config):
     """All settings of a model."""
 
@@ -21,6 +37,9 @@ class ModelConfig(Config):
     item: ItemConfig = Field(ItemConfig(), description="From text and id to an item's vector.")
     head: HeadConfig = Field(HeadConfig(), description="From a history to a user's vector.")
     loss: LossConfig = Field(LossConfig(), description="What training minimises.")
+    match: MatchConfig = Field(
+        MatchConfig(), description="Near texts and common behaviour that lift items, weighed on validation users after training."
+    )
     train: TrainConfig = Field(
         TrainConfig(learning_rate=2e-3, schedule="cosine", epochs=16, patience=4),
         description="The training loop.",

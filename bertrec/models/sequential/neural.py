@@ -7,6 +7,7 @@ import json
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -17,6 +18,7 @@ from bertrec.core.checks import expect
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
+from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.core.threads import in_threads
 from bertrec.data.catalog import ItemCatalog
@@ -29,14 +31,18 @@ from bertrec.encoders.registry import make_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.evaluation.protocol import Protocol
+from bertrec.evaluation.ranks import BoolArray
 from bertrec.heads.config import ItemInput
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.models.sequential.config import ModelConfig
+from bertrec.models.sequential.match import Match, split_state
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
 from bertrec.models.sequential.transplant import transplant
+from bertrec.models.sequential.weighing import playing_new, sampled, weigh
+from bertrec.retrieval.neighbours import Neighbours
 from bertrec.training.config import TrainConfig
 from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
@@ -71,12 +77,18 @@ class NeuralRecommender(Recommender):
         self._network: Network | None = None
         self._encoder: Encoder | None = None
         self._text_vectors: torch.Tensor | None = None
+        self._match: Match | None = None
         self._forget()
 
     def _forget(self) -> None:
         """Drop what was derived from the weights; to be called whenever these change."""
         self._hash = ""
         self._items: torch.Tensor | None = None
+
+    @property
+    def match(self) -> Match | None:
+        """What near texts and common behaviour add to scores; None before a fit, and where no validation users weighed it."""
+        return self._match
 
     @classmethod
     @abstractmethod
@@ -139,7 +151,7 @@ class NeuralRecommender(Recommender):
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
         with self.fitting():
-            self.catalog, self._encoder, self._text_vectors = train.catalog, None, None
+            self.catalog, self._encoder, self._text_vectors, self._match = train.catalog, None, None, None
             self.keep_popularity(train)
             self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
             dataset = SequenceDataset(train.sequences, self.config.head.max_history)
@@ -154,7 +166,7 @@ class NeuralRecommender(Recommender):
     def reset(self) -> None:
         """Be as before any fit."""
         super().reset()
-        self._network = self._encoder = self._text_vectors = None
+        self._network = self._encoder = self._text_vectors = self._match = None
         self._forget()
 
     def _train(
@@ -183,6 +195,65 @@ class NeuralRecommender(Recommender):
             **options,
         )
         self._finish(train.catalog)
+        if validation is not None and len(validation):
+            self._match = self._weighed_match(train, validation)
+            self._forget()
+
+    def _weighed_match(self, train: Interactions, validation: EvaluationSet) -> Match | None:
+        """Make the lists and weigh them on validation users; None where the settings want no list."""
+        match = self._lists(self.config.match.text, train.sequences)
+        if match is None:
+            return None
+        seed = self.config.train.seed
+        chosen = sampled(validation, seed)
+        users = self.user_vectors(chosen.histories)
+        extra = super().lifts(self.read_histories(chosen.histories))
+        playing = None
+        if match.text is not None:
+            new = playing_new(match.trained, seed)
+            playing = new, self._vectors_playing(new)
+        return weigh(
+            match,
+            chosen,
+            self._validation_rules,
+            train.item_counts,
+            users=users,
+            items=self.item_embeddings(),
+            extra=extra,
+            playing=playing,
+            promote=self.config.match.new_items == "promote",
+        )
+
+    def _lists(self, nearest: int, sequences: Ragged | None, behaviour: Neighbours | None = None) -> Match | None:
+        """Return the lists of the catalogue, not weighed: those of behaviour from sequences, or given."""
+        config, n_items = self.config.match, len(self.catalog)
+        source = self.network.text
+        text = None
+        if source is not None and nearest:
+            text = Neighbours.of(source(None)[1:].detach().cpu().numpy(), nearest, cut=True).scaled()
+        if sequences is not None and config.behaviour and "id" in self.config.item.input:
+            behaviour = Neighbours.together(sequences, n_items, config.behaviour).scaled()
+        if text is None and behaviour is None:
+            return None
+        return Match(text, behaviour, self._trained(), max_history=config.max_history, decay=config.decay)
+
+    def _trained(self) -> BoolArray:
+        """Return which items training saw, ``[n_items + 1]``."""
+        trained: BoolArray = self.network.tower.trained.cpu().numpy()
+        return trained
+
+    @torch.no_grad()
+    def _vectors_playing(self, new: BoolArray) -> FloatArray:
+        """Return the item vectors as they would be if training had not seen some of the items: these have their text alone."""
+        trained = self.network.tower.trained
+        kept = trained.clone()
+        trained[torch.from_numpy(new).to(trained.device)] = False
+        self._forget()
+        try:
+            return self.item_embeddings()
+        finally:
+            trained.copy_(kept)
+            self._forget()
 
     def _train_config(self, dataset: SequenceDataset) -> TrainConfig:
         """Fill in a batch size that gives a step about as many targets on long sequences as on short ones."""
@@ -309,7 +380,27 @@ class NeuralRecommender(Recommender):
         network = other._build(catalog, text)
         transplant(self.network, network, self.catalog.ids, catalog.ids)
         other._network, other._popularity = network.eval(), self._popularity_over(catalog)
+        other._match = self._match_over(other)
         return other
+
+    def _match_over(self, other: Self) -> Match | None:
+        """Return the match with its weights over the items of another model of the same weights."""
+        if self._match is None:
+            return None
+        behaviour = self._match.behaviour
+        if behaviour is not None:
+            behaviour = behaviour.over(np.concatenate([[0], self.catalog.ids.encode(other.catalog.ids.ids)]))
+        nearest = 0 if self._match.text is None else self._match.text.items.shape[1]
+        match = other._lists(nearest, None, behaviour)
+        return None if match is None else replace(match, weights=self._match.weights)
+
+    def lifts(self, read: Ragged) -> Lifts | None:
+        """Return the repeat bias of the items read, and what the match adds."""
+        own = super().lifts(read)
+        if self._match is None:
+            return own
+        matched = self._match.lifts(read)
+        return matched if own is None else Lifts.joined([own, matched])
 
     @torch.no_grad()
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
@@ -382,6 +473,7 @@ class NeuralRecommender(Recommender):
     def settings_hash(self) -> str:
         """Return the SHA-256 of every setting but those of the training loop."""
         values = {**self.config.to_dict(), "encoder": self.config.encoder.identity(), "train": None}
+        values.pop("match")  # the lists and their weights are hashed as they are
         return sha256_text(json.dumps(values, sort_keys=True))
 
     @property
@@ -394,15 +486,17 @@ class NeuralRecommender(Recommender):
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the weights, without a tuned encoder's, and the catalogue's raw text vectors."""
         state = {name: value for name, value in self.network.state_dict().items() if not name.startswith("text.encoder.")}
+        state |= {} if self._match is None else self._match.state_dict()
         return state if self._text_vectors is None else {**state, _TEXT: self._text_vectors}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take weights and text vectors of the catalogue."""
-        weights = dict(state)
+        weights, matched = split_state(state)
         text = self._table(weights.pop(_TEXT), self._whitening_in(weights)) if self.reads_text else None
         network = self._build(self.catalog, text)
         network.load_state_dict(weights)
         self._network = network.eval()
+        self._match = Match.from_state(matched, self._trained())
         self._forget()
 
     def _whitening_in(self, state: Mapping[str, torch.Tensor]) -> Whitening | None:

@@ -1,0 +1,111 @@
+"""A match of candidates with the items of a history: by text, and by what the same users took; short lists, weighed on validation users.
+
+The score of item i for user u gains  w(i) · max_h T[h, i] + v · Σ_h decay^age(h) · B[h, i]  over the newest items h of the history. T[h] are
+the items whose texts are nearest to that of h, B[h] those that the same users took most; both are zero beyond a short list and
+never negative, so that the best k lie among the k best inner products and the items of these lists. w is one number for items that training saw and
+another for new ones, which have their text alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+import numpy as np
+import torch
+
+from bertrec.core.lifts import Lifts
+from bertrec.core.ragged import Ragged
+from bertrec.evaluation.ranks import BoolArray
+from bertrec.retrieval.neighbours import Neighbours
+
+_PREFIX = "match."
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a strength of 1 adds to a score: about that of the first neighbour of a list.
+
+    Attributes:
+        text: of a near text, for items that training saw.
+        new_text: of a near text, for new items.
+        new: added for a new item with a near text in the history, however near.
+        behaviour: of an item that the same users took.
+    """
+
+    text: float = 0.0
+    new_text: float = 0.0
+    new: float = 0.0
+    behaviour: float = 0.0
+
+    def with_(self, **changes: float) -> Self:
+        """Return the weights with some replaced."""
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Match:
+    """The lists of one catalogue and their weights.
+
+    Attributes:
+        text: nearest texts; None for a model without text.
+        behaviour: what the same users took; None for a model without ids.
+        trained: ``[n_items + 1]``, which items training saw.
+        weights: of the lists.
+        max_history: how many of the newest items of a history are looked at.
+        decay: what an item's behaviour list counts for each step that the item is older.
+    """
+
+    text: Neighbours | None
+    behaviour: Neighbours | None
+    trained: BoolArray
+    weights: Weights = Weights()
+    max_history: int = 20
+    decay: float = 0.9
+
+    def parts(self, histories: Ragged) -> tuple[Lifts, Lifts]:
+        """Return the strengths of near texts and of common behaviour for each history, without weights."""
+        recent = histories.last(self.max_history)
+        none = Lifts.constant(Ragged.from_lengths(np.zeros(0, np.int64), np.zeros(len(recent), np.int64)), 0.0)
+        text = none if self.text is None else self.text.lifts(recent, decay=1.0, form="max")
+        behaviour = none if self.behaviour is None else self.behaviour.lifts(recent, decay=self.decay, form="sum")
+        return text, behaviour
+
+    def lifts(self, histories: Ragged) -> Lifts:
+        """Return what the lists add to the scores of each history's candidates."""
+        return self.weighed(*self.parts(histories))
+
+    def weighed(self, text: Lifts, behaviour: Lifts) -> Lifts:
+        """Return `lifts` from the two `parts`."""
+        new, w = ~self.trained[text.items.values], self.weights
+        of_text = (np.where(new, w.new_text, w.text) * text.values + w.new * new).astype(np.float32)
+        return Lifts.joined([replace(text, values=of_text), replace(behaviour, values=np.float32(w.behaviour) * behaviour.values)])
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return lists and weights as tensors, to be saved with a model; which items training saw the model itself says."""
+        numbers = [*(getattr(self.weights, field.name) for field in fields(Weights)), self.max_history, self.decay]
+        state = {f"{_PREFIX}numbers": torch.tensor(numbers, dtype=torch.float64)}
+        for name, lists in (("text", self.text), ("behaviour", self.behaviour)):
+            if lists is not None:
+                state |= {f"{_PREFIX}{name}.{part}": value for part, value in lists.state_dict().items()}
+        return state
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, torch.Tensor], trained: BoolArray) -> Self | None:
+        """Take what `state_dict` gave; None where a model was saved without."""
+        if f"{_PREFIX}numbers" not in state:
+            return None
+        lists = {}
+        for name in ("text", "behaviour"):
+            start = f"{_PREFIX}{name}."
+            own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
+            lists[name] = Neighbours.from_state(own) if own else None
+        *weights, max_history, decay = state[f"{_PREFIX}numbers"].tolist()
+        return cls(lists["text"], lists["behaviour"], trained, Weights(*weights), int(max_history), decay)
+
+
+def split_state(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Return the state of the network and that of its match."""
+    match = {name: value for name, value in state.items() if name.startswith(_PREFIX)}
+    return {name: value for name, value in state.items() if name not in match}, match
