@@ -84,8 +84,8 @@ class TextCatalog:
         if len(self) and not any(self.texts):
             fields = ", ".join(self.fields) or "none"
             raise DataError(
-                f"{reader} has nothing to read: no {self.kind} has any text (text fields: {fields}): add a column of text, such as "
-                "a title, or take a model of ids (idrec, or --item-input id)"
+                f"{reader} has nothing to read: no {self.kind} has any text (text fields: {fields}): "
+                "add a column of text, such as a title, or take a model of ids (idrec, or --item-input id)"
             )
 
     def to_frame(self) -> pd.DataFrame:

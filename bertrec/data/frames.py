@@ -99,10 +99,10 @@ def require_columns(table: pa.Table, names: Iterable[str], source: str) -> None:
     missing = [name for name in names if name not in table.column_names]
     if missing:
         there = ", ".join(table.column_names) or "none"
-        raise DataError(
-            f"{source}: no column '{missing[0]}' (columns: {there}): rename one, or say which it is "
-            "(under 'columns' in a YAML description of the data; in the library as an argument of from_frame)"
-        )
+        mend = "say which it is (under 'columns' in a YAML description of the data; in the library as an argument of from_frame)"
+        if table.num_columns == 1 and missing[0] in there:
+            mend = "say what separates columns, with  --separator MARK  (separator: MARK  in a YAML description)"
+        raise DataError(f"{source}: no column '{missing[0]}' (columns: {there:.1000}): {mend}")
     if not table.num_rows:
         raise DataError(f"{source}: no rows: the table is empty or holds only a header")
 

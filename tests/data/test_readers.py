@@ -245,7 +245,7 @@ def test_filters_do_not_touch_a_given_split_in_silence(tmp_path):
         ({"train__inter": HEAD}, r"toy\.train\.inter: no rows"),
         (
             {"inter": "user_id:token\titem_id:token\nu\ti1\n", "user": "uid:token\tjob:token\nu\tcook\n"},
-            r"toy\.user: no column 'user_id' \(columns: uid, job\): rename one",
+            r"toy\.user: no column 'user_id' \(columns: uid, job\): say which it is",
         ),
     ],
 )
@@ -299,7 +299,7 @@ def test_movielens_latest(tmp_path):
     with pytest.raises(DataError, match=r"ratings\.csv: no column 'userId'"):
         load(write(tmp_path, ratings__csv="user,movieId\n1,10\n"))
     for header, name in {"movieId,title": "genres", "movieId,genres": "title", "movie,title": "movieId"}.items():
-        with pytest.raises(DataError, match=rf"movies\.csv: no column '{name}' \(columns: {header.replace(',', ', ')}\): rename one"):
+        with pytest.raises(DataError, match=rf"movies\.csv: no column '{name}' \(columns: {header.replace(',', ', ')}\): say which it is"):
             load(write(tmp_path, **{**files, "movies__csv": f"{header}\n10,Up\n"}))
 
 

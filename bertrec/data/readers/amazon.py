@@ -6,7 +6,6 @@ milliseconds. The metadata of 2014 were published as Python literals, which are 
 
 from __future__ import annotations
 
-import ast
 import gzip
 import io
 import json
@@ -22,7 +21,7 @@ import pyarrow.json as pa_json
 from bertrec.core.errors import DataError
 from bertrec.data.readers.content import Form, as_utf8, read_bytes
 from bertrec.data.readers.delimited import read_table
-from bertrec.data.readers.json_lines import flat_text
+from bertrec.data.readers.json_lines import flat_text, json_or_literal
 from bertrec.data.readers.markup import plain_text
 from bertrec.data.readers.raw import RawData
 
@@ -131,10 +130,7 @@ def _bad_line(content: bytes, names: dict[str, str]) -> str | None:
 
 
 def _parse_line(line: str) -> dict[str, Any]:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError:
-        value = ast.literal_eval(line)
+    value = json_or_literal(line)
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value

@@ -64,6 +64,8 @@ def read_atomic(path: Path, encoding: str | None = None) -> tuple[pa.Table, dict
         DataError: a column without a type or with an unknown one.
     """
     table = read_delimited(path, delimiter="\t", encoding=encoding)
+    if table.num_columns == 1 and set(table.column_names[0]) & set(",;| "):
+        raise DataError(f"{path}: the header is one column, '{table.column_names[0]:.80}': atomic files separate columns by tabs")
     types = {}
     for column in table.column_names:
         name, colon, kind = column.rpartition(":")

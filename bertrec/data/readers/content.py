@@ -70,13 +70,15 @@ def as_utf8(content: bytes, path: Path, *, fallback: str | None = None, encoding
         encoding: the encoding; ``None``: the one that a byte-order mark says, else UTF-8.
 
     Raises:
-        DataError: they are not of that encoding (the line is named), or there is none of that name.
+        DataError: they are not of that encoding (the line is named), there is none of that name, or a mark is all there is.
     """
     mark, marked = next(((mark, name) for mark, name in _MARKS if content.startswith(mark)), (b"", None))
     if encoding is not None or marked not in (None, "utf-8"):
         content = _decoded(content, encoding or str(marked), path).removeprefix("\ufeff").encode()
     else:
         content = _checked(content, path, fallback).removeprefix(mark)
+    if not content.strip():
+        raise DataError(f"{path}: the file is empty")
     first = content[: content.find(b"\n")] if b"\n" in content else content
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in first.rstrip(b"\r") else content
 

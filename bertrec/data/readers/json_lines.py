@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 from collections.abc import Iterator, Mapping
@@ -48,6 +49,23 @@ def json_objects(content: bytes, path: Path) -> Iterator[dict[str, Any]]:
             yield _object(line, f"{path}: line {number}")
 
 
+def json_or_literal(text: str) -> Any:
+    """Return the value of JSON, or of a Python literal, as which some data sets were published; a literal is read and never run.
+
+    Raises:
+        ValueError, SyntaxError, TypeError, RecursionError, MemoryError: it is neither.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        if not text.lstrip().startswith("{") or "'" not in text:
+            raise
+        try:
+            return ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError):
+            raise error from None
+
+
 def flat_text(value: Any) -> str:
     """Return any JSON value as text: lists joined by commas, objects as ``name: value``; ``""`` for nothing."""
     if isinstance(value, Mapping):
@@ -66,8 +84,8 @@ def as_table(rows: list[dict[str, Any]]) -> pa.Table:
 
 def _object(text: bytes, where: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = json_or_literal(text.decode())
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise DataError(f"{where} is no JSON ({error}): a table is one object a line, or one list of objects") from error
     if not isinstance(value, dict):
         raise DataError(f'{where} is no JSON object: each line holds one row, such as {{"user_id": "u", "item_id": "i"}}')

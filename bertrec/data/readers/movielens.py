@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from bertrec.data.frames import require_columns
 from bertrec.data.readers.content import Form
-from bertrec.data.readers.delimited import read_delimited
+from bertrec.data.readers.delimited import read_delimited, read_table
 from bertrec.data.readers.raw import RawData
 
 # 100k and 1M were published in Latin-1.
@@ -87,7 +87,7 @@ def _read_csv(folder: Path, encoding: str | None) -> RawData:
 
 
 def _renamed(path: Path, names: dict[str, str], encoding: str | None, others: Iterable[str] = ()) -> pa.Table:
-    table = read_delimited(path, delimiter=",", quoted=True, encoding=encoding)
+    table = read_table(path, Form(encoding=encoding), known=names)
     require_columns(table, [*names, *others], str(path))
     return table.rename_columns([names.get(name, name) for name in table.column_names])
 

@@ -87,7 +87,9 @@ def rename(raw: RawData, columns: Mapping[str, str]) -> None:
         found = {role: table for role in ("interactions", "items", "users") if (table := getattr(raw, role)) is not None}
         holding = [role for role, table in found.items() if theirs in table.column_names]
         if not holding:
-            raise DataError(f"{raw.name}: no table has the column '{theirs}' that is to be '{ours}'")
+            one = any(table.num_columns == 1 and theirs in table.column_names[0] for table in found.values())
+            mend = ": say what separates columns, with  separator: MARK" if one else ""
+            raise DataError(f"{raw.name}: no table has the column '{theirs}' that is to be '{ours}'{mend}")
         for role in holding:
             setattr(raw, role, _renamed(found[role], theirs, ours, raw.sources.get(role, raw.name)))
 

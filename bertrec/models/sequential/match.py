@@ -1,9 +1,9 @@
 """A match of candidates with the items of a history: by text, and by what the same users took; short lists, weighed on validation users.
 
-The score of item i for user u gains  w(i) · max_h T[h, i] + v · Σ_h decay^age(h) · B[h, i]  over the newest items h of the history. T[h] are
-the items whose texts are nearest to that of h, B[h] those that the same users took most; both are zero beyond a short list and
-never negative, so that the best k lie among the k best inner products and the items of these lists. w is one number for items that training saw and
-another for new ones, which have their text alone.
+The score of item i for user u gains  w(i) · max_h T[h, i] + v · Σ_h decay^age(h) · B[h, i]  over the newest items h of the history.
+T[h] are the items whose texts are nearest to that of h, B[h] those that the same users took most. Both are zero beyond a short list and
+never negative, so that the best k lie among the k best inner products and the items of these lists. w is one number for items that
+training saw and another for new ones, which have their text alone.
 """
 
 from __future__ import annotations
