@@ -13,6 +13,7 @@ from pathlib import Path
 import typer
 
 from bertrec.cli.output import print_table
+from bertrec.core.faiss_builds import BROKEN, installed_builds, mend_of
 from bertrec.core.machine import usable_cores
 
 EXAMPLES = "Example: bertrec doctor"
@@ -45,7 +46,7 @@ def _carried_out(check: Callable[[], Iterator[Finding]]) -> list[Finding]:
     """A package so broken that looking at it fails is a finding too."""
     try:
         return list(check())
-    except (ImportError, OSError, AttributeError) as error:
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
         return [Finding(check.__name__.removeprefix("check_"), ERROR, f"cannot be checked: {error}", "install again what is named here")]
 
 
@@ -74,21 +75,21 @@ def check_packages() -> Iterator[Finding]:
 
 def check_faiss() -> Iterator[Finding]:
     """Which FAISS build is there; two of them overwrite one another's files."""
-    builds = {name: found for name in ("faiss-cpu", "faiss-gpu") if (found := installed(name))}
+    builds = installed_builds()
     listed = ", ".join(f"{name} {found}" for name, found in builds.items())
     if len(builds) > 1:
-        yield Finding("faiss", ERROR, listed, "pip uninstall -y faiss-cpu faiss-gpu, then pip install one of them")
+        yield Finding("faiss", ERROR, listed, f"pip uninstall -y {' '.join(builds)}, then pip install one of them")
     elif not builds and find_spec("faiss") is None:
         yield Finding("faiss", NOTE, "not installed", "for bertrec index: pip install 'bertrec[cpu]' (or 'bertrec[gpu]')")
     else:
-        yield _loaded_faiss(listed or "a build that pip does not know")
+        yield _loaded_faiss(listed or "a build that pip does not know", builds)
 
 
-def _loaded_faiss(listed: str) -> Finding:
+def _loaded_faiss(listed: str, builds: dict[str, str]) -> Finding:
     try:
         import faiss
-    except ImportError as error:
-        return Finding("faiss", ERROR, f"{listed}, does not load: {error}", "pip install --force-reinstall 'bertrec[cpu]'")
+    except BROKEN as error:
+        return Finding("faiss", ERROR, f"{listed}, does not load: {' '.join(str(error).split())}", mend_of(builds))
     gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
     options = faiss.get_compile_options().strip() if hasattr(faiss, "get_compile_options") else ""
     return Finding("faiss", OK, f"{listed} ({options or 'generic'}; GPUs: {gpus})")
@@ -116,7 +117,7 @@ def check_device() -> Iterator[Finding]:
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
         yield Finding("GPU", OK, names)
-        if installed("faiss-gpu") is None:
+        if not set(installed_builds()) - {"faiss-cpu"}:
             yield Finding("GPU search", NOTE, "faiss searches on the CPU", "pip uninstall -y faiss-cpu; pip install 'bertrec[gpu]'")
     elif torch.backends.mps.is_available():
         yield Finding("GPU", OK, "Apple MPS")

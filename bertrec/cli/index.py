@@ -170,7 +170,8 @@ def check_fits(index: ItemIndex, path: Path, model: Recommender) -> None:
         IndexFileError: it was built from another one, so that its scores would mean nothing.
     """
     if index.model_hash and index.model_hash != model.model_hash:
-        raise IndexFileError(f"{path} was built from another model: build it anew with  bertrec index build RUN --out {path} --overwrite")
+        mend = f"build it anew with  bertrec index build RUN --out {path} --overwrite"
+        raise IndexFileError(f"{path} was built from another model, or over other items: {mend}")
 
 
 def _items(place: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bertrec.cli.output import note
 from bertrec.core import resuming
 from bertrec.core.errors import BertrecError, DataError, ModelError
+from bertrec.core.faiss_builds import BUILDS
 from bertrec.core.files import read_json, write_json
 from bertrec.core.version import __version__
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from bertrec.data.splits import Split
     from bertrec.models.base import Recommender
 
-_PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy", "faiss-cpu", "faiss-gpu")
+_PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy", *BUILDS)
 
 
 @dataclass(frozen=True)

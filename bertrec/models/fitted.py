@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
-from bertrec.core.checks import expect, expect_path
+from bertrec.core.checks import expect, expect_path, shown
 from bertrec.core.config import SEEDS, Config
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import atomic_folder, sha256_text
@@ -236,10 +236,11 @@ class Fitted(ABC):
 
         Raises:
             ModelError: a file is missing or damaged, or the class is not known; the text names it.
+            ConfigError: ``classes`` holds something else.
         """
         folder = _model_in(expect_path(folder, f"{cls.__name__}.from_pretrained: folder", error=ModelError))
         about = read_about(folder)
-        trusted = (*((classes,) if isinstance(classes, str | type) else classes), *vouched())
+        trusted = (*_given_classes(classes, cls.__name__), *vouched())
         kind = cls._class_of(about, trusted, folder)
         paths = [path_of(one) if isinstance(one, type) else one for one in trusted]
         check_foreign_parts(kind.config_class, about["config"], paths, str(folder))
@@ -271,6 +272,15 @@ class Fitted(ABC):
 def _model_in(folder: Path) -> Path:
     """Return the folder of the model: that of a run holds it one below."""
     return folder / "model" if not (folder / ABOUT).exists() and (folder / "model" / ABOUT).exists() else folder
+
+
+def _given_classes(classes: object, caller: str) -> tuple[str | type, ...]:
+    given = (classes,) if isinstance(classes, str | type) or not isinstance(classes, Iterable) else tuple(classes)
+    for one in given:
+        if not isinstance(one, str | type):
+            wanted = "give classes, or their dotted paths such as 'package.module:Class', alone or in a list"
+            raise ConfigError(f"{caller}.from_pretrained: classes holds {shown(one)}: {wanted}")
+    return given
 
 
 def seeded(config: Config, settings: Mapping[str, Any], seed: int | None) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.folder import hash_tensors
 
 
 class PopularityConfig(Config):
@@ -59,11 +58,6 @@ class Popularity(Recommender):
     def user_vectors(self, histories: Ragged) -> FloatArray:
         """Return ``[n, 1]`` ones: all users are alike."""
         return np.ones((len(histories), 1), np.float32)
-
-    @property
-    def model_hash(self) -> str:
-        """SHA-256 over the counts."""
-        return hash_tensors(self.state_dict())
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the counts."""

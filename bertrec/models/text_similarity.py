@@ -22,7 +22,6 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.registry import make_encoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.folder import hash_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -115,11 +114,6 @@ class TextSimilarity(Recommender):
             return None
         vectors = make_encoder(self.config.encoder).encode(list(texts))
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
-
-    @property
-    def model_hash(self) -> str:
-        """SHA-256 over the vectors."""
-        return hash_tensors(self.state_dict())
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the unit vectors."""

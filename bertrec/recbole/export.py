@@ -101,8 +101,8 @@ def recbole_item_vectors(checkpoint: str | Path, *, trust_pickle: bool = False) 
         ``n`` tokens and ``[n, d]``: the propagated vectors of a graph model, else the rows of the model's item embedding.
 
     Raises:
-        ModelError: no such file, it is not said to be trusted, no RecBole checkpoint, its data set is gone or has changed, or the model has
-            no item vectors.
+        ModelError: no such file, it is not said to be trusted, it is no RecBole checkpoint, its data set is gone or has changed, or the
+            model has no item vectors.
         MissingExtraError: RecBole is not installed.
     """
     path = check_checkpoint(checkpoint, trust_pickle=trust_pickle)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bertrec.core.errors import MissingExtraError
+from bertrec.core.errors import BertrecError, MissingExtraError
+from bertrec.core.faiss_builds import BROKEN, installed_builds, mend_of
 from bertrec.core.progress import progress_bar
 from bertrec.retrieval.exact import FloatArray, IntArray
 from bertrec.retrieval.parameters import IndexConfig
@@ -21,11 +22,16 @@ def import_faiss() -> Any:
 
     Raises:
         MissingExtraError: it is not installed; the text names the extra.
+        BertrecError: it is installed and does not load, as a build for GPUs without CUDA's libraries; the text says what mends it.
     """
     try:
         import faiss
-    except ImportError as error:
-        raise MissingExtraError("faiss", "cpu", "or 'bertrec[gpu]' for an NVIDIA GPU") from error
+    except BROKEN as error:
+        builds = installed_builds()
+        if isinstance(error, ModuleNotFoundError) and error.name == "faiss":
+            raise MissingExtraError("faiss", "cpu", "or 'bertrec[gpu]' for an NVIDIA GPU") from error
+        listed = ", ".join(f"{name} {found}" for name, found in builds.items()) or "faiss"
+        raise BertrecError(f"{listed} does not load ({' '.join(str(error).split())[:200]}): {mend_of(builds)}") from error
     return faiss
 
 

@@ -17,7 +17,7 @@ from bertrec.rankers.names import RANKERS
 from bertrec.tuning.objectives.index import IndexObjective, recall_k
 from bertrec.tuning.objectives.models import ModelObjective, Objective, RecBoleObjective, check_metrics
 from bertrec.tuning.objectives.rankers import RankerObjective, check_clicks
-from bertrec.tuning.rules import PRUNERS, SAMPLERS, check_rules, directions
+from bertrec.tuning.rules import PRUNERS, SAMPLERS, check_names, check_rules, directions
 from bertrec.tuning.space import Space
 from bertrec.tuning.study_data import StudyData
 
@@ -160,11 +160,18 @@ def load_plan(folder: Path) -> TunePlan:
     """Read a study's plan.
 
     Raises:
-        BertrecError: the folder holds no study, or one of a class of another package that the caller does not vouch for.
+        BertrecError: the folder holds no study, a damaged one, or one of a class of another package that the caller does not vouch for.
     """
     if not (folder / PLAN).exists():
         raise BertrecError(f"{folder} holds no study: make one with  bertrec tune DATA --out {folder}")
-    plan = TunePlan.from_dict(read_json(folder / PLAN))
+    try:
+        plan = TunePlan.from_dict(read_json(folder / PLAN))
+        check_names(sampler=plan.sampler, pruner=plan.pruner)
+        plan.searched  # noqa: B018  # says what is wrong with the space
+        if not plan.metrics:
+            raise ConfigError("it names no metric")
+    except ConfigError as error:
+        raise ConfigError(f"{folder / PLAN} is damaged: {error}") from error
     check_vouched(plan.foreign_classes, f"{folder} tunes")
     return plan
 

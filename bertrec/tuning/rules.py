@@ -23,10 +23,7 @@ def check_rules(space: Space, *, sampler: str, pruner: str, objectives: int) -> 
     Raises:
         ConfigError: they do not; the text says what does.
     """
-    if sampler not in SAMPLERS:
-        raise ConfigError(unknown_name("sampler", sampler, SAMPLERS))
-    if pruner not in PRUNERS:
-        raise ConfigError(unknown_name("pruner", pruner, PRUNERS))
+    check_names(sampler=sampler, pruner=pruner)
     if objectives > 1 and pruner != "none":
         raise ConfigError("pruning needs a single objective: with several metrics take --pruner none")
     if objectives > 1 and sampler in ("cmaes", "gp"):
@@ -40,16 +37,30 @@ def check_rules(space: Space, *, sampler: str, pruner: str, objectives: int) -> 
         raise ConfigError(f"--sampler grid needs countable values, and '{name}' is continuous: give it a step or a choice")
 
 
+def check_names(*, sampler: str, pruner: str) -> None:
+    """See that there are such a sampler and such a pruner.
+
+    Raises:
+        ConfigError: there are not; the text names the nearest.
+    """
+    if sampler not in SAMPLERS:
+        raise ConfigError(unknown_name("sampler", sampler, SAMPLERS))
+    if pruner not in PRUNERS:
+        raise ConfigError(unknown_name("pruner", pruner, PRUNERS))
+
+
 def make_sampler(name: str, space: Space, *, seed: int) -> optuna.samplers.BaseSampler:
     """Return a sampler.
 
     Raises:
+        ConfigError: there is none of this name.
         MissingExtraError: cmaes is not installed.
     """
     import warnings
 
     from optuna.exceptions import ExperimentalWarning
 
+    check_names(sampler=name, pruner="none")
     if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
         raise MissingExtraError("cmaes", "tuning-cmaes")
     with warnings.catch_warnings():
@@ -82,12 +93,17 @@ def _grid(space: Space, seed: int) -> optuna.samplers.BaseSampler:
 
 
 def make_pruner(name: str) -> optuna.pruners.BasePruner:
-    """Return a pruner."""
+    """Return a pruner.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
     import warnings
 
     from optuna import pruners
     from optuna.exceptions import ExperimentalWarning
 
+    check_names(sampler="tpe", pruner=name)
     if name == "median":
         return pruners.MedianPruner(n_startup_trials=_WARM_UP_TRIALS, n_warmup_steps=2)
     if name == "hyperband":

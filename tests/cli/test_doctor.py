@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from importlib.metadata import PackageNotFoundError
 
 import pytest
 
 from bertrec.cli import doctor
+from bertrec.core import faiss_builds
 
 
 def pretend(monkeypatch, **installed):
@@ -17,6 +19,7 @@ def pretend(monkeypatch, **installed):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(doctor, "version", version)
+    monkeypatch.setattr(faiss_builds, "version", version)
 
 
 def rows(check):
@@ -30,6 +33,61 @@ def test_two_builds_of_faiss_are_an_error_with_a_way_out(monkeypatch):
     assert "faiss-cpu 1.15.1" in found.found
     assert "faiss-gpu 1.15.0" in found.found
     assert "pip uninstall" in found.advice
+
+
+def broken_faiss(monkeypatch, folder, error):
+    """Put a package faiss first on the path that raises on import, as a build for GPUs does without CUDA's libraries."""
+    (folder / "faiss").mkdir()
+    (folder / "faiss" / "__init__.py").write_text(f"raise {error}")
+    monkeypatch.syspath_prepend(folder)
+    for name in [name for name in sys.modules if name == "faiss" or name.startswith("faiss.")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+BROKEN = pytest.mark.parametrize(
+    ("build", "error", "mend"),
+    [
+        ("faiss_gpu", "RuntimeError('CUDA wheels are missing')", "nvidia-cuda-runtime-cu12"),
+        ("faiss_gpu", "RuntimeError('of\\ntwo lines')", "nvidia-cuda-runtime-cu12"),
+        ("faiss_gpu_cu12", "OSError('libcudart.so.12: cannot open')", "nvidia-cuda-runtime-cu12"),
+        ("faiss_gpu_cu11", "OSError('libcudart.so.11.0: cannot open')", "nvidia-cuda-runtime-cu11"),
+        ("faiss_cpu", "ImportError('libopenblas.so')", "pip install --force-reinstall 'bertrec[cpu]'"),
+        ("faiss_cpu", "AttributeError('numpy has no attribute')", "pip install --force-reinstall 'bertrec[cpu]'"),
+    ],
+)
+
+
+@BROKEN
+def test_a_build_that_does_not_load_is_a_row_with_the_mend(monkeypatch, tmp_path, build, error, mend):
+    pretend(monkeypatch, **{build: "1.15.1"})
+    broken_faiss(monkeypatch, tmp_path, error)
+    found = rows(doctor.check_faiss)["faiss"]
+    assert found.status == doctor.ERROR
+    assert f"{build.replace('_', '-')} 1.15.1, does not load" in found.found
+    assert mend in found.advice
+
+
+@BROKEN
+def test_a_build_that_does_not_load_is_one_line_of_a_command(cli, trained, monkeypatch, tmp_path, build, error, mend):
+    pretend(monkeypatch, **{build: "1.15.1"})
+    broken_faiss(monkeypatch, tmp_path, error)
+    code, _, err = cli("index", "build", trained, "--out", tmp_path / "index")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert f"{build.replace('_', '-')} 1.15.1 does not load" in err
+    assert mend in err
+    assert not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize("build", ["faiss_gpu_cu11", "faiss_gpu_cu12"])
+def test_builds_for_a_version_of_cuda_are_known(monkeypatch, build):
+    pretend(monkeypatch, **{"faiss_cpu": "1.15.1", build: "1.15.0"})
+    found = rows(doctor.check_faiss)["faiss"]
+    assert found.status == doctor.ERROR
+    assert build.replace("_", "-") in found.advice
+    pretend(monkeypatch, **{build: "1.15.0"})
+    found = rows(doctor.check_faiss)["faiss"]
+    assert (found.status, found.found.split(" (")[0]) == (doctor.OK, f"{build.replace('_', '-')} 1.15.0")
 
 
 def test_an_error_row_makes_the_exit_code_2(cli, monkeypatch):

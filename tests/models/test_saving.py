@@ -205,3 +205,34 @@ def test_reasons_are_what_the_score_loses(split: Split, small: dict[str, Any]) -
     without = float((model.user_embeddings([["blue-4"]]) @ target)[0])
     whole = float((model.user_embeddings([["blue-4", "red-1"]]) @ target)[0])
     assert by_text["red thing number1"] == pytest.approx(whole - without, abs=1e-4)
+
+
+@pytest.mark.parametrize("classes", [3, 1.5, None, [3], ["my_models:Mine", None], {"a": 1}.values(), b"x"])
+def test_classes_of_another_kind_are_one_line(split: Split, folder: Path, classes: Any) -> None:
+    create("popularity").fit(split.train).save_pretrained(folder)
+    with pytest.raises(ConfigError, match=r"from_pretrained: classes holds .*: give classes") as caught:
+        Recommender.from_pretrained(folder, classes=classes)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["popularity", "text-similarity"])
+def test_an_index_of_another_catalogue_is_not_taken_for_ones_own(split: Split, folder: Path, name: str) -> None:
+    """Once two catalogues with the same counts, or the same texts, gave one hash, whatever their ids."""
+    model = create(name).fit(split.train)
+    catalog = split.catalog
+    other_ids = [f"other-{item}" for item in catalog.ids.ids]
+    other = create(name)
+    other.catalog = ItemCatalog.from_frame(pd.DataFrame({"item_id": other_ids, **catalog.fields}), text_fields=list(catalog.fields))
+    other.load_state_dict(model.state_dict())
+    assert other.model_hash != model.model_hash
+    index = ItemIndex.build(other.item_embeddings()[1:][:3], other_ids[:3], model_hash=other.model_hash)
+    with pytest.raises(IndexFileError, match="another model"):
+        model.serve(index)
+    model.save_pretrained(folder)
+    assert Recommender.from_pretrained(folder).model_hash == model.model_hash
+
+
+def test_settings_are_in_the_hash_of_a_model_without_training(split: Split) -> None:
+    whole = create("text-similarity").fit(split.train)
+    short = create("text-similarity", settings={"max_history": 1}).fit(split.train)
+    assert whole.model_hash != short.model_hash
