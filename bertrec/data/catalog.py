@@ -93,12 +93,13 @@ class TextCatalog:
         about = read_json(path.with_suffix(".json"))
         try:
             table = pq.read_table(path)
+            table.validate(full=True)
             fields = {name: table[f"text:{name}"].to_pylist() for name in about["fields"]}
             ids = IdMap(_read_ids(table, about["ids"]))
             catalog = cls(ids, fields, about["template"], tuple(about["notes"]))
         except FileNotFoundError as error:
             raise ModelError(f"{path} is missing") from error
-        except (OSError, pa.ArrowException, KeyError, TypeError, DataError) as error:
+        except (OSError, pa.ArrowException, KeyError, TypeError, AttributeError, ValueError, DataError) as error:
             raise ModelError(f"{path} is damaged: {error}") from error
         if catalog.content_hash != about["content_hash"]:
             raise ModelError(f"{path} does not belong to the {cls.kind}s.json beside it: their hashes differ")
