@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from bertrec.core.checks import expect, expect_path
 from bertrec.core.distinct import among, distinct
 from bertrec.core.errors import ConfigError, DataError, ModelError
+from bertrec.core.foreign import Check, matrix
 from bertrec.core.id_lists import id_lists
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
@@ -34,6 +35,7 @@ class Recommender(Fitted):
     """
 
     registry = MODELS
+    results: ClassVar[Mapping[str, Check]] = {**Fitted.results, "item_embeddings": matrix, "user_vectors": matrix}
     fit_options: ClassVar[frozenset[str]] = frozenset({"run_dir", "resume", "init", "progress", "on_epoch", "mask_seen", "callbacks"})
 
     @abstractmethod
