@@ -14,7 +14,7 @@ from benchmarks.fuzz.engine import Target, attack_all
 from benchmarks.fuzz.tables import readers
 from bertrec.core.errors import ModelError
 
-READERS, ARTEFACTS = 25, 10
+READERS, ARTEFACTS = 60, 30
 # What is left until checkpoints carry hashes; see the figures of `make fuzz`.
 PENDING = ("training checkpoint",)
 
