@@ -26,7 +26,15 @@ if TYPE_CHECKING:
 
 BEST, TEST, MODEL = "best.yaml", "test.json", "model"
 Say = Callable[[str], None]
-_FIGURES = pydantic.TypeAdapter(dict[str, dict[str, float | tuple[float, float] | None]])
+
+
+class _Figure(pydantic.BaseModel):
+    mean: float
+    ci95: tuple[float, float] | None = None
+    sd: float | None = None
+
+
+_FIGURES = pydantic.TypeAdapter(dict[str, _Figure])
 
 
 def best_settings(folder: Path) -> dict[str, Any]:
