@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test bench bench-full lint type format clean
+.PHONY: help venv demo test bench bench-full fuzz lint type format clean
 
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ bench: $(STAMP)  ## Time our fast ways against our slow ones and sentence-transf
 
 bench-full: $(STAMP)  ## The same against every peer; RecTools in an environment of its own
 	$(BIN)/python -m benchmarks.speed --suite full $(if $(DATA),--data '$(DATA)')
+
+# ROUNDS=n sets the attacks on each reader and artefact, SEED=n draws others.
+fuzz: $(STAMP)  ## Damage every kind of file that is read; print attacks and what became of them
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz --rounds $(or $(ROUNDS),400) --seed $(or $(SEED),0)
 
 lint: $(STAMP)  ## Check style, formatting and the order of imports
 	$(BIN)/ruff check .

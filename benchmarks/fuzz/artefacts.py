@@ -312,7 +312,8 @@ def _read_left(folder: Path) -> Any:
     plan = TunePlan(study="s", storage="unused", model="idrec", space={"head.layers": {"int": [1, 3]}})
     _study(folder / "own")
     study = open_study(plan.model_copy(update={"storage": str(folder / "own" / "study.journal")}))
-    return repr(document(read_study(study, {"test": test})))
+    document(read_study(study, {"test": test}))
+    return test
 
 
 def _fit(folder: Path) -> None:

@@ -101,7 +101,10 @@ def read_vectors(path: Path) -> tuple[list[str | int], npt.NDArray[np.float32], 
         raise DataError(f"{path}: the column vector must be a list of floats of one fixed length, as bertrec embed writes it")
     vectors = rows.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1).astype(np.float32)
     metadata = table.schema.metadata or {}
-    return table["id"].to_pylist(), vectors, metadata.get(b"bertrec.model_hash", b"").decode()
+    try:
+        return table["id"].to_pylist(), vectors, metadata.get(b"bertrec.model_hash", b"").decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: the hash of its model is damaged") from error
 
 
 def _recbole_files(folder: Path, name: str) -> list[Path]:

@@ -9,6 +9,7 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -35,7 +36,8 @@ from bertrec.cli import (
 )
 from bertrec.cli.output import note
 from bertrec.core.errors import BertrecError
-from bertrec.core.plugins import vouching
+from bertrec.core.foreign import guard_results
+from bertrec.core.plugins import plugin_packages, vouching
 from bertrec.core.version import __version__
 
 _SMALLER = "take smaller data or settings, or a machine with more"
@@ -170,16 +172,29 @@ def _guarded(run: Callable[[], int]) -> int:
 
 
 def _foreign(error: BaseException) -> str | None:
-    """Return file and line where code of the user's own failed, such as a model named with --model; None for a fault of ours."""
+    """Return where code of someone else's failed: a model named with --model, or a package whose entry points name parts of ours.
+
+    Returns:
+        Class, file and line; None for a fault of ours.
+    """
     libraries = {Path(path).resolve() for path in (sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))}
     own = Path(__file__).resolve().parents[1]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        file = Path(frame.filename).resolve()
-        if file.is_relative_to(own):
+    plugins = plugin_packages()
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        file = Path(frame.f_code.co_filename).resolve()
+        if file.is_relative_to(own) and frame.f_globals.get("__name__") != guard_results.__module__:
             return None
-        if file.exists() and not any(file.is_relative_to(library) for library in libraries):
-            return f"{file}, line {frame.lineno}"
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package in plugins or (file.exists() and not any(file.is_relative_to(path) for path in (*libraries, own))):
+            return f"{_class_in(frame)}{file}, line {line}"
     return None
+
+
+def _class_in(frame: FrameType) -> str:
+    """Return the class whose method a frame runs, and ``": "``; nothing for a function."""
+    owner = frame.f_locals.get("self", frame.f_locals.get("cls"))
+    kind = owner if isinstance(owner, type) else type(owner)
+    return "" if owner is None else f"{kind.__module__}:{kind.__qualname__}.{frame.f_code.co_name}: "
 
 
 def _end(message: str, code: int) -> int:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_BREAKS = re.compile(r"\s*[\n\r]+\s*")
 
 
 class BertrecError(Exception):
-    """Base of every error that bertrec raises on purpose: its text says what, where and how to mend it."""
+    """Base of every error that bertrec raises on purpose: its text says what, where and how to mend it, in one line."""
+
+    def __init__(self, text: object = "") -> None:
+        # What other libraries say, which many texts quote, may have several lines.
+        super().__init__(_BREAKS.sub(" ", str(text).strip()))
 
 
 class DataError(BertrecError):

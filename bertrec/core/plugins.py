@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, ModelError, unknown_name
 
+logger = logging.getLogger(__name__)
 _VOUCHED: ContextVar[tuple[str, ...]] = ContextVar("vouched", default=())
 
 
@@ -107,6 +110,21 @@ def checked_class(found: Any, base: type | None, path: str, what: str) -> type[A
     return found
 
 
+GROUPS = ("bertrec.models", "bertrec.rankers", "bertrec.encoders", "bertrec.heads", "bertrec.losses")
+"""The groups of entry points by which packages register classes."""
+
+
+@lru_cache
+def _points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, str], ...]:  # what is installed depends on it
+    return tuple((point.name, f"{point.module}:{point.attr or ''}") for point in entry_points(group=group))
+
+
+def plugin_packages() -> set[str]:
+    """Return the top-level packages whose entry points register classes, and those of classes that the caller vouches for."""
+    paths = [path for group in GROUPS for _, path in _points(group, tuple(sys.path))]
+    return {path.partition(":")[0].partition(".")[0] for path in (*paths, *vouched())} - {"bertrec"}
+
+
 @dataclass(frozen=True)
 class Registry:
     """The classes of one kind by name; none is imported before it is asked for.
@@ -141,9 +159,12 @@ class Registry:
         """
         if not isinstance(name, str):
             return self._whole(checked_class(name, self._base(), getattr(name, "__qualname__", repr(name)), self.what))
+        installed = self._installed(name)
         if name in self.own:
+            for path in installed.values():
+                logger.warning("the %s '%s' is bertrec's own: the entry point of that name (%s) is not used", self.what, name, path)
             return import_class(self.own[name])
-        path = self._installed().get(name, name)
+        path = installed.get(name, name)
         if path != name and not is_path(path):
             raise ConfigError(f"the entry point '{name}' names no class: it should be package.module:Class, not {path.removesuffix(':')}")
         if is_path(path):
@@ -190,8 +211,20 @@ class Registry:
             raise ModelError(f"{where} holds a {name} model of {path}, which no installed package registers: {hint}")
         raise ModelError(f"{where}: {unknown_name(self.what, name, self.names())}")
 
-    def _installed(self) -> dict[str, str]:
-        return {point.name: f"{point.module}:{point.attr or ''}" for point in entry_points(group=self.group)}
+    def _installed(self, asked: str | None = None) -> dict[str, str]:
+        """Return the paths that entry points give to names, or to the one that is asked for.
+
+        Raises:
+            ConfigError: two packages give the name that is asked for to different classes.
+        """
+        found: dict[str, str] = {}
+        for name, path in _points(self.group, tuple(sys.path)):
+            if asked is not None and name != asked:
+                continue
+            if asked is not None and found.get(name, path) != path:
+                raise ConfigError(f"two packages register the {self.what} '{name}': {found[name]} and {path}; uninstall one of them")
+            found.setdefault(name, path)
+        return found
 
     def _base(self) -> type[Any]:
         module, _, name = self.base.partition(":")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from bertrec.core.checks import expect, expect_list, expect_path, expect_whole
 from bertrec.core.errors import DataError, ModelError, unknown_name
-from bertrec.core.files import atomic_file, read_json, sha256_text, write_json
+from bertrec.core.files import atomic_file, read_record, sha256_text, write_json
 from bertrec.data.frames import MISSING, id_column, is_numeric_text, is_text_like, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
 from bertrec.data.templates import check_template, cut_words, render
@@ -118,15 +118,16 @@ class TextCatalog:
             ModelError: a file is missing or damaged, or the two do not belong together.
         """
         path = expect_path(folder, f"{cls.__name__}.load: folder", error=ModelError) / f"{cls.kind}s.parquet"
-        about = read_json(path.with_suffix(".json"))
+        about = read_record(path.with_suffix(".json"), {"ids": str, "fields": list, "notes": list, "content_hash": str})
         try:
             table = pq.read_table(path)
+            table.validate(full=True)
             fields = {name: table[f"text:{name}"].to_pylist() for name in about["fields"]}
             ids = IdMap(_read_ids(table, about["ids"]))
             catalog = cls(ids, fields, about["template"], tuple(about["notes"]))
         except FileNotFoundError as error:
             raise ModelError(f"{path} is missing") from error
-        except (OSError, pa.ArrowException, KeyError, TypeError, DataError) as error:
+        except (OSError, pa.ArrowException, KeyError, TypeError, AttributeError, ValueError, DataError) as error:
             raise ModelError(f"{path} is damaged: {error}") from error
         if catalog.content_hash != about["content_hash"]:
             raise ModelError(f"{path} does not belong to the {cls.kind}s.json beside it: their hashes differ")

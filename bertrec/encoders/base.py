@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import torch
 
 from bertrec.core.checks import expect
 from bertrec.core.errors import ModelError
+from bertrec.core.foreign import guard_results, matrix
 from bertrec.core.plugins import path_of
 from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray
@@ -36,6 +37,10 @@ class Encoder(torch.nn.Module, ABC):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        guard_results(cls, {"embed": matrix})
 
     @classmethod
     def from_config(cls, config: EncoderConfig, *, device: torch.device | str | None = None) -> Self:

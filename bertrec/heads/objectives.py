@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from bertrec.core.foreign import guard_results, tensor
 from bertrec.heads import losses
 from bertrec.heads.config import LOSSES, LossConfig
 from bertrec.heads.full_softmax import full_softmax
@@ -72,6 +73,10 @@ class SequenceLoss(ABC):
 
     def __init__(self, config: LossConfig) -> None:
         self.config = config
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        guard_results(cls, {"__call__": tensor})
 
     @abstractmethod
     def __call__(self, model: SequenceModel, inputs: Tensor, targets: Tensor) -> Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bertrec.core.errors import ConfigError
+from bertrec.core.foreign import guard_results, tensor
 from bertrec.heads.config import HEADS, HeadConfig
 from bertrec.heads.dropout import with_quick_dropout
 
@@ -25,6 +27,10 @@ class UserHead(nn.Module, ABC):
     def __init__(self, width: int, config: HeadConfig) -> None:
         super().__init__()
         self.width, self.config = width, config
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        guard_results(cls, {"forward": tensor, "newest": tensor})
 
     @abstractmethod
     def forward(self, items: Tensor) -> Tensor:

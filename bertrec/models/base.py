@@ -12,6 +12,7 @@ import torch
 
 from bertrec.core.checks import expect, expect_path
 from bertrec.core.errors import ConfigError, DataError, ModelError
+from bertrec.core.foreign import Check, matrix
 from bertrec.core.id_lists import id_lists
 from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
@@ -38,6 +39,7 @@ class Recommender(Fitted):
 
     registry = MODELS
     _popularity: FloatArray | None = None
+    results: ClassVar[Mapping[str, Check]] = {**Fitted.results, "item_embeddings": matrix, "user_vectors": matrix}
     fit_options: ClassVar[frozenset[str]] = frozenset({"run_dir", "resume", "init", "progress", "on_epoch", "mask_seen", "callbacks"})
 
     @abstractmethod

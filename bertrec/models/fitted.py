@@ -14,6 +14,7 @@ from bertrec.core.checks import expect, expect_path, shown
 from bertrec.core.config import SEEDS, Config
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import atomic_folder, sha256_text
+from bertrec.core.foreign import Check, guard_results, mapping, plain
 from bertrec.core.plugins import Registry, path_of, vouched
 from bertrec.data.catalog import ItemCatalog
 from bertrec.models.folder import ABOUT, WEIGHTS, SavedParts, check_foreign_parts, hash_tensors, read_about, read_parts, write_parts
@@ -49,6 +50,13 @@ class Fitted(ABC):
     config: Config
     train_log: TrainLog | None = None
     _catalog: ItemCatalog | None = None
+
+    results: ClassVar[Mapping[str, Check]] = {"state_dict": mapping, "saved_values": plain}
+    """What methods of classes of other packages must return."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        guard_results(cls, cls.results)
 
     def __init__(self, config: Config | None = None) -> None:
         call = f"call {type(self).__name__}.configured(settings={{name: value}}), which takes flat names"

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from bertrec.core.checks import expect
 from bertrec.core.errors import DataError, ModelError
+from bertrec.core.foreign import Check, plain, row
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
@@ -35,6 +36,7 @@ class Ranker(Fitted):
     """
 
     registry = RANKERS
+    results: ClassVar[Mapping[str, Check]] = {**Fitted.results, "score": row, "about": plain}
     fit_options: ClassVar[frozenset[str]] = frozenset(
         {"run_dir", "resume", "progress", "on_epoch", "callbacks", "item_counts", "retrieval_scores"}
     )

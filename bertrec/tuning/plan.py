@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pydantic
 
 from bertrec.core.config import Config
-from bertrec.core.errors import BertrecError, ConfigError
+from bertrec.core.errors import BertrecError, ConfigError, unknown_name
 from bertrec.core.files import read_json, write_json
 from bertrec.core.plugins import is_path, vouched
 from bertrec.data.splits import Split
@@ -76,6 +76,14 @@ class TunePlan(Config):
     )
     threads: pydantic.PositiveInt = pydantic.Field(1, description="Threads of a timed search of an index.")
     about: dict[str, Any] = pydantic.Field(default_factory=dict, description="Data and protocol, for the report.")
+
+    @pydantic.field_validator("sampler", "pruner")
+    @classmethod
+    def _known_rule(cls, value: str, info: pydantic.ValidationInfo) -> str:
+        known = SAMPLERS if info.field_name == "sampler" else PRUNERS
+        if value not in known:
+            raise ValueError(unknown_name(str(info.field_name), value, known))
+        return value
 
     @property
     def searched(self) -> Space:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pydantic
 import yaml
 
-from bertrec.core.errors import BertrecError
+from bertrec.core.errors import BertrecError, ModelError
 from bertrec.core.files import atomic_file, read_record, write_json
 from bertrec.evaluation.metrics import Float64Array
 from bertrec.evaluation.report import summarise
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 
 BEST, TEST, MODEL = "best.yaml", "test.json", "model"
 Say = Callable[[str], None]
+
+
+class _Figure(pydantic.BaseModel):
+    mean: float
+    ci95: tuple[float, float] | None = None
+    sd: float | None = None
+
+
+_FIGURES = pydantic.TypeAdapter(dict[str, _Figure])
 
 
 def best_settings(folder: Path) -> dict[str, Any]:
@@ -78,7 +88,13 @@ def read_test(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file is damaged.
     """
-    return read_record(folder / TEST, {"settings": dict, "seeds": list, "metrics": dict, "default": dict})
+    found = read_record(folder / TEST, {"settings": dict, "seeds": list, "metrics": dict, "default": dict, "paired": dict})
+    try:
+        for part in ("metrics", "default"):
+            _FIGURES.validate_python(found[part])
+    except pydantic.ValidationError as error:
+        raise ModelError(f"{folder / TEST} is damaged: its figures are no numbers ({error.errors()[0]['msg']})") from error
+    return found
 
 
 def select(folder: Path, *, say: Say = lambda line: None) -> dict[str, Any] | None:

@@ -76,7 +76,9 @@ def read_parquet(path: Path) -> pa.Table:
         DataError: it is missing, truncated or no Parquet at all.
     """
     try:
-        return pq.read_table(path)
+        table = pq.read_table(path)
+        table.validate(full=True)  # texts that are no UTF-8, offsets beyond the values
+        return table
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except (OSError, pa.ArrowException) as error:

@@ -22,6 +22,12 @@ from bertrec.tuning.storages.address import Address
 from bertrec.tuning.storages.claims import ClaimingJournal
 
 _OPERATIONS = {int(operation) for operation in JournalOperation}
+_KINDS = {
+    **{"study_name": str, "directions": list, "study_id": int, "trial_id": int, "state": int, "param_name": str, "distribution": str},
+    **{"param_value_internal": int | float, "intermediate_value": int | float, "values": list | None, "value": int | float | None},
+    **dict.fromkeys(("user_attr", "system_attr", "user_attrs", "system_attrs", "params", "distributions", "intermediate_values"), dict),
+}
+"""What Optuna writes; it does not look at it again when it reads."""
 _BEGIN = b'{"op_code":'
 _MEND = "choose another --storage, or bring the file back from a copy"
 
@@ -95,7 +101,11 @@ def _is_record(line: bytes) -> bool:
         record = json.loads(line)
     except ValueError:
         return False
-    return isinstance(record, dict) and record.get("op_code") in _OPERATIONS and "worker_id" in record
+    if not isinstance(record, dict) or record.get("op_code") not in _OPERATIONS or "worker_id" not in record:
+        return False
+    return all(isinstance(record[name], kind) for name, kind in _KINDS.items() if name in record) and all(
+        isinstance(value, int | float) for value in record.get("values") or ()
+    )
 
 
 def _is_torn(line: bytes) -> bool:
