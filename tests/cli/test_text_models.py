@@ -57,7 +57,7 @@ def test_other_data_are_read_with_the_runs_options_where_they_fit(cli, text_run,
 
     def vectors(data, **load):
         (run / "run.json").write_text(json.dumps(record | {"load": load}), encoding="utf-8")
-        code, _, err = cli("embed", run, "--data", data, "--out", tmp_path / "items.parquet")
+        code, _, err = cli("embed", run, "--data", data, "--out", tmp_path / "items.parquet", "--overwrite")
         assert code == 0, err
         return read_vectors(tmp_path / "items.parquet")[1], err
 
