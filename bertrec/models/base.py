@@ -28,7 +28,6 @@ from bertrec.retrieval.index import ItemIndex
 logger = logging.getLogger(__name__)
 
 _USERS_AT_ONCE = 512
-_VECTORS_AT_ONCE = 1 << 15
 
 
 class Recommender(Fitted):
@@ -225,11 +224,15 @@ class Recommender(Fitted):
     def user_batches(self, histories: Ragged) -> Iterator[tuple[FloatArray, Lifts | None]]:
         """Yield user vectors ``[b, dim]`` for batches of histories, in order, and the users' lifts (none for a zero vector)."""
         expect(histories, Ragged, "histories")
-        for start in range(0, len(histories), _VECTORS_AT_ONCE):
-            # Many histories at once, so that those of one length can be read together.
-            part = histories.slice(start, min(start + _VECTORS_AT_ONCE, len(histories)))
+        for start in range(0, len(histories), self.users_at_once):
+            part = histories.slice(start, min(start + self.users_at_once, len(histories)))
             users = self.user_vectors(part)
             yield users, self.lifts_of(users, part)
+
+    @property
+    def users_at_once(self) -> int:
+        """How many histories are scored at a time: many, since those of one length are read together, but no more than memory holds."""
+        return 1 << 15
 
     def lifts(self, read: Ragged) -> Lifts | None:
         """Return what is added to the scores of some items of each user, beyond the inner products; None for a model that adds nothing.

@@ -61,6 +61,11 @@ class MaxSimilarity(TextSimilarity):
         """Return the newest items of each history."""
         return histories.last(self.config.max_history)
 
+    @property
+    def users_at_once(self) -> int:
+        """How many histories are scored at a time; fewer, since hundreds of items of each are lifted."""
+        return 1 << 12
+
     def lifts(self, read: Ragged) -> Lifts:
         """Return for the neighbours of each history the largest cosine."""
         assert self._neighbours is not None

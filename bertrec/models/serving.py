@@ -29,7 +29,6 @@ Id = str | int
 Histories = Ragged | Sequence[Sequence[Id]]
 """Rows of external ids, or of inner ones; oldest first."""
 FloatArray = npt.NDArray[np.float32]
-_USERS_AT_ONCE = 1 << 15
 
 
 class Served(Protocol):
@@ -53,6 +52,10 @@ class Served(Protocol):
     @property
     def fallback(self) -> str:
         """What orders the list of a user without a history."""
+
+    @property
+    def users_at_once(self) -> int:
+        """How many users are scored at a time."""
 
     def known_histories(self, histories: Histories, /) -> tuple[Ragged, dict[int, list[Id]]]:
         """Return inner ids, and by row the ids that are no items."""
@@ -131,8 +134,8 @@ class Server:
         items: list[list[Id]] = []
         scores: list[list[float]] = []
         cold = cold_rows(users)
-        for start in range(0, len(users), _USERS_AT_ONCE):
-            stop = min(start + _USERS_AT_ONCE, len(users))
+        for start in range(0, len(users), self.model.users_at_once):
+            stop = min(start + self.model.users_at_once, len(users))
             part = known.slice(start, stop)
             found, values = self._search(users[start:stop], part, k, part if exclude_seen else None)
             self._serve_cold(found, values, np.flatnonzero(cold[start:stop]), part if exclude_seen else None)

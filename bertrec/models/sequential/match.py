@@ -1,6 +1,6 @@
 """A match of candidates with the items of a history: by text, and by what the same users took; short lists, weighed on validation users.
 
-The score of item i for user u gains  w(i) · max_h T[h, i] + v · Σ_h decay^age(h) · B[h, i]  over the newest items h of the history.
+The score of item i for user u gains  Σ_h (w(i) · .75^age(h) · T[h, i] + v · .9^age(h) · B[h, i])  over the newest items h of the history.
 T[h] are the items whose texts are nearest to that of h, B[h] those that the same users took most. Both are zero beyond a short list and
 never negative, so that the best k lie among the k best inner products and the items of these lists. w is one number for items that
 training saw and another for new ones, which have their text alone.
@@ -30,7 +30,7 @@ class Weights:
     Attributes:
         text: of a near text, for items that training saw.
         new_text: of a near text, for new items.
-        new: added for a new item with a near text in the history, however near.
+        new: added for a new item with a near text in the history, however near; below 0 it asks for a nearness before anything is added.
         behaviour: of an item that the same users took.
     """
 
@@ -54,7 +54,8 @@ class Match:
         trained: ``[n_items + 1]``, which items training saw.
         weights: of the lists.
         max_history: how many of the newest items of a history are looked at.
-        decay: what an item's behaviour list counts for each step that the item is older.
+        text_decay: what an item's nearest texts count for each step that the item is older.
+        decay: the same of an item's behaviour list.
     """
 
     text: Neighbours | None
@@ -62,13 +63,14 @@ class Match:
     trained: BoolArray
     weights: Weights = Weights()
     max_history: int = 20
+    text_decay: float = 0.75
     decay: float = 0.9
 
     def parts(self, histories: Ragged) -> tuple[Lifts, Lifts]:
         """Return the strengths of near texts and of common behaviour for each history, without weights."""
         recent = histories.last(self.max_history)
         none = Lifts.constant(Ragged.from_lengths(np.zeros(0, np.int64), np.zeros(len(recent), np.int64)), 0.0)
-        text = none if self.text is None else self.text.lifts(recent, decay=1.0, form="max")
+        text = none if self.text is None else self.text.lifts(recent, decay=self.text_decay, form="sum")
         behaviour = none if self.behaviour is None else self.behaviour.lifts(recent, decay=self.decay, form="sum")
         return text, behaviour
 
@@ -79,12 +81,12 @@ class Match:
     def weighed(self, text: Lifts, behaviour: Lifts) -> Lifts:
         """Return `lifts` from the two `parts`."""
         new, w = ~self.trained[text.items.values], self.weights
-        of_text = (np.where(new, w.new_text, w.text) * text.values + w.new * new).astype(np.float32)
+        of_text = np.maximum(np.where(new, w.new_text, w.text) * text.values + w.new * new, 0).astype(np.float32)
         return Lifts.joined([replace(text, values=of_text), replace(behaviour, values=np.float32(w.behaviour) * behaviour.values)])
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return lists and weights as tensors, to be saved with a model; which items training saw the model itself says."""
-        numbers = [*(getattr(self.weights, field.name) for field in fields(Weights)), self.max_history, self.decay]
+        numbers = [*(getattr(self.weights, field.name) for field in fields(Weights)), self.max_history, self.text_decay, self.decay]
         state = {f"{_PREFIX}numbers": torch.tensor(numbers, dtype=torch.float64)}
         for name, lists in (("text", self.text), ("behaviour", self.behaviour)):
             if lists is not None:
@@ -101,8 +103,8 @@ class Match:
             start = f"{_PREFIX}{name}."
             own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
             lists[name] = Neighbours.from_state(own) if own else None
-        *weights, max_history, decay = state[f"{_PREFIX}numbers"].tolist()
-        return cls(lists["text"], lists["behaviour"], trained, Weights(*weights), int(max_history), decay)
+        *weights, max_history, text_decay, decay = state[f"{_PREFIX}numbers"].tolist()
+        return cls(lists["text"], lists["behaviour"], trained, Weights(*weights), int(max_history), text_decay, decay)
 
 
 def split_state(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

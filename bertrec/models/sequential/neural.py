@@ -41,7 +41,7 @@ from bertrec.models.sequential.match import Match, split_state
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
 from bertrec.models.sequential.transplant import transplant
-from bertrec.models.sequential.weighing import playing_new, sampled, weigh
+from bertrec.models.sequential.weighing import COSTS, Tried, sampled, tells_of_new, weigh, weigh_new, without_some
 from bertrec.retrieval.neighbours import Neighbours
 from bertrec.training.config import TrainConfig
 from bertrec.training.precision import training_device
@@ -55,6 +55,7 @@ OnEpoch = Callable[[dict[str, float]], None]
 _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; on a CPU a layer then stays in the cache
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
+_PROBE_SHARE = 1 / 3  # of a time limit, for the training that tells the weights of new items
 _TEXT = "catalog.text_vectors"  # among the saved tensors
 
 logger = logging.getLogger(__name__)
@@ -78,6 +79,7 @@ class NeuralRecommender(Recommender):
         self._encoder: Encoder | None = None
         self._text_vectors: torch.Tensor | None = None
         self._match: Match | None = None
+        self._probing = False
         self._forget()
 
     def _forget(self) -> None:
@@ -190,7 +192,7 @@ class NeuralRecommender(Recommender):
             self.network,
             dataset,
             dataset.collate,
-            self._train_config(dataset),
+            self._train_config(dataset, share=1 - _PROBE_SHARE if self._probes(validation, train) else 1.0),
             evaluate=None if validation is None else evaluate,
             **options,
         )
@@ -198,31 +200,53 @@ class NeuralRecommender(Recommender):
         if validation is not None and len(validation):
             self._match = self._weighed_match(train, validation)
             self._forget()
+            self._with_new_items(train, validation, progress=bool(options.get("progress")))
 
     def _weighed_match(self, train: Interactions, validation: EvaluationSet) -> Match | None:
         """Make the lists and weigh them on validation users; None where the settings want no list."""
         match = self._lists(self.config.match.text, train.sequences)
         if match is None:
             return None
-        seed = self.config.train.seed
-        chosen = sampled(validation, seed)
-        users = self.user_vectors(chosen.histories)
-        extra = super().lifts(self.read_histories(chosen.histories))
-        playing = None
-        if match.text is not None:
-            new = playing_new(match.trained, seed)
-            playing = new, self._vectors_playing(new)
-        return weigh(
+        chosen = sampled(validation, self.config.train.seed)
+        tried = Tried.of(
             match,
             chosen,
             self._validation_rules,
             train.item_counts,
-            users=users,
+            users=self.user_vectors(chosen.histories),
             items=self.item_embeddings(),
-            extra=extra,
-            playing=playing,
-            promote=self.config.match.new_items == "promote",
+            extra=super().lifts(self.read_histories(chosen.histories)),
         )
+        weights = weigh(tried, train.item_counts)
+        choice = self.config.match.new_items
+        if choice in COSTS:
+            weights = weigh_new(tried, weights, cost=COSTS[choice])
+        return replace(match, weights=weights)
+
+    def _with_new_items(self, train: Interactions, validation: EvaluationSet, *, progress: bool) -> None:
+        """Take the weights of new items from a training of half the length that a tenth of the items is kept from."""
+        match, settings = self._match, self.config.train
+        if match is None or match.text is None or not self._probes(validation, train):
+            return
+        part, users = without_some(train, validation, settings.seed)
+        logger.info("weights of new items: training once more, half as long, without a tenth of the items")
+        half = {"train.epochs": max(1, settings.epochs // 2), "train.max_seconds": _PROBE_SHARE * settings.max_seconds}
+        probe = type(self)(self.config.updated(half | {"encoder.tune": "frozen"}))
+        probe._probing = True
+        probe.fit(part, validation=users, progress=progress, mask_seen=self._validation_rules.mask_seen)
+        if probe.match is None:
+            return
+        found, own = probe.match.weights, match.weights
+        scale = own.text / found.text if own.text and found.text else 1.0
+        self._match = replace(match, weights=own.with_(new_text=scale * found.new_text, new=scale * found.new))
+        self._forget()
+
+    def _probes(self, validation: EvaluationSet | None, train: Interactions) -> bool:
+        """Say whether weights of new items are wanted, and can be told from validation users."""
+        config = self.config
+        if self._probing or validation is None or not (self.reads_text and config.match.text) or config.match.new_items == "off":
+            return False
+        return tells_of_new(*without_some(train, validation, config.train.seed)) and not tells_of_new(train, validation)
 
     def _lists(self, nearest: int, sequences: Ragged | None, behaviour: Neighbours | None = None) -> Match | None:
         """Return the lists of the catalogue, not weighed: those of behaviour from sequences, or given."""
@@ -235,32 +259,21 @@ class NeuralRecommender(Recommender):
             behaviour = Neighbours.together(sequences, n_items, config.behaviour).scaled()
         if text is None and behaviour is None:
             return None
-        return Match(text, behaviour, self._trained(), max_history=config.max_history, decay=config.decay)
+        return Match(text, behaviour, self._trained(), max_history=config.max_history, text_decay=config.text_decay, decay=config.decay)
 
     def _trained(self) -> BoolArray:
         """Return which items training saw, ``[n_items + 1]``."""
         trained: BoolArray = self.network.tower.trained.cpu().numpy()
         return trained
 
-    @torch.no_grad()
-    def _vectors_playing(self, new: BoolArray) -> FloatArray:
-        """Return the item vectors as they would be if training had not seen some of the items: these have their text alone."""
-        trained = self.network.tower.trained
-        kept = trained.clone()
-        trained[torch.from_numpy(new).to(trained.device)] = False
-        self._forget()
-        try:
-            return self.item_embeddings()
-        finally:
-            trained.copy_(kept)
-            self._forget()
-
-    def _train_config(self, dataset: SequenceDataset) -> TrainConfig:
-        """Fill in a batch size that gives a step about as many targets on long sequences as on short ones."""
-        if self.config.train.batch_size:
-            return self.config.train
+    def _train_config(self, dataset: SequenceDataset, *, share: float = 1.0) -> TrainConfig:
+        """Fill in a batch size that gives a step about as many targets on long sequences as on short ones; cut a time limit."""
+        config = self.config.train
+        config = config if share == 1.0 else config.updated({"max_seconds": share * config.max_seconds})
+        if config.batch_size:
+            return config
         size = round(_TARGETS_A_STEP * len(dataset) / dataset.n_targets)
-        return self.config.train.updated({"batch_size": max(_FEWEST_SEQUENCES, size)})
+        return config.updated({"batch_size": max(_FEWEST_SEQUENCES, size)})
 
     def _new_network(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> Network:
         counts = torch.from_numpy(train.item_counts)
@@ -393,6 +406,11 @@ class NeuralRecommender(Recommender):
         nearest = 0 if self._match.text is None else self._match.text.items.shape[1]
         match = other._lists(nearest, None, behaviour)
         return None if match is None else replace(match, weights=self._match.weights)
+
+    @property
+    def users_at_once(self) -> int:
+        """How many histories are scored at a time; fewer where the match lifts hundreds of items of each."""
+        return super().users_at_once if self._match is None else 1 << 12
 
     def lifts(self, read: Ragged) -> Lifts | None:
         """Return the repeat bias of the items read, and what the match adds."""

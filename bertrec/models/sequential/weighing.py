@@ -1,4 +1,4 @@
-"""Weigh the lists of a match on validation users, with some items playing new."""
+"""Weigh the lists of a match on validation users."""
 
 from __future__ import annotations
 
@@ -10,27 +10,43 @@ import numpy as np
 from bertrec.core.lifts import Lifts
 from bertrec.core.products import FloatArray, IntArray
 from bertrec.core.ragged import Ragged
+from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.evaluation.evaluate import prepare
-from bertrec.evaluation.metrics import ndcg
+from bertrec.evaluation.metrics import Float64Array, ndcg
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray, unlisted
+from bertrec.evaluation.slices import FEW_SHOT_MAX
 from bertrec.evaluation.vector_ranks import RankedItems, rank_vectors
 from bertrec.models.sequential.match import Match, Weights
 
-_MOST_USERS = 4000
-_SHARE_NEW = 0.1
+MOST_USERS = 4000
+FEWEST_NEW = 20
+"""Users whose next item is new that a weight of new items is chosen by; with fewer it stays as it was."""
 _K = 10
 _FACTORS = (2.0, 1.4)
 _STEPS = (1.0, 0.5)
-_START = Weights(text=1.0, new_text=1.0, behaviour=3.0)
+_START = Weights(text=1.0, new_text=2.0, behaviour=3.0)
+
+COSTS = {"balanced": 0.03, "promote": 0.10}
+"""What the users of other items may lose for new ones, by the name of the choice."""
 
 Goal = Callable[[Weights], float]
 
 
 @dataclass(frozen=True)
-class _Users:
-    """Validation users against one state of the catalogue: their figure for any weights."""
+class Tried:
+    """Validation users against a catalogue: what any weights of its lists reach.
+
+    Attributes:
+        vectors: of the users, ``[n, d]``.
+        items: the candidates.
+        targets: ``n`` rows.
+        seen: what each user has seen, where that is masked.
+        extra: what else is added to scores.
+        match: the lists.
+        parts: their strengths for each user.
+    """
 
     vectors: FloatArray
     items: RankedItems
@@ -40,84 +56,110 @@ class _Users:
     match: Match
     parts: tuple[Lifts, Lifts]
 
-    def figures(self, weights: Weights) -> np.ndarray:
+    @classmethod
+    def of(
+        cls,
+        match: Match,
+        validation: EvaluationSet,
+        rules: Protocol,
+        item_counts: IntArray,
+        *,
+        users: FloatArray,
+        items: FloatArray,
+        extra: Lifts | None,
+    ) -> Tried:
+        """Make the users ready.
+
+        Args:
+            match: the lists.
+            validation: the users.
+            rules: whether seen items are masked.
+            item_counts: ``[n_items + 1]`` of training.
+            users: vectors, ``[n, d]``.
+            items: vectors, ``[n_items + 1, d]``.
+            extra: what else is added to scores.
+        """
+        task = prepare(validation, rules, item_counts, None)
+        return cls(users, RankedItems.of(items, None), task.targets, task.seen, extra, match, match.parts(validation.histories))
+
+    def figures(self, weights: Weights) -> Float64Array:
         """Return NDCG@10 of each user, NaN for one without a target."""
         lifts = replace(self.match, weights=weights).weighed(*self.parts)
-        if self.extra is not None:
-            lifts = Lifts.joined([lifts, self.extra])
+        lifts = lifts if self.extra is None else Lifts.joined([lifts, self.extra])
         ranks = rank_vectors(self.vectors, self.items, self.targets, seen=self.seen, lifts=lifts)
         return ndcg(Ragged(unlisted(ranks, ~self.items.known[self.targets.values]), self.targets.offsets), _K)
 
+    def with_target(self, items: BoolArray) -> BoolArray:
+        """Return ``[n]``: the users with a target among these items, ``[n_items + 1]``."""
+        inside = self.targets.where(items[self.targets.values])
+        return inside.lengths > 0
+
+
+def without_some(train: Interactions, validation: EvaluationSet, seed: int) -> tuple[Interactions, EvaluationSet]:
+    """Return training and validation as if a tenth of the items had not been there; these stay among the validation targets."""
+    there = np.flatnonzero(train.item_counts)
+    gone = np.zeros(len(train.catalog) + 1, bool)
+    gone[np.random.default_rng([seed, 1]).choice(there, max(1, len(there) // 10), replace=False)] = True
+    histories = validation.histories
+    left = EvaluationSet(validation.users, histories.where(~gone[histories.values]), validation.targets)
+    return train.where(~gone[train.sequences.values]), left
+
+
+def tells_of_new(train: Interactions, validation: EvaluationSet) -> bool:
+    """Say whether enough validation users have an item next that training does not hold."""
+    new = train.item_counts[validation.targets.values] == 0
+    return len(np.unique(validation.targets.rows[new])) >= FEWEST_NEW
+
 
 def sampled(validation: EvaluationSet, seed: int) -> EvaluationSet:
-    """Return some of the users, all where they are few."""
-    if len(validation) <= _MOST_USERS:
+    """Return at most `MOST_USERS` of the users."""
+    if len(validation) <= MOST_USERS:
         return validation
-    return validation.take(np.sort(np.random.default_rng(seed).choice(len(validation), _MOST_USERS, replace=False)))
+    return validation.take(np.sort(np.random.default_rng(seed).choice(len(validation), MOST_USERS, replace=False)))
 
 
-def playing_new(trained: BoolArray, seed: int) -> BoolArray:
-    """Draw the items that play new, ``[n_items + 1]``: a tenth of those that training saw."""
-    there = np.flatnonzero(trained)
-    playing = np.zeros(len(trained), bool)
-    playing[np.random.default_rng(seed).choice(there, max(1, round(_SHARE_NEW * len(there))), replace=False)] = True
-    return playing
+def weigh(tried: Tried, item_counts: IntArray) -> Weights:
+    """Return the weights for items that training saw; a list that helps nobody gets 0.
+
+    What is made largest is NDCG@10 of all users and half of that of users whose next item training holds five times at most: a weight
+    chosen by all alone would serve the popular items.
+    """
+    few = tried.with_target((item_counts > 0) & (item_counts <= FEW_SHOT_MAX))
+    known = tried.with_target(tried.match.trained)
+    free = [name for name, lists in (("text", tried.match.text), ("behaviour", tried.match.behaviour)) if lists is not None]
+
+    def goal(weights: Weights) -> float:
+        figures = tried.figures(weights)
+        return _mean(figures[known]) + 0.5 * _mean(figures[few])
+
+    weights = _climb(Weights(**{name: getattr(_START, name) for name in free}), free, goal)
+    return weights.with_(new_text=weights.text)
 
 
-def weigh(
-    match: Match,
-    validation: EvaluationSet,
-    rules: Protocol,
-    item_counts: IntArray,
-    *,
-    users: FloatArray,
-    items: FloatArray,
-    extra: Lifts | None,
-    playing: tuple[BoolArray, FloatArray] | None,
-    promote: bool = False,
-) -> Match:
-    """Return the match with the weights of the best NDCG@10 on validation users; a list that helps nobody gets 0.
+def weigh_new(tried: Tried, weights: Weights, *, cost: float) -> Weights:
+    """Return the weights with those for new items that serve these best, where enough users have a new item next; else as they are.
 
     Args:
-        match: the lists.
-        validation: the users.
-        rules: whether seen items are masked.
-        item_counts: ``[n_items + 1]`` of training.
-        users: their vectors, ``[n, d]``.
-        items: item vectors, ``[n_items + 1, d]``.
-        extra: what else is added to their scores.
-        playing: which items play new, and the item vectors of that state; None for a model that new items have no vectors in.
-        promote: whether users whose next item is new count as much together as all others; else everyone counts alike.
+        tried: over a catalogue of which some items were kept from training.
+        weights: for the other items.
+        cost: share of their NDCG@10 that the users of other items may lose.
     """
-    task = prepare(validation, rules, item_counts, None)
-    parts = match.parts(validation.histories)
-    now = _Users(users, RankedItems.of(items, None), task.targets, task.seen, extra, match, parts)
-    free = [name for name, lists in (("text", match.text), ("behaviour", match.behaviour)) if lists is not None]
-    start = Weights(**{name: getattr(_START, name) for name in free})
-    weights = _climb(start, free, lambda one: float(np.nanmean(now.figures(one))))
-    weights = weights.with_(new_text=weights.text)
-    if playing is not None and match.text is not None:
-        weights = _weigh_new(match, now, playing, weights, promote=promote)
-    return replace(match, weights=weights)
-
-
-def _weigh_new(match: Match, now: _Users, playing: tuple[BoolArray, FloatArray], weights: Weights, *, promote: bool) -> Weights:
-    new, items = playing
-    played = replace(match, trained=match.trained & ~new, behaviour=None if match.behaviour is None else match.behaviour.without(new))
-    text, behaviour = now.parts
-    kept = behaviour.where(~new[behaviour.items.values])
-    then = replace(now, items=RankedItems.of(items, None), match=played, parts=(text, kept))
-    of_new = np.add.reduceat(np.append(new[now.targets.values], False), now.targets.offsets[:-1]) > 0
-    of_new &= now.targets.lengths > 0
+    new = tried.with_target(~tried.match.trained)
+    if tried.match.text is None or new.sum() < FEWEST_NEW:
+        return weights
+    least = (1 - cost) * _mean(tried.figures(weights.with_(new_text=0.0, new=0.0))[~new])
 
     def goal(one: Weights) -> float:
-        figures = then.figures(one)
-        if not promote or not of_new.any():
-            return float(np.nanmean(figures))
-        return float(np.nanmean(figures[of_new]) + np.nanmean(figures[~of_new]))
+        figures = tried.figures(one)
+        others = _mean(figures[~new])
+        return _mean(figures[new]) if others >= least else others - least
 
-    start = weights if weights.new_text else weights.with_(new_text=_START.new_text)
-    return _climb(start, ["new_text", "new"], goal)
+    return _climb(weights.with_(new_text=max(weights.text, _START.new_text)), ["new_text", "new"], goal)
+
+
+def _mean(figures: Float64Array) -> float:
+    counted = figures[~np.isnan(figures)]
+    return float(counted.mean()) if len(counted) else 0.0
 
 
 def _climb(weights: Weights, names: list[str], goal: Goal) -> Weights:
@@ -144,5 +186,5 @@ def _climb(weights: Weights, names: list[str], goal: Goal) -> Weights:
 def _moved(weights: Weights, name: str, factor: float, step: float, *, up: bool) -> Weights:
     value = getattr(weights, name)
     if name == "new":
-        return weights.with_(new=max(0.0, value + (step if up else -step)))
+        return weights.with_(new=value + (step if up else -step))
     return weights.with_(**{name: value * factor if up else value / factor})

@@ -1,0 +1,242 @@
+"""The match with a history's items: its formula, its weights, and where it goes with a model."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import bertrec
+from bertrec.core.ragged import Ragged
+from bertrec.data.catalog import ItemCatalog
+from bertrec.data.splits import EvaluationSet, Split
+from bertrec.evaluation.protocol import Protocol
+from bertrec.models.base import Recommender
+from bertrec.models.sequential import weighing
+from bertrec.models.sequential.match import Match, Weights
+from bertrec.models.sequential.neural import NeuralRecommender
+from bertrec.models.sequential.weighing import Tried, _climb
+from bertrec.models.unisrec import UniSRec
+from bertrec.retrieval.neighbours import Neighbours
+
+WEIGHTS = Weights(text=1.5, new_text=4.0, new=-0.5, behaviour=2.0)
+
+
+@pytest.fixture(scope="module")
+def model(split: Split, small: dict[str, Any]) -> NeuralRecommender:
+    """A model whose weights are set by hand, so that every part of the formula counts."""
+    fitted = UniSRec.configured(settings=small | {"train.epochs": 2, "match.text": 6, "match.behaviour": 4})
+    fitted.fit(split.train, validation=split.validation, progress=False)
+    assert fitted.match is not None
+    fitted._match = replace(fitted.match, weights=WEIGHTS)
+    fitted._forget()
+    return fitted
+
+
+def by_hand(model: NeuralRecommender, histories: Ragged) -> np.ndarray:
+    match = model.match
+    assert match is not None
+    assert match.text is not None
+    assert match.behaviour is not None
+    scores = model.user_embeddings(histories) @ model.item_embeddings().T + 0.0
+    for row, history in enumerate(histories):
+        text, behaviour = np.zeros(scores.shape[1]), np.zeros(scores.shape[1])
+        for age, item in enumerate(history[::-1][:20]):
+            for lists, total, decay in ((match.text, text, 0.75), (match.behaviour, behaviour, 0.9)):
+                for near, strength in zip(lists.items[item], lists.strengths[item], strict=True):
+                    total[near] += strength * decay**age if near else 0
+        new = ~match.trained
+        scores[row] += np.maximum(np.where(new, 4.0, 1.5) * text - 0.5 * (new & (text > 0)), 0) + 2.0 * behaviour
+        for item in set(history.tolist()):
+            scores[row, item] += model.repeat_bias
+    return scores
+
+
+def test_scores_are_inner_products_and_what_the_lists_add(model: NeuralRecommender) -> None:
+    histories = Ragged.from_rows([[1, 2, 7, 2], [12], [19, 3, 4, 5]])
+    found = next(iter(model.score_all(histories)))
+    wanted = by_hand(model, histories)
+    assert found[:, 1:] == pytest.approx(wanted[:, 1:], abs=1e-4)
+    pairs = model.score(histories, Ragged.from_rows([[3, 4], [5], [6, 7]]))
+    chosen = [wanted[at] for at in ((0, 3), (0, 4), (1, 5), (2, 6), (2, 7))]
+    assert np.concatenate(pairs) == pytest.approx(np.array(chosen), abs=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.lists(st.integers(1, 6), max_size=9), min_size=1, max_size=5), st.integers(1, 6))
+def test_lists_of_behaviour_are_counts_of_pairs(rows: list[list[int]], m: int) -> None:
+    counts, taken = np.zeros((7, 7)), np.bincount([item for row in rows for item in row], minlength=7) + 2.0
+    for row in rows:
+        for one in range(len(row)):
+            for other in range(one + 1, len(row)):
+                if row[one] != row[other] and other - one <= 3:
+                    counts[row[one], row[other]] += 0.8 ** (other - one - 1)
+    strengths = (counts + counts.T) / taken[:, None] ** 0.5 / taken[None] ** 0.4
+    found = Neighbours.together(Ragged.from_rows(rows), 6, m, window=3)
+    for item in range(7):
+        wanted = sorted(strengths[item][strengths[item] > 0].tolist(), reverse=True)[:m]
+        assert found.strengths[item][found.strengths[item] > 0].tolist() == pytest.approx(wanted, rel=1e-5)
+        for near, strength in zip(found.items[item], found.strengths[item], strict=True):
+            assert strength == pytest.approx(strengths[item, near] if near else 0.0, rel=1e-5)
+
+
+def test_lists_lose_what_is_gone_and_move_with_their_ids() -> None:
+    lists = Neighbours(np.array([[0, 0], [2, 3], [3, 1], [1, 2]]), np.array([[0, 0], [1, 0.5], [1, 0.5], [1, 0.5]], np.float32))
+    gone = lists.without(np.array([False, False, True, False]))
+    assert gone.items.tolist() == [[0, 0], [0, 3], [0, 0], [1, 0]]
+    assert gone.strengths.tolist() == [[0, 0], [0, 0.5], [0, 0], [1, 0]]
+    moved = lists.over(np.array([0, 3, 0, 1]))  # the third item, a new one, the first
+    assert moved.items.tolist() == [[0, 0], [3, 0], [0, 0], [0, 1]]
+    assert moved.strengths.tolist() == [[0, 0], [1, 0], [0, 0], [0, 0.5]]
+
+
+def test_the_climb_finds_the_top_and_what_helps_nobody_is_left_out() -> None:
+    def goal(weights: Weights) -> float:
+        return -((np.log2(max(weights.text, 1e-9)) - 2) ** 2) - (weights.new - 3) ** 2 - weights.behaviour
+
+    found = _climb(Weights(text=1.0, behaviour=3.0), ["text", "new", "behaviour"], goal)
+    assert found == Weights(text=4.0, new=3.0, behaviour=0.0)
+
+
+def test_it_is_saved_and_folders_without_it_are_read(model: NeuralRecommender, folder: Path) -> None:
+    model.save_pretrained(folder)
+    loaded = Recommender.from_pretrained(folder)
+    histories = Ragged.from_rows([[1, 2], [9]])
+    assert np.array_equal(next(iter(loaded.score_all(histories))), next(iter(model.score_all(histories))))
+    assert loaded.model_hash == model.model_hash
+    plain = type(model)(model.config)
+    plain.catalog = model.catalog
+    plain.load_state_dict({name: value for name, value in model.state_dict().items() if not name.startswith("match.")})
+    assert plain.match is None
+    assert plain.model_hash != model.model_hash
+
+
+def test_a_new_item_is_lifted_by_its_text_alone(model: NeuralRecommender) -> None:
+    old = model.catalog
+    frame = pd.DataFrame(
+        {
+            "item_id": ["new", *old.ids.ids[::-1]],
+            "title": ["red thing number9", *old.titles[::-1]],
+            "colour": ["red", *old.fields["colour"][::-1]],
+        }
+    )
+    moved = model.with_catalog(ItemCatalog.from_frame(frame))
+    assert moved.match is not None
+    assert moved.match.weights == WEIGHTS
+    assert not moved.match.trained[1]
+    assert moved.match.behaviour is not None
+    assert not (moved.match.behaviour.items == 1).any()
+    ids = old.ids.ids
+    strength = {  # of behaviour, by external ids
+        (ids[item - 1], ids[near - 1]): value
+        for item, row in enumerate(model.match.behaviour.items)  # type: ignore[union-attr]
+        for near, value in zip(row, model.match.behaviour.strengths[item], strict=True)  # type: ignore[union-attr]
+        if near
+    }
+    new_ids = moved.catalog.ids.ids
+    carried = {
+        (new_ids[item - 1], new_ids[near - 1]): value
+        for item, row in enumerate(moved.match.behaviour.items)
+        for near, value in zip(row, moved.match.behaviour.strengths[item], strict=True)
+        if near
+    }
+    assert carried == strength
+    red = moved.catalog.ids.encode(["red-0"])[0]
+    lifts = moved.lifts(Ragged.from_rows([[int(red)]]))
+    assert lifts is not None
+    assert moved.match.text is not None
+    near = 1 in moved.match.text.items[red]
+    assert (lifts.of(np.array([0]), np.array([1]))[0] > 0) == near
+
+
+def test_what_the_settings_leave_out_is_left_out(split: Split, small: dict[str, Any]) -> None:
+    def match_of(name: str, **more: Any) -> Match | None:
+        model = bertrec.create(name, settings=small | {"train.epochs": 1} | more)
+        assert isinstance(model, NeuralRecommender)
+        return model.fit(split.train, validation=split.validation, progress=False).match
+
+    ids = match_of("idrec")
+    assert ids is not None
+    assert ids.text is None
+    texts = match_of("unisrec", **{"item.input": "text"})
+    assert texts is not None
+    assert texts.behaviour is None
+    assert match_of("unisrec", **{"match.text": 0, "match.behaviour": 0}) is None
+    assert (UniSRec.paper_config().match.text, UniSRec.paper_config().match.behaviour) == (0, 0)
+
+
+def test_without_validation_users_nothing_is_weighed(split: Split, small: dict[str, Any]) -> None:
+    model = UniSRec.configured(settings=small | {"train.epochs": 1}).fit(split.train, progress=False)
+    assert model.match is None
+    assert model.lifts(Ragged.from_rows([[1]])) is not None  # the repeat bias
+
+
+def test_new_items_are_weighed_by_a_training_without_some(
+    split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A tenth of twenty items is two; with the bound on users lowered their users are enough."""
+    monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+    caplog.set_level("INFO", logger="bertrec")
+
+    def fitted(choice: str) -> NeuralRecommender:
+        caplog.clear()
+        model = UniSRec.configured(settings=small | {"train.epochs": 4, "match.new_items": choice})
+        return model.fit(split.train, validation=split.validation, progress=False)
+
+    off, balanced, again, promote = (fitted(choice) for choice in ("off", "balanced", "balanced", "promote"))
+    assert "without a tenth of the items" in caplog.text
+    assert off.match is not None
+    assert off.match.weights.new_text == off.match.weights.text
+    assert balanced.match is not None
+    assert again.match is not None
+    assert promote.match is not None
+    assert balanced.match.weights == again.match.weights
+    assert balanced.match.weights.with_(new_text=0.0, new=0.0) == off.match.weights.with_(new_text=0.0, new=0.0)
+    assert off.state_dict().keys() == balanced.state_dict().keys()
+    weights = {name: value for name, value in off.state_dict().items() if not name.startswith("match.")}
+    assert all(torch.equal(value, balanced.state_dict()[name]) for name, value in weights.items())
+
+
+def test_new_items_go_as_high_as_others_can_bear() -> None:
+    """Twenty users want a new item that lies near their history, twenty an old one that a match would push down: by hand."""
+    items = np.array([[0, 0], [1, 0], [0, 1], [0.9, 0]], np.float32)  # 1 history, 2 old and wanted, 3 new and near
+    lists = Neighbours(np.array([[0], [3], [0], [0]]), np.array([[0], [1], [0], [0]], np.float32))
+    match = Match(lists, None, np.array([False, True, True, False]))
+    histories = Ragged.from_rows([[1]] * 40)
+    targets = Ragged.from_rows([[3]] * 20 + [[2]] * 20)
+    users = np.array([[0, 2.0]] * 40, np.float32)
+    data = EvaluationSet(list(range(40)), histories, targets)
+    tried = Tried.of(match, data, Protocol(bootstrap=0), np.array([0, 9, 9, 0]), users=users, items=items, extra=None)
+    for cost, above in ((0.03, False), (0.5, True)):
+        found = weighing.weigh_new(tried, Weights(text=1.0), cost=cost)
+        figures = tried.figures(found)
+        assert (found.new_text + found.new > 2.0) == above  # the old item scores 2, the new one 0 and its lift
+        assert figures[:20].mean() == pytest.approx(1.0 if above else 1 / np.log2(3))
+        assert figures[20:].mean() == pytest.approx(1 / np.log2(3) if above else 1.0)
+
+
+def test_a_time_limit_is_shared_with_the_training_for_new_items(
+    split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+    limits: list[float] = []
+    module = importlib.import_module("bertrec.training.fit")
+    plain = module.fit_module
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        limits.append(arguments[3].max_seconds)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(module, "fit_module", spy)
+    UniSRec.configured(settings=small | {"train.epochs": 2, "train.max_seconds": 90}).fit(
+        split.train, validation=split.validation, progress=False
+    )
+    assert limits == pytest.approx([60, 30])
