@@ -136,7 +136,6 @@ def _evaluation_set(users: int, items: int) -> EvaluationSet:
     return EvaluationSet(list(range(users)), _histories(users, items), Ragged.from_lengths(targets, np.ones(users, np.int64)))
 
 
-def _batches(users: npt.NDArray[np.float32]) -> Iterator[tuple[npt.NDArray[np.float32], Ragged]]:
+def _batches(users: npt.NDArray[np.float32]) -> Iterator[tuple[npt.NDArray[np.float32], None]]:
     for start in range(0, len(users), _USERS_AT_ONCE):
-        part = users[start : start + _USERS_AT_ONCE]
-        yield part, Ragged.from_lengths(np.zeros(0, np.int64), np.zeros(len(part), np.int64))
+        yield users[start : start + _USERS_AT_ONCE], None

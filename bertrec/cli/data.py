@@ -79,7 +79,11 @@ def convert(
     dataset = _load(data, {**reading, "max_words": None})
     note_each(dataset.notes)
     written = write(
-        dataset, out, format="atomic" if to == "atomic" else "parquet", split=None if split is None else make_split(dataset, split)
+        dataset,
+        out,
+        format="atomic" if to == "atomic" else "parquet",
+        split=None if split is None else make_split(dataset, split),
+        overwrite=overwrite,
     )
     note_each(written.notes)
     for path in written.paths:

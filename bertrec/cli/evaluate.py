@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import chosen_metrics, note, note_each, print_figures, protocol_line, say
+from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen, split_for
 from bertrec.core.errors import DataError
 
 if TYPE_CHECKING:
     from bertrec.data.splits import EvaluationSet, Split
+    from bertrec.evaluation.protocol import Protocol
+    from bertrec.evaluation.report import Report
+    from bertrec.models.base import Recommender
 
 EXAMPLES = """
 Examples:
@@ -51,6 +55,7 @@ def evaluate(
     rules |= {} if bootstrap is None else {"bootstrap": bootstrap}
     figures = evaluate_run(place, data=data, load=reading, part=split, protocol=rules, index=index)
     print_figures(f"{run}: {split}", figures, chosen_metrics(figures, metrics))
+    print_untrained(str(run), figures, chosen_metrics(figures, metrics))
     say(protocol_line(figures["protocol"]))
     if json_out is not None:
         from bertrec.core.files import write_json
@@ -82,7 +87,34 @@ def evaluate_run(
         searched = open_index(index)
         check_fits(searched, index, model)
     how: dict[str, Any] = {"protocol": rules, "item_counts": split.train.item_counts, "held_out": held_out, "index": searched}
-    return evaluate(model, rows, manifest=split.manifest, **how).to_json()
+    report = evaluate(model, rows, manifest=split.manifest, **how)
+    return report.to_json() | beside_untrained(model, split, rows, report, rules)
+
+
+def beside_untrained(model: Recommender, split: Split, rows: EvaluationSet, report: Report, rules: Protocol) -> dict[str, Any]:
+    """Return the figures of the untrained similarities, where a split has new items; nothing elsewhere."""
+    from bertrec.models.untrained import against_best, has_new_items, untrained_reports
+
+    if not has_new_items(rows, split):
+        return {}
+    untrained = untrained_reports(model, split, rows, rules)
+    compared = against_best(report, untrained, name=model.name)
+    shown = {name: one.to_json()["slices"] for name, one in untrained.items()}
+    return {"untrained": shown, "new_items": None if compared is None else compared.to_json()} if untrained else {}
+
+
+def print_untrained(run: str, figures: Mapping[str, Any], metrics: Sequence[str]) -> None:
+    """Print the run and the untrained similarities on users whose next item is new, with a warning where training added nothing."""
+    untrained, compared = figures.get("untrained"), figures.get("new_items")
+    if not untrained or compared is None:
+        return
+    models = {run: figures, **{f"{name} (untrained)": {"slices": slices} for name, slices in untrained.items()}}
+    print_comparison("new items (cold_items): the run beside untrained similarities of its texts", models, metrics, part="cold_items")
+    low, high = compared["ci95"]
+    words = f"NDCG@10 {compared['difference']:+.4f} [{low:+.4f}, {high:+.4f}] against {compared['names'][1]}"
+    say(f"new items: {words} on {compared['users']} users")
+    if compared["difference"] <= 0:
+        note(f"warning: among users of new items the run is no better than {compared['names'][1]}, which needs no training")
 
 
 def part_of(split: Split, part: str) -> EvaluationSet:

@@ -36,7 +36,9 @@ class Converted:
     notes: list[str]
 
 
-def convert(dataset: Dataset, folder: str | Path, *, format: Target = "parquet", split: Split | None = None) -> Converted:
+def convert(
+    dataset: Dataset, folder: str | Path, *, format: Target = "parquet", split: Split | None = None, overwrite: bool = False
+) -> Converted:
     """Write a data set that :func:`bertrec.data.load.load` reads again.
 
     Parquet: ``interactions.parquet``, ``items.parquet`` and, where there are profiles, ``users.parquet``; a given split becomes the column
@@ -48,6 +50,7 @@ def convert(dataset: Dataset, folder: str | Path, *, format: Target = "parquet",
         folder: created where it is missing; other files in it stay.
         format: ``parquet`` or ``atomic``.
         split: written instead of the data's given split.
+        overwrite: write into a folder that holds other data.
 
     Raises:
         DataError: an unknown format, ids with white space in an atomic benchmark, or a folder that holds data: those that were read, or
@@ -57,20 +60,20 @@ def convert(dataset: Dataset, folder: str | Path, *, format: Target = "parquet",
     writers = {"parquet": _write_parquet, "atomic": _write_atomic}
     if format not in writers:
         raise DataError(unknown_name("format to convert to", format, writers))
-    _check_folder(dataset, Path(folder))
+    _check_folder(dataset, Path(folder), overwrite=overwrite)
     notes = ["impressions are not written, only histories and clicks"] if dataset.impressions else []
     chosen = split or dataset.given
     paths = writers[format](dataset, Path(folder), chosen, notes)
     return Converted(paths, notes)
 
 
-def _check_folder(dataset: Dataset, folder: Path) -> None:
+def _check_folder(dataset: Dataset, folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder that would be data of two kinds afterwards."""
     target = folder.resolve()
     for read in dataset.folders:
         if read.resolve().is_relative_to(target):
             raise DataError(f"{folder}: the data that are converted lie here ({read}), and would be read otherwise: choose another folder")
-    if not target.is_dir():
+    if overwrite or not target.is_dir():
         return
     try:
         found = formats_in(target)

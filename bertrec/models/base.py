@@ -140,14 +140,20 @@ class Recommender(Fitted):
         known, unknown = self.known_histories(histories)
         lost = [row for row in unknown if not known.lengths[row]]
         if lost:
-            first = unknown[lost[0]][0]
-            other = "" if type(first) in set(map(type, self.catalog.ids.ids)) else f": its ids are as {self.catalog.ids.ids[0]!r}"
-            count = len(unknown[lost[0]])
-            raise DataError(f"history {lost[0] + 1}: none of its {count} items is in the catalogue, such as {first!r}{other}")
+            raise DataError(self._lost(lost[0], unknown[lost[0]]))
         return known
 
+    def _lost(self, row: int, ids: Sequence[Id]) -> str:
+        kinds = set(map(type, self.catalog.ids.ids))
+        other = "" if type(ids[0]) in kinds else f": its ids are as {self.catalog.ids.ids[0]!r}"
+        return f"history {row + 1}: none of its {len(ids)} items is in the catalogue, such as {ids[0]!r}{other}"
+
     def known_histories(self, histories: Histories) -> tuple[Ragged, dict[int, list[Id]]]:
-        """Return the inner ids of the known items of each history, and by row the ids that are no items; a warning counts these."""
+        """Return the inner ids of the known items of each history, and by row the ids that are no items; a warning counts these.
+
+        Raises:
+            DataError: no id is known, and they are of another kind than the catalogue's, such as text instead of numbers.
+        """
         if isinstance(histories, Ragged):
             self._check_inner(histories, "histories")
             return histories if (histories.values > 0).all() else histories.where(histories.values > 0), {}
@@ -157,6 +163,8 @@ class Recommender(Fitted):
             return rows, {}
         unknown = unknown_ids(rows, flat)
         first, count = next(iter(unknown)), sum(map(len, unknown.values()))
+        if count == len(flat) and not {type(one) for one in flat} & set(map(type, self.catalog.ids.ids)):
+            raise DataError(self._lost(first, unknown[first]))
         logger.warning("%d of %d ids in histories are no items, such as %r (history %d)", count, len(flat), unknown[first][0], first + 1)
         return rows.where(rows.values > 0), unknown
 

@@ -37,6 +37,7 @@ def test_a_word_keeps_the_settings_whose_name_contains_it(cli):
     assert list(table(cli("settings", "unisrec", "max_")[1])) == [
         "encoder.max_length",
         "head.max_history",
+        "match.max_history",
         "train.max_seconds",
         "train.max_grad_norm",
     ]

@@ -27,7 +27,8 @@ def test_tuned_encoders_keep_it(split, encoder_name, tune):
 
 def test_models_without_training_keep_it(split, encoder_name):
     check_recommender(Popularity, split.train)
-    check_recommender(lambda: create("text-similarity", settings={"encoder.name": encoder_name}), split.train)
+    for name in ("text-similarity", "max-similarity"):
+        check_recommender(lambda name=name: create(name, settings={"encoder.name": encoder_name}), split.train)
 
 
 def test_the_model_of_the_page_keeps_it(split):
@@ -42,7 +43,7 @@ def test_a_model_of_recboles_keeps_it(split):
 
 
 def test_every_model_was_tried():
-    assert set(MODELS.own) == {"unisrec", "morec", "idrec", "text-similarity", "popularity", "recbole"}
+    assert set(MODELS.own) == {"unisrec", "morec", "idrec", "text-similarity", "max-similarity", "popularity", "recbole"}
 
 
 class Forgetful(my_models.PureSVD):

@@ -125,7 +125,8 @@ def test_training_is_repeatable_and_a_second_fit_starts_anew(split: Split, small
 def test_histories_of_unknown_items_only_are_an_error(split: Split, small: dict[str, Any]) -> None:
     model = create("popularity").fit(split.train)
     with pytest.raises(DataError, match=r"history 2: none of its 1 items is in the catalogue, such as 'gone'"):
-        model.recommend([["red-0", "gone"], ["gone"]], 3)
+        model.score([["red-0", "gone"], ["gone"]], [["red-1"], ["red-1"]])
+    assert model.recommend([["red-0", "gone"], ["gone"]], 3).unknown == {0: ["gone"], 1: ["gone"]}
     with pytest.raises(DataError, match="k must be a whole number of at least 1, not 0"):
         model.recommend([["red-0"]], 0)
 
@@ -183,7 +184,7 @@ def test_default_settings_round_trip(name: str) -> None:
 @pytest.mark.parametrize("mask_seen", [True, False])
 def test_the_epoch_is_judged_with_or_without_seen_items(split: Split, small: dict[str, Any], mask_seen: bool) -> None:
     seen: list[float] = []
-    model = create("idrec", settings={**small, "train.epochs": 2})
+    model = create("idrec", settings={**small, "train.epochs": 2, "match.behaviour": 0})  # which epochs are measured without
     model.fit(
         split.train,
         validation=split.validation,

@@ -10,6 +10,7 @@ import gzip
 import io
 import json
 import reprlib
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def _role(path: Path) -> str:
         if path.name.endswith(_CSV):
             return "reviews" if {"user_id", "parent_asin", "rating"} <= set(first.strip().split(",")) else "other"
         keys = set(_parse_line(first))
-    except (OSError, EOFError, ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+    except (OSError, EOFError, zlib.error, ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return "reviews" if "review" in path.name.lower() and not path.name.endswith(_CSV) else "other"
     if keys >= {"reviewerID", "asin"} or keys >= {"user_id", "parent_asin"}:
         return "reviews"

@@ -21,8 +21,8 @@ from bertrec.evaluation.vector_ranks import RankedItems, rank_vectors
 from bertrec.models.sequential.match import Match, Weights
 
 MOST_USERS = 4000
-FEWEST_NEW = 20
-"""Users whose next item is new that a weight of new items is chosen by; with fewer it stays as it was."""
+FEWEST_NEW, LEAST_SHARE = 20, 0.02
+"""Users whose next item is new that a weight of new items is chosen by, and their share; with fewer it stays as it was."""
 _K = 10
 _FACTORS = (2.0, 1.4)
 _STEPS = (1.0, 0.5)
@@ -108,7 +108,12 @@ def without_some(train: Interactions, validation: EvaluationSet, seed: int) -> t
 def tells_of_new(train: Interactions, validation: EvaluationSet) -> bool:
     """Say whether enough validation users have an item next that training does not hold."""
     new = train.item_counts[validation.targets.values] == 0
-    return len(np.unique(validation.targets.rows[new])) >= FEWEST_NEW
+    return _enough(len(np.unique(validation.targets.rows[new])), len(validation))
+
+
+def _enough(new: int, users: int) -> bool:
+    """Say whether users of new items are as many as where items are really new, and not the few whose item nobody happened to take."""
+    return new >= max(FEWEST_NEW, LEAST_SHARE * users)
 
 
 def sampled(validation: EvaluationSet, seed: int) -> EvaluationSet:
@@ -145,7 +150,7 @@ def weigh_new(tried: Tried, weights: Weights, *, cost: float) -> Weights:
         cost: share of their NDCG@10 that the users of other items may lose.
     """
     new = tried.with_target(~tried.match.trained)
-    if tried.match.text is None or new.sum() < FEWEST_NEW:
+    if tried.match.text is None or not _enough(int(new.sum()), len(new)):
         return weights
     least = (1 - cost) * _mean(tried.figures(weights.with_(new_text=0.0, new=0.0))[~new])
 
