@@ -288,4 +288,6 @@ def item_vectors(model: Recommender) -> tuple[list[str | int], npt.NDArray[np.fl
     known = model.known_items()
     if len(known) < len(model.catalog):
         note(f"note: the model knows nothing of {len(model.catalog) - len(known)} of {len(model.catalog)} items: they are left out")
+    if model.lifts_apart:
+        note(f"note: vectors alone leave out {model.lifts_apart}; recommend, evaluate and rerank add it, with --index too")
     return model.catalog.ids.decode(known), model.item_embeddings()[known]

@@ -117,7 +117,7 @@ def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: 
     announce(dataset, split, keeps=keeps_seen(plan))
     plan["data_hash"] = dataset.content_hash
     figures, seconds = fit(run, plan, model, split, initial=initial, resume=resume, overwrite=overwrite)
-    report(run, seconds, figures)
+    report(run, seconds, figures, said=model.weights_in_words)
 
 
 def fit(
@@ -198,11 +198,13 @@ def outcome(model: Recommender, split: Split, seconds: float, figures: Mapping[s
     }
 
 
-def report(run: Run, seconds: float, figures: Mapping[str, Any] | None) -> None:
+def report(run: Run, seconds: float, figures: Mapping[str, Any] | None, *, said: str = "") -> None:
     """Say how the validation went and where the run is."""
     say(f"trained in {seconds:.0f} s")
     if figures is not None:
         part = figures["slices"]["all"]
         shown = ", ".join(f"{name} {figure(part['metrics'][name])}".replace("\n", " ") for name in chosen_metrics(figures, None))
         say(f"validation, {part['users']} users: {shown}")
+    for line in said.splitlines():
+        say(line)
     say(f"run: {run.folder}")

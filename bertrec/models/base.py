@@ -250,6 +250,16 @@ class Recommender(Fitted):
         """
         return Lifts.constant(read, self.repeat_bias) if self.repeat_bias else None
 
+    @property
+    def weights_in_words(self) -> str:
+        """What the fit chose that a user should know, in a line; empty where there is nothing."""
+        return ""
+
+    @property
+    def lifts_apart(self) -> str:
+        """What vectors alone leave out of the score, in words; empty where inner products are all of it."""
+        return ""
+
     def lifts_of(self, users: FloatArray, histories: Ragged) -> Lifts | None:
         """Return the `lifts` of users whose vectors are given, ``[b, dim]``; none for a vector of zeros."""
         lifts = self.lifts(self.read_histories(histories))

@@ -62,6 +62,11 @@ class MaxSimilarity(TextSimilarity):
         return histories.last(self.config.max_history)
 
     @property
+    def lifts_apart(self) -> str:
+        """What vectors alone leave out of the score."""
+        return "the largest cosine, which is nearly all of it"
+
+    @property
     def users_at_once(self) -> int:
         """How many histories are scored at a time; fewer, since hundreds of items of each are lifted."""
         return 1 << 12

@@ -65,7 +65,7 @@ def test_other_data_are_read_with_the_runs_options_where_they_fit(cli, text_run,
     kept, said = vectors(other, text_fields=["title"])
     assert (kept == titles).all()
     assert not (kept == whole).all()
-    assert "note" not in said
+    assert "is read without" not in said
     left, said = vectors(other, text_fields=["title"], min_rating=3)
     assert (left == whole).all()
     assert "is read without the run's text_fields=['title'], min_rating=3: a minimum rating needs a column 'rating'" in said
@@ -135,3 +135,43 @@ def test_the_demo_goes_the_whole_way(cli, shop, tmp_path, monkeypatch):
     assert all(name in printed for name in ("UniSRec text+id", "IDRec", "Popularity", "user 1 (5 items", "history (2 items"))
     assert len(ItemIndex.load(out / "items.index")) == 10
     assert cli("demo", "--out", out, "--epochs", "1")[0] == 0  # again, over itself
+
+
+def test_new_items_stand_beside_untrained_similarities(cli, shop, encoder, tmp_path):
+    run, out = tmp_path / "run", tmp_path / "figures.json"
+    words = ["--model", "text-similarity", "--set", f"encoder.name={encoder}", "--split", "cold-items", "--seed", "1"]
+    assert cli("train", shop, "--out", run, *words)[0] == 0
+    code, printed, err = cli("evaluate", run, "--json", out)
+    assert code == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert list(found["untrained"]) == ["max-similarity"]  # the run itself is the other one
+    theirs = found["untrained"]["max-similarity"]["cold_items"]["metrics"]["NDCG@10"]["mean"]
+    own = found["slices"]["cold_items"]["metrics"]["NDCG@10"]["mean"]
+    assert found["new_items"]["difference"] == pytest.approx(own - theirs)
+    assert "max-similarity (untrained)" in printed
+    assert ("no better than max-similarity, which needs no training" in err) == (own <= theirs)
+
+
+def test_an_id_model_and_a_split_without_new_items_have_nothing_beside_them(cli, shop, text_run, tmp_path):
+    out = tmp_path / "figures.json"
+    assert cli("evaluate", text_run, "--json", out)[0] == 0
+    assert "untrained" not in json.loads(out.read_text(encoding="utf-8"))
+    words = ["--model", "idrec", "--epochs", "1", "--set", "item.width=16", "--split", "cold-items", "--seed", "1"]
+    assert cli("train", shop, "--out", tmp_path / "run", *words)[0] == 0
+    assert cli("evaluate", tmp_path / "run", "--json", out)[0] == 0
+    assert "untrained" not in json.loads(out.read_text(encoding="utf-8"))
+
+
+def test_a_run_with_a_match_says_so_where_vectors_leave_it_out(cli, shop, encoder, tmp_path):
+    words = ["--set", f"encoder.name={encoder}", "--set", "item.width=16", "--epochs", "1"]
+    code, printed, _ = cli("train", shop, "--out", tmp_path / "run", *words)
+    assert code == 0
+    assert "match: near texts" in printed
+    for command in (
+        ["embed", tmp_path / "run", "--out", tmp_path / "v.parquet"],
+        ["index", "build", tmp_path / "run", "--out", tmp_path / "i"],
+    ):
+        assert "vectors alone leave out the match with the history" in cli(*command)[2]
+    plain = cli("recommend", tmp_path / "run", "--user", "1", "-k", "5", "--format", "json")[1]
+    indexed = cli("recommend", tmp_path / "run", "--user", "1", "-k", "5", "--index", tmp_path / "i", "--format", "json")[1]
+    assert json.loads(plain) == json.loads(indexed)

@@ -7,7 +7,7 @@ import json
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -41,7 +41,7 @@ from bertrec.models.sequential.match import Match, split_state
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
 from bertrec.models.sequential.transplant import transplant
-from bertrec.models.sequential.weighing import COSTS, Tried, sampled, tells_of_new, weigh, weigh_new, without_some
+from bertrec.models.sequential.weighing import COSTS, NewItemCosts, Tried, sampled, tells_of_new, weigh, weigh_new, without_some
 from bertrec.retrieval.neighbours import Neighbours
 from bertrec.training.config import TrainConfig
 from bertrec.training.precision import training_device
@@ -79,6 +79,7 @@ class NeuralRecommender(Recommender):
         self._encoder: Encoder | None = None
         self._text_vectors: torch.Tensor | None = None
         self._match: Match | None = None
+        self._new_item_costs: NewItemCosts | None = None
         self._probing = False
         self._forget()
 
@@ -220,7 +221,8 @@ class NeuralRecommender(Recommender):
         weights = weigh(tried, train.item_counts)
         choice = self.config.match.new_items
         if choice in COSTS:
-            weights = weigh_new(tried, weights, cost=COSTS[choice])
+            plain, weights = weights, weigh_new(tried, weights, cost=COSTS[choice])
+            self._new_item_costs = NewItemCosts.of(tried, plain, weights)
         return replace(match, weights=weights)
 
     def _with_new_items(self, train: Interactions, validation: EvaluationSet, *, progress: bool) -> None:
@@ -236,7 +238,7 @@ class NeuralRecommender(Recommender):
         probe.fit(part, validation=users, progress=progress, mask_seen=self._validation_rules.mask_seen)
         if probe.match is None:
             return
-        found, own = probe.match.weights, match.weights
+        found, own, self._new_item_costs = probe.match.weights, match.weights, probe._new_item_costs
         scale = own.text / found.text if own.text and found.text else 1.0
         self._match = replace(match, weights=own.with_(new_text=scale * found.new_text, new=scale * found.new))
         self._forget()
@@ -408,6 +410,21 @@ class NeuralRecommender(Recommender):
         return None if match is None else replace(match, weights=self._match.weights)
 
     @property
+    def weights_in_words(self) -> str:
+        """The weights of the match and what new items cost, in a line."""
+        if self._match is None:
+            return ""
+        w, cost = self._match.weights, self._new_item_costs
+        words = f"match: near texts {w.text:.3g}, common behaviour {w.behaviour:.3g}"
+        words += f"; new items: near texts {w.new_text:.3g}, offset {w.new:.3g}" if self._match.text is not None else ""
+        return words + (f"\n{cost.in_words}" if cost is not None else "")
+
+    @property
+    def lifts_apart(self) -> str:
+        """What vectors alone leave out of the score."""
+        return "" if self._match is None else "the match with the history (near texts, common behaviour)"
+
+    @property
     def users_at_once(self) -> int:
         """How many histories are scored at a time; fewer where the match lifts hundreds of items of each."""
         return super().users_at_once if self._match is None else 1 << 12
@@ -531,7 +548,8 @@ class NeuralRecommender(Recommender):
 
     def saved_values(self) -> dict[str, Any]:
         """Return the training's log and which encoder's vectors the weights belong to."""
-        return {"train_log": None, **super().saved_values(), "encoder_fingerprint": self.encoder_fingerprint}
+        costs = None if self._new_item_costs is None else asdict(self._new_item_costs)
+        return {"train_log": None, **super().saved_values(), "encoder_fingerprint": self.encoder_fingerprint, "new_item_costs": costs}
 
     def save_folders(self, folder: Path) -> None:
         """Write the encoder, where it was tuned."""
@@ -549,6 +567,8 @@ class NeuralRecommender(Recommender):
         """
         model = super().from_parts(parts)
         model.encoder_fingerprint = parts.about["encoder_fingerprint"]
+        costs = parts.about.get("new_item_costs")
+        model._new_item_costs = None if costs is None else NewItemCosts(**costs)
         if not model._has_tuned_encoder:
             return model
         if not (parts.folder / "encoder").is_dir():

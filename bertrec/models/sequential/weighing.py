@@ -18,6 +18,7 @@ from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray, unlisted
 from bertrec.evaluation.slices import FEW_SHOT_MAX
 from bertrec.evaluation.vector_ranks import RankedItems, rank_vectors
+from bertrec.models.best_items import BestItems
 from bertrec.models.sequential.match import Match, Weights
 
 MOST_USERS = 4000
@@ -84,15 +85,62 @@ class Tried:
 
     def figures(self, weights: Weights) -> Float64Array:
         """Return NDCG@10 of each user, NaN for one without a target."""
-        lifts = replace(self.match, weights=weights).weighed(*self.parts)
-        lifts = lifts if self.extra is None else Lifts.joined([lifts, self.extra])
-        ranks = rank_vectors(self.vectors, self.items, self.targets, seen=self.seen, lifts=lifts)
+        ranks = rank_vectors(self.vectors, self.items, self.targets, seen=self.seen, lifts=self._lifts(weights))
         return ndcg(Ragged(unlisted(ranks, ~self.items.known[self.targets.values]), self.targets.offsets), _K)
+
+    def lists(self, weights: Weights) -> IntArray:
+        """Return the ten best items of each user, ``[n, 10]``, 0 where there are no more."""
+        lifts = self._lifts(weights)
+        vectors = np.where(self.items.known[:, None], self.items.vectors, np.float32(np.nan))
+        return BestItems(vectors).search(self.vectors, _K, seen=self.seen, lifts=lifts)[0]
+
+    def _lifts(self, weights: Weights) -> Lifts:
+        lifts = replace(self.match, weights=weights).weighed(*self.parts)
+        return lifts if self.extra is None else Lifts.joined([lifts, self.extra])
 
     def with_target(self, items: BoolArray) -> BoolArray:
         """Return ``[n]``: the users with a target among these items, ``[n_items + 1]``."""
         inside = self.targets.where(items[self.targets.values])
         return inside.lengths > 0
+
+
+@dataclass(frozen=True)
+class NewItemCosts:
+    """What the weights of new items gain and cost on validation users, measured where a tenth of the items was kept from training.
+
+    Attributes:
+        others_before: NDCG@10 of users whose next item is no new one, without any weight for new items.
+        others: the same with the weights.
+        new_before: NDCG@10 of users whose next item is new, without.
+        new: the same with.
+        share_of_lists: share of the places of all lists of ten that new items hold.
+        share_due: share of the users whose next item is new.
+    """
+
+    others_before: float
+    others: float
+    new_before: float
+    new: float
+    share_of_lists: float
+    share_due: float
+
+    @classmethod
+    def of(cls, tried: Tried, plain: Weights, weights: Weights) -> NewItemCosts:
+        """Measure them."""
+        new = tried.with_target(~tried.match.trained)
+        before, after = tried.figures(plain.with_(new_text=0.0, new=0.0)), tried.figures(weights)
+        lists = tried.lists(weights)
+        listed = float((~tried.match.trained[lists[lists > 0]]).mean()) if (lists > 0).any() else 0.0
+        return cls(_mean(before[~new]), _mean(after[~new]), _mean(before[new]), _mean(after[new]), listed, float(new.mean()))
+
+    @property
+    def in_words(self) -> str:
+        """All that in a line."""
+        return (
+            f"new items, measured on a tenth kept from a training of half the length: NDCG@10 {self.new_before:.4f} -> {self.new:.4f}; "
+            f"of other items {self.others_before:.4f} -> {self.others:.4f}; "
+            f"{self.share_of_lists:.1%} of all places go to new items, {self.share_due:.1%} of the users want one"
+        )
 
 
 def without_some(train: Interactions, validation: EvaluationSet, seed: int) -> tuple[Interactions, EvaluationSet]:
