@@ -36,8 +36,7 @@ def model(split: Split, small: dict[str, Any]) -> NeuralRecommender:
     fitted = UniSRec.configured(settings=small | {"train.epochs": 2, "match.text": 6, "match.behaviour": 4})
     fitted.fit(split.train, validation=split.validation, progress=False)
     assert fitted.match is not None
-    fitted._match = replace(fitted.match, weights=WEIGHTS)
-    fitted._forget()
+    fitted.take_match(replace(fitted.match, weights=WEIGHTS))
     return fitted
 
 

@@ -7,7 +7,6 @@ import json
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -18,7 +17,6 @@ from bertrec.core.checks import expect
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
-from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.core.threads import in_threads
 from bertrec.data.catalog import ItemCatalog
@@ -38,11 +36,10 @@ from bertrec.models.evaluate import evaluate
 from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, split_state
+from bertrec.models.sequential.matching import PROBE_SHARE, MatchingRecommender
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
 from bertrec.models.sequential.transplant import transplant
-from bertrec.models.sequential.weighing import COSTS, NewItemCosts, Tried, sampled, tells_of_new, weigh, weigh_new, without_some
-from bertrec.retrieval.neighbours import Neighbours
 from bertrec.training.config import TrainConfig
 from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
@@ -55,13 +52,12 @@ OnEpoch = Callable[[dict[str, float]], None]
 _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; on a CPU a layer then stays in the cache
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
-_PROBE_SHARE = 1 / 3  # of a time limit, for the training that tells the weights of new items
 _TEXT = "catalog.text_vectors"  # among the saved tensors
 
 logger = logging.getLogger(__name__)
 
 
-class NeuralRecommender(Recommender):
+class NeuralRecommender(MatchingRecommender):
     """A network over text, ID or both, trained on all positions of each user's sequence.
 
     Args:
@@ -78,20 +74,12 @@ class NeuralRecommender(Recommender):
         self._network: Network | None = None
         self._encoder: Encoder | None = None
         self._text_vectors: torch.Tensor | None = None
-        self._match: Match | None = None
-        self._new_item_costs: NewItemCosts | None = None
-        self._probing = False
         self._forget()
 
     def _forget(self) -> None:
         """Drop what was derived from the weights; to be called whenever these change."""
         self._hash = ""
         self._items: torch.Tensor | None = None
-
-    @property
-    def match(self) -> Match | None:
-        """What near texts and common behaviour add to scores; None before a fit, and where no validation users weighed it."""
-        return self._match
 
     @classmethod
     @abstractmethod
@@ -154,7 +142,8 @@ class NeuralRecommender(Recommender):
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
         with self.fitting():
-            self.catalog, self._encoder, self._text_vectors, self._match = train.catalog, None, None, None
+            self.catalog, self._encoder, self._text_vectors = train.catalog, None, None
+            self.drop_match()
             self.keep_popularity(train)
             self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
             dataset = SequenceDataset(train.sequences, self.config.head.max_history)
@@ -169,8 +158,8 @@ class NeuralRecommender(Recommender):
     def reset(self) -> None:
         """Be as before any fit."""
         super().reset()
-        self._network = self._encoder = self._text_vectors = self._match = None
-        self._forget()
+        self._network = self._encoder = self._text_vectors = None
+        self.drop_match()
 
     def _train(
         self,
@@ -193,80 +182,23 @@ class NeuralRecommender(Recommender):
             self.network,
             dataset,
             dataset.collate,
-            self._train_config(dataset, share=1 - _PROBE_SHARE if self._probes(validation, train) else 1.0),
+            self._train_config(dataset, share=1 - PROBE_SHARE if self.probes(train, validation) else 1.0),
             evaluate=None if validation is None else evaluate,
             **options,
         )
         self._finish(train.catalog)
         if validation is not None and len(validation):
-            self._match = self._weighed_match(train, validation)
-            self._forget()
-            self._with_new_items(train, validation, progress=bool(options.get("progress")))
+            self.make_match(train, validation, self._validation_rules, progress=bool(options.get("progress")))
 
-    def _weighed_match(self, train: Interactions, validation: EvaluationSet) -> Match | None:
-        """Make the lists and weigh them on validation users; None where the settings want no list."""
-        match = self._lists(self.config.match.text, train.sequences)
-        if match is None:
-            return None
-        chosen = sampled(validation, self.config.train.seed)
-        tried = Tried.of(
-            match,
-            chosen,
-            self._validation_rules,
-            train.item_counts,
-            users=self.user_vectors(chosen.histories),
-            items=self.item_embeddings(),
-            extra=super().lifts(self.read_histories(chosen.histories)),
-        )
-        weights = weigh(tried, train.item_counts)
-        choice = self.config.match.new_items
-        if choice in COSTS:
-            plain, weights = weights, weigh_new(tried, weights, cost=COSTS[choice])
-            self._new_item_costs = NewItemCosts.of(tried, plain, weights)
-        return replace(match, weights=weights)
-
-    def _with_new_items(self, train: Interactions, validation: EvaluationSet, *, progress: bool) -> None:
-        """Take the weights of new items from a training of half the length that a tenth of the items is kept from."""
-        match, settings = self._match, self.config.train
-        if match is None or match.text is None or not self._probes(validation, train):
-            return
-        part, users = without_some(train, validation, settings.seed)
-        logger.info("weights of new items: training once more, half as long, without a tenth of the items")
-        half = {"train.epochs": max(1, settings.epochs // 2), "train.max_seconds": _PROBE_SHARE * settings.max_seconds}
-        probe = type(self)(self.config.updated(half | {"encoder.tune": "frozen"}))
-        probe._probing = True
-        probe.fit(part, validation=users, progress=progress, mask_seen=self._validation_rules.mask_seen)
-        if probe.match is None:
-            return
-        found, own, self._new_item_costs = probe.match.weights, match.weights, probe._new_item_costs
-        scale = own.text / found.text if own.text and found.text else 1.0
-        self._match = replace(match, weights=own.with_(new_text=scale * found.new_text, new=scale * found.new))
-        self._forget()
-
-    def _probes(self, validation: EvaluationSet | None, train: Interactions) -> bool:
-        """Say whether weights of new items are wanted, and can be told from validation users."""
-        config = self.config
-        if self._probing or validation is None or not (self.reads_text and config.match.text) or config.match.new_items == "off":
-            return False
-        return tells_of_new(*without_some(train, validation, config.train.seed)) and not tells_of_new(train, validation)
-
-    def _lists(self, nearest: int, sequences: Ragged | None, behaviour: Neighbours | None = None) -> Match | None:
-        """Return the lists of the catalogue, not weighed: those of behaviour from sequences, or given."""
-        config, n_items = self.config.match, len(self.catalog)
-        source = self.network.text
-        text = None
-        if source is not None and nearest:
-            text = Neighbours.of(source(None)[1:].detach().cpu().numpy(), nearest, cut=True).scaled()
-        if sequences is not None and config.behaviour and "id" in self.config.item.input:
-            behaviour = Neighbours.together(sequences, n_items, config.behaviour).scaled()
-        if text is None and behaviour is None:
-            return None
-        return Match(text, behaviour, self._trained(), max_history=config.max_history, text_decay=config.text_decay, decay=config.decay)
-
-    def _trained(self) -> BoolArray:
+    def items_trained(self) -> BoolArray:
         """Return which items training saw, ``[n_items + 1]``."""
         trained: BoolArray = self.network.tower.trained.cpu().numpy()
         return trained
+
+    def whitened_texts(self) -> FloatArray | None:
+        """Return the text vectors of the catalogue as the network reads them, ``[n_items, dim]``; None without text."""
+        source = self.network.text
+        return None if source is None else source(None)[1:].detach().cpu().numpy()
 
     def _train_config(self, dataset: SequenceDataset, *, share: float = 1.0) -> TrainConfig:
         """Fill in a batch size that gives a step about as many targets on long sequences as on short ones; cut a time limit."""
@@ -395,47 +327,8 @@ class NeuralRecommender(Recommender):
         network = other._build(catalog, text)
         transplant(self.network, network, self.catalog.ids, catalog.ids)
         other._network, other._popularity = network.eval(), self._popularity_over(catalog)
-        other._match = self._match_over(other)
+        other.carry_match(self)
         return other
-
-    def _match_over(self, other: Self) -> Match | None:
-        """Return the match with its weights over the items of another model of the same weights."""
-        if self._match is None:
-            return None
-        behaviour = self._match.behaviour
-        if behaviour is not None:
-            behaviour = behaviour.over(np.concatenate([[0], self.catalog.ids.encode(other.catalog.ids.ids)]))
-        nearest = 0 if self._match.text is None else self._match.text.items.shape[1]
-        match = other._lists(nearest, None, behaviour)
-        return None if match is None else replace(match, weights=self._match.weights)
-
-    @property
-    def weights_in_words(self) -> str:
-        """The weights of the match and what new items cost, in a line."""
-        if self._match is None:
-            return ""
-        w, cost = self._match.weights, self._new_item_costs
-        words = f"match: near texts {w.text:.3g}, common behaviour {w.behaviour:.3g}"
-        words += f"; new items: near texts {w.new_text:.3g}, offset {w.new:.3g}" if self._match.text is not None else ""
-        return words + (f"\n{cost.in_words}" if cost is not None else "")
-
-    @property
-    def lifts_apart(self) -> str:
-        """What vectors alone leave out of the score."""
-        return "" if self._match is None else "the match with the history (near texts, common behaviour)"
-
-    @property
-    def users_at_once(self) -> int:
-        """How many histories are scored at a time; fewer where the match lifts hundreds of items of each."""
-        return super().users_at_once if self._match is None else 1 << 12
-
-    def lifts(self, read: Ragged) -> Lifts | None:
-        """Return the repeat bias of the items read, and what the match adds."""
-        own = super().lifts(read)
-        if self._match is None:
-            return own
-        matched = self._match.lifts(read)
-        return matched if own is None else Lifts.joined([own, matched])
 
     @torch.no_grad()
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
@@ -521,7 +414,7 @@ class NeuralRecommender(Recommender):
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the weights, without a tuned encoder's, and the catalogue's raw text vectors."""
         state = {name: value for name, value in self.network.state_dict().items() if not name.startswith("text.encoder.")}
-        state |= {} if self._match is None else self._match.state_dict()
+        state |= {} if self.match is None else self.match.state_dict()
         return state if self._text_vectors is None else {**state, _TEXT: self._text_vectors}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
@@ -531,8 +424,7 @@ class NeuralRecommender(Recommender):
         network = self._build(self.catalog, text)
         network.load_state_dict(weights)
         self._network = network.eval()
-        self._match = Match.from_state(matched, self._trained())
-        self._forget()
+        self.take_match(Match.from_state(matched, self.items_trained()))
 
     def _whitening_in(self, state: Mapping[str, torch.Tensor]) -> Whitening | None:
         if self.config.item.whitening == "none":
@@ -548,8 +440,7 @@ class NeuralRecommender(Recommender):
 
     def saved_values(self) -> dict[str, Any]:
         """Return the training's log and which encoder's vectors the weights belong to."""
-        costs = None if self._new_item_costs is None else asdict(self._new_item_costs)
-        return {"train_log": None, **super().saved_values(), "encoder_fingerprint": self.encoder_fingerprint, "new_item_costs": costs}
+        return {"train_log": None, **super().saved_values(), "encoder_fingerprint": self.encoder_fingerprint}
 
     def save_folders(self, folder: Path) -> None:
         """Write the encoder, where it was tuned."""
@@ -567,8 +458,6 @@ class NeuralRecommender(Recommender):
         """
         model = super().from_parts(parts)
         model.encoder_fingerprint = parts.about["encoder_fingerprint"]
-        costs = parts.about.get("new_item_costs")
-        model._new_item_costs = None if costs is None else NewItemCosts(**costs)
         if not model._has_tuned_encoder:
             return model
         if not (parts.folder / "encoder").is_dir():

@@ -1,0 +1,174 @@
+"""A recommender with a match: when its lists are made and weighed, and where they go with the model."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any, Self
+
+import numpy as np
+
+from bertrec.core.lifts import Lifts
+from bertrec.core.ragged import Ragged
+from bertrec.data.interactions import Interactions
+from bertrec.data.splits import EvaluationSet
+from bertrec.evaluation.protocol import Protocol
+from bertrec.evaluation.ranks import BoolArray
+from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.folder import SavedParts
+from bertrec.models.sequential.config import ModelConfig
+from bertrec.models.sequential.match import Match, Weights
+from bertrec.models.sequential.weighing import COSTS, NewItemCosts, Tried, sampled, tells_of_new, weigh, weigh_new, without_some
+from bertrec.retrieval.neighbours import Neighbours
+
+logger = logging.getLogger(__name__)
+
+PROBE_SHARE = 1 / 3
+"""Of a time limit, what the training takes that tells the weights of new items."""
+
+
+class MatchingRecommender(Recommender):
+    """What a trained recommender and its match have to do with one another."""
+
+    config: ModelConfig
+    _match: Match | None = None
+    _new_item_costs: NewItemCosts | None = None
+    _probing = False
+
+    @abstractmethod
+    def items_trained(self) -> BoolArray:
+        """Return which items training saw, ``[n_items + 1]``."""
+
+    @abstractmethod
+    def whitened_texts(self) -> FloatArray | None:
+        """Return the text vectors of the catalogue as the network reads them, ``[n_items, dim]``; None without text."""
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Drop what was derived from the weights."""
+
+    @property
+    def match(self) -> Match | None:
+        """What near texts and common behaviour add to scores; None before a fit, and where no validation users weighed it."""
+        return self._match
+
+    def take_match(self, match: Match | None) -> None:
+        """Serve with these lists from now on."""
+        self._match = match
+        self._forget()
+
+    def drop_match(self) -> None:
+        """Serve inner products and the repeat bias alone from now on."""
+        self._new_item_costs = None
+        self.take_match(None)
+
+    def make_match(self, train: Interactions, validation: EvaluationSet, rules: Protocol, *, progress: bool) -> None:
+        """Make the lists of a trained model and weigh them on validation users.
+
+        Args:
+            train: what the model was trained on.
+            validation: the users.
+            rules: whether seen items are masked.
+            progress: show bars.
+        """
+        lists = self._lists(self.config.match.text, train.sequences)
+        if lists is None:
+            return
+        tried = self._tried(lists, train, sampled(validation, self.config.train.seed), rules)
+        weights = weigh(tried, train.item_counts)
+        choice = self.config.match.new_items
+        if choice in COSTS and tells_of_new(train, validation):
+            plain, weights = weights, weigh_new(tried, weights, cost=COSTS[choice])
+            self._new_item_costs = NewItemCosts.of(tried, plain, weights)
+        elif self.probes(train, validation):
+            probe = self._probe(train, validation, rules, progress=progress)
+            if probe.match is not None:
+                weights = weights.with_(new_text=probe.match.weights.new_text, new=probe.match.weights.new)
+                self._new_item_costs = probe._new_item_costs
+        self.take_match(replace(lists, weights=weights))
+
+    def probes(self, train: Interactions, validation: EvaluationSet | None) -> bool:
+        """Say whether weights of new items are wanted, and only a training without some items can tell them."""
+        config = self.config
+        if self._probing or validation is None or not (self.reads_text and config.match.text) or config.match.new_items not in COSTS:
+            return False
+        return tells_of_new(*without_some(train, validation, config.train.seed)) and not tells_of_new(train, validation)
+
+    def _probe(self, train: Interactions, validation: EvaluationSet, rules: Protocol, *, progress: bool) -> Self:
+        """Return a model from a training of half the length that a tenth of the items was kept from."""
+        settings = self.config.train
+        part, users = without_some(train, validation, settings.seed)
+        logger.info("weights of new items: training once more, half as long, without a tenth of the items")
+        half = {"train.epochs": max(1, settings.epochs // 2), "train.max_seconds": PROBE_SHARE * settings.max_seconds}
+        probe = type(self)(self.config.updated(half | {"encoder.tune": "frozen"}))
+        probe._probing = True
+        return probe.fit(part, validation=users, progress=progress, mask_seen=rules.mask_seen)
+
+    def _tried(self, lists: Match, train: Interactions, users: EvaluationSet, rules: Protocol) -> Tried:
+        vectors, extra = self.user_vectors(users.histories), super().lifts(self.read_histories(users.histories))
+        return Tried.of(lists, users, rules, train.item_counts, users=vectors, items=self.item_embeddings(), extra=extra)
+
+    def _lists(self, nearest: int, sequences: Ragged | None, behaviour: Neighbours | None = None) -> Match | None:
+        """Return the lists of the catalogue, not weighed: those of behaviour from sequences, or given."""
+        config, texts, text = self.config.match, self.whitened_texts(), None
+        if texts is not None and nearest:
+            text = Neighbours.of(texts, nearest, cut=True).scaled()
+        if sequences is not None and config.behaviour and "id" in self.config.item.input:
+            behaviour = Neighbours.together(sequences, len(self.catalog), config.behaviour).scaled()
+        if text is None and behaviour is None:
+            return None
+        numbers = (config.max_history, config.text_decay, config.decay)
+        return Match(text, behaviour, self.items_trained(), Weights(), *numbers)
+
+    def carry_match(self, other: MatchingRecommender) -> None:
+        """Take the match of a model of the same weights over other items: near texts are found anew, behaviour goes with the ids."""
+        match = other.match
+        if match is None:
+            return
+        behaviour = match.behaviour
+        if behaviour is not None:
+            behaviour = behaviour.over(np.concatenate([[0], other.catalog.ids.encode(self.catalog.ids.ids)]))
+        lists = self._lists(0 if match.text is None else match.text.items.shape[1], None, behaviour)
+        self.take_match(None if lists is None else replace(lists, weights=match.weights))
+        self._new_item_costs = other._new_item_costs
+
+    def lifts(self, read: Ragged) -> Lifts | None:
+        """Return the repeat bias of the items read, and what the match adds."""
+        own = super().lifts(read)
+        if self._match is None:
+            return own
+        matched = self._match.lifts(read)
+        return matched if own is None else Lifts.joined([own, matched])
+
+    @property
+    def lifts_apart(self) -> str:
+        """What vectors alone leave out of the score."""
+        return "" if self._match is None else "the match with the history (near texts, common behaviour)"
+
+    @property
+    def users_at_once(self) -> int:
+        """How many histories are scored at a time; fewer where the match lifts hundreds of items of each."""
+        return super().users_at_once if self._match is None else 1 << 12
+
+    @property
+    def weights_in_words(self) -> str:
+        """The weights of the match, and what those of new items gain and cost, a line each."""
+        if self._match is None:
+            return ""
+        w = self._match.weights
+        words = f"match: near texts {w.text:.3g}, common behaviour {w.behaviour:.3g}"
+        words += f"; new items: near texts {w.new_text:.3g}, offset {w.new:.3g}" if self._match.text is not None else ""
+        return words + (f"\n{self._new_item_costs.in_words}" if self._new_item_costs is not None else "")
+
+    def saved_values(self) -> dict[str, Any]:
+        """Return what new items gain and cost, beside what else is saved."""
+        costs = None if self._new_item_costs is None else asdict(self._new_item_costs)
+        return {**super().saved_values(), "new_item_costs": costs}
+
+    def restore(self, parts: SavedParts) -> None:
+        """Take what was saved."""
+        super().restore(parts)
+        costs: Mapping[str, float] | None = parts.about.get("new_item_costs")
+        self._new_item_costs = None if costs is None else NewItemCosts(**costs)
