@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ import numpy.typing as npt
 from bertrec.core.distinct import distinct
 from bertrec.core.products import FloatArray, IntArray
 from bertrec.core.ragged import Ragged
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,22 @@ class Lifts:
 
     @classmethod
     def summed(cls, rows: IntArray, items: IntArray, values: npt.NDArray[np.floating], n_rows: int) -> Self:
-        """Add up the values of equal pairs of row and item, in float64 and in the order given.
+        """Add up the values of equal pairs of row and item, in float64.
 
         >>> Lifts.summed(np.array([1, 0, 1]), np.array([4, 2, 4]), np.array([0.5, 1, 0.25]), 2).values.tolist()
         [1.0, 0.75]
         """
-        return cls._combined(np.add, rows, items, values, n_rows)
+        from scipy.sparse import coo_array
+
+        width = int(items.max(initial=0)) + 1
+        return cls.of_table(coo_array((values.astype(np.float64), (rows, items)), shape=(n_rows, width)).tocsr())
+
+    @classmethod
+    def of_table(cls, table: csr_array) -> Self:
+        """Take the entries of a sparse table ``[rows, items]``; equal ones are added up."""
+        table.sum_duplicates()  # and sort
+        kept = Ragged(table.indices.astype(np.int64), table.indptr.astype(np.int64))
+        return cls(kept, table.data.astype(np.float32))
 
     @classmethod
     def largest(cls, rows: IntArray, items: IntArray, values: npt.NDArray[np.floating], n_rows: int) -> Self:
@@ -55,24 +68,20 @@ class Lifts:
         >>> Lifts.largest(np.array([1, 0, 1]), np.array([4, 2, 4]), np.array([0.5, 1, 0.25]), 2).values.tolist()
         [1.0, 0.5]
         """
-        return cls._combined(np.maximum, rows, items, values, n_rows)
+        width = int(items.max(initial=0)) + 1
+        keys = rows * width + items
+        order = np.argsort(keys, kind="stable")
+        ordered = keys[order]
+        first = np.flatnonzero(np.diff(ordered, prepend=-1))
+        largest = np.maximum.reduceat(values[order], first) if len(first) else np.zeros(0)
+        of_rows, of_items = np.divmod(ordered[first], width)
+        return cls(Ragged.from_lengths(of_items, np.bincount(of_rows, minlength=n_rows)), largest.astype(np.float32))
 
     @classmethod
     def joined(cls, parts: Sequence[Lifts]) -> Self:
         """Add up lifts of the same rows."""
         rows, items = (np.concatenate(arrays) for arrays in zip(*((one.items.rows, one.items.values) for one in parts), strict=True))
         return cls.summed(rows, items, np.concatenate([one.values for one in parts]), len(parts[0]))
-
-    @classmethod
-    def _combined(cls, join: np.ufunc, rows: IntArray, items: IntArray, values: npt.NDArray[np.floating], n_rows: int) -> Self:
-        width = int(items.max(initial=0)) + 1
-        keys = rows * width + items
-        order = np.argsort(keys, kind="stable")
-        ordered = keys[order]
-        first = np.flatnonzero(np.diff(ordered, prepend=-1))
-        joined = join.reduceat(values[order].astype(np.float64), first) if len(first) else np.zeros(0)
-        of_rows, of_items = np.divmod(ordered[first], width)
-        return cls(Ragged.from_lengths(of_items, np.bincount(of_rows, minlength=n_rows)), joined.astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.items)

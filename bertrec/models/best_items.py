@@ -91,6 +91,8 @@ def merged(items: IntArray, scores: FloatArray, lifted: Ragged, lifted_scores: F
         Items and scores of the ``k`` best of both, as they came.
     """
     there = np.isfinite(scores)
+    reached = lifted_scores >= scores.min(axis=1, initial=np.inf)[lifted.rows]  # the others are below k items already
+    lifted, lifted_scores = lifted.where(reached), lifted_scores[reached]
     rows = np.concatenate([np.nonzero(there)[0], lifted.rows])
     order = np.argsort(rows, kind="stable")
     found, values = np.full(items.shape, -1, np.int64), np.full(scores.shape, -np.inf, np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from bertrec.retrieval.index import ItemIndex
 
 if TYPE_CHECKING:
     import torch
-    from scipy.sparse import coo_array
+    from scipy.sparse import coo_array, csr_array
 
 _ROWS_AT_ONCE = 1 << 14
 
@@ -128,12 +129,26 @@ class Neighbours:
             form: neighbours of several items get the sum, or the largest.
         """
         age = histories.offsets[1:][histories.rows] - 1 - np.arange(len(histories.values))
-        values = self.strengths[histories.values] * np.power(decay, age, dtype=np.float64)[:, None]
+        faded = np.power(decay, age, dtype=np.float64)
+        if form == "sum":
+            from scipy.sparse import csr_array
+
+            counted = csr_array((faded, histories.values, histories.offsets), shape=(len(histories), len(self.items)))
+            return Lifts.of_table(counted @ self._table)
+        values = self.strengths[histories.values] * faded[:, None]
         listed = self.items[histories.values]
         there = listed > 0
         rows = np.broadcast_to(histories.rows[:, None], listed.shape)[there]
-        combined = Lifts.summed if form == "sum" else Lifts.largest
-        return combined(rows, listed[there], values[there], len(histories))
+        return Lifts.largest(rows, listed[there], values[there], len(histories))
+
+    @cached_property
+    def _table(self) -> csr_array:
+        """The lists as a sparse table ``[n_items + 1, n_items + 1]``."""
+        from scipy.sparse import csr_array
+
+        there = self.items > 0
+        offsets = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+        return csr_array((self.strengths[there].astype(np.float64), self.items[there], offsets), shape=(len(self.items),) * 2)
 
 
 def _counted_together(sequences: Ragged, n_items: int, decay: float, window: int) -> coo_array:
