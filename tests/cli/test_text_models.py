@@ -133,6 +133,8 @@ def test_the_demo_goes_the_whole_way(cli, shop, tmp_path, monkeypatch):
     shown = f"{figures['unisrec']['slices']['all']['metrics']['NDCG@10']['mean']:.4f}"
     assert shown in printed
     assert all(name in printed for name in ("UniSRec text+id", "IDRec", "Popularity", "user 1 (5 items", "history (2 items"))
+    assert "max-similarity (untrained)" in printed
+    assert "new films for Red Kettle; Blue Kettle" in printed
     assert len(ItemIndex.load(out / "items.index")) == 10
     assert cli("demo", "--out", out, "--epochs", "1")[0] == 0  # again, over itself
 
