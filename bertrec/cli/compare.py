@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each, print_table, say
 from bertrec.cli.reading import Reading, reads_data
+
+if TYPE_CHECKING:
+    from bertrec.comparison.plan import Plan
 
 EXAMPLES = """
 Examples:
@@ -47,18 +51,29 @@ def compare(
     o.choice("split", split, o.SPLITS)
     names = (_names(models, DEFAULT_MODELS), _names(baselines, DEFAULT_BASELINES))
     settings = _settings(set_ or [], "--set", names[0]) | _settings(baseline_set or [], "--baseline-set", names[1])
-    plan = make_plan(*names, settings=settings, budget_minutes=budget_minutes, seeds=seeds, trials=trials, mask_seen=not keep_seen)
-    _execute({"data": data, "load": reading, "split": {"method": split}}, plan, out)
+
+    def plan_of(more: tuple[str, ...] = ()) -> Plan:
+        own = [*names[0], *(name for name in more if name not in names[0])]
+        limits: dict[str, Any] = {"budget_minutes": budget_minutes, "seeds": seeds, "trials": trials}
+        return make_plan(own, names[1], settings=settings, mask_seen=not keep_seen, **limits)
+
+    plan_of()  # says at once what is wrong with it
+    _execute({"data": data, "load": reading, "split": {"method": split}}, plan_of, out)
 
 
-def _execute(source: dict[str, Any], plan: Any, out: Path) -> None:
+def _execute(source: dict[str, Any], plan_of: Callable[..., Plan], out: Path) -> None:
     from bertrec.cli.runs import load_data, split_data
     from bertrec.comparison.run import compare as run
     from bertrec.comparison.run import total_minutes
+    from bertrec.models.untrained import UNTRAINED
 
     dataset = load_data(source)
     chosen = split_data(dataset, source)
     note_each(dataset.notes)
+    plan = plan_of()
+    if len(chosen.held_out) and any(contestant.family == "text" for contestant in plan.contestants):
+        plan = plan_of(UNTRAINED)
+        note(f"note: the split has new items: {' and '.join(UNTRAINED)}, which need no training, are compared too")
     note(f"{len(plan.contestants)} models, {plan.budget_minutes:g} minutes each: at most {_duration(total_minutes(plan))}")
     about = {"name": dataset.name, "format": dataset.format}
     comparison = run(chosen, plan, out, about=about, say=note)

@@ -31,7 +31,7 @@ class TunedEncoderConfig(Config):
     name: str = Field(
         "minilm",
         min_length=1,
-        description="minilm, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights); for texts also "
+        description="minilm, mpnet, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights); for texts also "
         "an installed entry point of group bertrec.encoders, or package.module:Class.",
     )
     tune: Depth = "frozen"

@@ -7,6 +7,9 @@ from pathlib import Path
 from bertrec.core.errors import ModelError
 from bertrec.encoders import minilm
 
+NAMED = {"mpnet": "sentence-transformers/all-mpnet-base-v2"}
+"""Short names of encoders on the hub, beside ``minilm``."""
+
 # Weights in other formats are never fetched: some of them are pickles.
 _WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]
 _UNWANTED = ["onnx/*", "openvino/*"]
@@ -16,7 +19,7 @@ def resolve_folder(name: str) -> Path:
     """Return the folder that holds the encoder ``name``.
 
     ``minilm`` is taken from its wheel where that is installed, so that it needs no network. Any other name is a folder, or a model of the
-    hub: from the local hub cache if it is there, else downloaded.
+    hub (`NAMED` has short names): from the local hub cache if it is there, else downloaded.
 
     Raises:
         ModelError: there is no such folder, or the hub does not have the model or cannot be reached.
@@ -28,7 +31,7 @@ def resolve_folder(name: str) -> Path:
         return path
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelError(f"encoder folder {name} does not exist")
-    return _from_hub(name)
+    return _from_hub(NAMED.get(name, name))
 
 
 def _from_hub(name: str) -> Path:

@@ -195,3 +195,27 @@ def test_bad_words_are_one_line_and_exit_code_2(words, says, tmp_path, capsys):
     assert says in err
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize(
+    ("models", "split", "wanted"),
+    [
+        ("text-similarity", "cold-items", ["text-similarity", "max-similarity", "idrec"]),
+        ("text-similarity", "leave-one-out", ["text-similarity", "idrec"]),
+        ("idrec", "cold-items", ["idrec"]),
+    ],
+)
+def test_a_split_with_new_items_has_untrained_similarities_beside_text_models(tmp_path, monkeypatch, models, split, wanted):
+    rows = [f"u{u},i{(u * 7 + step) % 30},{step}" for u in range(40) for step in range(8)]
+    (tmp_path / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(rows) + "\n")
+    (tmp_path / "items.csv").write_text("item_id,title\n" + "\n".join(f"i{k},thing number {k}" for k in range(30)) + "\n")
+    plans = []
+
+    def stop(split, plan, *_, **__):
+        plans.append(plan)
+        raise BertrecError("that was enough")
+
+    monkeypatch.setattr("bertrec.comparison.run.compare", stop)
+    words = ["--models", models, "--baselines", "none", "--split", split, "--out", str(tmp_path / "report")]
+    assert main(["compare", str(tmp_path), *words]) == 2
+    assert [contestant.name for contestant in plans[0].contestants] == wanted

