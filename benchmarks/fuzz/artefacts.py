@@ -152,7 +152,7 @@ def _index(kind: str) -> Target:
         found = index.search(vectors[:5], 4)
         return found.padded_ids.tolist(), found.scores.tolist(), len(index)
 
-    return Target(f"index, {kind}", make, read, ("meta.json",))
+    return Target(f"index, {kind}", make, read)
 
 
 def _study(folder: Path) -> None:
@@ -363,11 +363,11 @@ def _read_lists(folder: Path) -> Any:
 def artefacts() -> list[Target]:
     """Return a target for each artefact."""
     return [
-        Target("model folder, popularity", _saved("popularity"), _read_model, ("config.json",)),
-        Target("model folder, idrec", _saved("idrec"), _read_model, ("config.json",)),
-        Target("run folder", _run, _read_run, ("run.json", "*.csv", "config.json")),
-        Target("ranker run", _ranker_run, _read_ranker_run, ("config.json", "run.json")),
-        Target("reranker", _reranker, _read_reranker, ("config.json", "rerank.json")),
+        Target("model folder, popularity", _saved("popularity"), _read_model),
+        Target("model folder, idrec", _saved("idrec"), _read_model),
+        Target("run folder", _run, _read_run, ("run.json", "*.csv")),
+        Target("ranker run", _ranker_run, _read_ranker_run, ("run.json",)),
+        Target("reranker", _reranker, _read_reranker),
         *map(_index, ("flat", "hnsw", "ivfpq")),
         Target("study", _study, _read_study, ("plan.json", "study.journal")),
         Target("study's test figures", _left, _read_left, ("test.json", "kept.*")),
@@ -377,7 +377,7 @@ def artefacts() -> list[Target]:
         Target("audit lists", _lists, _read_lists, ("*",)),
         Target("embeddings", _embeddings, _read_embeddings, ("*",)),
         Target("embedding cache", _cache, _read_cache),
-        Target("encoder folder", _encoder, _read_encoder, ("encoder.json",)),
+        Target("encoder folder", _encoder, _read_encoder),
         Target("sentence-transformers folder", _foreign_encoder, _read_foreign, ("*",)),
         Target("training checkpoint", _training, _read_training),
     ]

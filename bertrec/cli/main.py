@@ -171,13 +171,18 @@ def _guarded(run: Callable[[], int]) -> int:
         return _end(f"fault inside bertrec: {type(error).__name__}: {error} (BERTREC_DEBUG=1 shows where)", INTERNAL)
 
 
+def _libraries() -> set[Path]:
+    """Return where Python and what is installed lie."""
+    return {Path(sysconfig.get_paths()[name]).resolve() for name in ("stdlib", "purelib", "platlib")}
+
+
 def _foreign(error: BaseException) -> str | None:
     """Return where code of someone else's failed: a model named with --model, or a package whose entry points name parts of ours.
 
     Returns:
         Class, file and line; None for a fault of ours.
     """
-    libraries = {Path(path).resolve() for path in (sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib"))}
+    libraries = _libraries()
     own = Path(__file__).resolve().parents[1]
     plugins = plugin_packages()
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):

@@ -157,7 +157,7 @@ def site(tmp_path, monkeypatch):
 def test_a_bug_of_an_installed_package_names_its_class(site, monkeypatch, capsys):
     _package(site, "plugged", "mine = plugged:Mine", _CODE)
     # As if it lay among the libraries, where a person's own code never does.
-    monkeypatch.setattr("bertrec.cli.main.sysconfig.get_paths", lambda: dict.fromkeys(("stdlib", "purelib", "platlib"), str(site)))
+    monkeypatch.setattr("bertrec.cli.main._libraries", lambda: {site.resolve()})
     assert main(["train", "shop", "--model", "mine", "--out", "x"]) == 2
     last = capsys.readouterr().err.strip().splitlines()[-1]
     assert "plugged:Mine.fit: " in last
