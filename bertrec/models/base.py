@@ -237,6 +237,10 @@ class Recommender(Fitted):
             users = self.user_vectors(part)
             yield users, self.lifts_of(users, part)
 
+    def knows_all(self, histories: Ragged) -> bool:
+        """Say whether no user vector of these histories can be zero; False where only the vectors tell."""
+        return False
+
     @property
     def users_at_once(self) -> int:
         """How many histories are scored at a time: many, since those of one length are read together, but no more than memory holds."""

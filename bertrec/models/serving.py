@@ -105,7 +105,9 @@ class Server:
         self.model = model
         self.index = index
         self._ids = np.array([None, *model.catalog.ids.ids], dtype=object)
-        if index is not None:
+        if index is None:
+            self._best  # noqa: B018  # the vectors as they are now
+        else:
             if index.model_hash and index.model_hash != model.model_hash:
                 raise IndexFileError("the index was built from another model: build it again with  bertrec index build")
             self._place = np.zeros(len(self._ids), np.int64)

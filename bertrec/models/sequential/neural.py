@@ -385,6 +385,10 @@ class NeuralRecommender(MatchingRecommender):
         network.train(was_training)
         return users.numpy()
 
+    def knows_all(self, histories: Ragged) -> bool:
+        """Say whether something is read of every history: then no user vector is zero."""
+        return bool((self.read_histories(histories).lengths > 0).all())
+
     def read_histories(self, histories: Ragged) -> Ragged:
         """Return the newest items of each history; without text, of those that were trained on."""
         if not self.reads_text:
