@@ -17,6 +17,9 @@ from bertrec.core.ragged import Ragged
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+FEW_PAIRS = 1 << 15
+"""Up to so many pairs are sorted; more are added up by SciPy, which takes longer to load than sorting these takes."""
+
 
 @dataclass(frozen=True)
 class Lifts:
@@ -49,6 +52,8 @@ class Lifts:
         >>> Lifts.summed(np.array([1, 0, 1]), np.array([4, 2, 4]), np.array([0.5, 1, 0.25]), 2).values.tolist()
         [1.0, 0.75]
         """
+        if len(rows) < FEW_PAIRS:
+            return cls._joined_by(np.add, rows, items, values.astype(np.float64), n_rows)
         from scipy.sparse import coo_array
 
         width = int(items.max(initial=0)) + 1
@@ -68,14 +73,18 @@ class Lifts:
         >>> Lifts.largest(np.array([1, 0, 1]), np.array([4, 2, 4]), np.array([0.5, 1, 0.25]), 2).values.tolist()
         [1.0, 0.5]
         """
+        return cls._joined_by(np.maximum, rows, items, values, n_rows)
+
+    @classmethod
+    def _joined_by(cls, join: np.ufunc, rows: IntArray, items: IntArray, values: npt.NDArray[np.floating], n_rows: int) -> Self:
         width = int(items.max(initial=0)) + 1
         keys = rows * width + items
         order = np.argsort(keys, kind="stable")
         ordered = keys[order]
         first = np.flatnonzero(np.diff(ordered, prepend=-1))
-        largest = np.maximum.reduceat(values[order], first) if len(first) else np.zeros(0)
+        joined = join.reduceat(values[order], first) if len(first) else np.zeros(0)
         of_rows, of_items = np.divmod(ordered[first], width)
-        return cls(Ragged.from_lengths(of_items, np.bincount(of_rows, minlength=n_rows)), largest.astype(np.float32))
+        return cls(Ragged.from_lengths(of_items, np.bincount(of_rows, minlength=n_rows)), joined.astype(np.float32))
 
     @classmethod
     def joined(cls, parts: Sequence[Lifts]) -> Self:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.lifts import Lifts
+from bertrec.core.lifts import FEW_PAIRS, Lifts
 from bertrec.core.products import FloatArray, IntArray
 from bertrec.core.ragged import Ragged
 from bertrec.retrieval.index import ItemIndex
@@ -130,7 +130,7 @@ class Neighbours:
         """
         age = histories.offsets[1:][histories.rows] - 1 - np.arange(len(histories.values))
         faded = np.power(decay, age, dtype=np.float64)
-        if form == "sum":
+        if form == "sum" and len(faded) * self.items.shape[1] >= FEW_PAIRS:
             from scipy.sparse import csr_array
 
             counted = csr_array((faded, histories.values, histories.offsets), shape=(len(histories), len(self.items)))
@@ -139,7 +139,8 @@ class Neighbours:
         listed = self.items[histories.values]
         there = listed > 0
         rows = np.broadcast_to(histories.rows[:, None], listed.shape)[there]
-        return Lifts.largest(rows, listed[there], values[there], len(histories))
+        joined = Lifts.summed if form == "sum" else Lifts.largest
+        return joined(rows, listed[there], values[there], len(histories))
 
     @cached_property
     def _table(self) -> csr_array:

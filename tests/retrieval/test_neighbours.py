@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertrec.core.ragged import Ragged
+from bertrec.retrieval import neighbours
 from bertrec.retrieval.neighbours import Neighbours
 
 
@@ -42,8 +45,14 @@ def test_lists_are_the_largest_cosines(seed: int, m: int, cut: bool) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.sampled_from(["sum", "max"]), st.sampled_from([1.0, 0.5]))
-def test_lifts_are_sums_or_maxima_of_decayed_strengths(seed: int, form: str, decay: float) -> None:
+@given(st.integers(0, 1000), st.sampled_from(["sum", "max"]), st.sampled_from([1.0, 0.5]), st.sampled_from([0, 1 << 15]))
+def test_lifts_are_sums_or_maxima_of_decayed_strengths(seed: int, form: str, decay: float, few: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(neighbours, "FEW_PAIRS", few)  # sorted, or a product of sparse tables
+        check_lifts(seed, form, decay)
+
+
+def check_lifts(seed: int, form: Any, decay: float) -> None:
     found = Neighbours.of(vectors_of(seed), 4)
     histories = Ragged.from_rows([[1, 5, 2, 1], [], [7]])
     table = np.zeros((3, 13))
