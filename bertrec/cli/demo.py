@@ -132,8 +132,8 @@ def show_new_items(dataset: Dataset, epochs: int | None) -> None:
     for model in models.values():
         model.fit(split.train, validation=split.validation)
     figures = {f"{name} (untrained)" if name != MODEL else name: new_figures(model, split) for name, model in models.items()}
-    title = f"users whose next film is new ({len(split.held_out)} films kept from training), ranked among the new films alone"
-    print_comparison(title, figures, SHOWN_METRICS)
+    say(f"users whose next film is one of {len(split.held_out)} kept from training, ranked among these alone")
+    print_comparison("", figures, SHOWN_METRICS)
     say("IDRec: nothing, since an ID model has no score for a film that it never saw")
     show_best_new(models[MODEL], split)
 
