@@ -29,6 +29,8 @@ _FACTORS = (2.0, 1.4)
 _STEPS = (1.0, 0.5)
 _START = Weights(text=1.0, new_text=2.0, behaviour=3.0)
 
+LEAST_FEW = 0.05
+"""Share of the users from which those whose next item was seen a few times have a say of their own in the weights."""
 COSTS = {"balanced": 0.03, "promote": 0.10}
 """What the users of other items may lose for new ones, by the name of the choice."""
 
@@ -174,18 +176,21 @@ def sampled(validation: EvaluationSet, seed: int) -> EvaluationSet:
 def weigh(tried: Tried, item_counts: IntArray) -> Weights:
     """Return the weights for items that training saw; a list that helps nobody gets 0.
 
-    What is made largest is NDCG@10 of all users and half of that of users whose next item training holds five times at most: a weight
-    chosen by all alone would serve the popular items.
+    What is made largest is NDCG@10 of all users and, where these are enough to tell, half of that of users whose next item training holds
+    five times at most: a weight chosen by all alone would serve the popular items.
     """
     few = tried.with_target((item_counts > 0) & (item_counts <= FEW_SHOT_MAX))
     known = tried.with_target(tried.match.trained)
     free = [name for name, lists in (("text", tried.match.text), ("behaviour", tried.match.behaviour)) if lists is not None]
 
+    share = 0.5 if few.sum() >= LEAST_FEW * len(few) else 0.0
+
     def goal(weights: Weights) -> float:
         figures = tried.figures(weights)
-        return _mean(figures[known]) + 0.5 * _mean(figures[few])
+        return _mean(figures[known]) + share * _mean(figures[few])
 
     weights = _climb(Weights(**{name: getattr(_START, name) for name in free}), free, goal)
+    weights = weights if goal(weights) > goal(Weights()) else Weights()
     return weights.with_(new_text=weights.text)
 
 
