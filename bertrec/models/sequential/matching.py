@@ -20,7 +20,8 @@ from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.folder import SavedParts
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, Weights
-from bertrec.models.sequential.weighing import COSTS, NewItemCosts, Tried, sampled, tells_of_new, weigh, weigh_new, without_some
+from bertrec.models.sequential.tried import Tried
+from bertrec.models.sequential.weighing import COSTS, NewItemCosts, sampled, tells_of_new, wanting_new, weigh, weigh_new, without_some
 from bertrec.retrieval.neighbours import Neighbours
 
 logger = logging.getLogger(__name__)
@@ -80,12 +81,14 @@ class MatchingRecommender(Recommender):
         weights = weigh(tried, train.item_counts)
         choice = self.config.match.new_items
         if choice in COSTS and tells_of_new(train, validation):
-            plain, weights = weights, weigh_new(tried, weights, cost=COSTS[choice])
+            wanting = self._tried(lists, train, wanting_new(train, validation, self.config.train.seed), rules)
+            plain, weights = weights, weigh_new(tried, wanting, weights, cost=COSTS[choice])
             self._new_item_costs = NewItemCosts.of(tried, plain, weights)
         elif self.probes(train, validation):
             probe = self._probe(train, validation, rules, progress=progress)
             if probe.match is not None:
-                weights = weights.with_(new_text=probe.match.weights.new_text, new=probe.match.weights.new)
+                told = probe.match.weights
+                weights = weights.with_(new_text=told.new_text, new=told.new, new_vector=told.new_vector)
                 self._new_item_costs = probe._new_item_costs
         self.take_match(replace(lists, weights=weights))
 
@@ -143,6 +146,11 @@ class MatchingRecommender(Recommender):
         return matched if own is None else Lifts.joined([own, matched])
 
     @property
+    def new_vector(self) -> float:
+        """What the inner product of an item counts that training did not see."""
+        return 1.0 if self._match is None else self._match.weights.new_vector
+
+    @property
     def lifts_apart(self) -> str:
         """What vectors alone leave out of the score."""
         return "" if self._match is None else "the match with the history (near texts, common behaviour)"
@@ -159,7 +167,8 @@ class MatchingRecommender(Recommender):
             return ""
         w = self._match.weights
         words = f"match: near texts {w.text:.3g}, common behaviour {w.behaviour:.3g}"
-        words += f"; new items: near texts {w.new_text:.3g}, offset {w.new:.3g}" if self._match.text is not None else ""
+        if self._match.text is not None:
+            words += f"; new items: near texts {w.new_text:.3g}, offset {w.new:.3g}, inner product x {w.new_vector:.3g}"
         return words + (f"\n{self._new_item_costs.in_words}" if self._new_item_costs is not None else "")
 
     def saved_values(self) -> dict[str, Any]:

@@ -338,7 +338,7 @@ class NeuralRecommender(MatchingRecommender):
             return None
         read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))))
         vectors: FloatArray = network.scaled_items(network.tower(read, torch.full((len(texts),), item))).numpy()
-        return vectors
+        return vectors if self.items_trained()[item] else vectors * np.float32(self.new_vector)
 
     @torch.no_grad()
     def _item_vectors(self) -> torch.Tensor:
@@ -351,10 +351,9 @@ class NeuralRecommender(MatchingRecommender):
         return self._items
 
     def item_embeddings(self) -> FloatArray:
-        """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on."""
+        """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on, shorter ones for new items of others."""
         vectors = self.network.scaled_items(self._item_vectors()).cpu().clone()
-        if not self.reads_text:
-            vectors[~self.network.tower.trained.cpu()] = torch.nan
+        vectors[~self.network.tower.trained.cpu()] *= self.new_vector if self.reads_text else torch.nan
         vectors[0] = 0
         return np.asarray(vectors.numpy(), dtype=np.float32)
 
