@@ -118,8 +118,10 @@ class Match:
             start = f"{_PREFIX}{name}."
             own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
             lists[name] = Neighbours.from_state(own) if own else None
-        *weights, max_history, text_decay, decay, new_vector = [*state[f"{_PREFIX}numbers"].tolist(), 1.0][:8]
-        return cls(lists["text"], lists["behaviour"], trained, Weights(*weights, new_vector), int(max_history), text_decay, decay)
+        numbers = [*state[f"{_PREFIX}numbers"].tolist(), 1.0][:8]  # the first form had no weight of new vectors
+        text, new_text, new, behaviour, max_history, text_decay, decay, new_vector = numbers
+        weights = Weights(text, new_text, new, behaviour, new_vector)
+        return cls(lists["text"], lists["behaviour"], trained, weights, int(max_history), text_decay, decay)
 
 
 def split_state(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

@@ -86,7 +86,8 @@ class Tried:
         others, _ = search.search(users, _K, seen=banned, candidates=~match.trained)
         unlifted = [np.repeat(np.arange(n), _K) * width + found.ravel() for found in (best, others)]
         keys = distinct(np.concatenate([lifted[~among(lifted, seen)], *unlifted]))
-        keys = keys[~np.isnan(items).any(axis=1)[keys % width] & (keys % width > 0)]
+        scored = np.asarray(~np.isnan(items).any(axis=1))
+        keys = keys[scored[keys % width] & (keys % width > 0)]
         pairs = _rows_of(keys, n, width)
         rows, columns = pairs.rows, pairs.values
         return cls(
