@@ -93,7 +93,8 @@ class GivenVectors(Encoder):
         """
         rows = self._rows(catalog.ids)
         if (rows < 0).any():
-            raise DataError(f"{self.config.name}: {lost_items(catalog.ids, rows)}: add them to the file, or leave these items out of the data")
+            mend = "add them to the file, or leave these items out of the data"
+            raise DataError(f"{self.config.name}: {lost_items(catalog.ids, rows)}: {mend}")
         return np.ascontiguousarray(self.values[rows])
 
     def missing(self, ids: IdMap) -> str:

@@ -50,10 +50,19 @@ def make_encoder(config: EncoderConfig, *, device: torch.device | str | None = N
     kind = encoder_class(config.name)
     if kind is TextEncoder and config.name != "minilm" and is_static(resolve_folder(config.name)):  # of the hub
         kind = StaticEncoder
+    check_tune(config, kind)
+    return kind.from_config(config, device=device)
+
+
+def check_tune(config: EncoderConfig, kind: type[Encoder]) -> None:
+    """See that an encoder of this class is only tuned where it can be.
+
+    Raises:
+        ConfigError: it cannot.
+    """
     if config.tune != "frozen" and not issubclass(kind, TextEncoder):
         reason = f"it is no {path_of(TextEncoder)}"
         raise ConfigError(f"encoder {config.name} cannot be tuned, for {reason}: set encoder.tune to frozen")
-    return kind.from_config(config, device=device)
 
 
 def make_text_encoder(config: EncoderConfig, *, what: str, device: torch.device | str | None = None) -> TextEncoder:

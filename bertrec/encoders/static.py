@@ -61,7 +61,8 @@ class StaticEncoder(Encoder):
     def __init__(self, config: EncoderConfig, table: TokenTable, form: FolderForm, after: Sequence[torch.nn.Module] = ()) -> None:
         super().__init__(config)
         if config.pooling not in ("auto", "mean"):
-            raise ConfigError(f"encoder.pooling {config.pooling}: {config.name} has one vector for each token and their mean: set it to auto")
+            what = "takes the mean of one vector for each token and has no other pooling"
+            raise ConfigError(f"encoder.pooling {config.pooling}: {config.name} {what}: set it to auto")
         self.table, self.prompt = table, form.prompt(config)
         self.after = torch.nn.ModuleList(after).requires_grad_(False)
         self._width = self._pass([[]]).shape[1]

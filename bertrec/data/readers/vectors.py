@@ -56,7 +56,8 @@ def read_vector_file(path: str | Path) -> VectorRows:
         raise DataError(f"{path} holds no vectors: its shape is {list(values.shape)}")
     if len(bad := np.flatnonzero(~np.isfinite(values).all(axis=1))):
         shown = "" if ids is None else f" (id {ids[bad[0]]!r})"
-        raise DataError(f"{path}: row {bad[0] + 1}{shown} is not finite in 32-bit numbers, as are {len(bad)} rows in all: mend or drop them")
+        count = f"{len(bad)} of {len(values)} rows are not finite in 32-bit numbers"
+        raise DataError(f"{path}: row {bad[0] + 1}{shown} has NaN, infinity or a number too large; {count}: mend them or leave them out")
     return VectorRows(known, values)
 
 
