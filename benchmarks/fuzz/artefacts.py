@@ -223,6 +223,45 @@ def _read_foreign(folder: Path) -> Any:
     return TextEncoder.from_config(EncoderConfig(name=str(folder / "encoder"))).encode(list(TITLES.values())[:2]).tolist()
 
 
+def _static_encoder(folder: Path) -> None:
+    from static_folders import static_folder
+
+    static_folder(folder / "encoder", TITLES.values())
+
+
+def _model2vec(folder: Path) -> None:
+    from static_folders import model2vec_folder
+
+    model2vec_folder(folder / "encoder", TITLES.values(), shared_rows=4)
+
+
+def _read_static(folder: Path) -> Any:
+    from bertrec.encoders.config import EncoderConfig
+    from bertrec.encoders.static import StaticEncoder
+
+    return StaticEncoder.from_config(EncoderConfig(name=str(folder / "encoder"))).encode(list(TITLES.values())[:2]).tolist()
+
+
+def _given_parquet(folder: Path) -> None:
+    import pandas as pd
+
+    rows = list(np.eye(len(TITLES), 4))
+    pd.DataFrame({"item_id": list(TITLES), "embedding": rows}).to_parquet(folder / "items.parquet")
+
+
+def _given_matrix(folder: Path) -> None:
+    np.save(folder / "items.npy", np.eye(len(TITLES), 4))
+    (folder / "items.ids.json").write_text(str(list(TITLES)), encoding="utf-8")
+
+
+def _read_given(folder: Path) -> Any:
+    from bertrec.encoders.config import EncoderConfig
+    from bertrec.encoders.given import GivenVectors
+
+    name = next(str(path) for ending in ("parquet", "npy") for path in folder.glob(f"*.{ending}"))
+    return GivenVectors.from_config(EncoderConfig(name=name)).encode_items(_split().catalog).tolist()
+
+
 def _cache(folder: Path) -> None:
     from bertrec.encoders.cache import EmbeddingCache
     from bertrec.encoders.config import EncoderConfig
@@ -379,5 +418,9 @@ def artefacts() -> list[Target]:
         Target("embedding cache", _cache, _read_cache),
         Target("encoder folder", _encoder, _read_encoder),
         Target("sentence-transformers folder", _foreign_encoder, _read_foreign, ("*",)),
+        Target("static encoder", _static_encoder, _read_static, ("*",)),
+        Target("Model2Vec folder", _model2vec, _read_static, ("*",)),
+        Target("item vectors, Parquet", _given_parquet, _read_given, ("*",)),
+        Target("item vectors, NumPy", _given_matrix, _read_given, ("*",)),
         Target("training checkpoint", _training, _read_training),
     ]

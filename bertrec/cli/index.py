@@ -216,7 +216,7 @@ def _embedded(run: Run, table: Path, vectors: Path | None) -> tuple[list[str | i
         model.add_vectors(vectors)
     frame = read_table(table)
     fields = [name for name in model.catalog.fields if name in frame.column_names]
-    if not fields and vectors is None:
+    if not fields and not model.takes_vectors:
         raise DataError(f"{table} has none of the text columns that the run was trained with: {', '.join(model.catalog.fields)}")
     catalog = ItemCatalog.from_frame(frame, text_fields=fields, template=model.catalog.template, source=str(table))
     note(f"embedding {len(catalog)} items from {vectors or ', '.join(fields)}")

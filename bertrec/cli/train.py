@@ -127,10 +127,8 @@ def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | Non
 def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
     """Carry out a training plan in its run folder and say how it went."""
     from bertrec.cli.runs import load_data, split_data
-    from bertrec.models.registry import create
 
-    model = create(plan["model"], item_input=plan["item_input"], tune=plan["tune"], settings=plan["settings"], seed=plan.get("seed"))
-    check_vectors(model, plan["settings"])
+    model = made(plan)
     model.check_start(resume=resume, init=bool(plan["init"]))
     if resume:
         check_same(run, plan)
@@ -143,20 +141,27 @@ def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: 
     report(run, seconds, figures, said=model.weights_in_words)
 
 
-def check_vectors(model: Recommender, settings: Mapping[str, Any]) -> None:
-    """See, before any work, that a file of item vectors is of use and is there.
+def made(plan: Mapping[str, Any]) -> Recommender:
+    """Return the model of a plan, not fitted; a file of item vectors has to be of use to it, and there.
 
     Raises:
-        ConfigError: the model reads nothing but ids.
+        ConfigError: a setting that the model does not have, or the model reads no vectors.
         DataError: there is no such file.
     """
     from bertrec.data.readers.vectors import is_vector_file
+    from bertrec.models.registry import create
 
-    name = str(settings.get("encoder.name", ""))
-    if is_vector_file(name) and not model.reads_text:
-        raise ConfigError(f"{model.name} reads ids alone, and no item vectors: leave out --vectors, or take --item-input text or text+id")
-    if is_vector_file(name) and not Path(name).expanduser().is_file():
-        raise DataError(f"{name}: no such file of item vectors")
+    how = {name: plan.get(name) for name in ("item_input", "tune", "seed")}
+    name, others = str(plan["settings"].get("encoder.name", "")), dict(plan["settings"])
+    if is_vector_file(name):
+        del others["encoder.name"]
+        bare = create(plan["model"], settings=others, **how)
+        if not (bare.reads_text and "encoder.name" in bare.config.to_flat()):
+            mend = "leave out --vectors, or take a model that does, such as unisrec, with --item-input text or text+id"
+            raise ConfigError(f"{bare.name} reads no item vectors: {mend}")
+        if not Path(name).expanduser().is_file():
+            raise DataError(f"{name}: no such file of item vectors")
+    return create(plan["model"], settings=plan["settings"], **how)
 
 
 def fit(

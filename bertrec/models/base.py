@@ -78,6 +78,11 @@ class Recommender(Fitted):
         expect(catalog, ItemCatalog, "with_catalog: catalog")
         raise ModelError(f"a {self.name} model cannot move to other items: it does not read what they say")
 
+    @property
+    def takes_vectors(self) -> bool:
+        """Whether item vectors made elsewhere stand in place of an encoder of texts."""
+        return False
+
     def add_vectors(self, vectors: Any) -> None:
         """Take vectors of items that `with_catalog` is to meet, for a model that was trained on vectors made elsewhere.
 

@@ -27,7 +27,7 @@ class ReadsItems(Recommender):
 
     @property
     def takes_vectors(self) -> bool:
-        """Whether item vectors made elsewhere stand in place of an encoder."""
+        """Whether ``encoder.name`` is a file of item vectors, and is read."""
         return self.reads_text and reads_vectors(self.config.encoder)
 
     def add_vectors(self, vectors: str | Path | GivenVectors) -> None:

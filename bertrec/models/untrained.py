@@ -44,7 +44,7 @@ def untrained_reports(model: Recommender, split: Split, part: EvaluationSet, rul
     how["held_out"] = split.held_out if len(split.held_out) else None
     names = [name for name in UNTRAINED if name != model.name]
     untrained = {name: create(name, settings=settings) for name in names}
-    if isinstance(model, ReadsItems) and model.takes_vectors:
+    if isinstance(model, ReadsItems) and model.takes_vectors:  # whose file need not be there any more
         for one in untrained.values():
             one.add_vectors(model.known_vectors())
     return {name: evaluate(one.fit(split.train, progress=False), part, **how) for name, one in untrained.items()}
