@@ -39,6 +39,8 @@ bertrec index info runs/ml.index
 
 bertrec index add runs/ml.index --run runs/text --items new-items.csv
 
+bertrec index add runs/images.index --run runs/images --items new-items.csv --vectors new-items.parquet
+
 bertrec index remove runs/ml.index --id 42 --id 43
 
 bertrec index compact runs/ml.index

@@ -33,6 +33,8 @@ bertrec train ml-100k --out runs/ml
 
 bertrec train data/scientific --model unisrec --item-input text --tune last:2 --out runs/text
 
+bertrec train data/shop --vectors items.parquet --item-input text --out runs/images
+
 bertrec train data/beauty --out runs/warm --init runs/text --item-input text --set head.layers=2 --epochs 20
 
 bertrec train ml-100k --out runs/ml --resume
