@@ -83,12 +83,19 @@ def _impressions() -> Any:
 
 
 @cache
-def _encoder_folder() -> str:
-    import atexit
+def _reach_support() -> None:
+    """Let what the tests make their examples with be imported."""
     import sys
-    import tempfile
 
     sys.path.append(str(Path(__file__).parents[2] / "tests" / "support"))
+
+
+@cache
+def _encoder_folder() -> str:
+    import atexit
+    import tempfile
+
+    _reach_support()
     from tiny_encoders import tiny_bert
 
     place = tempfile.TemporaryDirectory()
@@ -224,12 +231,14 @@ def _read_foreign(folder: Path) -> Any:
 
 
 def _static_encoder(folder: Path) -> None:
+    _reach_support()
     from static_folders import static_folder
 
     static_folder(folder / "encoder", TITLES.values())
 
 
 def _model2vec(folder: Path) -> None:
+    _reach_support()
     from static_folders import model2vec_folder
 
     model2vec_folder(folder / "encoder", TITLES.values(), shared_rows=4)
@@ -254,12 +263,14 @@ def _given_matrix(folder: Path) -> None:
     (folder / "items.ids.json").write_text(str(list(TITLES)), encoding="utf-8")
 
 
-def _read_given(folder: Path) -> Any:
-    from bertrec.encoders.config import EncoderConfig
-    from bertrec.encoders.given import GivenVectors
+def _read_given(name: str) -> Callable[[Path], Any]:
+    def read(folder: Path) -> Any:
+        from bertrec.encoders.config import EncoderConfig
+        from bertrec.encoders.given import GivenVectors
 
-    name = next(str(path) for ending in ("parquet", "npy") for path in folder.glob(f"*.{ending}"))
-    return GivenVectors.from_config(EncoderConfig(name=name)).encode_items(_split().catalog).tolist()
+        return GivenVectors.from_config(EncoderConfig(name=str(folder / name))).encode_items(_split().catalog).tolist()
+
+    return read
 
 
 def _cache(folder: Path) -> None:
@@ -420,7 +431,7 @@ def artefacts() -> list[Target]:
         Target("sentence-transformers folder", _foreign_encoder, _read_foreign, ("*",)),
         Target("static encoder", _static_encoder, _read_static, ("*",)),
         Target("Model2Vec folder", _model2vec, _read_static, ("*",)),
-        Target("item vectors, Parquet", _given_parquet, _read_given, ("*",)),
-        Target("item vectors, NumPy", _given_matrix, _read_given, ("*",)),
+        Target("item vectors, Parquet", _given_parquet, _read_given("items.parquet"), ("*",)),
+        Target("item vectors, NumPy", _given_matrix, _read_given("items.npy"), ("*",)),
         Target("training checkpoint", _training, _read_training),
     ]
