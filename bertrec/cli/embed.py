@@ -40,6 +40,7 @@ def embed(
     reading: Reading,
     what: Annotated[str, typer.Option(help="items or users; a user's vector is that of the whole history.")] = "items",
     data: o.OtherData = None,
+    vectors: o.Vectors = None,
     trusted: o.Classes = None,
     format_: Annotated[str, typer.Option("--format", help="parquet, or recbole: NAME.itemEmb and NAME.yaml in a folder.")] = "parquet",
     overwrite: o.Overwrite = False,
@@ -52,20 +53,20 @@ def embed(
         check_files("--out", [out], overwrite=overwrite)
     place = Run(run)
     record, model = place.record(), place.load_model()
-    dataset = None if what == "items" and data is None else data_for(record, data, reading)
+    dataset = None if what == "items" and data is None and vectors is None else data_for(record, data, reading)
     name = _data_name(record, dataset)
     if format_ == "recbole":
         check_files("--out", _recbole_files(out, name), overwrite=overwrite)
-    model = model if dataset is None else fit_catalog(model, dataset)
+    model = model if dataset is None else fit_catalog(model, dataset, vectors)
     if what == "items" or dataset is None:
-        ids, vectors = item_vectors(model)
+        ids, rows = item_vectors(model)
     else:
-        ids, vectors = dataset.interactions.users.ids, model.user_embeddings(dataset.interactions.sequences)
+        ids, rows = dataset.interactions.users.ids, model.user_embeddings(dataset.interactions.sequences)
     if format_ == "recbole":
-        out = _write_recbole(out, name, ids, vectors)
+        out = _write_recbole(out, name, ids, rows)
     else:
-        write_vectors(out, ids, vectors, model_hash=model.model_hash)
-    say(f"wrote {len(ids)} {what} x {vectors.shape[1]} to {out}")
+        write_vectors(out, ids, rows, model_hash=model.model_hash)
+    say(f"wrote {len(ids)} {what} x {rows.shape[1]} to {out}")
 
 
 def write_vectors(target: Path, ids: list[str | int], vectors: npt.NDArray[np.float32], *, model_hash: str) -> None:

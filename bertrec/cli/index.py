@@ -39,6 +39,8 @@ bertrec index info runs/ml.index
 
 bertrec index add runs/ml.index --run runs/text --items new-items.csv
 
+bertrec index add runs/images.index --run runs/images --items new-items.csv --vectors new-items.parquet
+
 bertrec index remove runs/ml.index --id 42 --id 43
 
 bertrec index compact runs/ml.index
@@ -93,15 +95,21 @@ def add(
     run: Annotated[Path | None, typer.Option(metavar="RUN", help="The run that embeds --items: the one the index was built from.")] = None,
     trusted: o.Classes = None,
     items: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table of new items: item_id and the text columns.")] = None,
-    vectors: Annotated[Path | None, typer.Option(metavar="FILE.parquet", help="Or vectors written by bertrec embed.")] = None,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Or vectors written by bertrec embed; beside --run and --items, the items' vectors for a run trained with --vectors.",
+        ),
+    ] = None,
 ) -> None:
     """Add items, without building the index anew."""
     from bertrec.retrieval.index import ItemIndex
 
-    if (vectors is None) == (items is None) or (items is not None) != (run is not None):
+    if (vectors is None and items is None) or (items is not None) != (run is not None):
         raise BertrecError("give --run RUN with --items TABLE, or --vectors FILE.parquet")
     check_there(index)
-    new_ids, rows, model_hash = _embedded(Run(run), items) if run and items else _stored(vectors)
+    new_ids, rows, model_hash = _embedded(Run(run), items, vectors) if run and items else _stored(vectors)
     with ItemIndex.changing(index) as opened:
         if opened.model_hash and model_hash and opened.model_hash != model_hash:
             raise IndexFileError(f"{index} was built from another model: its vectors and the new ones cannot be compared")
@@ -201,17 +209,19 @@ def _stored(path: Path | None) -> tuple[list[str | int], Any, str]:
     return read_vectors(path)
 
 
-def _embedded(run: Run, table: Path) -> tuple[list[str | int], Any, str]:
+def _embedded(run: Run, table: Path, vectors: Path | None) -> tuple[list[str | int], Any, str]:
     from bertrec.data.catalog import ItemCatalog
     from bertrec.data.readers.delimited import read_table
 
     model = run.load_model()
+    if vectors is not None:
+        model.add_vectors(vectors)
     frame = read_table(table)
     fields = [name for name in model.catalog.fields if name in frame.column_names]
-    if not fields:
+    if not fields and not model.takes_vectors:
         raise DataError(f"{table} has none of the text columns that the run was trained with: {', '.join(model.catalog.fields)}")
     catalog = ItemCatalog.from_frame(frame, text_fields=fields, template=model.catalog.template, source=str(table))
-    note(f"embedding {len(catalog)} items from {', '.join(fields)}")
+    note(f"embedding {len(catalog)} items from {vectors or ', '.join(fields)}")
     return *item_vectors(model.with_catalog(catalog)), model.model_hash
 
 

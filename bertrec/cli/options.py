@@ -20,6 +20,14 @@ DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="ml-100k, a folder whose format is recognised, or a YAML that says where things are.")
 ]
 OtherData = Annotated[str | None, typer.Option("--data", metavar="DATA", help="Where the run's data are now, or other data.")]
+Vectors = Annotated[
+    Path | None,
+    typer.Option(
+        "--vectors",
+        metavar="FILE",
+        help="Vectors (.parquet, .npy) of items that a run trained with --vectors has not met; those that it has met it keeps.",
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by bertrec train.")]
 
 

@@ -78,6 +78,7 @@ def recommend(
     why: Annotated[bool, typer.Option("--why", help="Name what in the history and in the item's text raised the score most.")] = False,
     trusted: o.Classes = None,
     data: o.OtherData = None,
+    vectors: o.Vectors = None,
     rerank: Annotated[Path | None, typer.Option(metavar="RERANKER", help="Put what RUN retrieves in this reranker's order.")] = None,
     candidates: Annotated[int | None, typer.Option(min=1, help="How many items RUN retrieves for it (default as trained).")] = None,
 ) -> None:
@@ -95,8 +96,8 @@ def recommend(
     place = Run(run)
     record, model = place.record(), place.load_model()
     typed = bool(given["--history"] or given["--history-ids"])
-    dataset = None if typed and data is None else data_for(record, data, reading)
-    model = model if dataset is None else fit_catalog(model, dataset)
+    dataset = None if typed and data is None and vectors is None else data_for(record, data, reading)
+    model = model if dataset is None else fit_catalog(model, dataset, vectors)
     if given["--history"]:
         cases = [UserList(None, title_history(model.catalog, given["--history"]))]
     elif given["--history-ids"]:

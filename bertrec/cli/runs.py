@@ -277,8 +277,16 @@ def split_for(record: Mapping[str, Any], dataset: Dataset, data: str | None) -> 
     return split
 
 
-def fit_catalog(model: Recommender, dataset: Dataset) -> Recommender:
-    """Return the model over the data's items: itself where they are the ones it was trained with, else the same weights over them."""
+def fit_catalog(model: Recommender, dataset: Dataset, vectors: Path | None = None) -> Recommender:
+    """Return the model over the data's items: itself where they are the ones it was trained with, else the same weights over them.
+
+    Args:
+        model: of a run.
+        dataset: the data.
+        vectors: a file that holds vectors of items that the model does not know, for one that was trained on such a file.
+    """
+    if vectors is not None:
+        model.add_vectors(vectors)
     catalog = dataset.interactions.catalog
     return model if catalog.content_hash == model.catalog.content_hash else model.with_catalog(catalog)
 

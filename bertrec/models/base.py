@@ -79,8 +79,21 @@ class Recommender(Fitted):
         raise ModelError(f"a {self.name} model cannot move to other items: it does not read what they say")
 
     @property
+    def takes_vectors(self) -> bool:
+        """Whether item vectors made elsewhere stand in place of an encoder of texts."""
+        return False
+
+    def add_vectors(self, vectors: Any) -> None:
+        """Take vectors of items that `with_catalog` is to meet, for a model that was trained on vectors made elsewhere.
+
+        Raises:
+            ModelError: it was not.
+        """
+        raise ModelError(f"this {self.name} model was not trained on vectors made elsewhere: leave out --vectors")
+
+    @property
     def reads_text(self) -> bool:
-        """Whether scores depend on what items say."""
+        """Whether scores depend on what items say, or on vectors given in place of it."""
         return False
 
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -17,13 +16,13 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
-from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.registry import make_encoder
 from bertrec.encoders.whitening import Whitening
-from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.base import FloatArray
+from bertrec.models.item_vectors import ReadsItems
 
-logger = logging.getLogger(__name__)
+_RAW = "given_vectors"  # among the saved tensors
 
 
 class TextSimilarityConfig(Config):
@@ -37,7 +36,7 @@ class TextSimilarityConfig(Config):
     max_history: int = Field(50, ge=1, le=100_000, description="Newest items of a history that are averaged.")
 
 
-class TextSimilarity(Recommender):
+class TextSimilarity(ReadsItems):
     """Inner product of the mean of the history's unit text vectors with the item's unit text vector: the mean of the cosines.
 
     Args:
@@ -49,6 +48,7 @@ class TextSimilarity(Recommender):
     item_inputs: ClassVar[tuple[str, ...]] = ("text",)
     config: TextSimilarityConfig
     _vectors: torch.Tensor | None = None
+    _raw: torch.Tensor | None = None
 
     def __init__(self, config: TextSimilarityConfig | None = None) -> None:
         super().__init__(config)
@@ -66,12 +66,11 @@ class TextSimilarity(Recommender):
     def over(self, catalog: ItemCatalog, *, progress: bool = True) -> Self:
         """Encode a catalogue: no interactions are needed."""
         expect(catalog, ItemCatalog, f"{type(self).__name__}: catalog")
-        catalog.require_text(self.name)
-        encoder = make_encoder(self.config.encoder)
-        if note := encoder.script_note(catalog.texts):
-            logger.warning(note)
-        vectors = encoder.encode(catalog.texts, cache=EmbeddingCache(), progress=progress)
+        if not self.takes_vectors:
+            catalog.require_text(self.name)
+        vectors = self._first_encoder().encode_items(catalog, progress=progress)
         if self.config.whitening != "none":
+            self._raw = torch.from_numpy(vectors) if self.takes_vectors else None
             vectors = Whitening.fit(vectors, method=self.config.whitening).transform(vectors)
         self.catalog = catalog
         self._vectors = torch.nn.functional.normalize(torch.from_numpy(vectors), dim=1)
@@ -84,7 +83,10 @@ class TextSimilarity(Recommender):
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """Return the same model over other items."""
-        other = type(self)(self.config).over(catalog, progress=False)
+        other = type(self)(self.config)
+        if self.takes_vectors:
+            other._added = self.vectors_for(catalog)
+        other.over(catalog, progress=False)
         other._popularity = self._popularity_over(catalog)
         return other
 
@@ -109,16 +111,21 @@ class TextSimilarity(Recommender):
         return np.asarray(sums / counts[:, None], dtype=np.float32)
 
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
-        """Return the unit vectors ``[len(texts), dim]`` of the texts; None with a whitening, which is not kept."""
-        if self.config.whitening != "none":
+        """Return the unit vectors ``[len(texts), dim]`` of the texts; None where no text is read, and with a whitening (not kept)."""
+        if self.config.whitening != "none" or self.takes_vectors:
             return None
         vectors = make_encoder(self.config.encoder).encode(list(texts))
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the unit vectors."""
-        return {"vectors": self.vectors}
+        """Return the unit vectors, and with a whitening those that were given, to whiten them anew beside others."""
+        return {"vectors": self.vectors} | ({} if self._raw is None else {_RAW: self._raw})
+
+    def _raw_vectors(self) -> FloatArray:
+        """Return what was given; without a whitening the direction is all that matters of it."""
+        raw: FloatArray = (self.vectors if self._raw is None else self._raw).numpy()
+        return raw
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take the unit vectors."""
-        self._vectors = state["vectors"]
+        self._vectors, self._raw = state["vectors"], state.get(_RAW)

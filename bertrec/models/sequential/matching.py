@@ -16,8 +16,9 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
-from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.base import FloatArray
 from bertrec.models.folder import SavedParts
+from bertrec.models.item_vectors import ReadsItems
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, Weights
 from bertrec.models.sequential.tried import Tried
@@ -30,7 +31,7 @@ PROBE_SHARE = 1 / 3
 """Of a time limit, what the training takes that tells the weights of new items."""
 
 
-class MatchingRecommender(Recommender):
+class MatchingRecommender(ReadsItems):
     """What a trained recommender and its match have to do with one another."""
 
     config: ModelConfig
@@ -107,6 +108,7 @@ class MatchingRecommender(Recommender):
         half = {"train.epochs": max(1, settings.epochs // 2), "train.max_seconds": PROBE_SHARE * settings.max_seconds}
         probe = type(self)(self.config.updated(half | {"encoder.tune": "frozen"}))
         probe._probing = True
+        probe._added = self.known_vectors() if self.takes_vectors else None  # no second reading of the file
         return probe.fit(part, validation=users, progress=progress, mask_seen=rules.mask_seen)
 
     def _tried(self, lists: Match, train: Interactions, users: EvaluationSet, rules: Protocol) -> Tried:

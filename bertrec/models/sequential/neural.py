@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,6 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import token_budget_batches
-from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.registry import make_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
@@ -53,8 +51,6 @@ _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; o
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
 _TEXT = "catalog.text_vectors"  # among the saved tensors
-
-logger = logging.getLogger(__name__)
 
 
 class NeuralRecommender(MatchingRecommender):
@@ -211,11 +207,13 @@ class NeuralRecommender(MatchingRecommender):
 
     def _new_network(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> Network:
         counts = torch.from_numpy(train.item_counts)
-        if self.reads_text:
+        if self.reads_text and not self.takes_vectors:
             train.catalog.require_text(self.name)
         text = self._text_source(train, init, progress) if self.reads_text else None
         network = self._build(train.catalog, text, counts)
-        network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, init.model_hash if init is not None else "")
+        start = init.model_hash if init is not None else ""
+        given = [self.encoder_fingerprint] if self.takes_vectors else []  # settings have the name of the file alone
+        network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, start, *given)
         if init is not None:
             transplant(init.network, network, init.catalog.ids, train.catalog.ids)
         return network
@@ -234,7 +232,7 @@ class NeuralRecommender(MatchingRecommender):
         self._check_same_texts(init)
         encoder = self._start_encoder(init)
         self.encoder_fingerprint = encoder.fingerprint
-        vectors = _encode(encoder, train.catalog.texts, progress)
+        vectors = encoder.encode_items(train.catalog, progress=progress)
         whitening = self._whitening(vectors, train.item_counts, init)
         if not isinstance(encoder, TextEncoder) or not encoder.trainable:
             return self._table(vectors, whitening)
@@ -252,13 +250,15 @@ class NeuralRecommender(MatchingRecommender):
         if init is None or not init.reads_text:
             return
         theirs, mine = ({**config.to_flat(), "encoder.pooling": config.encoder.known_pooling} for config in (init.config, self.config))
+        if init.takes_vectors and self.takes_vectors:
+            theirs["encoder.name"] = mine["encoder.name"]  # other data have their vectors in another file
         for name in ("encoder.name", "encoder.pooling", "encoder.prompt", "encoder.truncate_dim", "item.whitening"):
             if theirs[name] != mine[name]:
                 raise ConfigError(f"the model given as init has {name} {theirs[name]!r}, not {mine[name]!r}: set it to the same")
 
     def _start_encoder(self, init: NeuralRecommender | None) -> Encoder:
         if init is None or init._encoder is None or not init._encoder.trainable:
-            return make_encoder(self.config.encoder, device=training_device(self.config.train.device))
+            return self._first_encoder(training_device(self.config.train.device))
         if self.config.encoder.tune != init.config.encoder.tune:
             raise ConfigError(f"the model given as init tuned its encoder by '{init.config.encoder.tune}': set encoder.tune to the same")
         encoder = make_encoder(self.config.encoder, device=training_device(self.config.train.device))
@@ -293,13 +293,15 @@ class NeuralRecommender(MatchingRecommender):
         self._forget()
 
     def encoder(self) -> Encoder:
-        """Return the encoder that new texts are read with: the tuned one, or the frozen one loaded by name.
+        """Return the encoder that new items are read with: the tuned one, the frozen one loaded by name, or the vectors that were given.
 
         Raises:
             ModelError: the model reads no text, or the encoder of that name is not the one the model was trained with.
         """
         if not self.reads_text:
             raise ModelError("a model of item ids alone reads no text: train with --item-input text or text+id")
+        if self.takes_vectors:
+            return self.known_vectors()
         if self._encoder is None:
             encoder = make_encoder(self.config.encoder)
             if encoder.fingerprint != self.encoder_fingerprint:
@@ -309,11 +311,17 @@ class NeuralRecommender(MatchingRecommender):
             self._encoder = encoder
         return self._encoder
 
+    def _raw_vectors(self) -> FloatArray:
+        """Return the catalogue's vectors as they were given."""
+        assert self._text_vectors is not None
+        raw: FloatArray = self._text_vectors.numpy()
+        return raw
+
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """Return the same weights over other items; ID vectors are kept for items of the same id, the others have their text alone.
 
         Raises:
-            ModelError: the model reads no text and an item is unknown to it.
+            ModelError: the model reads no text and an item is unknown to it, or has no vector among those that were given.
         """
         expect(catalog, ItemCatalog, "with_catalog: catalog")
         if not self.reads_text and not all(self.catalog.ids.encode(catalog.ids.ids)):
@@ -322,8 +330,8 @@ class NeuralRecommender(MatchingRecommender):
         other.catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
         text = None
         if self.network.text is not None:
-            other._encoder = self.encoder()
-            text = other._table(_encode(other._encoder, catalog.texts, progress=False), self.network.text.whitening)
+            other._encoder = self.vectors_for(catalog) if self.takes_vectors else self.encoder()
+            text = other._table(other._encoder.encode_items(catalog), self.network.text.whitening)
         network = other._build(catalog, text)
         transplant(self.network, network, self.catalog.ids, catalog.ids)
         other._network, other._popularity = network.eval(), self._popularity_over(catalog)
@@ -332,9 +340,9 @@ class NeuralRecommender(MatchingRecommender):
 
     @torch.no_grad()
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
-        """Return the item's vectors ``[len(texts), width]`` with each of these texts; None without text."""
+        """Return the item's vectors ``[len(texts), width]`` with each of these texts; None where no text is read."""
         network = self.network
-        if network.text is None:
+        if network.text is None or self.takes_vectors:
             return None
         read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))))
         vectors: FloatArray = network.scaled_items(network.tower(read, torch.full((len(texts),), item))).numpy()
@@ -467,12 +475,3 @@ class NeuralRecommender(MatchingRecommender):
             raise ModelError(f"{parts.folder / 'encoder'} is missing: the model folder is not whole")
         model._encoder = word_piece_class(model.config.encoder, what="a tuned model").load(parts.folder / "encoder")
         return model
-
-
-def _encode(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:
-    if note := encoder.script_note(texts):
-        logger.warning(note)
-    was_training = encoder.training
-    vectors = encoder.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
-    encoder.train(was_training)
-    return vectors
