@@ -22,7 +22,7 @@ from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.by_vectors import evaluate_vectors
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
-from bertrec.models.sequential import weighing
+from bertrec.models.sequential import matching, weighing
 from bertrec.models.sequential.match import Match, Weights
 from bertrec.models.sequential.neural import NeuralRecommender
 from bertrec.models.sequential.tried import Tried
@@ -265,6 +265,30 @@ def test_new_items_go_as_high_as_others_can_bear() -> None:
         assert (found.new_text + found.new > 2.0) == above  # the old item scores 2, the new one 0 and its lift
         assert figures[:20].mean() == pytest.approx(1.0 if above else 1 / np.log2(3))
         assert figures[20:].mean() == pytest.approx(1 / np.log2(3) if above else 1.0)
+
+
+def test_the_training_for_new_items_takes_the_other_weights_and_leaves_out_what_is_really_new(
+    split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where items are really new, those that play new would stand beside them, twice as many as are due."""
+    monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+    monkeypatch.setattr(weighing, "LEAST_SHARE", 0.0)
+    asked: list[tuple[Tried, Weights]] = []
+    plain = weighing.weigh_new
+    monkeypatch.setattr(matching, "weigh_new", lambda tried, *rest, **how: asked.append((tried, rest[1])) or plain(tried, *rest, **how))
+    gone = np.flatnonzero(split.train.item_counts)[:2]
+    kept = ~np.isin(split.train.sequences.values, gone)
+    users = split.validation
+    assert users is not None
+    wanted = [row for row in range(len(users)) if not np.isin(users.targets[row], gone).any()]
+    model = UniSRec.configured(settings=small | {"train.epochs": 4})
+    model.fit(split.train.where(kept), validation=users.take(np.array(wanted)), progress=False)
+    (tried, others), *_ = asked
+    assert not np.isin(tried.pairs.values, gone).any()
+    assert (~tried.match.trained[np.unique(tried.pairs.values)]).any()  # those that play new are there
+    assert model.match is not None
+    for name in ("text", "behaviour"):
+        assert getattr(others, name) == getattr(model.match.weights, name)
 
 
 def test_an_inner_product_that_misleads_new_items_counts_less() -> None:

@@ -37,7 +37,7 @@ class MatchingRecommender(ReadsItems):
     config: ModelConfig
     _match: Match | None = None
     _new_item_costs: NewItemCosts | None = None
-    _probing = False
+    _probed_for: tuple[Weights, BoolArray] | None = None
 
     @abstractmethod
     def items_trained(self) -> BoolArray:
@@ -79,14 +79,14 @@ class MatchingRecommender(ReadsItems):
         if lists is None:
             return
         tried = self._tried(lists, train, sampled(validation, self.config.train.seed), rules)
-        weights = weigh(tried, train.item_counts)
+        weights = weigh(tried, train.item_counts) if self._probed_for is None else self._probed_for[0]
         choice = self.config.match.new_items
         if choice in COSTS and tells_of_new(train, validation):
             wanting = self._tried(lists, train, wanting_new(train, validation, self.config.train.seed), rules)
             plain, weights = weights, weigh_new(tried, wanting, weights, cost=COSTS[choice])
             self._new_item_costs = NewItemCosts.of(tried, plain, weights)
         elif self.probes(train, validation):
-            probe = self._probe(train, validation, rules, progress=progress)
+            probe = self._probe(train, validation, rules, weights, progress=progress)
             if probe.match is not None:
                 told = probe.match.weights
                 weights = weights.with_(new_text=told.new_text, new=told.new, new_vector=told.new_vector)
@@ -96,24 +96,32 @@ class MatchingRecommender(ReadsItems):
     def probes(self, train: Interactions, validation: EvaluationSet | None) -> bool:
         """Say whether weights of new items are wanted, and only a training without some items can tell them."""
         config = self.config
-        if self._probing or validation is None or not (self.reads_text and config.match.text) or config.match.new_items not in COSTS:
+        if self._probed_for is not None or validation is None or config.match.new_items not in COSTS:
+            return False
+        if not (self.reads_text and config.match.text):
             return False
         return tells_of_new(*without_some(train, validation, config.train.seed)) and not tells_of_new(train, validation)
 
-    def _probe(self, train: Interactions, validation: EvaluationSet, rules: Protocol, *, progress: bool) -> Self:
-        """Return a model from a training of half the length that a tenth of the items was kept from."""
+    def _probe(self, train: Interactions, validation: EvaluationSet, rules: Protocol, weights: Weights, *, progress: bool) -> Self:
+        """Return a model from a training of half the length that a tenth of the items was kept from.
+
+        It takes the other weights as they are. Items that ``train`` does not hold are no candidates: beside them a tenth more would be new.
+        """
         settings = self.config.train
         part, users = without_some(train, validation, settings.seed)
         logger.info("weights of new items: training once more, half as long, without a tenth of the items")
         half = {"train.epochs": max(1, settings.epochs // 2), "train.max_seconds": PROBE_SHARE * settings.max_seconds}
         probe = type(self)(self.config.updated(half | {"encoder.tune": "frozen"}))
-        probe._probing = True
+        probe._probed_for = weights, train.item_counts == 0
         probe._added = self.known_vectors() if self.takes_vectors else None  # no second reading of the file
         return probe.fit(part, validation=users, progress=progress, mask_seen=rules.mask_seen)
 
     def _tried(self, lists: Match, train: Interactions, users: EvaluationSet, rules: Protocol) -> Tried:
         vectors, extra = self.user_vectors(users.histories), super().lifts(self.read_histories(users.histories))
-        return Tried.of(lists, users, rules, train.item_counts, users=vectors, items=self.item_embeddings(), extra=extra)
+        items = self.item_embeddings()
+        if self._probed_for is not None:
+            items[self._probed_for[1]] = np.nan
+        return Tried.of(lists, users, rules, train.item_counts, users=vectors, items=items, extra=extra)
 
     def _lists(self, nearest: int, sequences: Ragged | None, behaviour: Neighbours | None = None) -> Match | None:
         """Return the lists of the catalogue, not weighed: those of behaviour from sequences, or given."""
