@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertrec.cli.output import SHOWN_METRICS, note, print_comparison, print_figures, protocol_line, say
+from bertrec.cli.output import note, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.runs import Run, item_vectors, load_data, split_data
+from bertrec.core.described import SHOWN_METRICS
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset

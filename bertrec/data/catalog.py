@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bertrec.core.checks import expect, expect_list, expect_path, expect_whole
+from bertrec.core.described import Described, Preview
 from bertrec.core.errors import DataError, ModelError, unknown_name
 from bertrec.core.files import atomic_file, read_record, sha256_text, write_json
 from bertrec.data.frames import MISSING, id_column, is_numeric_text, is_text_like, require_columns, text_column, to_arrow
@@ -30,8 +31,8 @@ _LONGEST = max(map(len, _NO_TEXT))
 _TITLES = ("title", "movie_title", "name")
 
 
-@dataclass(frozen=True, eq=False)
-class TextCatalog:
+@dataclass(frozen=True, eq=False, repr=False)
+class TextCatalog(Described):
     """Ids with text fields; :class:`ItemCatalog` and :class:`UserCatalog` differ in their names only.
 
     Attributes:
@@ -55,6 +56,13 @@ class TextCatalog:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def _facts(self) -> dict[str, object]:
+        return {f"{self.kind}s": len(self), "fields": list(self.fields), "template": self.template}
+
+    def _preview(self) -> Preview:
+        rows = zip(self.ids.ids, *self.fields.values(), strict=True)
+        return Preview.of([f"{self.kind}_id", *self.fields], rows, len(self))
 
     @cached_property
     def texts(self) -> list[str]:
@@ -196,7 +204,7 @@ def _check_choices(text_fields: object, max_words: object, template: object, cal
     expect(template, str, f"{call}: template", optional=True)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ItemCatalog(TextCatalog):
     """The items that can be recommended, with what they say."""
 
@@ -232,7 +240,7 @@ class ItemCatalog(TextCatalog):
         return cls._build(frame, item_id, text_fields=text_fields, max_words=max_words, template=template, on_empty=on_empty, source=source)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class UserCatalog(TextCatalog):
     """Users with profile text; optional everywhere."""
 

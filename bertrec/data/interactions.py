@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from bertrec.core.checks import expect
+from bertrec.core.described import Described, Preview
 from bertrec.core.distinct import distinct
 from bertrec.core.errors import DataError, unknown_name
 from bertrec.core.files import sha256_text
@@ -35,8 +36,8 @@ OnMissing = Literal["error", "drop"]
 NO_TIME = "none"
 
 
-@dataclass(frozen=True, eq=False)
-class Interactions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Interactions(Described):
     """The interactions of all users, oldest first within a user; ties in time keep the order of the file.
 
     Attributes:
@@ -87,6 +88,15 @@ class Interactions:
     def __len__(self) -> int:
         """Return the number of interactions (not of users)."""
         return len(self.sequences.values)
+
+    def _facts(self) -> dict[str, object]:
+        columns = [name for name in (*_ALIGNED, "text") if getattr(self, name) is not None]
+        filters = list(self.filters) or None
+        return {"users": self.n_users, "items": self.n_items, "interactions": len(self), "columns": columns, "filters": filters}
+
+    def _preview(self) -> Preview:
+        rows = ([user, len(row), self.catalog.ids.decode(row[-5:])] for user, row in zip(self.users.ids, self.sequences, strict=True))
+        return Preview.of(["user_id", "interactions", "latest items"], rows, self.n_users)
 
     @property
     def n_users(self) -> int:

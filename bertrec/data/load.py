@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bertrec.core.checks import expect, expect_path
+from bertrec.core.described import Described, Preview
 from bertrec.core.errors import ConfigError, DataError, MissingExtraError, unknown_name
 from bertrec.core.files import read_yaml, sha256_text
 from bertrec.data import filters, splits
@@ -40,8 +41,8 @@ _HINT = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Described):
     """All that was loaded.
 
     Attributes:
@@ -62,6 +63,15 @@ class Dataset:
     users: UserCatalog | None = None
     notes: list[str] = field(default_factory=list)
     folders: tuple[Path, ...] = field(default=(), repr=False)
+
+    def _facts(self) -> dict[str, object]:
+        data, shown = self.interactions, sum(map(len, self.impressions.values()))
+        counts = {"users": data.n_users, "items": data.n_items, "interactions": len(data)}
+        given = None if self.given is None else self.given.manifest.get("method")
+        return {"name": self.name, "format": self.format, **counts, "impressions": shown or None, "split": given}
+
+    def _preview(self) -> Preview:
+        return Preview.of(["notes"], ([note] for note in self.notes), len(self.notes))
 
     @property
     def catalog(self) -> ItemCatalog:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bertrec.core.described import Described, Preview, shown_metrics
 from bertrec.core.errors import ConfigError, unknown_name
 from bertrec.core.ragged import IntArray
 from bertrec.evaluation.expectation import random_expectation
@@ -32,8 +33,8 @@ class MetricValue:
         return {"mean": self.mean, "ci95": None if self.ci95 is None else list(self.ci95)}
 
 
-@dataclass(frozen=True)
-class SliceResult:
+@dataclass(frozen=True, repr=False)
+class SliceResult(Described):
     """The figures of one slice.
 
     Attributes:
@@ -55,13 +56,16 @@ class SliceResult:
         """How many users the slice holds."""
         return len(self.rows)
 
+    def _facts(self) -> dict[str, object]:
+        return {"users": self.users, **{name: self.metrics[name].mean for name in shown_metrics(self.metrics)}}
+
     def to_json(self) -> dict[str, Any]:
         """Return ``{"users": N, "metrics": {…}}``."""
         return {"users": self.users, "metrics": {name: value.to_json() for name, value in self.metrics.items()}}
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Described):
     """One model measured on one evaluation set.
 
     Attributes:
@@ -75,6 +79,14 @@ class Report:
     slices: dict[str, SliceResult]
     seconds: float
     users: Sequence[str | int] = field(default=(), repr=False)
+
+    def _facts(self) -> dict[str, object]:
+        return {**(self.slices["all"]._facts() if "all" in self.slices else {}), "slices": list(self.slices)}
+
+    def _preview(self) -> Preview:
+        names = list(dict.fromkeys(name for part in self.slices.values() for name in shown_metrics(part.metrics)))
+        rows = ([name, part.users, *(_in_words(part.metrics.get(one)) for one in names)] for name, part in self.slices.items())
+        return Preview.of(["slice", "users", *names], rows, len(self.slices))
 
     def to_json(self) -> dict[str, Any]:
         """Return the shape that every measuring command writes, see docs/design.md."""
@@ -127,6 +139,12 @@ class Report:
         if name not in self.slices:
             raise ConfigError(unknown_name("slice", name, self.slices))
         return self.slices[name]
+
+
+def _in_words(metric: MetricValue | None) -> str:
+    if metric is None:
+        return ""
+    return f"{metric.mean:.4f}" + (f" [{metric.ci95[0]:.4f}, {metric.ci95[1]:.4f}]" if metric.ci95 else "")
 
 
 def summarise(values: Mapping[str, Float64Array], *, resamples: int, seed: int) -> dict[str, MetricValue]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bertrec.core.checks import expect, expect_path, shown
 from bertrec.core.config import SEEDS, Config
+from bertrec.core.described import Described, Preview
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import atomic_folder, sha256_text
 from bertrec.core.foreign import Check, guard_results, mapping, plain
@@ -27,7 +28,7 @@ class NoSettings(Config):
     """There is nothing to set."""
 
 
-class Fitted(ABC):
+class Fitted(Described, ABC):
     """Something with settings that is fitted to data, saved and loaded.
 
     Args:
@@ -62,6 +63,13 @@ class Fitted(ABC):
         call = f"call {type(self).__name__}.configured(settings={{name: value}}), which takes flat names"
         expect(config, self.config_class, f"{type(self).__name__}: config", optional=True, error=ConfigError, mend=call)
         self.config = self.config_class() if config is None else config
+
+    def _facts(self) -> dict[str, object]:
+        return {"fitted": False} if self._catalog is None else {"items": len(self._catalog)}
+
+    def _preview(self) -> Preview:
+        usual, own = type(self.config)().to_flat(), self.config.to_flat()
+        return Preview(["setting", "value"], [[name, value] for name, value in own.items() if value != usual.get(name)])
 
     @property
     def catalog(self) -> ItemCatalog:
@@ -156,7 +164,7 @@ class Fitted(ABC):
         """Return the settings by the flat names that `config_from` takes, for a search."""
         return config.to_flat()
 
-    @classmethod  # noqa: B027  # most can be made so
+    @classmethod  # most can be made so
     def check_search(cls, config: Config) -> None:
         """See that a model with these settings can be made of its settings alone, as a search makes it.
 
@@ -189,7 +197,7 @@ class Fitted(ABC):
         """Return what is saved beside what was learned, by name; no score of a known history depends on it, so no hash of a model does."""
         return {}
 
-    def take_kept(self, kept: Mapping[str, Tensor]) -> None:  # noqa: B027  # most keep nothing
+    def take_kept(self, kept: Mapping[str, Tensor]) -> None:  # most keep nothing
         """Take what `kept_tensors` gave; names may be missing in folders of before."""
 
     @property
@@ -201,7 +209,7 @@ class Fitted(ABC):
         """Return further JSON values for ``config.json``; `from_parts` finds them in ``parts.about``."""
         return {} if self.train_log is None else {"train_log": self.train_log.to_dict()}
 
-    def save_folders(self, folder: Path) -> None:  # noqa: B027  # most have none
+    def save_folders(self, folder: Path) -> None:  # most have none
         """Write parts that have a folder of their own below ``folder``; there are none by default."""
 
     def save_pretrained(self, folder: str | Path) -> None:

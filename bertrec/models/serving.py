@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.core.checks import expect, expect_whole
+from bertrec.core.described import Described, Preview
 from bertrec.core.distinct import among
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.lifts import Lifts
@@ -67,8 +68,8 @@ class Served(Protocol):
         """Return what is added to the scores of some items of each user."""
 
 
-@dataclass(frozen=True)
-class Recommendations:
+@dataclass(frozen=True, repr=False)
+class Recommendations(Described):
     """The best items of each user.
 
     Attributes:
@@ -84,8 +85,23 @@ class Recommendations:
     fallback: list[str | None] = field(default_factory=list)
     unknown: dict[int, list[Id]] = field(default_factory=dict)
 
+    def _facts(self) -> dict[str, object]:
+        longest = max((len(row) for row in self.items), default=0)
+        marked = sum(one is not None for one in self.fallback)
+        return {
+            "users": len(self.items),
+            "k": longest,
+            "by_fallback": marked or None,
+            "unknown_ids": sum(map(len, self.unknown.values())) or None,
+        }
 
-class Server:
+    def _preview(self) -> Preview:
+        fallback = self.fallback or [None] * len(self.items)
+        rows = ([row, ids, mark] for row, (ids, mark) in enumerate(zip(self.items, fallback, strict=True)))
+        return Preview.of(["history", "items", "fallback"], rows, len(self.items))
+
+
+class Server(Described):
     """A fitted model ready to answer: item vectors, ids and, where given, an index are taken once and kept.
 
     Made by `Recommender.serve`. It serves the model as it was then: make a new one after another fit.
@@ -114,6 +130,9 @@ class Server:
             inner = model.catalog.ids.encode(index.built_ids)
             self._place[inner] = np.arange(1, len(inner) + 1)
             self._place[0] = 0
+
+    def _facts(self) -> dict[str, object]:
+        return {"model": self.model, "index": self.index}
 
     def recommend(self, histories: Histories, k: int = 10, *, exclude_seen: bool = True) -> Recommendations:
         """Return the ``k`` best items for each history, as `Recommender.recommend` does.
