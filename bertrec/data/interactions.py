@@ -315,7 +315,7 @@ def _known_items(external: pa.Array, catalog: ItemCatalog, source: str) -> tuple
     if unknown * 2 > len(items):
         example = external[int(np.argmin(items))].as_py()
         mixed = len(catalog) > 0 and type(catalog.ids.ids[0]) is not type(example)
-        hint = "one table has its item ids as text and the other as numbers" if mixed else "check both tables' id columns"
+        hint = "one table has its item ids as text and the other as numbers: make them alike" if mixed else "check both tables' id columns"
         raise DataError(f"{count}, such as {example!r}, more than half of them: {hint}")
     return items, (f"{count} (dropped)",)
 
