@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,8 @@ from bertrec.core.errors import DataError, ModelError, unknown_name
 from bertrec.core.files import atomic_file, read_record, sha256_text, write_json
 from bertrec.data.frames import MISSING, id_column, is_numeric_text, is_text_like, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
+from bertrec.data.outgoing import Backend, frame_of
 from bertrec.data.templates import check_template, cut_words, render
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 OnEmpty = Literal["keep", "drop", "error"]
 # What a table's writer puts where a text is missing, in small letters.
@@ -96,11 +94,13 @@ class TextCatalog(Described):
                 "add a column of text, such as a title, or take a model of ids (idrec, or --item-input id)"
             )
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return a new pandas table with the ids (``item_id`` or ``user_id``) and one column for each text field."""
-        import pandas as pd
+    def to_frame(self, backend: Backend | None = None) -> Any:
+        """Return a new data frame with the ids (``item_id`` or ``user_id``) and one column for each text field.
 
-        return pd.DataFrame({f"{self.kind}_id": pd.Series(self.ids.ids, dtype=None if self.ids.ids else object), **self.fields})
+        Args:
+            backend: ``pandas``, ``polars`` or ``pyarrow``; None takes pandas where it is installed, else PyArrow.
+        """
+        return frame_of({f"{self.kind}_id": self.ids.ids, **self.fields}, backend)
 
     def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Self:
         """Return a catalogue of the rows numbered ``rows`` (from 0), in that order."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.columns import account, find_time
 from bertrec.data.frames import id_column, number_column, numbers_or_nan, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bertrec.data.outgoing import Backend, frame_of
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
@@ -108,20 +106,21 @@ class Interactions(Described):
         """How many items the catalogue holds, met or not."""
         return len(self.catalog)
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return a new pandas table with one row per interaction, user by user and oldest first.
+    def to_frame(self, backend: Backend | None = None) -> Any:
+        """Return a new data frame with one row per interaction, user by user and oldest first.
 
         Its columns are ``user_id`` and ``item_id`` (external ids), and those of ``timestamp``, ``rating``, ``label``, ``weight``, ``text``
         and ``split`` that there are.
-        """
-        import pandas as pd
 
+        Args:
+            backend: ``pandas``, ``polars`` or ``pyarrow``; None takes pandas where it is installed, else PyArrow.
+        """
         users, items = np.array(self.users.ids, dtype=object), np.array(self.catalog.ids.ids, dtype=object)
         columns: dict[str, Any] = {"user_id": users[self.sequences.rows], "item_id": items[self.sequences.values - 1]}
         columns |= {name: np.array(column) for name in (*_NUMBERS, "text") if (column := getattr(self, name)) is not None}
         if self.part is not None:
             columns["split"] = np.array(["train", "valid", "test"])[self.part]
-        return pd.DataFrame(columns).infer_objects()
+        return frame_of(columns, backend)
 
     @cached_property
     def item_counts(self) -> IntArray:

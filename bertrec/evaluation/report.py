@@ -11,6 +11,7 @@ import numpy as np
 from bertrec.core.described import Described, Preview, shown_metrics
 from bertrec.core.errors import ConfigError, unknown_name
 from bertrec.core.ragged import IntArray
+from bertrec.data.outgoing import Backend, frame_of
 from bertrec.evaluation.expectation import random_expectation
 from bertrec.evaluation.intervals import bootstrap_intervals
 from bertrec.evaluation.metrics import Float64Array
@@ -95,6 +96,21 @@ class Report(Described):
             "slices": {name: part.to_json() for name, part in self.slices.items()},
             "seconds": round(self.seconds, 3),
         }
+
+    def to_frame(self, backend: Backend | None = None) -> Any:
+        """Return a new data frame with one row per slice and metric.
+
+        Its columns are ``slice``, ``users``, ``metric``, ``mean``, ``ci95_low`` and ``ci95_high``. A bound is NaN where the figure has no
+        interval; an empty slice has no row.
+
+        Args:
+            backend: ``pandas``, ``polars`` or ``pyarrow``; None takes pandas where it is installed, else PyArrow.
+        """
+        rows = [(name, part.users, metric, value) for name, part in self.slices.items() for metric, value in part.metrics.items()]
+        bounds = np.array([value.ci95 or (np.nan, np.nan) for *_, value in rows], np.float64).reshape(-1, 2)
+        columns: dict[str, Any] = {"slice": [row[0] for row in rows], "users": np.array([row[1] for row in rows], np.int64)}
+        columns |= {"metric": [row[2] for row in rows], "mean": np.array([row[3].mean for row in rows], np.float64)}
+        return frame_of({**columns, "ci95_low": bounds[:, 0], "ci95_high": bounds[:, 1]}, backend)
 
     def mean(self, metric: str, slice: str = "all") -> float:
         """Return one figure.

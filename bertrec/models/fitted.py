@@ -200,6 +200,13 @@ class Fitted(Described, ABC):
     def take_kept(self, kept: Mapping[str, Tensor]) -> None:  # most keep nothing
         """Take what `kept_tensors` gave; names may be missing in folders of before."""
 
+    def kept_values(self) -> dict[str, Any]:
+        """Return JSON values that are saved as ``kept``, beside those of `saved_values`; no score depends on them."""
+        return {}
+
+    def take_kept_values(self, kept: Mapping[str, Any]) -> None:  # most keep nothing
+        """Take what `kept_values` gave; names may be missing in folders of before."""
+
     @property
     def model_hash(self) -> str:
         """SHA-256 over what the scores depend on."""
@@ -222,7 +229,8 @@ class Fitted(Described, ABC):
         with atomic_folder(folder, marker=WEIGHTS) as partial:
             self.save_folders(partial)
             tensors = {**self.state_dict(), **{f"{_KEPT}{name}": value for name, value in self.kept_tensors().items()}}
-            write_parts(partial, type(self), config=self.config.to_dict(), catalog=catalog, tensors=tensors, **self.saved_values())
+            values = {**self.saved_values(), "kept": self.kept_values()}
+            write_parts(partial, type(self), config=self.config.to_dict(), catalog=catalog, tensors=tensors, **values)
 
     @classmethod
     def from_parts(cls, parts: SavedParts) -> Self:
@@ -235,6 +243,7 @@ class Fitted(Described, ABC):
         """Take catalogue, log and weights of what was saved."""
         self.catalog = parts.catalog
         self.train_log = TrainLog.from_dict(parts.about["train_log"]) if parts.about.get("train_log") else None
+        self.take_kept_values(parts.about.get("kept", {}))
         self.load_state_dict({name: value for name, value in parts.tensors.items() if not name.startswith(_KEPT)})
         self.take_kept({name.removeprefix(_KEPT): value for name, value in parts.tensors.items() if name.startswith(_KEPT)})
 

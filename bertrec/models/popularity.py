@@ -14,6 +14,7 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.trained_on import Training
 
 
 class PopularityConfig(Config):
@@ -27,13 +28,13 @@ class Popularity(Recommender):
     config_class: ClassVar[type[Config]] = PopularityConfig
     _counts: torch.Tensor | None = None
 
-    def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
+    def fit(self, train: Training, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
         """Count the interactions of each item, by weight where there are weights; ``validation`` and the options have no use here.
 
         Raises:
             DataError: a weight is below 0.
         """
-        self.check_data(train, validation)
+        train, validation = self.check_data(train, validation)
         self.check_fit_options(options)
         self.check_start(resume=False, init=options.get("init") is not None)
         self.catalog = train.catalog

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
+from bertrec.data.outgoing import Backend, frame_of
 from bertrec.evaluation.ranks import pair_keys
 from bertrec.models.best_items import BestItems, merged
 from bertrec.models.fallback import BoolArray, cold_rows, scored_by_popularity
@@ -99,6 +101,29 @@ class Recommendations(Described):
         fallback = self.fallback or [None] * len(self.items)
         rows = ([row, ids, mark] for row, (ids, mark) in enumerate(zip(self.items, fallback, strict=True)))
         return Preview.of(["history", "items", "fallback"], rows, len(self.items))
+
+    def to_frame(self, backend: Backend | None = None, *, users: Sequence[Id] | None = None) -> Any:
+        """Return a new data frame with one row per recommended item: ``history``, ``rank``, ``item_id``, ``score``, ``fallback``.
+
+        ``history`` is the number of the history from 0; ``rank`` counts from 1; ``fallback`` says what ordered a list instead of the model.
+
+        Args:
+            backend: ``pandas``, ``polars`` or ``pyarrow``; None takes pandas where it is installed, else PyArrow.
+            users: one id per history, which then stands as ``user_id`` in place of ``history``.
+
+        Raises:
+            DataError: there are more or fewer users than histories.
+        """
+        if users is not None and len(users) != len(self.items):
+            raise DataError(f"to_frame: {len(users)} users for {len(self.items)} histories")
+        lengths = np.array([len(row) for row in self.items], np.int64)
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        fallback = self.fallback or [None] * len(lengths)
+        whose: dict[str, Any] = {"history": rows} if users is None else {"user_id": [users[row] for row in rows.tolist()]}
+        ranks = np.concatenate([np.arange(1, length + 1) for length in lengths] or [lengths])
+        items, scores = list(chain.from_iterable(self.items)), np.array(list(chain.from_iterable(self.scores)), np.float64)
+        marks = [fallback[row] for row in rows.tolist()]
+        return frame_of({**whose, "rank": ranks, "item_id": items, "score": scores, "fallback": marks}, backend)
 
 
 class Server(Described):
