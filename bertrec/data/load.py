@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -14,6 +15,7 @@ from bertrec.core.checks import expect, expect_path
 from bertrec.core.described import Described, Preview
 from bertrec.core.errors import ConfigError, DataError, MissingExtraError, unknown_name
 from bertrec.core.files import read_yaml, sha256_text
+from bertrec.core.shown import visible
 from bertrec.data import filters, splits
 from bertrec.data.catalog import ItemCatalog, UserCatalog
 from bertrec.data.frames import is_frame
@@ -26,6 +28,8 @@ from bertrec.data.readers.content import Form
 from bertrec.data.readers.in_memory import read_frames
 from bertrec.data.readers.raw import RawData
 from bertrec.data.splits import Split
+
+logger = logging.getLogger(__name__)
 
 # Each format knows its own folders; amazon and sequences come last, as they open files to look at them.
 _FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, Form], RawData]]] = {
@@ -314,7 +318,10 @@ def _build(raw: RawData, options: LoadOptions) -> Dataset:
     kept = impressions if filtered.catalog is catalog else {}
     if profiles is not None:
         notes.append(f"{raw.sources.get('users', 'the user table')}: texts of users are read by no model yet")
-    return Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes, raw.folders)
+    dataset = Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes, raw.folders)
+    for line in (repr(dataset), *notes):
+        logger.info("%s", visible(line))
+    return dataset
 
 
 def _interactions(
