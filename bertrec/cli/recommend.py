@@ -263,7 +263,8 @@ def fill(
     else:
         found = model.recommend(histories, k, exclude_seen=not keep_seen, index=searched)
     for case, items, scores, fallback in zip(cases, found.items, found.scores, found.fallback, strict=True):
-        case.items, case.fallback = list(items), fallback
+        # A model that needs no history, such as popularity, orders the list of an unknown user as everyone's.
+        case.items, case.fallback = list(items), fallback or (model.name if case.fallback else None)
         case.scores = [float(score) for score in scores[: len(items)]]
     if cases and (fewest := min(len(case.items) for case in cases)) < k:
         note(f"note: only {fewest} items could be recommended where {k} were asked for")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -156,6 +157,16 @@ class Interactions(Described):
             return self
         users = IdMap(self.users.ids[row] for row in rows)
         return replace(self, users=users, sequences=self.sequences.take(rows))
+
+    def without_users(self, gone: Collection[str | int]) -> Interactions:
+        """Return the interactions of all other users, who are numbered anew in the same order; negatives are left out with them."""
+        keep = np.array([user not in gone for user in self.users.ids], dtype=bool)
+        kept = self.where(keep[self.sequences.rows])
+        rows = np.flatnonzero(keep)
+        negatives = self.negatives
+        if negatives is not None:
+            negatives = negatives.filter(pa.array([user not in gone for user in negatives["user_id"].to_pylist()], pa.bool_()))
+        return replace(kept, users=IdMap(self.users.ids[row] for row in rows), sequences=kept.sequences.take(rows), negatives=negatives)
 
     @classmethod
     def from_frame(

@@ -18,7 +18,7 @@ from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
-from bertrec.data.splits import EvaluationSet
+from bertrec.data.splits import EvaluationSet, Split
 from bertrec.models.fallback import CATALOGUE, POPULARITY, cold_rows, scored_by_popularity, unknown_ids
 from bertrec.models.fitted import Fitted
 from bertrec.models.names import MODELS
@@ -123,6 +123,17 @@ class Recommender(Fitted):
     def keep_popularity(self, train: Interactions) -> None:
         """Keep how often training holds each item; a `fit` calls it, so that users without a history can be served."""
         self._popularity = train.item_counts.astype(np.float32)
+
+    @property
+    def absorbed(self) -> str:
+        """What a fit made of all users together, so that no single one can be taken out of it; empty where it only counts."""
+        return "the weights"
+
+    def recount(self, split: Split) -> None:
+        """Count the training part of a split anew, from which users were taken out; what was learned of them stays as `absorbed` says."""
+        if self._popularity is not None:
+            self.keep_popularity(split.train)
+        self.trained_on = TrainedOn.of(split.train, split)
 
     def _popularity_over(self, catalog: ItemCatalog) -> FloatArray | None:
         """Return the popularity over other items, 0 for new ones."""

@@ -228,9 +228,12 @@ class Fitted(Described, ABC):
         catalog = self.catalog
         with atomic_folder(folder, marker=WEIGHTS) as partial:
             self.save_folders(partial)
-            tensors = {**self.state_dict(), **{f"{_KEPT}{name}": value for name, value in self.kept_tensors().items()}}
             values = {**self.saved_values(), "kept": self.kept_values()}
-            write_parts(partial, type(self), config=self.config.to_dict(), catalog=catalog, tensors=tensors, **values)
+            write_parts(partial, type(self), config=self.config.to_dict(), catalog=catalog, tensors=self.saved_tensors(), **values)
+
+    def saved_tensors(self) -> dict[str, Tensor]:
+        """Return all tensors under the names that they are saved by."""
+        return {**self.state_dict(), **{f"{_KEPT}{name}": value for name, value in self.kept_tensors().items()}}
 
     @classmethod
     def from_parts(cls, parts: SavedParts) -> Self:

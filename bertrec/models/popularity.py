@@ -12,7 +12,7 @@ from bertrec.core.config import Config
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.interactions import Interactions
-from bertrec.data.splits import EvaluationSet
+from bertrec.data.splits import EvaluationSet, Split
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.trained_on import Training
 
@@ -59,6 +59,16 @@ class Popularity(Recommender):
     def user_vectors(self, histories: Ragged) -> FloatArray:
         """Return ``[n, 1]`` ones: all users are alike."""
         return np.ones((len(histories), 1), np.float32)
+
+    @property
+    def absorbed(self) -> str:
+        """Nothing: it counts."""
+        return ""
+
+    def recount(self, split: Split) -> None:
+        """Count anew."""
+        super().recount(split)
+        self._counts = torch.from_numpy(_counted(split.train).astype(np.float32))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the counts."""

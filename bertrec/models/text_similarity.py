@@ -82,6 +82,11 @@ class TextSimilarity(Recommender):
         """Always."""
         return True
 
+    @property
+    def absorbed(self) -> str:
+        """Nothing: users are not looked at."""
+        return ""
+
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """Return the same model over other items."""
         other = type(self)(self.config).over(catalog, progress=False)

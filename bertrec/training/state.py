@@ -81,8 +81,8 @@ class TrainingState:
         spent = time.perf_counter() - start
         entry = EpochLog(number, loss, metrics, seconds + spent, spent)
         self.history.append(entry)
-        figures = "".join(f", {name} {value:.4f}" for name, value in metrics.items())
-        logger.info("epoch %d of %d: loss %.4g%s, %.1f s", number, self.config.epochs, loss, figures, entry.seconds)
+        figure = f", {self.config.metric} {metrics[self.config.metric]:.4f}" if metrics else ""
+        logger.info("epoch %d of %d: loss %.4g%s, %.1f s", number, self.config.epochs, loss, figure, entry.seconds)
         if not self.evaluate:
             self.best_epoch = number
         elif metrics and metrics[self.config.metric] > self._best_value():
