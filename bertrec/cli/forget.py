@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from bertrec.core.files import atomic_folder, read_json, write_json
 from bertrec.core.partial import recover
 
 if TYPE_CHECKING:
+    from bertrec.data.catalog import ItemCatalog
     from bertrec.data.forgotten import Forgotten
     from bertrec.data.load import Dataset
     from bertrec.data.splits import Split
@@ -70,7 +71,7 @@ def forget(
     user: Annotated[list[str] | None, typer.Option(metavar="ID", help="Whom to forget; more may follow.")] = None,
     users_file: Annotated[Path | None, typer.Option(metavar="F", help="A file of ids, as recommend takes it.")] = None,
     trusted: o.Classes = None,
-    data: o.OtherData = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="Where the run's data are now.")] = None,
 ) -> None:
     """Take people out of RUN: out of its counts, its lists, and of whom it knows. What training has absorbed stays, and is named."""
     from bertrec.cli.recommend import wanted_users
@@ -124,7 +125,7 @@ def forget_in_run(run: Run, names: list[str], *, data: str | None = None, readin
     marks = former.adding(names)
     outcome = Outcome(len(set(names)), changed=dataset.content_hash != record.get("data_hash"), absorbed=model.absorbed)
     before, split, data_hash = _counted(dataset, marks, record, outcome)
-    model.recount(split)
+    model.recount(_over(split, model.catalog))
     model.trained_on = None if outcome.changed else model.trained_on  # of other data nobody knows what the fit saw
     outcome.rehashed = model.model_hash != record.get("model_hash")
     with atomic_folder(run.folder, marker=run.record_file.name) as made:
@@ -133,8 +134,9 @@ def forget_in_run(run: Run, names: list[str], *, data: str | None = None, readin
         unknown = [name for name in names if o.find_id(name, before) is None and not former.among([name])]
         if unknown and not (outcome.changed or outcome.rows):
             o.known_id(unknown[0], before)  # which says what is near
-        about = {"manifest": split.manifest, "model_hash": model.model_hash, "forgotten": marks.to_dict()}
-        write_json(Run(made).record_file, record | about | ({} if outcome.changed else {"data_hash": data_hash}))
+        about = {"model_hash": model.model_hash, "forgotten": marks.to_dict()}
+        of_data = {} if outcome.changed else {"manifest": split.manifest, "data_hash": data_hash}
+        write_json(Run(made).record_file, record | about | of_data)
     return outcome
 
 
@@ -144,6 +146,24 @@ def _counted(dataset: Dataset, marks: Forgotten, record: Mapping[str, Any], outc
     whole, split = split_data(dataset, record), split_data(left, record)
     outcome.interactions, outcome.of = len(whole.train) - len(split.train), len(whole.train)
     return set(dataset.interactions.users.ids), split, left.content_hash
+
+
+def _over(split: Split, catalog: ItemCatalog) -> Split:
+    """Return a split whose training part is over the items of a model, where the data have others now; no other part is changed.
+
+    Raises:
+        DataError: the data hold none of these items.
+    """
+    import numpy as np
+
+    if split.catalog.content_hash == catalog.content_hash:
+        return split
+    inner = np.concatenate([[0], catalog.ids.encode(split.catalog.ids.ids)])
+    train = split.train.where(inner[split.train.sequences.values] > 0)
+    if not len(train):
+        raise DataError("the data hold none of the run's items: name its own with --data")
+    sequences = replace(train.sequences, values=inner[train.sequences.values])
+    return replace(split, catalog=catalog, train=replace(train, catalog=catalog, sequences=sequences))
 
 
 def _take_out(made: Run, model: Recommender, names: Iterable[str], outcome: Outcome) -> None:

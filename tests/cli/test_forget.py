@@ -160,6 +160,23 @@ def test_data_that_were_cleaned_first_are_counted_as_they_are(cli, shop, tmp_pat
     assert bertrec.Recommender.from_pretrained(run).trained_on is None
 
 
+def test_data_that_have_grown_are_counted_over_the_items_of_the_run(cli, run, tmp_path):
+    grown = write_shop(tmp_path / "grown", USERS)
+    items = (grown / "items.csv").read_text(encoding="utf-8").splitlines()
+    (grown / "items.csv").write_text("\n".join([items[0], "99,new", *items[1:]]) + "\n", encoding="utf-8")  # and all inner ids move
+    clicks = (grown / "interactions.csv").read_text(encoding="utf-8")
+    (grown / "interactions.csv").write_text(f"{clicks}u9,99,-2\nu9,100,-1\n", encoding="utf-8")
+    assert cli("forget", run, "--user", GONE, "--data", grown)[0] == 0
+    wanted = counted(write_shop(tmp_path / "without", WITHOUT))
+    wanted[0] += 1  # item 100; the new one is none of the run's
+    assert counts(run) == wanted
+    assert cli("recommend", run, "--user", STAYS, "-k", "1")[0] == 0
+    other = write_shop(tmp_path / "other", USERS)
+    for name in ("items.csv", "interactions.csv"):
+        (other / name).write_text((other / name).read_text(encoding="utf-8").replace("10", "x"), encoding="utf-8")
+    assert "the data hold none of the run's items" in cli("forget", run, "--user", STAYS, "--data", other)[2]
+
+
 def test_files_that_are_no_tables_are_named(cli, run):
     (run / "note.md").write_text(f"asked by {GONE}, not xx{GONE}\n", encoding="utf-8")
     (run / "broken.parquet").write_bytes(b"no parquet")
