@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertrec.cli.output import print_table, say
+from bertrec.cli.output import print_table, say, say_document
 from bertrec.core.errors import BertrecError
 from bertrec.core.files import atomic_file
 from bertrec.core.shown import csv_text, json_text
@@ -139,7 +139,10 @@ def give_out(catalog: ItemCatalog, cases: list[UserList], *, form: str, out: Pat
         return
     text = _csv(catalog, cases, raw=raw) if form == "csv" else (_json if form == "json" else _json_lines)(catalog, cases)
     if out is None:
-        sys.stdout.write(text)  # made harmless already, and CSV has line ends of its own
+        if form == "csv":
+            sys.stdout.write(text)  # made harmless already, with line ends of its own
+        else:
+            say_document(text.removesuffix("\n"))
         return
     with atomic_file(out) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")

@@ -85,7 +85,7 @@ def recommend(
     if on_unknown is not None:
         o.choice("way with unknown users", on_unknown, ON_UNKNOWN)
     if raw and form != "csv":
-        raise BertrecError(f"--raw goes with CSV, not with {form}")
+        raise BertrecError(f"--raw goes with --format csv or --out FILE.csv, not with {form}")
     _check_rerank(rerank, candidates, k=k, why=why)
     lists = {"--user": user, "--history": history, "--history-ids": history_ids}
     given = _with_more(lists, more or [])
