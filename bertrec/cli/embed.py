@@ -65,12 +65,12 @@ def embed(
     if format_ == "recbole":
         out = _write_recbole(out, name, ids, rows)
     else:
-        write_vectors(out, ids, rows, model_hash=model.model_hash)
+        write_vectors(out, ids, rows, model_hash=model.model_hash, what=what)
     say(f"wrote {len(ids)} {what} x {rows.shape[1]} to {out}")
 
 
-def write_vectors(target: Path, ids: list[str | int], vectors: npt.NDArray[np.float32], *, model_hash: str) -> None:
-    """Write ``ids`` and ``vectors`` ``[n, d]`` as Parquet, atomically; the model's hash goes into the file's metadata."""
+def write_vectors(target: Path, ids: list[str | int], vectors: npt.NDArray[np.float32], *, model_hash: str, what: str) -> None:
+    """Write ``ids`` and ``vectors`` ``[n, d]`` as Parquet, atomically; what they are of and the model's hash go into its metadata."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -80,7 +80,7 @@ def write_vectors(target: Path, ids: list[str | int], vectors: npt.NDArray[np.fl
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     table = pa.table({"id": _id_column(ids), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
     with atomic_file(target) as temporary:
-        pq.write_table(table.replace_schema_metadata({"bertrec.model_hash": model_hash}), temporary)
+        pq.write_table(table.replace_schema_metadata({"bertrec.model_hash": model_hash, "bertrec.what": what}), temporary)
 
 
 def read_vectors(path: Path) -> tuple[list[str | int], npt.NDArray[np.float32], str]:

@@ -24,6 +24,7 @@ from bertrec.cli import (
     embed,
     encoder,
     evaluate,
+    forget,
     index,
     probe,
     prompt,
@@ -81,6 +82,7 @@ app.add_typer(prompt.app, name="prompt")
 app.add_typer(index.app, name="index")
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
+app.command("forget", epilog=forget.EXAMPLES)(forget.forget)
 app.add_typer(rerank.app, name="rerank")
 app.add_typer(tune.app, name="tune")
 app.command("probe", epilog=probe.EXAMPLES)(probe.probe)

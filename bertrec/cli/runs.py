@@ -18,6 +18,7 @@ from bertrec.core import resuming
 from bertrec.core.errors import BertrecError, DataError, ModelError
 from bertrec.core.faiss_builds import BUILDS
 from bertrec.core.files import read_json, write_json
+from bertrec.core.partial import recover
 from bertrec.core.version import __version__
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Run:
         Raises:
             ModelError: the folder is absent, holds no run, or one whose training has not ended.
         """
-        if not self.folder.is_dir():
+        if not recover(self.folder).is_dir():
             raise ModelError(f"{self.folder}: no such run; make one with  bertrec train DATA --out {self.folder}")
         if not self.finished:
             hint = "its training has not ended; go on with --resume" if self.pending else "it has no run.json"
@@ -214,16 +215,18 @@ def place_of(record: Mapping[str, Any]) -> str:
 
 
 def load_data(record: Mapping[str, Any]) -> Dataset:
-    """Load a run's data again, with the options that it was trained with.
+    """Load a run's data again, with the options that it was trained with and without those whom it was told to forget.
 
     Raises:
         DataError: it is no longer where it was.
     """
+    from bertrec.data.forgotten import Forgotten
     from bertrec.data.load import load
     from bertrec.data.options import LoadOptions
 
     place = place_of(record)
     dataset = load(place, LoadOptions.from_dict(record.get("load", {})))
+    dataset = Forgotten.from_dict(record.get("forgotten"), "run.json").leave_out(dataset)
     if "data_hash" in record and dataset.content_hash != record["data_hash"]:
         note(f"note: {place} has changed since the run was trained on it")
     return dataset
@@ -248,13 +251,14 @@ def data_and_source(
         return load_data(record), record
     given = dict(given or {})
     kept = {name: value for name, value in record.get("load", {}).items() if name not in given}
-    source = {"data": data, "load": kept | given}
+    forgotten = {"forgotten": record["forgotten"]} if "forgotten" in record else {}
+    source = {"data": data, "load": kept | given, **forgotten}
     try:
         return load_data(source), source
     except DataError as error:
         if not kept:
             raise
-        source = {"data": data, "load": given}
+        source = {"data": data, "load": given, **forgotten}
         dataset = load_data(source)
         note(f"note: {data} is read without the run's {', '.join(f'{name}={value}' for name, value in kept.items())}: {error}")
         return dataset, source

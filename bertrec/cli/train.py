@@ -186,7 +186,7 @@ def fit(
         begin(run, plan, resume=resume)
         started = time.perf_counter()
         mask = not keeps_seen(plan)
-        model.fit(split.train, validation=split.validation, run_dir=run.folder, resume=resume, init=initial, mask_seen=mask)
+        model.fit(split, run_dir=run.folder, resume=resume, init=initial, mask_seen=mask)
         seconds = time.perf_counter() - started
         figures = validate(model, split, mask_seen=mask)
         end(run, model, plan | outcome(model, split, seconds, figures))

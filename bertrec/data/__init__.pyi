@@ -1,6 +1,7 @@
 from .catalog import ItemCatalog as ItemCatalog
 from .catalog import UserCatalog as UserCatalog
 from .convert import convert as convert
+from .forgotten import without_users as without_users
 from .ids import IdMap as IdMap
 from .impressions import Impressions as Impressions
 from .impressions import split_share as split_share

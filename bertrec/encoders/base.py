@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 
 from bertrec.core.checks import expect
+from bertrec.core.described import Described
 from bertrec.core.errors import ModelError
 from bertrec.core.foreign import guard_results, matrix
 from bertrec.core.plugins import path_of
@@ -28,7 +29,7 @@ _TEXTS_AT_ONCE = 1024
 logger = logging.getLogger(__name__)
 
 
-class Encoder(torch.nn.Module, ABC):
+class Encoder(Described, torch.nn.Module, ABC):
     """Texts to raw vectors; ``encoder.name`` names a class derived from it.
 
     Its weights are never tuned: a model reads each text once and keeps the vectors. A saved model keeps the encoder's
@@ -45,6 +46,9 @@ class Encoder(torch.nn.Module, ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         guard_results(cls, {"embed": matrix})
+
+    def _facts(self) -> dict[str, object]:
+        return {"name": self.config.name, "dim": self.dim, "tune": self.config.tune}
 
     @classmethod
     def from_config(cls, config: EncoderConfig, *, device: torch.device | str | None = None) -> Self:

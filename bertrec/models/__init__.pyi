@@ -15,4 +15,5 @@ from .sequential.neural import NeuralRecommender as NeuralRecommender
 from .serving import Recommendations as Recommendations
 from .serving import Server as Server
 from .text_similarity import TextSimilarity as TextSimilarity
+from .trained_on import TrainedOn as TrainedOn
 from .unisrec import UniSRec as UniSRec

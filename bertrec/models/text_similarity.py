@@ -14,13 +14,13 @@ from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
-from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.registry import make_encoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.models.base import FloatArray
 from bertrec.models.item_vectors import ReadsItems
+from bertrec.models.trained_on import Training
 
 _RAW = "given_vectors"  # among the saved tensors
 
@@ -55,9 +55,9 @@ class TextSimilarity(ReadsItems):
         if self.config.encoder.tune != "frozen":
             raise ConfigError("text-similarity trains nothing: leave out --tune, or take --model morec")
 
-    def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, progress: bool = True, **options: Any) -> Self:
+    def fit(self, train: Training, *, validation: EvaluationSet | None = None, progress: bool = True, **options: Any) -> Self:
         """Encode the catalogue of ``train``; ``validation`` and the other options have no use here."""
-        self.check_data(train, validation)
+        train, validation = self.check_data(train, validation)
         self.check_fit_options(options)
         self.check_start(resume=False, init=options.get("init") is not None)
         self.keep_popularity(train)
@@ -80,6 +80,11 @@ class TextSimilarity(ReadsItems):
     def reads_text(self) -> bool:
         """Always."""
         return True
+
+    @property
+    def absorbed(self) -> str:
+        """Nothing: users are not looked at."""
+        return ""
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """Return the same model over other items."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from bertrec.training.parameters import snapshot
 from bertrec.training.randomness import preserved_randomness
 
 Evaluate = Callable[[], Mapping[str, float]]
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -79,6 +81,8 @@ class TrainingState:
         spent = time.perf_counter() - start
         entry = EpochLog(number, loss, metrics, seconds + spent, spent)
         self.history.append(entry)
+        figure = f", {self.config.metric} {metrics[self.config.metric]:.4f}" if metrics else ""
+        logger.info("epoch %d of %d: loss %.4g%s, %.1f s", number, self.config.epochs, loss, figure, entry.seconds)
         if not self.evaluate:
             self.best_epoch = number
         elif metrics and metrics[self.config.metric] > self._best_value():

@@ -161,6 +161,12 @@ class MatchingRecommender(ReadsItems):
         return 1.0 if self._match is None else self._match.weights.new_vector
 
     @property
+    def absorbed(self) -> str:
+        """The weights, and the lists of what is taken together, where there are any."""
+        lists = self._match is not None and self._match.behaviour is not None
+        return "the weights and the lists of common behaviour" if lists else "the weights"
+
+    @property
     def lifts_apart(self) -> str:
         """What vectors alone leave out of the score."""
         return "" if self._match is None else "the match with the history (near texts, common behaviour)"

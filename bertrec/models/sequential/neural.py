@@ -38,6 +38,7 @@ from bertrec.models.sequential.matching import PROBE_SHARE, MatchingRecommender
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
 from bertrec.models.sequential.transplant import transplant
+from bertrec.models.trained_on import Training
 from bertrec.training.config import TrainConfig
 from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
@@ -103,7 +104,7 @@ class NeuralRecommender(MatchingRecommender):
 
     def fit(
         self,
-        train: Interactions,
+        train: Training,
         *,
         validation: EvaluationSet | None = None,
         run_dir: str | Path | None = None,
@@ -133,7 +134,7 @@ class NeuralRecommender(MatchingRecommender):
             ConfigError: a setting does not fit the data or the model given as ``init``.
             DataError: nothing to train on.
         """
-        self.check_data(train, validation, run_dir)
+        train, validation = self.check_data(train, validation, run_dir)
         self.check_fit_options(options)
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
