@@ -19,6 +19,7 @@ HEADS = Registry(
     group="bertrec.heads",
     own={
         "self-attention": "bertrec.heads.users:SelfAttentionHead",
+        "ligr": "bertrec.heads.ligr:LiGRHead",
         "gru": "bertrec.heads.users:GRUHead",
         "mean": "bertrec.heads.users:MeanHead",
         "dssm": "bertrec.heads.users:DSSMHead",
@@ -58,7 +59,7 @@ class ItemConfig(Config):
         256,
         ge=1,
         le=16_384,
-        description="Width of item and user vectors; a multiple of head.heads with self-attention.",
+        description="Width of item and user vectors; a multiple of head.heads with self-attention and ligr.",
     )
     whitening: Literal["none", "pca", "zca"] = Field(
         "pca", description="Fixed whitening of text vectors, fitted on training items; none leaves them as they are."
@@ -91,12 +92,12 @@ class HeadConfig(Config):
 
     kind: str = Field(
         "self-attention",
-        description="How the history is read: SASRec's self-attention, GRU4Rec's gru, the mean of its items, or a "
-        "small network over that mean (dssm); or a head of another package, package.module:Class.",
+        description="How the history is read: SASRec's self-attention, eSASRec's gated blocks (ligr), GRU4Rec's gru, the mean of its "
+        "items, or a small network over that mean (dssm); or a head of another package, package.module:Class.",
         json_schema_extra={"examples": list(HEADS.own)},
     )
     layers: int = Field(2, ge=1, le=256, description="Number of layers; mean has none.")
-    heads: int = Field(2, ge=1, le=1024, description="Attention heads of self-attention; they must divide item.width.")
+    heads: int = Field(2, ge=1, le=1024, description="Attention heads of self-attention and ligr; they must divide item.width.")
     inner: int = Field(0, ge=0, le=262_144, description="Width of the feed-forward layer; 0 is the item width, as in SASRec.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of components dropped inside the head, in training.")
     max_history: int = Field(50, ge=1, le=100_000, description="Newest items of a history that are read.")
