@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -61,8 +61,18 @@ class ItemConfig(Config):
         le=16_384,
         description="Width of item and user vectors; a multiple of head.heads with self-attention and ligr.",
     )
-    whitening: Literal["none", "pca", "zca"] = Field(
-        "pca", description="Fixed whitening of text vectors, fitted on training items; none leaves them as they are."
+    whitening: Literal["none", "pca", "zca", "relaxed", "pca+relaxed", "zca+relaxed"] = Field(
+        "pca",
+        description="Fixed whitening of text vectors, fitted on training items: over all dimensions (pca, zca), within groups of them "
+        "(relaxed), or a copy of each through the same adaptor, summed, as WhitenRec+ does; none leaves them as they are.",
+    )
+    whitening_groups: int = Field(
+        8, ge=1, le=65_536, description="Groups of dimensions of the relaxed whitening; 1 is zca, other whitenings do not read it."
+    )
+    fields: Literal["together", "apart"] = Field(
+        "together",
+        description="Whether an item's text fields are one text, or each is encoded and whitened by itself and their vectors stand side "
+        "by side (apart; with a frozen encoder).",
     )
     adaptor: Literal["linear", "gelu", "mlp", "moe"] = Field(
         "linear",
@@ -83,6 +93,17 @@ class ItemConfig(Config):
         lt=1,
         description="Share of items whose ID vector is dropped in a step, so that text alone must serve too.",
     )
+
+    @property
+    def text_copies(self) -> int:
+        """How many whitened copies of an item's text vector stand side by side."""
+        return self.whitening.count("+") + 1
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings as hashes of a model take them: the same as before the newer ones came, where these change nothing."""
+        values = self.to_dict()
+        unread = {"whitening_groups": "relaxed" not in self.whitening, "fields": self.fields == "together"}
+        return {name: value for name, value in values.items() if not unread.get(name, False)}
 
 
 class HeadConfig(Config):

@@ -85,6 +85,7 @@ class LiGRHead(UserHead):
         *before, last = self.blocks
         for block in before:
             states = block(states, mask)
+        assert isinstance(last, LiGRBlock)
         out: Tensor = self.norm(last.newest(states, lengths))
         return out
 
