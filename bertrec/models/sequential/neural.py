@@ -37,9 +37,9 @@ from bertrec.models.sequential.match import Match, split_state
 from bertrec.models.sequential.matching import PROBE_SHARE, MatchingRecommender
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
-from bertrec.models.sequential.texts import read_catalog
 from bertrec.models.sequential.transplant import transplant
 from bertrec.models.sequential.whitened import empty_whitening, fit_whitening
+from bertrec.models.texts import read_catalog, same_encoder
 from bertrec.training.config import TrainConfig
 from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
@@ -311,12 +311,7 @@ class NeuralRecommender(MatchingRecommender):
         if not self.reads_text:
             raise ModelError("a model of item ids alone reads no text: train with --item-input text or text+id")
         if self._encoder is None:
-            encoder = make_encoder(self.config.encoder)
-            if encoder.fingerprint != self.encoder_fingerprint:
-                raise ModelError(
-                    f"encoder '{self.config.encoder.name}' is not the one that this model was trained with: its weights differ"
-                )
-            self._encoder = encoder
+            self._encoder = same_encoder(self.config.encoder, self.encoder_fingerprint)
         return self._encoder
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:

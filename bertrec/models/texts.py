@@ -7,16 +7,34 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bertrec.core.errors import DataError
+from bertrec.core.errors import DataError, ModelError
 from bertrec.data.catalog import ItemCatalog
 from bertrec.encoders.base import Encoder
 from bertrec.encoders.cache import EmbeddingCache
+from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.registry import make_encoder
 from bertrec.models.serving import FloatArray
 
 logger = logging.getLogger(__name__)
 
 
-def read_catalog(encoder: Encoder, catalog: ItemCatalog, fields: Sequence[str], *, progress: bool) -> FloatArray:
+def same_encoder(config: EncoderConfig, fingerprint: str) -> Encoder:
+    """Load the frozen encoder that a model was trained with.
+
+    Args:
+        config: names it.
+        fingerprint: of the one in training.
+
+    Raises:
+        ModelError: the encoder of that name is another one.
+    """
+    encoder = make_encoder(config)
+    if encoder.fingerprint != fingerprint:
+        raise ModelError(f"encoder '{config.name}' is not the one that this model was trained with: its weights differ")
+    return encoder
+
+
+def read_catalog(encoder: Encoder, catalog: ItemCatalog, fields: Sequence[str] = (), *, progress: bool) -> FloatArray:
     """Return the raw text vectors of a catalogue, ``[n_items, dim]``, or of its fields apart, ``[n_items, len(fields) · dim]``.
 
     Args:
