@@ -20,7 +20,7 @@ from bertrec.core.files import atomic_file, read_record, sha256_text, write_json
 from bertrec.data.frames import MISSING, id_column, is_numeric_text, is_text_like, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
 from bertrec.data.outgoing import Backend, frame_of
-from bertrec.data.templates import check_template, cut_words, render
+from bertrec.data.templates import check_template, cut_words, render, template_fields
 
 OnEmpty = Literal["keep", "drop", "error"]
 # What a table's writer puts where a text is missing, in small letters.
@@ -66,6 +66,11 @@ class TextCatalog(Described):
     def texts(self) -> list[str]:
         """The text of each row, ``[n]``: its fields, joined or as the template says."""
         return render(self.fields, len(self), self.template)
+
+    @property
+    def read_fields(self) -> list[str]:
+        """The fields that `texts` are made of: those of the template, or all."""
+        return list(self.fields) if self.template is None else list(dict.fromkeys(template_fields(self.template)))
 
     @cached_property
     def titles(self) -> list[str]:

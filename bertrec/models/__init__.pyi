@@ -1,3 +1,4 @@
+from .alpharec import AlphaRec as AlphaRec
 from .base import Recommender as Recommender
 from .contract import check_recommender as check_recommender
 from .evaluate import evaluate as evaluate

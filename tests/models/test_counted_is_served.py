@@ -32,7 +32,7 @@ from bertrec.rerank.kinds import load_with_record, recommend_reranked, save_rera
 from bertrec.retrieval.index import ItemIndex
 
 KS = (1, 3, 10, 30)
-MODELS = ("popularity", "text-similarity", "max-similarity", "idrec", "unisrec", "unisrec:text", "morec", "svd")
+MODELS = ("popularity", "text-similarity", "max-similarity", "idrec", "unisrec", "unisrec:text", "morec", "alpharec", "svd")
 GIVEN = ("given", "given+3", "given-3", "lifts")
 
 

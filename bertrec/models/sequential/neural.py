@@ -25,7 +25,6 @@ from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.registry import make_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
-from bertrec.encoders.whitening import Whitening
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.heads.config import ItemInput
@@ -38,6 +37,8 @@ from bertrec.models.sequential.matching import PROBE_SHARE, MatchingRecommender
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
 from bertrec.models.sequential.transplant import transplant
+from bertrec.models.sequential.whitened import empty_whitening, fit_whitening
+from bertrec.models.texts import read_catalog, same_encoder
 from bertrec.models.trained_on import Training
 from bertrec.training.config import TrainConfig
 from bertrec.training.precision import training_device
@@ -52,6 +53,9 @@ _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; o
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
 _TEXT = "catalog.text_vectors"  # among the saved tensors
+_WHITENING = "text.whitening."
+_SAME_TEXTS = ("encoder.name", "encoder.pooling", "encoder.prompt", "encoder.truncate_dim", "item.whitening", "item.fields")
+"""Settings in which a model and the one that it starts from must agree, so that both read the same vectors."""
 
 
 class NeuralRecommender(MatchingRecommender):
@@ -68,6 +72,7 @@ class NeuralRecommender(MatchingRecommender):
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__(config if config is not None else self.default_config())
         self.encoder_fingerprint = ""
+        self.text_fields: tuple[str, ...] = ()  # read apart, in this order
         self._network: Network | None = None
         self._encoder: Encoder | None = None
         self._text_vectors: torch.Tensor | None = None
@@ -193,9 +198,12 @@ class NeuralRecommender(MatchingRecommender):
         return trained
 
     def whitened_texts(self) -> FloatArray | None:
-        """Return the text vectors of the catalogue as the network reads them, ``[n_items, dim]``; None without text."""
+        """Return the text vectors of the catalogue as the network reads them, ``[n_items, dim]``; None without text.
+
+        Of two copies it is the fully whitened one.
+        """
         source = self.network.text
-        return None if source is None else source(None)[1:].detach().cpu().numpy()
+        return None if source is None else source(None)[1:].chunk(self.config.item.text_copies, dim=1)[0].detach().cpu().numpy()
 
     def _train_config(self, dataset: SequenceDataset, *, share: float = 1.0) -> TrainConfig:
         """Fill in a batch size that gives a step about as many targets on long sequences as on short ones; cut a time limit."""
@@ -212,9 +220,10 @@ class NeuralRecommender(MatchingRecommender):
             train.catalog.require_text(self.name)
         text = self._text_source(train, init, progress) if self.reads_text else None
         network = self._build(train.catalog, text, counts)
+        apart = [text for name in self.text_fields for text in train.catalog.fields[name]]
         start = init.model_hash if init is not None else ""
         given = [self.encoder_fingerprint] if self.takes_vectors else []  # settings have the name of the file alone
-        network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, start, *given)
+        network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, start, *given, *apart)
         if init is not None:
             transplant(init.network, network, init.catalog.ids, train.catalog.ids)
         return network
@@ -224,16 +233,19 @@ class NeuralRecommender(MatchingRecommender):
         given = torch.zeros(len(catalog) + 1, dtype=torch.long) if counts is None else counts
         return Network(self.config, n_items=len(catalog), text=text, counts=given)
 
-    def _table(self, vectors: FloatArray | torch.Tensor, whitening: Whitening | None) -> TextTable:
+    def _table(self, vectors: FloatArray | torch.Tensor, whitening: torch.nn.Module | None) -> TextTable:
         """Keep the catalogue's raw text vectors ``[n_items, dim]`` and return what serves from them."""
         self._text_vectors = torch.as_tensor(vectors)
         return TextTable(self._text_vectors, whitening)
 
     def _text_source(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> TextSource:
+        self.text_fields = tuple(train.catalog.read_fields) if self.config.item.fields == "apart" else ()
+        if self.text_fields and self.takes_vectors:
+            raise ConfigError(f"{self.config.encoder.name} holds items whole: set item.fields to together")
         self._check_same_texts(init)
         encoder = self._start_encoder(init)
         self.encoder_fingerprint = encoder.fingerprint
-        vectors = encoder.encode_items(train.catalog, progress=progress)
+        vectors = read_catalog(encoder, train.catalog, self.text_fields, progress=progress)
         whitening = self._whitening(vectors, train.item_counts, init)
         if not isinstance(encoder, TextEncoder) or not encoder.trainable:
             return self._table(vectors, whitening)
@@ -253,9 +265,12 @@ class NeuralRecommender(MatchingRecommender):
         theirs, mine = ({**config.to_flat(), "encoder.pooling": config.encoder.known_pooling} for config in (init.config, self.config))
         if init.takes_vectors and self.takes_vectors:
             theirs["encoder.name"] = mine["encoder.name"]  # other data have their vectors in another file
-        for name in ("encoder.name", "encoder.pooling", "encoder.prompt", "encoder.truncate_dim", "item.whitening"):
+        for name in (*_SAME_TEXTS, *(["item.whitening_groups"] if "relaxed" in self.config.item.whitening else [])):
             if theirs[name] != mine[name]:
                 raise ConfigError(f"the model given as init has {name} {theirs[name]!r}, not {mine[name]!r}: set it to the same")
+        if init.text_fields != self.text_fields:
+            others = f"{', '.join(init.text_fields)}, not {', '.join(self.text_fields)}"
+            raise ConfigError(f"the model given as init reads the text fields {others}: read the same ones, in that order")
 
     def _start_encoder(self, init: NeuralRecommender | None) -> Encoder:
         if init is None or init._encoder is None or not init._encoder.trainable:
@@ -269,13 +284,10 @@ class NeuralRecommender(MatchingRecommender):
             raise ConfigError("the model given as init has other LoRA settings: set encoder.lora_rank to the same") from error
         return encoder
 
-    def _whitening(self, vectors: FloatArray, counts: IntArray, init: NeuralRecommender | None) -> Whitening | None:
-        method = self.config.item.whitening
-        if method == "none":
-            return None
+    def _whitening(self, vectors: FloatArray, counts: IntArray, init: NeuralRecommender | None) -> torch.nn.Module | None:
         if init is not None and init.network.text is not None and init.network.text.whitening is not None:
             return copy.deepcopy(init.network.text.whitening)
-        return Whitening.fit(vectors, np.flatnonzero(counts[1:]), method=method)
+        return fit_whitening(self.config.item, vectors, np.flatnonzero(counts[1:]), self.text_fields)
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
         self._forget()
@@ -304,12 +316,7 @@ class NeuralRecommender(MatchingRecommender):
         if self.takes_vectors:
             return self.known_vectors()
         if self._encoder is None:
-            encoder = make_encoder(self.config.encoder)
-            if encoder.fingerprint != self.encoder_fingerprint:
-                raise ModelError(
-                    f"encoder '{self.config.encoder.name}' is not the one that this model was trained with: its weights differ"
-                )
-            self._encoder = encoder
+            self._encoder = same_encoder(self.config.encoder, self.encoder_fingerprint)
         return self._encoder
 
     def _raw_vectors(self) -> FloatArray:
@@ -322,6 +329,7 @@ class NeuralRecommender(MatchingRecommender):
         """Return the same weights over other items; ID vectors are kept for items of the same id, the others have their text alone.
 
         Raises:
+            DataError: the catalogue lacks a text field that the model reads apart.
             ModelError: the model reads no text and an item is unknown to it, or has no vector among those that were given.
         """
         expect(catalog, ItemCatalog, "with_catalog: catalog")
@@ -329,10 +337,11 @@ class NeuralRecommender(MatchingRecommender):
             raise ModelError("a model of item ids alone cannot move to other items: train with --item-input text or text+id")
         other = type(self)(self.config)
         other.catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
+        other.text_fields = self.text_fields
         text = None
         if self.network.text is not None:
             other._encoder = self.vectors_for(catalog) if self.takes_vectors else self.encoder()
-            text = other._table(other._encoder.encode_items(catalog), self.network.text.whitening)
+            text = other._table(read_catalog(other._encoder, catalog, self.text_fields, progress=False), self.network.text.whitening)
         network = other._build(catalog, text)
         transplant(self.network, network, self.catalog.ids, catalog.ids)
         other._network, other._popularity = network.eval(), self._popularity_over(catalog)
@@ -341,9 +350,9 @@ class NeuralRecommender(MatchingRecommender):
 
     @torch.no_grad()
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
-        """Return the item's vectors ``[len(texts), width]`` with each of these texts; None where no text is read."""
+        """Return the item's vectors ``[len(texts), width]`` with each of these texts; None without text of items or with fields apart."""
         network = self.network
-        if network.text is None or self.takes_vectors:
+        if network.text is None or self.text_fields or self.takes_vectors:
             return None
         read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))))
         vectors: FloatArray = network.scaled_items(network.tower(read, torch.full((len(texts),), item))).numpy()
@@ -412,7 +421,7 @@ class NeuralRecommender(MatchingRecommender):
 
     def settings_hash(self) -> str:
         """Return the SHA-256 of every setting but those of the training loop."""
-        values = {**self.config.to_dict(), "encoder": self.config.encoder.identity(), "train": None}
+        values = {**self.config.to_dict(), "encoder": self.config.encoder.identity(), "item": self.config.item.identity(), "train": None}
         values.pop("match")  # the lists and their weights are hashed as they are
         return sha256_text(json.dumps(values, sort_keys=True))
 
@@ -432,19 +441,17 @@ class NeuralRecommender(MatchingRecommender):
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take weights and text vectors of the catalogue."""
         weights, matched = split_state(state)
-        text = self._table(weights.pop(_TEXT), self._whitening_in(weights)) if self.reads_text else None
+        text = None
+        if self.reads_text:
+            vectors = weights.pop(_TEXT)
+            whitening = empty_whitening(self.config.item, vectors.shape[1], self.text_fields)
+            if whitening is not None:
+                whitening.load_state_dict({name.removeprefix(_WHITENING): weights[name] for name in weights if name.startswith(_WHITENING)})
+            text = self._table(vectors, whitening)
         network = self._build(self.catalog, text)
         network.load_state_dict(weights)
         self._network = network.eval()
         self.take_match(Match.from_state(matched, self.items_trained()))
-
-    def _whitening_in(self, state: Mapping[str, torch.Tensor]) -> Whitening | None:
-        if self.config.item.whitening == "none":
-            return None
-        mean, matrix = state["text.whitening.mean"], state["text.whitening.matrix"]
-        whitening = Whitening(*matrix.shape)
-        whitening.load_state_dict({"mean": mean, "matrix": matrix})
-        return whitening
 
     @property
     def _has_tuned_encoder(self) -> bool:
@@ -452,7 +459,13 @@ class NeuralRecommender(MatchingRecommender):
 
     def saved_values(self) -> dict[str, Any]:
         """Return the training's log and which encoder's vectors the weights belong to."""
-        return {"train_log": None, **super().saved_values(), "encoder_fingerprint": self.encoder_fingerprint}
+        fields = {"text_fields": list(self.text_fields)} if self.text_fields else {}
+        return {"train_log": None, **super().saved_values(), "encoder_fingerprint": self.encoder_fingerprint, **fields}
+
+    def restore(self, parts: SavedParts) -> None:
+        """Take what was saved."""
+        self.text_fields = tuple(parts.about.get("text_fields", ()))
+        super().restore(parts)
 
     def save_folders(self, folder: Path) -> None:
         """Write the encoder, where it was tuned."""

@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from bertrec.core.ragged import Ragged
 from bertrec.encoders.text import TextEncoder
-from bertrec.encoders.whitening import Whitening
 from bertrec.models.sequential.gradient_cache import encode_in_parts
 from bertrec.training.config import GradientCache
 
@@ -23,18 +22,18 @@ class TextSource(nn.Module):
     """Whitened text vectors by inner id.
 
     Attributes:
-        dim: width of a text vector.
-        whitening: fixed; fitted on training items' vectors of the encoder as it was before any tuning.
+        dim: width of a whitened text vector, all copies together.
+        whitening: fixed, of `bertrec.models.sequential.whitened`; fitted on training items' vectors of the encoder before any tuning.
         encoder: the encoder that is being tuned, else None.
     """
 
     encoder: TextEncoder | None
 
-    def __init__(self, dim: int, whitening: Whitening | None) -> None:
+    def __init__(self, dim: int, whitening: nn.Module | None) -> None:
         super().__init__()
         self.encoder = None
-        self.dim = dim
         self.whitening = whitening
+        self.dim: int = self.whitened(torch.zeros(1, dim)).shape[1]
 
     def whitened(self, vectors: Tensor) -> Tensor:
         """Whiten raw vectors ``[…, dim]``; as they are where there is no whitening."""
@@ -56,13 +55,13 @@ class TextTable(TextSource):
 
     vectors: Tensor
 
-    def __init__(self, vectors: Tensor, whitening: Whitening | None) -> None:
+    def __init__(self, vectors: Tensor, whitening: nn.Module | None) -> None:
         super().__init__(vectors.shape[1], whitening)
         # Vectors belong to the catalogue, not to the weights: they are saved beside it.
         self.register_buffer("vectors", self._with_padding(vectors), persistent=False)
 
     def _with_padding(self, vectors: Tensor) -> Tensor:
-        return torch.cat([vectors.new_zeros(1, vectors.shape[1]), self.whitened(vectors)])
+        return torch.cat([vectors.new_zeros(1, self.dim), self.whitened(vectors)])
 
     def replace(self, vectors: Tensor) -> None:
         """Take other items' raw vectors, ``[n_items, dim]``."""
@@ -92,7 +91,7 @@ class TunedText(TextSource):
         self,
         encoder: TextEncoder,
         tokens: Ragged,
-        whitening: Whitening | None,
+        whitening: nn.Module | None,
         *,
         gradient_cache: GradientCache = "auto",
         refresh_every: int = 0,
