@@ -104,7 +104,7 @@ def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | Non
 
 def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
     """Carry out a training plan in its run folder and say how it went."""
-    from bertrec.cli.runs import load_data, split_data
+    from bertrec.cli.runs import adaptation_record, load_data, split_data
     from bertrec.models.registry import create
 
     model = create(plan["model"], item_input=plan["item_input"], tune=plan["tune"], settings=plan["settings"], seed=plan.get("seed"))
@@ -115,7 +115,7 @@ def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: 
     dataset = load_data(plan)
     split = split_data(dataset, plan)
     announce(dataset, split, keeps=keeps_seen(plan))
-    plan["data_hash"] = dataset.content_hash
+    plan |= {"data_hash": dataset.content_hash, **adaptation_record(model, dataset, split)}
     figures, seconds = fit(run, plan, model, split, initial=initial, resume=resume, overwrite=overwrite)
     report(run, seconds, figures, said=model.weights_in_words)
 

@@ -141,21 +141,17 @@ def overlap(adaptation: Adaptation, dataset: Dataset, split: Split) -> Overlap |
     return Overlap(int(known.sum()), len(known), int(among(held, seen).sum()), len(held))
 
 
-def adaptation_note(name: str, dataset: Dataset, split: Split) -> str | None:
-    """Return one line where the encoder ``name`` was adapted on another split of the same data, None elsewhere.
-
-    Raises:
-        ModelError: the record in the encoder's folder is damaged.
-    """
-    adaptation = read_adaptation(name)
-    if adaptation is None or is_of_split(adaptation, split):
+def adaptation_note(name: str, adaptation: Adaptation, dataset: Dataset, split: Split) -> str | None:
+    """Return one line where the encoder ``name`` was adapted on another split of the same data, None elsewhere."""
+    if is_of_split(adaptation, split):
         return None
     method, seed = adaptation.split.get("method"), adaptation.split.get("seed")
     said = f"encoder {name} was adapted on another split of these data ({method}{'' if seed is None else f', seed {seed}'})"
     found = overlap(adaptation, dataset, split)
+    if found is not None and found.leaks:
+        return f"warning: {said}: it has read {found}; adapt it on this split"
     if found is not None:
-        what = f"it has read {found}" if found.leaks else "it has read nothing of what is held out here"
-        return f"{'warning' if found.leaks else 'note'}: {said}: {what}" + ("; adapt it on this split" if found.leaks else "")
+        return f"note: {said}: it has read nothing of what is held out here"
     if adaptation.data != dataset.name:
         return None
     return f"warning: encoder {name} was adapted on {dataset.name}, read or filtered otherwise: it may have read what is held out here"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bertrec.heads.similarity import paired_scores, scaled, scores
+from bertrec.heads.similarity import at_least_single, paired_scores, scaled, scores
 
 
 def in_batch_softmax(
@@ -83,7 +83,7 @@ def symmetric_info_nce(left: Tensor, right: Tensor, *, masked: Tensor | None = N
             ``left[j]`` for ``right[i]``. The diagonals always count.
         temperature: cosines are divided by it.
     """
-    logits = scores(scaled(left, "cosine", temperature), scaled(right, "cosine"))
+    logits = scores(scaled(at_least_single(left), "cosine", temperature), scaled(at_least_single(right), "cosine"))
     targets = torch.arange(len(left), device=left.device)
     both = torch.stack([logits, logits.T])
     if masked is not None:
