@@ -29,7 +29,14 @@ class AdaptConfig(Config):
         16_384, ge=0, description="Pairs between two validations; further epochs take the next ones, round and round; 0 takes all."
     )
     temperature: float = Field(0.05, gt=0, le=10, description="The loss divides cosines by it.")
+    masked_weight: float = Field(
+        0.0,
+        ge=0,
+        le=100,
+        description="Weight of the masked-language-model loss over the texts of a batch, beside the contrastive one; above 0 the encoder "
+        "must have a head for it (bertrec encoder adapt-mlm), which is not written.",
+    )
     train: TrainConfig = Field(
         TrainConfig(batch_size=128, epochs=10, patience=3, warmup_share=0.02, metric="Recall@10"),
-        description="The training; encoder_learning_rate is the rate of all that learns.",
+        description="The training; encoder_learning_rate is the rate of all that learns (learning_rate: of a head).",
     )

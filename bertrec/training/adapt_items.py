@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bertrec.core.checks import expect
 from bertrec.core.errors import ConfigError, ModelError, NotFiniteError
 from bertrec.core.ragged import IntArray
@@ -15,11 +17,13 @@ from bertrec.encoders.adaptation import Adaptation
 from bertrec.encoders.registry import make_text_encoder
 from bertrec.encoders.text import TextEncoder
 from bertrec.training.adapt_config import AdaptConfig
-from bertrec.training.contrastive import ContrastiveEncoder, partner_figures
+from bertrec.training.contrastive import ContrastiveEncoder, partner_figures, with_head
 from bertrec.training.fit import fit_module
 from bertrec.training.log import TrainLog
-from bertrec.training.pairs import PairDataset, held_out_pairs
+from bertrec.training.masked_lm import TokenMasking
+from bertrec.training.pairs import HiddenWords, PairDataset, held_out_pairs
 from bertrec.training.precision import training_device
+from bertrec.training.randomness import preserved_randomness
 
 Say = Callable[[str], None]
 
@@ -61,8 +65,10 @@ def adapt_encoder(
     dataset = PairDataset.of(split.train, kind=config.pairs, window=config.window, an_epoch=config.pairs_an_epoch)
     pairs = None if split.validation is None else held_out_pairs(split.validation, dataset.texts)
     say(_found(dataset, pairs))
-    encoder = make_text_encoder(config.encoder, what="encoder adapt", device=training_device(config.train.device))
-    module = _module(encoder, dataset, config)
+    with preserved_randomness():
+        torch.manual_seed(config.train.seed)  # of the first LoRA matrices
+        encoder = make_text_encoder(config.encoder, what="encoder adapt", device=training_device(config.train.device))
+        module = _module(encoder, dataset, config)
     before, log = _trained(module, dataset, pairs, config, say, run_dir=run_dir, resume=resume, progress=progress)
     after = log.epochs[log.best_epoch - 1].metrics if log.best_epoch else {}
     say(_outcome(log, before, after, config.train.metric))
@@ -79,6 +85,11 @@ def _checked(config: AdaptConfig) -> AdaptConfig:
 
 def _module(encoder: TextEncoder, dataset: PairDataset, config: AdaptConfig) -> ContrastiveEncoder:
     how: dict[str, Any] = {"temperature": config.temperature, "gradient_cache": config.train.gradient_cache}
+    if config.masked_weight:
+        masked = with_head(encoder)
+        pad = masked.tokenizer.pad_token_id or 0
+        dataset.hidden_words = HiddenWords(masked.tokenize(dataset.texts.texts), TokenMasking.of(masked), pad)
+        how |= {"masked": masked, "masked_weight": config.masked_weight}
     return ContrastiveEncoder(encoder, dataset.texts.texts, **how)
 
 

@@ -9,12 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
+from bertrec.encoders.masked.config import MaskedConfig
+from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.encoders.text import TextEncoder
 from bertrec.evaluation.vector_ranks import RankedItems, rank_vectors
 from bertrec.heads.losses import symmetric_info_nce
 from bertrec.training.config import GradientCache
 from bertrec.training.gradient_cache import encode_in_parts, pass_over
+from bertrec.training.masked_lm import MaskedLanguageModel
 from bertrec.training.pairs import PairDataset
 
 KS = (1, 10, 50)
@@ -28,18 +32,31 @@ class ContrastiveEncoder(nn.Module):
         texts: which rows of a batch are numbers of.
         temperature: cosines are divided by it.
         gradient_cache: see `bertrec.training.config.TrainConfig`.
+        masked: the same weights with a head, whose loss is added.
+        masked_weight: what that loss is multiplied by.
     """
 
-    def __init__(self, encoder: TextEncoder, texts: list[str], *, temperature: float, gradient_cache: GradientCache = "auto") -> None:
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        texts: list[str],
+        *,
+        temperature: float,
+        gradient_cache: GradientCache = "auto",
+        masked: MaskedEncoder | None = None,
+        masked_weight: float = 0.0,
+    ) -> None:
         super().__init__()
         self.encoder, self.temperature = encoder, temperature
         self.gradient_cache: GradientCache = gradient_cache
         tokens = encoder.tokenize(texts)
         self.lengths, self._encode = tokens.lengths, pass_over(encoder, tokens)
-        self.identity = encoder.fingerprint
+        self.words = None if masked is None else MaskedLanguageModel(masked)
+        self.masked_weight = masked_weight
+        self.identity = sha256_text(encoder.fingerprint, str(temperature), str(masked_weight))
 
     def encoder_parameters(self) -> Iterator[nn.Parameter]:
-        """Yield all that is trained."""
+        """Yield what is trained of the encoder."""
         return (parameter for parameter in self.encoder.parameters() if parameter.requires_grad)
 
     def vectors(self, rows: Tensor) -> Tensor:
@@ -48,10 +65,28 @@ class ContrastiveEncoder(nn.Module):
             return encode_in_parts(self._encode, self.lengths, rows, self.encoder, self.gradient_cache)
         return self._encode(rows)
 
-    def forward(self, rows: Tensor, left: Tensor, right: Tensor, masked: Tensor) -> dict[str, Tensor]:
+    def forward(self, rows: Tensor, left: Tensor, right: Tensor, masked: Tensor, **hidden_words: Tensor) -> dict[str, Tensor]:
         """Return ``{"loss": scalar}`` of a batch of `PairDataset.collate`."""
         vectors = self.vectors(rows)
-        return {"loss": symmetric_info_nce(vectors[left], vectors[right], masked=masked, temperature=self.temperature)}
+        loss = symmetric_info_nce(vectors[left], vectors[right], masked=masked, temperature=self.temperature)
+        if self.words is not None:
+            loss = loss + self.masked_weight * self.words(**hidden_words)["loss"]
+        return {"loss": loss}
+
+
+def with_head(encoder: TextEncoder) -> MaskedEncoder:
+    """Return the head that the encoder was saved with, over the encoder's own weights: what trains one trains the other.
+
+    Raises:
+        ModelError: there is none, or the architecture's head is not known here.
+    """
+    wanted = {name: getattr(encoder.config, name) for name in ("name", "tune", "dropout", "lora_rank", "lora_alpha", "lora_dropout")}
+    precision = "bf16" if encoder.config.precision == "bf16" else "fp32" if encoder.config.precision == "fp32" else "auto"
+    config = MaskedConfig.from_dict({**wanted, "precision": precision, "max_length": encoder.max_length})
+    masked = MaskedEncoder.from_config(config, device=encoder.device)
+    setattr(masked.model, masked.model.base_model_prefix, encoder.model)
+    masked.model.tie_weights()
+    return masked
 
 
 @torch.no_grad()

@@ -23,6 +23,7 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.encoders.batching import distinct_texts
 from bertrec.training.adapt_config import PairKind
+from bertrec.training.masked_lm import TokenMasking, padded_batch
 
 REVIEW_CHARACTERS = 30
 
@@ -70,6 +71,28 @@ def reviews_of(train: Interactions) -> tuple[list[str], IntArray]:
     return [(train.text or [])[row].strip() for row in rows], items[rows]
 
 
+@dataclass
+class HiddenWords:
+    """Hides words of texts anew in each epoch.
+
+    Attributes:
+        tokens: of all texts, as the masked encoder reads them.
+        masking: hides them.
+        pad: the padding token.
+        drawn_by: seed and epoch, on which it depends with the texts of the batch alone.
+    """
+
+    tokens: Ragged
+    masking: TokenMasking
+    pad: int
+    drawn_by: tuple[int, int] = (0, 0)
+
+    def batch(self, rows: IntArray) -> dict[str, torch.Tensor]:
+        """Return ``input_ids``, ``attention_mask`` and ``labels`` of the texts ``rows [m]``, ``[m, L]``."""
+        rng = np.random.default_rng([*self.drawn_by, *rows[:4].tolist()])
+        return padded_batch(self.masking.draw(self.tokens.take(rows), rng), np.arange(len(rows)), self.pad)
+
+
 class PairDataset(torch.utils.data.Dataset[IntArray]):
     """Pairs of texts, in batches of one kind each.
 
@@ -78,7 +101,10 @@ class PairDataset(torch.utils.data.Dataset[IntArray]):
         pairs: numbers of texts, ``[n, 2]``: items first, then reviews with their items.
         counts: pairs by kind, those that there are.
         left_out: pairs of items without text or with equal texts, which teach nothing.
+        hidden_words: where set, batches also have each text with some words hidden; its rows are those of ``texts``.
     """
+
+    hidden_words: HiddenWords | None = None
 
     def __init__(self, texts: PairTexts, kinds: dict[str, IntArray], *, an_epoch: int = 0, left_out: int = 0) -> None:
         self.texts, self.an_epoch, self.left_out = texts, an_epoch, left_out
@@ -134,6 +160,8 @@ class PairDataset(torch.utils.data.Dataset[IntArray]):
     def batches(self, epoch: int, batch_size: int, seed: int) -> Iterator[IntArray]:
         """Yield the pairs of each batch; with ``an_epoch`` epochs go round each kind's pairs, which are in an order of the seed."""
         rng, start, batches = np.random.default_rng([seed, epoch]), 0, []
+        if self.hidden_words is not None:
+            self.hidden_words.drawn_by = (seed, epoch)
         for kind, count in enumerate(self.counts.values()):
             share = max(1, round(self.an_epoch * count / len(self))) if 0 < self.an_epoch < len(self) else count
             order = np.random.default_rng([seed, 1 << 31, kind]).permutation(count)
@@ -146,12 +174,14 @@ class PairDataset(torch.utils.data.Dataset[IntArray]):
         """Make a batch of ``b`` pairs.
 
         Returns:
-            ``rows [m]``, the distinct texts; ``left`` and ``right [b]``, places among them; ``masked [2, b, b]``.
+            ``rows [m]``, the distinct texts; ``left`` and ``right [b]``, places among them; ``masked [2, b, b]``. With ``hidden_words``
+            also ``input_ids``, ``attention_mask`` and ``labels [m, L]``, as `bertrec.training.masked_lm` has them.
         """
         rows, places = np.unique(pairs, return_inverse=True)
         places = places.reshape(pairs.shape)
         arrays = {"rows": rows, "left": places[:, 0], "right": places[:, 1], "masked": self.masked(pairs)}
-        return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        batch = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        return batch if self.hidden_words is None else batch | self.hidden_words.batch(rows)
 
     def masked(self, pairs: IntArray) -> npt.NDArray[np.bool_]:
         """Say which texts of a batch are no negatives, ``[2, b, b]``, as `bertrec.heads.losses.symmetric_info_nce` takes it.

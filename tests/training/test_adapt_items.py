@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from planted_partners import TEXTS, planted_frames, write_planted
-from tiny_encoders import tiny_bert
+from tiny_encoders import tiny_bert, tiny_masked
 
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
@@ -23,8 +23,9 @@ from bertrec.encoders.text import TextEncoder
 from bertrec.heads.losses import symmetric_info_nce
 from bertrec.training.adapt_config import AdaptConfig
 from bertrec.training.adapt_items import adapt_encoder
-from bertrec.training.contrastive import ContrastiveEncoder, partner_figures
-from bertrec.training.pairs import PairDataset, held_out_pairs
+from bertrec.training.contrastive import ContrastiveEncoder, partner_figures, with_head
+from bertrec.training.masked_lm import MaskedLanguageModel, TokenMasking
+from bertrec.training.pairs import HiddenWords, PairDataset, held_out_pairs
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +135,12 @@ def test_test_and_validation_interactions_are_not_learned_from(split, folder):
     assert adapted(replace(split, validation=None, test=None), folder, **how).fingerprint == adapted(split, folder, **how).fingerprint
 
 
-def test_seed_and_temperature_matter(split, folder):
-    prints = {adapted(split, folder, **{"train.epochs": 1, **how}).fingerprint for how in ({}, {}, {"train.seed": 1}, {"temperature": 0.5})}
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_seed_and_temperature_matter(split, folder, tune):
+    prints = {
+        adapted(split, folder, **{"train.epochs": 1, "encoder.tune": tune, **how}).fingerprint
+        for how in ({}, {}, {"train.seed": 1}, {"temperature": 0.5})
+    }
     assert len(prints) == 3
 
 
@@ -173,6 +178,42 @@ def test_reviews_alone_bring_an_encoder_to_their_items(folder):
     trained = sorted(set(split.train.sequences.values - 1))
     right = [int((reviews[row] @ texts.T).argsort(descending=True)[0]) // 8 == row // 8 for row in trained]
     assert np.mean(right) > 0.8
+
+
+class TestWithAHead:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def masked(cls, tmp_path_factory):
+        return tiny_masked(tmp_path_factory.mktemp("masked"), TEXTS)
+
+    def test_the_loss_is_the_sum_of_both(self, split, masked):
+        encoder = TextEncoder.from_config(EncoderConfig(name=masked, tune="full", precision="fp32"))
+        head, pairs = with_head(encoder), PairDataset.of(split.train)
+        assert head.base is encoder.model
+        assert head.model.get_input_embeddings().weight is encoder.model.get_input_embeddings().weight
+        pairs.hidden_words = HiddenWords(head.tokenize(pairs.texts.texts), TokenMasking.of(head), 0)
+        batch = pairs.collate(pairs.pairs[:8])
+        assert (batch["labels"] >= 0).sum() == len(batch["rows"])  # of two words one is hidden
+        alone = ContrastiveEncoder(encoder, pairs.texts.texts, temperature=0.1)
+        both = ContrastiveEncoder(encoder, pairs.texts.texts, temperature=0.1, masked=head, masked_weight=0.25)
+        words = MaskedLanguageModel(head)(**{name: batch[name] for name in ("input_ids", "attention_mask", "labels")})["loss"]
+        first = alone(*(batch[name] for name in ("rows", "left", "right", "masked")))["loss"]
+        assert both(**batch)["loss"].item() == pytest.approx(first.item() + 0.25 * words.item(), rel=1e-5)
+
+    @pytest.mark.parametrize("tune", ["full", "last:1", "lora"])
+    def test_it_trains_and_is_written_as_any_other(self, split, masked, tune, tmp_path):
+        how = {"encoder.tune": tune, "train.epochs": 6, "train.encoder_learning_rate": 1e-2 if tune == "lora" else 2e-3}
+        encoder = adapted(split, masked, **how, masked_weight=1.0)
+        assert encoder.adaptation.after["Recall@10"] > encoder.adaptation.before["Recall@10"]
+        encoder.save(tmp_path / "out")
+        named = TextEncoder.from_config(EncoderConfig(name=str(tmp_path / "out"), precision="fp32"))
+        np.testing.assert_allclose(named.encode(TEXTS), encoder.encode(TEXTS), atol=1e-5)
+        assert adapted(split, masked, **how, masked_weight=1.0).fingerprint == encoder.fingerprint
+        assert adapted(split, masked, **how).fingerprint != encoder.fingerprint
+
+    def test_an_encoder_without_a_head_is_one_line(self, split, folder):
+        with pytest.raises(ModelError, match="has no masked-language-model head"):
+            adapted(split, folder, masked_weight=0.1)
 
 
 class TestBadInput:
