@@ -1,6 +1,6 @@
 """Pairs of texts that belong together: items that the same user took one after the other, and reviews with their items.
 
-Only training interactions are read. Hou et al. 2024, "Bridging Language and Items for Retrieval and Recommendation" (BLaIR), section 3,
+Only training interactions are read. Hou et al. 2024, "Bridging Language and Items for Retrieval and Recommendation" (BLaIR),
 has the pairs of review and item text, each of more than 30 characters.
 """
 
