@@ -59,15 +59,18 @@ class ContrastiveEncoder(nn.Module):
         """Yield what is trained of the encoder."""
         return (parameter for parameter in self.encoder.parameters() if parameter.requires_grad)
 
-    def vectors(self, rows: Tensor) -> Tensor:
-        """Return the vectors of the texts ``rows [m]``, each once, ``[m, dim]``."""
-        if self.training and torch.is_grad_enabled():
-            return encode_in_parts(self._encode, self.lengths, rows, self.encoder, self.gradient_cache)
-        return self._encode(rows)
+    @torch.no_grad()
+    def served(self, texts: list[str], rows: IntArray) -> Tensor:
+        """Return unit vectors of the texts ``rows [m]``, float32 ``[m, dim]``, as the encoder gives them in use."""
+        if self.encoder.supports_lower_states:  # what lies below the tuned layers is there already
+            raw = self._encode(torch.from_numpy(rows)).cpu()
+        else:
+            raw = torch.from_numpy(self.encoder.encode([texts[row] for row in rows]))
+        return functional.normalize(raw.float(), dim=1)
 
     def forward(self, rows: Tensor, left: Tensor, right: Tensor, masked: Tensor, **hidden_words: Tensor) -> dict[str, Tensor]:
         """Return ``{"loss": scalar}`` of a batch of `PairDataset.collate`."""
-        vectors = self.vectors(rows)
+        vectors = encode_in_parts(self._encode, self.lengths, rows, self.encoder, self.gradient_cache)
         loss = symmetric_info_nce(vectors[left], vectors[right], masked=masked, temperature=self.temperature)
         if self.words is not None:
             loss = loss + self.masked_weight * self.words(**hidden_words)["loss"]
@@ -106,7 +109,7 @@ def partner_figures(module: ContrastiveEncoder, dataset: PairDataset, pairs: Int
     module.eval()
     try:
         items = np.unique(dataset.texts.of_item[dataset.texts.of_item >= 0])
-        unit = functional.normalize(module.vectors(torch.from_numpy(items).to(module.encoder.device)), dim=1).float().cpu()
+        unit = module.served(dataset.texts.texts, items)
     finally:
         module.train(was_training)
     places = np.searchsorted(items, pairs)
