@@ -11,7 +11,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen, split_for
+from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen, note_adaptation, split_for
 from bertrec.core.errors import DataError
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ def evaluate_run(
     dataset = data_for(record, data, load)
     note_each(dataset.notes)
     split = split_for(record, dataset, data)
+    note_adaptation(record, model, dataset, split)
     rows = part_of(split, part)
     model = fit_catalog(model, dataset, vectors)
     held_out = split.held_out if len(split.held_out) else None

@@ -281,6 +281,32 @@ def split_for(record: Mapping[str, Any], dataset: Dataset, data: str | None) -> 
     return split
 
 
+def adaptation_record(model: Recommender, dataset: Dataset, split: Split) -> dict[str, Any]:
+    """Return, for the run's record, what the model's encoder was adapted on; a note says where that was another split of the data."""
+    from bertrec.encoders.adaptation import read_adaptation
+
+    name = model.config.to_flat().get("encoder.name")
+    found = read_adaptation(name) if model.reads_text and isinstance(name, str) else None
+    record = {} if found is None else {"adaptation": found.to_dict()}
+    note_adaptation(record, model, dataset, split)
+    return record
+
+
+def note_adaptation(record: Mapping[str, Any], model: Recommender, dataset: Dataset, split: Split) -> None:
+    """Say, in one line, where the encoder of a run was adapted on what a split holds out.
+
+    Raises:
+        ModelError: the record is damaged.
+    """
+    from bertrec.encoders.adaptation import Adaptation, adaptation_note
+
+    if record.get("adaptation") is None:
+        return
+    adaptation = Adaptation.from_dict(record["adaptation"], Path("run.json"))
+    if line := adaptation_note(str(model.config.to_flat().get("encoder.name")), adaptation, dataset, split):
+        note(line)
+
+
 def fit_catalog(model: Recommender, dataset: Dataset, vectors: Path | None = None) -> Recommender:
     """Return the model over the data's items: itself where they are the ones it was trained with, else the same weights over them.
 

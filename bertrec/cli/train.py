@@ -128,7 +128,7 @@ def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | Non
 
 def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
     """Carry out a training plan in its run folder and say how it went."""
-    from bertrec.cli.runs import load_data, split_data
+    from bertrec.cli.runs import adaptation_record, load_data, split_data
 
     model = made(plan)
     model.check_start(resume=resume, init=bool(plan["init"]))
@@ -138,7 +138,7 @@ def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: 
     dataset = load_data(plan)
     split = split_data(dataset, plan)
     announce(dataset, split, keeps=keeps_seen(plan))
-    plan["data_hash"] = dataset.content_hash
+    plan |= {"data_hash": dataset.content_hash, **adaptation_record(model, dataset, split)}
     figures, seconds = fit(run, plan, model, split, initial=initial, resume=resume, overwrite=overwrite)
     report(run, seconds, figures, said=model.weights_in_words)
 

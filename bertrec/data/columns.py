@@ -24,7 +24,7 @@ _CARRIED = {
     "rating": "for minimum ratings and rankers",
     "label": "rows with 0 are no positives",
     "weight": "counted by popularity, ignored by every other model",
-    "text": "used by no model",
+    "text": "read by encoder adapt alone",
     "split": "for the given split",
 }
 

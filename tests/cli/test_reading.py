@@ -38,6 +38,7 @@ COMMANDS = {
     "data convert": ["DATA", *OUT],
     "probe": ["DATA"],
     "audit": ["minilm", "DATA"],
+    "encoder adapt": ["DATA", *OUT],
     "encoder adapt-mlm": ["DATA", *OUT],
     "prompt train": ["DATA", *OUT],
     "rankers train": ["DATA", *OUT, "--ranker", "nrms"],

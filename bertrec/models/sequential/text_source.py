@@ -11,11 +11,8 @@ from torch.nn import functional
 
 from bertrec.core.ragged import Ragged
 from bertrec.encoders.text import TextEncoder
-from bertrec.models.sequential.gradient_cache import encode_in_parts
 from bertrec.training.config import GradientCache
-
-_EXACT_STATES = 1 << 30
-"""Bytes of a catalogue's lower states up to which they are kept in float32; above it in float16."""
+from bertrec.training.gradient_cache import encode_in_parts, pass_over
 
 
 class TextSource(nn.Module):
@@ -109,16 +106,7 @@ class TunedText(TextSource):
         assert encoder is not None
         self.lengths = tokens.lengths
         self._forget_table()
-        if encoder.supports_lower_states:
-            states = encoder.lower_states(tokens, dtype=self._states_dtype(len(tokens.values)))
-            self._encode = lambda rows: encoder.encode_states(states, rows.cpu().numpy())
-        else:
-            self._encode = lambda rows: encoder.encode_tokens(tokens, rows.cpu().numpy())
-
-    def _states_dtype(self, tokens: int) -> torch.dtype:
-        assert self.encoder is not None
-        size = tokens * self.encoder.model.config.hidden_size * 4
-        return torch.float32 if size <= _EXACT_STATES else torch.float16
+        self._encode = pass_over(encoder, tokens)
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; old vectors are forgotten, so that an epoch begins with new ones, after a resume as without one."""
