@@ -15,6 +15,7 @@ import io
 import keyword
 import re
 import tokenize
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -190,7 +191,9 @@ class _Reading:
         if len(text) > _LONGEST:
             raise self.fault(f"{len(text)} letters are too many: at most {_LONGEST}")
         try:
-            return ast.parse(self._with_keywords(text).strip(), mode="eval").body
+            with warnings.catch_warnings():  # Python would print that 1and 2 looks odd
+                warnings.simplefilter("ignore", SyntaxWarning)
+                return ast.parse(self._with_keywords(text).strip(), mode="eval").body
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             said = getattr(error, "msg", None) or str(error)
             mend = f"write it like {EXAMPLE}; a name with a space as col('unit price')"

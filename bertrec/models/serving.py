@@ -347,7 +347,8 @@ class Server:
             numbers, values = found[0], found[1].copy()
         rows = np.flatnonzero(users.cold)
         if len(rows):
-            under.popular = under.popular or self._popular.within(under.plan.allowed, under.plan.boost)
+            if under.popular is None:
+                under.popular = self._popular.within(under.plan.allowed, under.plan.boost)
             seen = None if users.seen is None else users.seen.take(rows)
             numbers[rows], values[rows] = under.popular.search(np.ones((len(rows), 1), np.float32), k, seen=seen)
         return numbers, values
@@ -359,25 +360,6 @@ class Server:
         if self.index is not None and not inside.all():
             found[~inside] = unit_length(self.index.vectors_at(numbers[~inside] - len(self._ids)))
         return found
-
-    def in_order(self, lists: Ragged, scores: FloatArray, k: int, rules: Rules) -> Iterator[tuple[IntArray, FloatArray]]:
-        """Yield the ``k`` items that lists of inner ids give once boost, caps and diversity count, with scores, boost included.
-
-        Args:
-            lists: items that may be listed.
-            scores: ``[total]``, by which something else ordered them.
-            k: at least 1.
-            rules: see `recommend`.
-        """
-        under = self._under(rules)
-        if under.plan.boost is not None:
-            scores = scores + under.plan.boost[lists.values]
-        for start, items in zip(lists.offsets.tolist(), lists, strict=False):
-            values = scores[start : start + len(items)]
-            order = np.argsort(-values, kind="stable")
-            vectors = self._directions(items[order]) if rules.diversity else None
-            chosen = order[under.plan.pick(items[order], values[order], k, vectors, whole=True) or []]
-            yield items[chosen], values[chosen]
 
     def _in_index(self, lifts: Lifts, seen: Ragged | None) -> Lifts:
         """Return the lifts, where not 0, of the items that the index holds and that may be listed."""

@@ -122,7 +122,9 @@ class Plan:
         """How many items of the catalogue a list can hold at most."""
         return min([int(self.allowed.sum()), *(cap.room(self.allowed) for cap in self.caps)])
 
-    def pick(self, items: IntArray, scores: FloatArray, k: int, vectors: FloatArray | None, *, whole: bool) -> list[int] | None:
+    def pick(
+        self, items: IntArray, scores: npt.NDArray[np.floating], k: int, vectors: FloatArray | None, *, whole: bool
+    ) -> list[int] | None:
         """Fill one list from the start of a ranking.
 
         Args:
@@ -180,7 +182,7 @@ def _first(counted: Sequence[_Counted], count: int, k: int) -> list[int]:
     return chosen
 
 
-def _relevance(scores: FloatArray, best: Sequence[int]) -> npt.NDArray[np.float64]:
+def _relevance(scores: npt.NDArray[np.floating], best: Sequence[int]) -> npt.NDArray[np.float64]:
     """Return scores on a scale on which the list without diversity runs from 1 to 0; as they are where its scores are all equal."""
     exact = scores.astype(np.float64)
     spread = exact[best[0]] - exact[best[-1]]
