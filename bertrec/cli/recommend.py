@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
+from bertrec.cli import rules as r
 from bertrec.cli.lists import FORMATS, Id, UserList, form_of, give_out
 from bertrec.cli.output import note, note_each, say
 from bertrec.cli.outputs import check_files
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from bertrec.data.interactions import Interactions
     from bertrec.data.wanted_users import WantedUser
     from bertrec.models.base import Recommender
+    from bertrec.retrieval.rules import Rules
 
 EXAMPLES = """
 Examples:
@@ -34,6 +36,10 @@ bertrec recommend runs/ml --index runs/ml.index --users-file users.txt --format 
 bertrec recommend runs/ml --users-file histories.jsonl --out lists.parquet
 
 bertrec recommend runs/ml --rerank rerankers/composite --candidates 50 --user 1
+
+bertrec recommend runs/shop --user 1 --filter "price < 50 and category == 'shoes' and in_stock" --at-most brand=2
+
+bertrec recommend runs/shop --user 1 --exclude sold-out.txt --boost "in_stock=0.5" --diversity 0.3
 """
 
 ON_UNKNOWN = ("fallback", "skip", "error")
@@ -77,6 +83,12 @@ def recommend(
     vectors: o.Vectors = None,
     rerank: Annotated[Path | None, typer.Option(metavar="RERANKER", help="Put what RUN retrieves in this reranker's order.")] = None,
     candidates: Annotated[int | None, typer.Option(min=1, help="How many items RUN retrieves for it (default as trained).")] = None,
+    filter: r.Filter = None,
+    exclude: r.Exclude = None,
+    only: r.Only = None,
+    at_most: r.AtMost = None,
+    boost: r.Boost = None,
+    diversity: r.Diversity = 0.0,
 ) -> None:
     """Recommend items from RUN for users, or for a history of titles or ids."""
     if form is not None:
@@ -104,7 +116,9 @@ def recommend(
         cases = history_cases(model.catalog, given["--history-ids"], on_unknown)
     else:
         cases = user_cases(model.catalog, asked, None if dataset is None else dataset.interactions, on_unknown)
-    fill(model, cases, k=k, keep_seen=keeps_seen(record, keep_seen), index=index, reranker=rerank, candidates=candidates)
+    rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
+    kept = keeps_seen(record, keep_seen)
+    fill(model, cases, k=k, keep_seen=kept, index=index, reranker=rerank, candidates=candidates, rules=rules)
     if why:
         explain_cases(model, cases)
     give_out(model.catalog, cases, form=form, out=out, raw=raw)
@@ -248,6 +262,7 @@ def fill(
     index: Path | None = None,
     reranker: Path | None = None,
     candidates: int | None = None,
+    rules: Rules | None = None,
 ) -> None:
     """Put the recommended items and their scores into the cases; with a reranker the scores are those that order the list."""
     searched = None
@@ -257,18 +272,20 @@ def fill(
         searched = open_index(index)
         check_fits(searched, index, model)
     histories = [case.history for case in cases]
+    how: dict[str, Any] = {"exclude_seen": not keep_seen, "index": searched, "rules": rules}
     if reranker is not None:
         from bertrec.rerank.kinds import recommend_reranked
 
-        found = recommend_reranked(model, reranker, histories, k, candidates=candidates, exclude_seen=not keep_seen, index=searched)
+        found = recommend_reranked(model, reranker, histories, k, candidates=candidates, **how)
     else:
-        found = model.recommend(histories, k, exclude_seen=not keep_seen, index=searched)
+        found = model.recommend(histories, k, **how)
     for case, items, scores, fallback in zip(cases, found.items, found.scores, found.fallback, strict=True):
         # A model that needs no history, such as popularity, orders the list of an unknown user as everyone's.
         case.items, case.fallback = list(items), fallback or (model.name if case.fallback else None)
         case.scores = [float(score) for score in scores[: len(items)]]
     if cases and (fewest := min(len(case.items) for case in cases)) < k:
-        note(f"note: only {fewest} items could be recommended where {k} were asked for")
+        left = ": the rules leave no more" if rules is not None else ""
+        note(f"note: only {fewest} items could be recommended where {k} were asked for{left}")
 
 
 def explain_cases(model: Recommender, cases: list[UserList]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -310,6 +310,8 @@ def note_adaptation(record: Mapping[str, Any], model: Recommender, dataset: Data
 def fit_catalog(model: Recommender, dataset: Dataset, vectors: Path | None = None) -> Recommender:
     """Return the model over the data's items: itself where they are the ones it was trained with, else the same weights over them.
 
+    Attributes are the data's: prices and stock change more often than a model is trained.
+
     Args:
         model: of a run.
         dataset: the data.
@@ -318,7 +320,10 @@ def fit_catalog(model: Recommender, dataset: Dataset, vectors: Path | None = Non
     if vectors is not None:
         model.add_vectors(vectors)
     catalog = dataset.interactions.catalog
-    return model if catalog.content_hash == model.catalog.content_hash else model.with_catalog(catalog)
+    if catalog.content_hash != model.catalog.content_hash:
+        return model.with_catalog(catalog)
+    model.catalog = replace(model.catalog, attributes=catalog.attributes)
+    return model
 
 
 def item_vectors(model: Recommender) -> tuple[list[str | int], npt.NDArray[np.float32]]:

@@ -16,6 +16,7 @@ from bertrec.data.readers.raw import RawData
 from bertrec.data.readers.shape import IDS, is_number
 
 _IDS = {"interactions": ("user_id", "item_id"), "items": ("item_id", "title"), "users": ("user_id",)}
+_UNTYPED = (".csv", ".tsv", ".txt", ".dat")
 
 
 def find_table(folder: Path, stem: str) -> Path | None:
@@ -69,6 +70,7 @@ def read_files(name: str, paths: Mapping[str, Path], *, columns: Mapping[str, st
         else:
             table = read_table(path, form, known={*IDS, *columns.values()}, numbered=bool(numbered), notes=raw.notes)
             table = _without_numbers(table, role, columns)
+            raw.untyped &= role != "items" or path.name.removesuffix(".gz").endswith(_UNTYPED)
         setattr(raw, role, table)
     if "items" not in paths:
         sequences.name_items(raw)
@@ -87,6 +89,7 @@ def rename(raw: RawData, columns: Mapping[str, str]) -> None:
         found = {role: table for role in ("interactions", "items", "users") if (table := getattr(raw, role)) is not None}
         for role in holders({role: table.column_names for role, table in found.items()}, ours, theirs, raw.name):
             setattr(raw, role, _renamed(found[role], theirs, ours, raw.sources.get(role, raw.name)))
+        raw.attributes = {ours if name == theirs else name: column for name, column in raw.attributes.items()}
 
 
 def holders(names: Mapping[str, Sequence[str]], ours: str, theirs: str, source: str) -> list[str]:
@@ -138,7 +141,7 @@ def _same_ids(raw: RawData, paths: Mapping[str, Path]) -> None:
     for name, roles in (("item_id", ("interactions", "items")), ("user_id", ("interactions", "users"))):
         held = {role: table for role in roles if (table := getattr(raw, role)) is not None and name in table.column_names}
         texts = [role for role, table in held.items() if is_text(table[name].type)]
-        if not any(paths[role].name.removesuffix(".gz").endswith((".csv", ".tsv", ".txt", ".dat")) for role in texts if role in paths):
+        if not any(paths[role].name.removesuffix(".gz").endswith(_UNTYPED) for role in texts if role in paths):
             continue
         for role in held.keys() - set(texts):
             table = held[role]
