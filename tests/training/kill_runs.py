@@ -29,8 +29,9 @@ def die(*_):
 def run(folder, *, hook=None, resume=False):
     module = Tiny(hook)
     dataset = sequences()
+    config = CONFIG.updated({"average": float(sys.argv[2])})
     log = fit_module(
-        module, dataset, dataset.collate, CONFIG, evaluate=pseudo_random_figure(module), run_dir=folder, resume=resume, progress=False
+        module, dataset, dataset.collate, config, evaluate=pseudo_random_figure(module), run_dir=folder, resume=resume, progress=False
     )
     values = {name: tensor.tolist() for name, tensor in module.state_dict().items()}
     history = [(entry.loss, entry.metrics) for entry in log.epochs]
