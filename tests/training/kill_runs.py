@@ -94,7 +94,7 @@ def main(root):
     in_child(lambda: run(root / "whole"))
     for step in (9, 37):
         case(f"step-{step}", lambda folder, _, step=step: run(folder, hook=lambda now: now == step and die()))
-    for event in (3, 20, 45, 78):
+    for event in (3, 20, 45, 80):
         case(f"event-{event}", lambda folder, _, event=event: (after_events(event, folder), run(folder)))
     case("thrice", lambda folder, number: run(folder, hook=lambda now: now == 11 and die(), resume=number > 0), times=2)
     outside = root / "outside"
