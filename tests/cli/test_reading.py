@@ -49,6 +49,7 @@ COMMANDS = {
     "evaluate": ["RUN", "--data", "DATA"],
     "embed": ["RUN", "--data", "DATA", *OUT],
     "recommend": ["RUN", "--data", "DATA", "--user", "1"],
+    "forget": ["RUN", "--user", "1", "--data", "DATA"],
     "rerank train": ["RUN", "--data", "DATA", *OUT],
     "rerank evaluate": ["RUN", "--data", "DATA", "--rerank", "RERANKER"],
 }
