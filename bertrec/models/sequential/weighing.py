@@ -22,6 +22,8 @@ _FACTORS = (2.0, 1.4)
 _START = Weights(text=1.0, behaviour=3.0)
 _VECTORS = (1.0, 0.7, 0.5, 0.35, 0.25)
 _NEW_TEXTS = tuple(2 ** (power / 2) for power in range(11))
+ENOUGH_FOR_VECTORS = 300
+"""Users whose next item is new from which the weight of its inner product is searched; fewer tell two numbers, not three."""
 _OFFSETS = tuple(step / 2 for step in range(-8, 9))
 """What the inner product of a new item may count, the weights of its near texts, and the offsets: all of these are tried."""
 
@@ -146,7 +148,7 @@ def weigh_new(tried: Tried, wanting: Tried, weights: Weights, *, cost: float) ->
     others = ~tried.with_target(~tried.match.trained)
     least = (1 - cost) * _mean(tried.figures(plain)[others])
     reached = _mean(wanting.figures(best))
-    for vector in _VECTORS:
+    for vector in _VECTORS if len(wanting) >= ENOUGH_FOR_VECTORS else (1.0,):
         for text in _NEW_TEXTS:
             rising = [weights.with_(new_text=text, new_vector=vector, new=offset) for offset in _OFFSETS]
             other = _last(rising, lambda one: _mean(tried.figures(one)[others]) >= least)
