@@ -305,7 +305,7 @@ def test_an_inner_product_that_misleads_new_items_counts_less(monkeypatch: pytes
 
     some, wanting = tried(np.arange(40)), tried(np.arange(20))
     assert weighing.weigh_new(some, wanting, Weights(text=1.0), cost=0.0).new_vector == 1.0  # twenty are too few to tell
-    monkeypatch.setattr(weighing, "ENOUGH_FOR_VECTORS", 20)
+    monkeypatch.setattr(weighing, "ENOUGH", 20)
     found = weighing.weigh_new(some, wanting, Weights(text=1.0), cost=0.0)
     assert found.new_vector < 0.9
     figures = some.figures(found)
