@@ -59,7 +59,7 @@ class AlphaRecConfig(Config):
         256, ge=1, le=100_000, description="Items drawn against each pair of a user and an item; those that the user took do not count."
     )
     train: TrainConfig = Field(
-        TrainConfig(learning_rate=5e-4, weight_decay=0.0, batch_size=2048, epochs=40, schedule="cosine"),
+        TrainConfig(learning_rate=2e-3, weight_decay=0.0, batch_size=2048, epochs=20, schedule="cosine"),
         description="The training loop.",
     )
 
