@@ -108,8 +108,12 @@ class Encoder(Described, torch.nn.Module, ABC):
         """Return the vectors of what a catalogue's items say, ``[n_items, dim]``, by way of the cache; a strange script is warned of."""
         if note := self.script_note(catalog.texts):
             logger.warning(note)
+        return self.encode_kept(catalog.texts, progress=progress)
+
+    def encode_kept(self, texts: Sequence[str], *, progress: bool = False) -> Vectors:
+        """Return the vectors of texts, ``[n, dim]``, as in use, by way of the cache; a training goes on as it was."""
         was_training = self.training
-        vectors = self.eval().encode(catalog.texts, cache=EmbeddingCache(), progress=progress)
+        vectors = self.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
         self.train(was_training)
         return vectors
 

@@ -10,7 +10,6 @@ import numpy as np
 from bertrec.core.errors import DataError, ModelError
 from bertrec.data.catalog import ItemCatalog
 from bertrec.encoders.base import Encoder
-from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.registry import make_encoder
 from bertrec.models.serving import FloatArray
@@ -59,12 +58,5 @@ def read_catalog(encoder: Encoder, catalog: ItemCatalog, fields: Sequence[str] =
 def _field(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:
     vectors = np.zeros((len(texts), encoder.dim), np.float32)
     if there := [row for row, text in enumerate(texts) if text]:
-        vectors[there] = _encoded(encoder, [texts[row] for row in there], progress)
-    return vectors
-
-
-def _encoded(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:
-    was_training = encoder.training
-    vectors = encoder.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
-    encoder.train(was_training)
+        vectors[there] = encoder.encode_kept([texts[row] for row in there], progress=progress)
     return vectors
