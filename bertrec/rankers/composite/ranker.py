@@ -24,7 +24,7 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.registry import make_text_encoder
 from bertrec.models.folder import hash_tensors
 from bertrec.rankers.base import Ranker, labels_of
-from bertrec.rankers.composite.sparse_text import BM25, shared_labels
+from bertrec.retrieval.sparse_text import BM25, shared_labels
 from bertrec.rankers.composite.token_store import TokenStore, word_pieces
 from bertrec.rankers.list_softmax import fit_list_softmax, places_in_lists
 
