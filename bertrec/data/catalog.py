@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from bertrec.core.checks import expect, expect_list, expect_path, expect_whole
 from bertrec.core.errors import DataError, ModelError, unknown_name
 from bertrec.core.files import atomic_file, read_record, sha256_text, write_json
+from bertrec.data.attributes import attributes_of
+from bertrec.data.columns import account_items
 from bertrec.data.frames import MISSING, id_column, is_numeric_text, is_text_like, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
 from bertrec.data.templates import check_template, cut_words, render
@@ -39,18 +41,24 @@ class TextCatalog:
         fields: text columns in template order, each ``[n]``; ``""`` where empty.
         template: such as ``"{title}. {genres}"``; ``None`` joins the non-empty fields with one space.
         notes: what was merged, dropped or left out, one line each; no part of the hash.
+        attributes: the other columns of the item table with their types, row ``i`` as above; no part of the hash, as no model
+            reads them.
     """
 
     ids: IdMap
     fields: dict[str, list[str]]
     template: str | None = None
     notes: tuple[str, ...] = field(default=(), repr=False)
+    attributes: pa.Table | None = field(default=None, repr=False)
     kind: ClassVar[str] = "item"
 
     def __post_init__(self) -> None:
         for name, column in self.fields.items():
             if len(column) != len(self.ids):
                 raise DataError(f"text field '{name}' has {len(column)} rows for {len(self.ids)} {self.kind}s")
+        expect(self.attributes, pa.Table, f"{type(self).__name__}: attributes", optional=True)
+        if self.attributes is not None and self.attributes.num_rows != len(self.ids):
+            raise DataError(f"the attributes have {self.attributes.num_rows} rows for {len(self.ids)} {self.kind}s")
         check_template(self.template, list(self.fields))
 
     def __len__(self) -> int:
@@ -66,6 +74,11 @@ class TextCatalog:
         """The first field of each row, or its id where that is empty, ``[n]``."""
         first = next(iter(self.fields.values()), [""] * len(self))
         return [title or str(external) for title, external in zip(first, self.ids.ids, strict=True)]
+
+    @property
+    def attribute_names(self) -> list[str]:
+        """The names of the attributes."""
+        return [] if self.attributes is None else list(self.attributes.column_names)
 
     @cached_property
     def content_hash(self) -> str:
@@ -98,16 +111,26 @@ class TextCatalog:
         """Return a catalogue of the rows numbered ``rows`` (from 0), in that order."""
         picked = np.asarray(rows, dtype=np.int64).tolist()
         fields = {name: [column[row] for row in picked] for name, column in self.fields.items()}
-        return replace(self, ids=IdMap(self.ids.ids[row] for row in picked), fields=fields)
+        attributes = None if self.attributes is None else self.attributes.take(pa.array(picked, pa.int64()))
+        return replace(self, ids=IdMap(self.ids.ids[row] for row in picked), fields=fields, attributes=attributes)
 
     def save(self, folder: str | Path) -> None:
         """Write ``items.parquet`` and ``items.json`` (or ``users.*``) into a folder."""
         folder = expect_path(folder, f"{type(self).__name__}.save: folder")
         columns, layout = _id_columns(self.ids)
-        table = pa.table({**columns, **{f"text:{name}": pa.array(column, pa.string()) for name, column in self.fields.items()}})
+        columns |= {f"text:{name}": pa.array(column, pa.string()) for name, column in self.fields.items()}
+        if self.attributes is not None:
+            columns |= {f"attribute:{name}": self.attributes[name] for name in self.attribute_names}
+        table = pa.table(columns)
         with atomic_file(folder / f"{self.kind}s.parquet") as temporary:
             pq.write_table(table, temporary, compression="zstd")
-        about = {"ids": layout, "fields": list(self.fields), "template": self.template, "notes": list(self.notes)}
+        about = {
+            "ids": layout,
+            "fields": list(self.fields),
+            "template": self.template,
+            "notes": list(self.notes),
+            "attributes": self.attribute_names,
+        }
         write_json(folder / f"{self.kind}s.json", {"format": 1, **about, "content_hash": self.content_hash})
 
     @classmethod
@@ -124,7 +147,9 @@ class TextCatalog:
             table.validate(full=True)
             fields = {name: table[f"text:{name}"].to_pylist() for name in about["fields"]}
             ids = IdMap(_read_ids(table, about["ids"]))
-            catalog = cls(ids, fields, about["template"], tuple(about["notes"]))
+            held = about.get("attributes", [])  # of before there were any
+            attributes = pa.table({name: table[f"attribute:{name}"] for name in held}) if held else None
+            catalog = cls(ids, fields, about["template"], tuple(about["notes"]), attributes)
         except FileNotFoundError as error:
             raise ModelError(f"{path} is missing") from error
         except (OSError, pa.ArrowException, KeyError, TypeError, AttributeError, ValueError, DataError) as error:
@@ -144,6 +169,7 @@ class TextCatalog:
         template: str | None,
         on_empty: OnEmpty,
         source: str,
+        attributes: pa.Table | None = None,
     ) -> Self:
         _check_choices(text_fields, max_words, template, f"{cls.__name__}.from_frame")
         table, mixed = to_arrow(frame, source, needed=[id_name, *(_TITLES if text_fields is None else text_fields)])
@@ -154,11 +180,16 @@ class TextCatalog:
         fields, said = _without_placeholders(fields, source)
         notes += said
         ids, inner = IdMap.from_column(external)
+        held = None
+        if cls.kind == "item":
+            held, said = _attributes(table if attributes is None else attributes, id_name, names, mixed, source)
+            notes += said
         if len(ids) < len(inner):
             notes.append(f"{source}: {_check_repeated(external, inner, fields, cls.kind, source)}")
             first = np.unique(inner, return_index=True)[1]
             fields = {name: [column[row] for row in first] for name, column in fields.items()}
-        return cls(ids, fields, template, tuple(notes))._without_empty(on_empty, source)
+            held = None if held is None else held.take(pa.array(first))
+        return cls(ids, fields, template, tuple(notes), held)._without_empty(on_empty, source)
 
     def _without_empty(self, on_empty: OnEmpty, source: str) -> Self:
         if on_empty not in ("keep", "drop", "error"):
@@ -213,6 +244,7 @@ class ItemCatalog(TextCatalog):
         template: str | None = None,
         on_empty: OnEmpty = "keep",
         source: str = "the item table",
+        attributes: pa.Table | None = None,
     ) -> Self:
         """Build from a pandas, polars or PyArrow table.
 
@@ -220,16 +252,18 @@ class ItemCatalog(TextCatalog):
             frame: one row per item.
             item_id: the column of ids (text or whole numbers).
             text_fields: columns to use as text; by default titles and names, and every other column of text that is not all numbers;
-                those left out are in the notes.
+                the others are the catalogue's attributes.
             max_words: each field is cut to so many words; ``None`` for no cut.
             template: how fields are joined, see :class:`TextCatalog`.
             on_empty: what to do with items that have no text at all.
             source: what error messages call the table.
+            attributes: the same rows with the types that attributes are to have; None: as they are in ``frame``.
 
         Raises:
             DataError: a column is missing, an id is missing, an id occurs twice with different texts, or a column mixes types.
         """
-        return cls._build(frame, item_id, text_fields=text_fields, max_words=max_words, template=template, on_empty=on_empty, source=source)
+        chosen: dict[str, Any] = {"text_fields": text_fields, "max_words": max_words, "template": template, "on_empty": on_empty}
+        return cls._build(frame, item_id, **chosen, source=source, attributes=attributes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,9 +306,22 @@ def _chosen_fields(
     for name in _TITLES:
         if name in others and name not in text:
             text.append(_plain_title(table, name, source))
+    if kind == "item":  # its other columns are attributes
+        return text_first(text), []
     left = [repr(name) for name in others if name not in text] + [f"{name!r} (mixed types)" for name in mixed]
     note = f"{source}: left out, as not text: {', '.join(left)} (to use one, list it in the text fields)"
     return text_first(text), [note] if left else []
+
+
+def _attributes(
+    table: pa.Table, id_name: str, texts: Sequence[str], mixed: Sequence[str], source: str
+) -> tuple[pa.Table | None, list[str]]:
+    """Return the attributes, and a note on the columns that are no text; None where there are none."""
+    held, unfit = attributes_of(table, id_name, texts)
+    said = account_items(
+        source, [part.name for part in held.schema if part.name not in texts and not pa.types.is_null(part.type)], unfit=unfit, mixed=mixed
+    )
+    return (held if held.num_columns else None), [said] if said else []
 
 
 def _plain_title(table: pa.Table, name: str, source: str) -> str:

@@ -1,4 +1,4 @@
-"""Which column is the time, and what becomes of every other column of an interaction table."""
+"""Which column is the time, and what becomes of every other column of a table."""
 
 from __future__ import annotations
 
@@ -71,6 +71,21 @@ def account(source: str, names: Mapping[str, str], there: Sequence[str], *, drop
     parts += [f"ignored {_listed(ignored)}"] if ignored else []
     parts += [f"ignored {_listed(dropped)} (mixed types)"] if dropped else []
     return f"{source}: columns: {'; '.join(parts)}" if len(parts) > 1 else ""
+
+
+def account_items(source: str, carried: Sequence[str], *, unfit: Sequence[str] = (), mixed: Sequence[str] = ()) -> str:
+    """Say in one line what becomes of the columns of an item table that are no text; ``""`` where there are none.
+
+    Args:
+        source: what messages call the table.
+        carried: the attributes.
+        unfit: columns of a type that cannot be carried, such as objects in objects.
+        mixed: columns of mixed types.
+    """
+    parts = [f"carried {_listed(carried)} (to filter and boost by; to read one as text, list it in the text fields)"] if carried else []
+    parts += [f"ignored {_listed(unfit)} (of a type that cannot be compared)"] if unfit else []
+    parts += [f"ignored {_listed(mixed)} (mixed types)"] if mixed else []
+    return f"{source}: columns: {'; '.join(parts)}" if parts else ""
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from bertrec.core.errors import DataError, unknown_name
 from bertrec.core.files import atomic_file
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import TextCatalog
+from bertrec.data.frames import is_text_like, text_column
 from bertrec.data.interactions import Interactions
 from bertrec.data.load import Dataset, formats_in
 from bertrec.data.splits import EvaluationSet, Split
@@ -141,7 +142,7 @@ def _write_parquet(dataset: Dataset, folder: Path, split: Split | None, notes: l
             notes.append("the split is not written: it does not part the interactions into train, valid and test")
         else:
             columns["split"] = pa.array(labels.tolist(), pa.string())
-    tables = {"interactions": pa.table(columns), "items": _text_table(dataset.catalog)}
+    tables = {"interactions": pa.table(columns), "items": _with_attributes(dataset.catalog, notes)}
     if dataset.users is not None:
         tables["users"] = _text_table(dataset.users)
     paths = []
@@ -157,6 +158,20 @@ def _text_table(catalog: TextCatalog) -> pa.Table:
     return pa.table({f"{catalog.kind}_id": pa.array(_plain_ids(catalog.ids.ids)), **fields})
 
 
+def _with_attributes(catalog: TextCatalog, notes: list[str]) -> pa.Table:
+    """Return the texts and the attributes, but those that would be read as other texts than there are."""
+    table, lost = _text_table(catalog), []
+    for name, column in zip(catalog.attribute_names, catalog.attributes.columns if catalog.attributes else [], strict=True):
+        if name not in table.column_names and not is_text_like(column.type):
+            table = table.append_column(name, column)
+        elif catalog.fields.get(name) == text_column(catalog.attributes, name):
+            table = table.set_column(table.column_names.index(name), name, column)
+        else:
+            lost.append(repr(name))
+    notes += [f"item columns are not written, since they would be read as text: {', '.join(lost)}"] if lost else []
+    return table
+
+
 def _write_atomic(dataset: Dataset, folder: Path, split: Split | None, notes: list[str]) -> list[Path]:
     name = dataset.name
     columns = {column: values for column, values in _interaction_columns(dataset.interactions).items() if column != "text"}
@@ -164,6 +179,8 @@ def _write_atomic(dataset: Dataset, folder: Path, split: Split | None, notes: li
         notes.append("review texts are not written")
     types = {column: "token" if column.endswith("_id") else "float" for column in columns}
     written = {f"{name}.inter": _lines(columns, types), f"{name}.item": _text_lines(dataset.catalog, notes)}
+    if dataset.catalog.attributes is not None:
+        notes.append("item columns that are no text are not written: Parquet keeps them")
     if dataset.users is not None:
         written[f"{name}.user"] = _text_lines(dataset.users, notes)
     if split is not None:

@@ -10,11 +10,11 @@ import numpy as np
 
 from bertrec.core.errors import DataError, unknown_name
 from bertrec.core.ragged import IntArray, Ragged
+from bertrec.data.attributes import LABEL_FIELDS
 from bertrec.data.catalog import ItemCatalog, TextCatalog
 from bertrec.data.load import load
 from bertrec.data.options import LoadOptions
 
-LABEL_FIELDS = ("genres", "genre", "categories", "category", "class", "subcategory")
 SPACE = "space"
 _SEPARATORS = ("|", ";", ",")
 _LEVELS = 4

@@ -234,6 +234,7 @@ def _build(raw: RawData, options: LoadOptions) -> Dataset:
         template=options.template,
         on_empty=options.on_empty,
         source=raw.sources.get("items", "the item table"),
+        attributes=raw.item_attributes(),
     )
     impressions = {part: Impressions.from_raw(shown, catalog) for part, shown in raw.impressions.items()}
     interactions, given = _interactions(raw, catalog, impressions, options)

@@ -42,15 +42,18 @@ def test_fields_are_cut_to_words_and_chosen():
     assert list(ItemCatalog.from_frame(frame(title=["x", "y"], plot=["p", "q"]), text_fields=["plot", "title"]).fields) == ["plot", "title"]
 
 
-def test_columns_that_are_no_text_are_left_out_with_a_note():
+def test_columns_that_are_no_text_are_attributes_and_noted():
     data = frame(title=["x", "y"], year=[1, 2], isbn=["1", ""], seen=["true", "false"], genres=pd.Series(["p", 1], dtype=object))
     catalog = ItemCatalog.from_frame(data)
     assert list(catalog.fields) == ["title"]
-    assert catalog.notes == (
-        "the item table: left out, as not text: 'year', 'isbn', 'seen', 'genres' (mixed types) (to use one, list it in the text fields)",
-    )
+    mend = "(to filter and boost by; to read one as text, list it in the text fields)"
+    said = f"the item table: columns: carried 'year', 'isbn', 'seen' {mend}; ignored 'genres' (mixed types)"
+    assert catalog.notes == (said,)
+    assert catalog.attributes.to_pydict() == {"year": [1, 2], "isbn": ["1", ""], "seen": ["true", "false"]}
     chosen = ItemCatalog.from_frame(data, text_fields=["isbn"])
-    assert (chosen.fields, chosen.notes) == ({"isbn": ["1", ""]}, ("the item table: 1 of 2 items have no text (kept)",))
+    assert chosen.fields == {"isbn": ["1", ""]}
+    assert chosen.notes[1:] == ("the item table: 1 of 2 items have no text (kept)",)
+    assert chosen.attributes.column_names == ["title", "year", "seen"]
     with pytest.raises(DataError, match="row 2, column 'genres' mixes types"):
         ItemCatalog.from_frame(data, text_fields=["title", "genres"])
 

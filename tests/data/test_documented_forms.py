@@ -288,6 +288,15 @@ META = (
 LAMP = "Lamp & shade Acme Home soft long x y Size: big"
 
 
+def attributes(folder: Path) -> None:
+    items = 'item_id,title,new,size,weight,price,since\na,x,true,3,1.5,$1,2024-01-31\nb,y,false,,2,"$1,299.00",\n'
+    catalog = load(shop(folder, items=items)).catalog
+    assert catalog.attributes is not None
+    kinds = [str(kind) for kind in catalog.attributes.schema.types]
+    assert kinds == ["bool", "int64", "double", "double", "date32[day]"]
+    assert catalog.attributes["price"].to_pylist() == [1.0, 1299.0]
+
+
 def amazon(folder: Path) -> None:
     reviews = "".join(
         f'{{"user_id": "{user}", "parent_asin": "{item}", "rating": 5.0, "timestamp": 1600000000000}}\n' for user, item in ROWS
@@ -296,7 +305,7 @@ def amazon(folder: Path) -> None:
     data = load(folder)
     assert (data.format, data.catalog.texts) == ("amazon", [LAMP, ""])
     assert any("HTML tags, entities or scripts were taken out of 3 texts" in note for note in data.notes)
-    assert any("left out of the text: 'price'" in note for note in data.notes)
+    assert any("'price' (to filter and boost by" in note for note in data.notes)
     assert load(folder, LoadOptions(text_fields=["features", "details", "price"])).catalog.texts[0] == "soft long Size: big 5"
     (folder / "X.jsonl").unlink()
     ratings = "user_id,parent_asin,rating,timestamp\n" + "".join(f"{user},{item},5.0,1600000000000\n" for user, item in ROWS)
@@ -334,6 +343,10 @@ SAMPLES: dict[tuple[str, str], Callable[[Path], None]] = {
     ("text", "`title`, `name`, any column of text that is not all numbers"): texts,
     ("text", "lists of texts (JSON lines, Parquet)"): lists,
     ("text", "`NaN`, `null`, `None`, `N/A` as the whole of a text"): placeholders,
+    (
+        "attribute",
+        "other column of items: true and false, whole numbers, floats, `$1,299.00`, dates, times, lists, text",
+    ): attributes,
     ("users", "`users.*` with `user_id`"): users,
     ("file", "CSV"): quoted_csv,
     ("file", "TSV"): tsv,

@@ -158,6 +158,7 @@ def read_metadata(path: Path, *, encoding: str | None = None) -> tuple[pa.Table,
         DataError: a line is no object, or has no id.
     """
     rows: dict[str, dict[str, str]] = {}
+    labels: dict[str, list[str]] = {}
     repeated = marked = 0
     for number, entry in enumerate(_lines(path, encoding), start=1):
         asin = entry.get("parent_asin") or entry.get("asin")
@@ -167,15 +168,15 @@ def read_metadata(path: Path, *, encoding: str | None = None) -> tuple[pa.Table,
             repeated += 1
             continue
         rows[str(asin)], changed = _texts(entry)
+        labels[str(asin)] = _parts(entry.get("categories") or entry.get("category"))[0]
         marked += changed
     names = [*_FIELDS, *dict.fromkeys(name for row in rows.values() for name in row if name not in _FIELDS)]
     columns = {"item_id": pa.array(list(rows), pa.string())}
     columns |= {name: pa.array([row.get(name, "") for row in rows.values()], pa.string()) for name in names}
+    columns["categories"] = pa.array(list(labels.values()), pa.list_(pa.string()))
     fields = tuple(name for name in _FIELDS if name == "title" or any(row.get(name) for row in rows.values()))
     notes = [f"{path}: {repeated} lines repeat an item (the first of each is kept)"] if repeated else []
     notes += [f"{path}: HTML tags, entities or scripts were taken out of {marked} texts"] if marked else []
-    if left := [repr(name) for name in names if name not in _FIELDS]:
-        notes.append(f"{path}: left out of the text: {', '.join(left)} (to use one, list it in the text fields)")
     return pa.table(columns), fields, notes
 
 
@@ -197,10 +198,13 @@ def _texts(entry: dict[str, Any]) -> tuple[dict[str, str], int]:
 
 def _joined(value: Any, separator: str, *, is_title: bool) -> tuple[str, bool]:
     """Return a text, or the distinct texts of a (nested) list or object joined, without markup; and whether there was some."""
-    leaves = list(_leaves(value))
-    cleaned = [plain_text(part, script_is_none=is_title) for part in leaves]
-    parts = dict.fromkeys(part for part, _ in cleaned)
-    return separator.join(part for part in parts if part), any(marked for _, marked in cleaned)
+    parts, marked = _parts(value, is_title=is_title)
+    return separator.join(parts), marked
+
+
+def _parts(value: Any, *, is_title: bool = False) -> tuple[list[str], bool]:
+    cleaned = [plain_text(part, script_is_none=is_title) for part in _leaves(value)]
+    return list(dict.fromkeys(part for part, _ in cleaned if part)), any(marked for _, marked in cleaned)
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from bertrec.core.errors import DataError, unknown_name
+from bertrec.data.attributes import LABEL_FIELDS
 from bertrec.data.catalog import text_first
 from bertrec.data.frames import id_column, require_columns
 from bertrec.data.ids import flat_array
@@ -41,6 +43,7 @@ def read_folder(folder: Path, form: Form | None = None) -> RawData:
     items, item_types = read_atomic(item, encoding)
     raw = RawData(name, "atomic", items, text_fields=_text_fields(item_types, "item_id"))
     raw.sources["items"] = str(item)
+    raw.attributes = {name: _lists(items[name], kind) for name, kind in item_types.items() if _is_list(name, kind)}
     flat, user = folder / f"{name}.inter", folder / f"{name}.user"
     if flat.is_file():
         raw.interactions, raw.sources["interactions"] = read_atomic(flat, encoding)[0], str(flat)
@@ -87,6 +90,21 @@ def _name(folder: Path) -> str:
 
 def _text_fields(types: dict[str, str], id_name: str) -> tuple[str, ...]:
     return tuple(text_first([name for name, kind in types.items() if kind in ("token", "token_seq") and name != id_name]))
+
+
+def _is_list(name: str, kind: str) -> bool:
+    """Say whether a column is a list of labels or numbers; sequences of tokens are mostly the words of a text."""
+    return kind == "float_seq" or (kind == "token_seq" and name in LABEL_FIELDS)
+
+
+def _lists(column: pa.ChunkedArray, kind: str) -> pa.Array:
+    """Split at white space; null where there is nothing, or the dash that stands for it."""
+    text = pc.utf8_trim_whitespace(flat_array(column).cast(pa.string()))
+    parts = pc.utf8_split_whitespace(pc.if_else(pc.is_in(text, value_set=pa.array(["", "-"])), pa.scalar(None, text.type), text))
+    try:
+        return parts.cast(pa.list_(pa.float64())) if kind == "float_seq" else parts
+    except pa.ArrowInvalid:
+        return parts
 
 
 def _add_benchmark(raw: RawData, folder: Path, name: str, encoding: str | None) -> None:

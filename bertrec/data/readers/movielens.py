@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bertrec.data.frames import require_columns
+from bertrec.data.ids import flat_array
 from bertrec.data.readers.content import Form
 from bertrec.data.readers.delimited import read_delimited, read_table
 from bertrec.data.readers.raw import RawData
@@ -46,7 +47,15 @@ def _raw(folder: Path, ratings: str, movies: str, interactions: pa.Table, items:
     sources = {"interactions": str(folder / ratings), "items": str(folder / movies)}
     if users is not None:
         sources["users"] = str(folder / ("u.user" if ratings == "u.data" else "users.dat"))
-    return RawData(folder.name, "movielens", items, interactions, users, sources, ("title", "genres"))
+    return RawData(folder.name, "movielens", items, interactions, users, sources, ("title", "genres"), _attributes(items))
+
+
+def _attributes(items: pa.Table) -> dict[str, pa.Array]:
+    """Return the genres as lists, and the year that ends a title."""
+    genres = flat_array(items["genres"])
+    listed = pc.if_else(pc.equal(genres, ""), pa.scalar(None, pa.list_(pa.string())), pc.split_pattern(genres, ", "))
+    years = pc.struct_field(pc.extract_regex(flat_array(items["title"]), r"\((?P<year>\d{4})\)\s*$"), "year")
+    return {"genres": listed, "year": years.cast(pa.int64())}
 
 
 def _read_100k(folder: Path, encoding: str | None) -> RawData:
@@ -56,6 +65,7 @@ def _read_100k(folder: Path, encoding: str | None) -> RawData:
     flags = [movies[genre].to_pylist() for genre in _GENRES]
     genres = [", ".join(genre for genre, flag in zip(_GENRES, row, strict=True) if flag == "1") for row in zip(*flags, strict=True)]
     items = movies.select(["item_id", "title"]).append_column("genres", pa.array(genres, pa.string()))
+    items = items.append_column("released", _dates(movies["released"]))
     users = None
     if (folder / "u.user").is_file():
         users = read_delimited(
@@ -95,6 +105,11 @@ def _renamed(path: Path, names: dict[str, str], encoding: str | None, others: It
 def _genres_listed(movies: pa.Table) -> pa.Table:
     genres = pc.replace_substring(pc.replace_substring(movies["genres"], "(no genres listed)", ""), "|", ", ")
     return movies.set_column(movies.column_names.index("genres"), "genres", genres)
+
+
+def _dates(column: pa.ChunkedArray) -> pa.Array:
+    """Return dates written as 01-Jan-1995, null where there is none."""
+    return pc.strptime(flat_array(column), format="%d-%b-%Y", unit="s", error_is_null=True).cast(pa.date32())
 
 
 def _occupation(code: str) -> str:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bertrec.core.ragged import Ragged
+from bertrec.data.attributes import typed
 from bertrec.data.ids import IdMap, flat_array
 
 IntArray = npt.NDArray[np.int64]
@@ -73,6 +74,8 @@ class RawData:
         sources: what messages call each table: ``items``, ``interactions``, ``users``.
         text_fields: the columns of ``items`` that are text by default; ``None``: as
             :meth:`bertrec.data.catalog.ItemCatalog.from_frame` chooses.
+        attributes: columns of ``items`` that have a type which text does not show, and further ones that are no text, each ``[n]``.
+        untyped: columns of text in ``items`` may hold numbers, dates and so on, since the format has no types.
         sequences: the given split of a sequential benchmark: ``train``, ``valid``, ``test``.
         parts: the interactions' ``split`` column is the given split (a flat benchmark) and not merely carried along.
         impressions: by part.
@@ -87,8 +90,18 @@ class RawData:
     users: pa.Table | None = None
     sources: dict[str, str] = field(default_factory=dict)
     text_fields: tuple[str, ...] | None = None
+    attributes: dict[str, pa.Array] = field(default_factory=dict)
+    untyped: bool = True
     sequences: dict[str, RawSequences] = field(default_factory=dict)
     parts: bool = False
     impressions: dict[str, RawImpressions] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     folders: tuple[Path, ...] = ()
+
+    def item_attributes(self) -> pa.Table:
+        """Return the items with the types that their attributes have."""
+        table = typed(self.items) if self.untyped else self.items
+        for name, column in self.attributes.items():
+            table = table.drop_columns(name) if name in table.column_names else table
+            table = table.append_column(name, column)
+        return table

@@ -16,6 +16,7 @@ from bertrec.data.readers.raw import RawData
 from bertrec.data.readers.shape import IDS, is_number
 
 _IDS = {"interactions": ("user_id", "item_id"), "items": ("item_id", "title"), "users": ("user_id",)}
+_UNTYPED = (".csv", ".tsv", ".txt", ".dat")
 
 
 def find_table(folder: Path, stem: str) -> Path | None:
@@ -69,6 +70,7 @@ def read_files(name: str, paths: Mapping[str, Path], *, columns: Mapping[str, st
         else:
             table = read_table(path, form, known={*IDS, *columns.values()}, numbered=bool(numbered), notes=raw.notes)
             table = _without_numbers(table, role, columns)
+            raw.untyped &= role != "items" or path.name.removesuffix(".gz").endswith(_UNTYPED)
         setattr(raw, role, table)
     if "items" not in paths:
         sequences.name_items(raw)
@@ -92,6 +94,7 @@ def rename(raw: RawData, columns: Mapping[str, str]) -> None:
             raise DataError(f"{raw.name}: no table has the column '{theirs}' that is to be '{ours}'{mend}")
         for role in holding:
             setattr(raw, role, _renamed(found[role], theirs, ours, raw.sources.get(role, raw.name)))
+        raw.attributes = {ours if name == theirs else name: column for name, column in raw.attributes.items()}
 
 
 def _renamed(table: pa.Table, theirs: str, ours: str, source: str) -> pa.Table:
@@ -120,7 +123,7 @@ def _same_ids(raw: RawData, paths: Mapping[str, Path]) -> None:
     for name, roles in (("item_id", ("interactions", "items")), ("user_id", ("interactions", "users"))):
         held = {role: table for role in roles if (table := getattr(raw, role)) is not None and name in table.column_names}
         texts = [role for role, table in held.items() if is_text(table[name].type)]
-        if not any(paths[role].name.removesuffix(".gz").endswith((".csv", ".tsv", ".txt", ".dat")) for role in texts if role in paths):
+        if not any(paths[role].name.removesuffix(".gz").endswith(_UNTYPED) for role in texts if role in paths):
             continue
         for role in held.keys() - set(texts):
             table = held[role]
