@@ -101,7 +101,7 @@ class Finding(ABC):
         if not orders:
             raise DataError(f"nothing is known of item {item!r} that could say what is like it: neither its text nor who took it")
         for values in orders.values():
-            values[~listable(self.catalog)] = -np.inf
+            values[~self.catalog.listed] = -np.inf
             values[inner] = -np.inf
         return found(self.catalog, orders, k)
 
@@ -184,7 +184,7 @@ class TextSearch:
         self.model, self.catalog = model, model.catalog
         empty = np.array([not text for text in self.catalog.texts])
         self._vectors = np.concatenate([np.full((1, vectors.shape[1]), np.nan, np.float32), vectors])
-        self._listed = listable(self.catalog)
+        self._listed = self.catalog.listed
         self._listed[1:] &= ~empty
         self._vocabulary, documents = Vocabulary.of(self.catalog.texts)
         self._bm25 = BM25.build(documents)
@@ -211,13 +211,6 @@ class TextSearch:
         scores = np.full(len(self.catalog) + 1, -np.inf, np.float32)
         scores[held] = np.nan_to_num(self.model.score([list(history)], Ragged.from_rows([held]))[0], nan=-np.inf)
         return scores
-
-
-def listable(catalog: ItemCatalog) -> BoolArray:
-    """Return which inner ids may be shown, ``[n_items + 1]``: all but padding."""
-    listed = np.ones(len(catalog) + 1, dtype=bool)
-    listed[0] = False
-    return listed
 
 
 def cosines(vector: FloatArray, table: FloatArray) -> FloatArray:
