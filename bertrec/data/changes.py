@@ -130,9 +130,7 @@ def _whole(text: Id) -> int | None:
         return None
 
 
-def _joined(
-    old: ItemCatalog, products: ItemCatalog, origin: IntArray, source: IntArray, withdrawn: Any, *, delta: bool
-) -> ItemCatalog:
+def _joined(old: ItemCatalog, products: ItemCatalog, origin: IntArray, source: IntArray, withdrawn: Any, *, delta: bool) -> ItemCatalog:
     """Return the rows of ``products`` where ``source`` names one, else those of ``old``; 0 names none."""
     here = source.tolist()
     before = origin.tolist()

@@ -68,7 +68,8 @@ def read_items(path: str | Path, manner: Manner, *, like: ItemCatalog, partly: b
     missing = [name for name in like.fields if name not in there]
     if missing and not (partly and there):
         lacks = f"lacks the text field{'s' if len(missing) > 1 else ''} {', '.join(missing)}, which the run was trained with"
-        raise DataError(f"{path} {lacks} (its columns: {', '.join(raw.items.column_names)}): a YAML with  columns:  may rename them (--data)")
+        mend = "rename them, or name a YAML description whose  columns:  does (--data)"
+        raise DataError(f"{path} {lacks} (its columns: {', '.join(raw.items.column_names)}): {mend}")
     _check_once(raw.items, path)
     options = manner.options.updated({"text_fields": tuple(there), "template": None if missing else like.template})
     return catalog_of(raw, options)

@@ -20,6 +20,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.models.fallback import CATALOGUE, POPULARITY, cold_rows, scored_by_popularity, unknown_ids
+from bertrec.models.finding import Finding
 from bertrec.models.fitted import Fitted
 from bertrec.models.names import MODELS
 from bertrec.models.serving import FloatArray, Histories, Id, Recommendations, Server
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 _USERS_AT_ONCE = 512
 
 
-class Recommender(Fitted):
+class Recommender(Fitted, Finding):
     """A user is a function of a history, an item a function of what is known of it; the score is their inner product.
 
     A model of one's own defines ``name``, `fit`, `item_embeddings`, `user_vectors`, `state_dict` and `load_state_dict`; all else is here.
@@ -313,6 +314,5 @@ class Recommender(Fitted):
             raise DataError(f"{call}: run_dir {run_dir} is a file: name a folder")
 
     def known_items(self) -> IntArray:
-        """Return the inner ids of the items that the model can score."""
-        known = np.flatnonzero(np.isfinite(self.item_embeddings()).all(axis=1))
-        return known[known > 0]
+        """Return the inner ids of the items that the model can score and that are not withdrawn."""
+        return np.flatnonzero(np.isfinite(self.item_embeddings()).all(axis=1) & self.catalog.listed)

@@ -19,6 +19,7 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.known import encode_unknown
 from bertrec.encoders.registry import make_encoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.models.base import FloatArray, Recommender
@@ -67,14 +68,20 @@ class TextSimilarity(Recommender):
         """Encode a catalogue: no interactions are needed."""
         expect(catalog, ItemCatalog, f"{type(self).__name__}: catalog")
         catalog.require_text(self.name)
-        encoder = make_encoder(self.config.encoder)
-        if note := encoder.script_note(catalog.texts):
-            logger.warning(note)
-        vectors = encoder.encode(catalog.texts, cache=EmbeddingCache(), progress=progress)
+        vectors = self._encoded(catalog.texts, progress=progress)
         if self.config.whitening != "none":
             vectors = Whitening.fit(vectors, method=self.config.whitening).transform(vectors)
-        self.catalog = catalog
-        self._vectors = torch.nn.functional.normalize(torch.from_numpy(vectors), dim=1)
+        return self._holding(catalog, _unit(vectors), progress=progress)
+
+    def _encoded(self, texts: list[str], *, progress: bool = False) -> FloatArray:
+        encoder = make_encoder(self.config.encoder)
+        if note := encoder.script_note(texts):
+            logger.warning(note)
+        return encoder.encode(texts, cache=EmbeddingCache(), progress=progress)
+
+    def _holding(self, catalog: ItemCatalog, vectors: FloatArray, *, progress: bool = False) -> Self:
+        """Take a catalogue and the unit vectors of its texts, ``[n_items, dim]``."""
+        self.catalog, self._vectors = catalog, torch.from_numpy(vectors)
         return self
 
     @property
@@ -83,10 +90,31 @@ class TextSimilarity(Recommender):
         return True
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
-        """Return the same model over other items."""
-        other = type(self)(self.config).over(catalog, progress=False)
+        """Return the same model over other items; a fixed whitening is fitted anew on all of them."""
+        other = type(self)(self.config)
+        if self.config.whitening != "none":
+            other.over(catalog, progress=False)
+        else:
+            expect(catalog, ItemCatalog, f"{type(self).__name__}: catalog")
+            catalog.require_text(self.name)
+            known = self.catalog.texts, self.vectors.numpy()
+            other._holding(catalog, encode_unknown(catalog.texts, *known, lambda texts: _unit(self._encoded(texts))))
         other._popularity = self._popularity_over(catalog)
         return other
+
+    @property
+    def text_vectors(self) -> FloatArray:
+        """The vectors of what items say, ``[n_items, dim]``, without a whitening."""
+        return self.vectors.numpy() if self.config.whitening == "none" else self._encoded(self.catalog.texts)
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return the encoder's vectors of any texts, ``[len(texts), dim]``."""
+        return make_encoder(self.config.encoder).encode(list(texts))
+
+    @property
+    def near_texts(self) -> FloatArray:
+        """The unit vectors of what items say, ``[n_items, dim]``, whitened where the settings say so."""
+        return self.vectors.numpy()
 
     @property
     def vectors(self) -> torch.Tensor:
@@ -122,3 +150,8 @@ class TextSimilarity(Recommender):
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take the unit vectors."""
         self._vectors = state["vectors"]
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    unit: FloatArray = torch.nn.functional.normalize(torch.from_numpy(vectors), dim=1).numpy()
+    return unit

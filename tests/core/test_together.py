@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from kills import ended, forked, killed_after, killed_at_each_step
 
-from bertrec.core import files, partial, together
+from bertrec.core import partial, together
 from bertrec.core.errors import BertrecError
 from bertrec.core.files import write_json
 from bertrec.core.resuming import InUse
@@ -48,6 +48,10 @@ def change(home: Path, state: int) -> None:
         new.place_for(home / "run.json").write_text(str(state))
 
 
+def change_to_next(home: Path) -> None:
+    change(home, int((home / "run.json").read_text()) + 1)
+
+
 def tidy(home: Path) -> bool:
     """Nothing else is there, hidden or not."""
     return sorted(os.listdir(home)) == ["model", "run.json"] and os.listdir(home.parent / "elsewhere") == ["index"]
@@ -61,13 +65,11 @@ def test_a_change_replaces_all_and_leaves_nothing_beside_them(home: Path) -> Non
 
 @pytest.mark.parametrize("at_once", [True, False], ids=["exchange", "two renames"])
 @pytest.mark.parametrize("reader", ["home", "target"])
-def test_a_kill_before_any_step_leaves_all_old_or_all_new(
-    home: Path, at_once: bool, reader: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kill_before_any_step_leaves_all_old_or_all_new(home: Path, at_once: bool, reader: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if not at_once:
         monkeypatch.setattr(partial, "_exchange", lambda *_: False)
     seen, state, kills = set(), 0, 0
-    for _ in killed_at_each_step(lambda: change(home, state + 1)):
+    for _ in killed_at_each_step(lambda: change_to_next(home)):
         kills += 1
         settle(home) if reader == "home" else settle_target(home.parent / "elsewhere" / "index")
         if reader == "target":
@@ -76,7 +78,7 @@ def test_a_kill_before_any_step_leaves_all_old_or_all_new(
         assert found in ({str(state)}, {str(state + 1)})
         seen.add(found == {str(state + 1)})
         state = int(found.pop())
-        assert not [path for path in home.parent.rglob("*.next")]
+        assert not list(home.parent.rglob("*.next"))
     change(home, state + 1)
     assert tidy(home)
     assert kills > 30
@@ -86,7 +88,7 @@ def test_a_kill_before_any_step_leaves_all_old_or_all_new(
 def test_kills_at_other_moments(home: Path) -> None:
     draw, state = random.Random(0), 0
     for _ in range(30):
-        killed_after(lambda: change(home, state + 1), draw.uniform(0, 0.05))
+        killed_after(lambda: change_to_next(home), draw.uniform(0, 0.05))
         settle(home)
         found = state_of(home)
         assert found in ({str(state)}, {str(state + 1)})

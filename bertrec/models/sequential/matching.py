@@ -54,6 +54,11 @@ class MatchingRecommender(Recommender):
         """What near texts and common behaviour add to scores; None before a fit, and where no validation users weighed it."""
         return self._match
 
+    @property
+    def behaviour_lists(self) -> Neighbours | None:
+        """What the same users took; None where nothing weighed a match."""
+        return None if self._match is None else self._match.behaviour
+
     def take_match(self, match: Match | None) -> None:
         """Serve with these lists from now on."""
         self._match = match
@@ -114,7 +119,7 @@ class MatchingRecommender(Recommender):
         """Return the lists of the catalogue, not weighed: those of behaviour from sequences, or given."""
         config, texts, text = self.config.match, self.whitened_texts(), None
         if texts is not None and nearest:
-            text = Neighbours.of(texts, nearest, cut=True).scaled()
+            text = Neighbours.of(texts, nearest, cut=True, listed=self.catalog.listed[1:]).scaled()
         if sequences is not None and config.behaviour and "id" in self.config.item.input:
             behaviour = Neighbours.together(sequences, len(self.catalog), config.behaviour).scaled()
         if text is None and behaviour is None:

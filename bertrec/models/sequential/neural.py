@@ -25,6 +25,7 @@ from bertrec.data.splits import EvaluationSet
 from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.cache import EmbeddingCache
+from bertrec.encoders.known import encode_unknown
 from bertrec.encoders.registry import make_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
@@ -322,13 +323,42 @@ class NeuralRecommender(MatchingRecommender):
         other.catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
         text = None
         if self.network.text is not None:
-            other._encoder = self.encoder()
-            text = other._table(_encode(other._encoder, catalog.texts, progress=False), self.network.text.whitening)
+            assert self._text_vectors is not None
+            vectors = encode_unknown(catalog.texts, self.catalog.texts, self._text_vectors.numpy(), self._encode_new)
+            other._encoder = self._encoder
+            text = other._table(vectors, self.network.text.whitening)
         network = other._build(catalog, text)
         transplant(self.network, network, self.catalog.ids, catalog.ids)
         other._network, other._popularity = network.eval(), self._popularity_over(catalog)
         other.carry_match(self)
         return other
+
+    def _encode_new(self, texts: list[str]) -> FloatArray:
+        return _encode(self.encoder(), texts, progress=False)
+
+    @property
+    def text_vectors(self) -> FloatArray | None:
+        """The encoder's vectors of what items say, ``[n_items, dim]``; None without text."""
+        return None if self._text_vectors is None else self._text_vectors.numpy()
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return the encoder's vectors of any texts, ``[len(texts), dim]``."""
+        return self.encoder().encode(list(texts))
+
+    @property
+    def near_texts(self) -> FloatArray | None:
+        """The whitened vectors of what items say, ``[n_items, dim]``; None without text."""
+        return self.whitened_texts()
+
+    @property
+    def behaviour_vectors(self) -> FloatArray | None:
+        """The ID vectors, ``[n_items + 1, width]``, NaN for items that training did not see; None without IDs."""
+        tower = self.network.tower
+        if tower.id is None:
+            return None
+        vectors: FloatArray = tower.id.weight.detach().cpu().numpy().copy()
+        vectors[~tower.trained.cpu().numpy()] = np.nan
+        return vectors
 
     @torch.no_grad()
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
