@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
+from bertrec.cli.index import check_fits, open_both
 from bertrec.cli.output import note, print_table, say, say_document
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen
+from bertrec.cli.runs import Run, fit_catalog, keeps_seen, served_data
 from bertrec.core.errors import BertrecError, DataError
 from bertrec.core.shown import csv_text, json_text
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog
     from bertrec.data.interactions import Interactions
     from bertrec.models.base import Recommender
+    from bertrec.retrieval.index import ItemIndex
 
 EXAMPLES = """
 Examples:
@@ -93,10 +95,12 @@ def recommend(
     if sum([bool(user) or users_file is not None, bool(history), bool(history_ids)]) != 1:
         raise BertrecError("say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID")
     place = Run(run)
-    record, model = place.record(), place.load_model()
+    record, model, searched = open_both(place, index)
     typed = bool(given["--history"] or given["--history-ids"])
-    dataset = None if typed and data is None else data_for(record, data, reading)
+    dataset = None if typed and data is None else served_data(place, record, model, data, reading)
     model = model if dataset is None else fit_catalog(model, dataset)
+    if searched is not None and index is not None:
+        check_fits(searched, index, model, place, data)
     if given["--history"]:
         cases = [UserList(None, title_history(model.catalog, given["--history"]))]
     elif given["--history-ids"]:
@@ -104,7 +108,7 @@ def recommend(
     else:
         assert dataset is not None
         cases = user_cases(dataset.interactions, given["--user"], users_file, on_unknown)
-    fill(model, cases, k=k, keep_seen=keeps_seen(record, keep_seen), index=index, reranker=rerank, candidates=candidates)
+    fill(model, cases, k=k, keep_seen=keeps_seen(record, keep_seen), index=searched, reranker=rerank, candidates=candidates)
     if why:
         explain_cases(model, cases)
     if form == "csv":
@@ -206,24 +210,18 @@ def fill(
     *,
     k: int,
     keep_seen: bool = False,
-    index: Path | None = None,
+    index: ItemIndex | None = None,
     reranker: Path | None = None,
     candidates: int | None = None,
 ) -> None:
     """Put the recommended items and their scores into the cases; with a reranker the scores are those that order the list."""
-    searched = None
-    if index is not None:
-        from bertrec.cli.index import check_fits, open_index
-
-        searched = open_index(index)
-        check_fits(searched, index, model)
     histories = [case.history for case in cases]
     if reranker is not None:
         from bertrec.rerank.kinds import recommend_reranked
 
-        found = recommend_reranked(model, reranker, histories, k, candidates=candidates, exclude_seen=not keep_seen, index=searched)
+        found = recommend_reranked(model, reranker, histories, k, candidates=candidates, exclude_seen=not keep_seen, index=index)
     else:
-        found = model.recommend(histories, k, exclude_seen=not keep_seen, index=searched)
+        found = model.recommend(histories, k, exclude_seen=not keep_seen, index=index)
     for case, items, scores, fallback in zip(cases, found.items, found.scores, found.fallback, strict=True):
         case.items, case.fallback = list(items), fallback
         case.scores = [float(score) for score in scores[: len(items)]]

@@ -51,8 +51,9 @@ class Change:
         return place
 
     def commit(self) -> None:
-        """Say that all new ones are whole, and put them into their places."""
+        """Say that all new ones are whole, and put them into their places; done at the end anyway."""
         self._note(whole=True)
+        self.targets = []
         _finish(self.home)
 
     def _note(self, *, whole: bool) -> None:

@@ -151,8 +151,8 @@ def _joined_attributes(
     mine = [] if old is None else old.column_names
     columns: dict[str, pa.Array] = {}
     for name in dict.fromkeys([*theirs, *(mine if delta else [name for name in mine if name in theirs])]):
-        before = None if name not in mine else _taken(old[name], origin)
-        if name not in theirs:
+        before = None if old is None or name not in mine else _taken(old[name], origin)
+        if products is None or name not in theirs:
             columns[name] = before
             continue
         now = _taken(products[name], source)

@@ -61,6 +61,30 @@ class Recommender(Fitted, Finding):
         if init:
             raise ConfigError(f"{self.name} trains nothing that could start from another model's weights: leave out --init")
 
+    def trained_on(
+        self,
+        train: Interactions,
+        *,
+        validation: EvaluationSet | None = None,
+        epochs: int | None = None,
+        share: float = 0.25,
+        **options: Any,
+    ) -> Self:
+        """Return a model that goes on from these weights with more interactions; see `check_start` for whether there is one.
+
+        Args:
+            train: all interactions, the former ones too.
+            validation: users by whom the epoch is chosen.
+            epochs: at most so many.
+            share: where ``epochs`` is not said, of those of the settings.
+            **options: of `fit`.
+
+        Raises:
+            ConfigError: nothing here could be gone on from.
+        """
+        self.check_start(resume=False, init=True)
+        raise ConfigError(f"a {self.name} model cannot go on from its own weights: fit another")
+
     @abstractmethod
     def item_embeddings(self) -> FloatArray:
         """Return ``[n_items + 1, dim]``; row 0 is padding, a row of NaN is an item that the model does not know."""

@@ -34,10 +34,11 @@ def joined(catalog: ItemCatalog, lists: Mapping[str, FloatArray], k: int) -> Fou
     """Return the ``k`` best of several lists of scores, each ``[n_items + 1]`` with -inf for what it lacks."""
     orders = {name: best_of(values, max(DEPTH, k)) for name, values in lists.items()}
     if len(lists) == 1:
-        (values,), (order,) = lists.values(), orders.values()
-        items, scores = order[:k], values[order[:k]]
+        (own,), (order,) = lists.values(), orders.values()
+        items, scores = order[:k], own[order[:k]]
     else:
-        items, scores = (array[:k] for array in fused(list(orders.values())))
+        everything, values = fused(list(orders.values()))
+        items, scores = everything[:k], values[:k]
     ranks = {name: rank_in(order, items).tolist() for name, order in orders.items()}
     return Found(catalog.ids.decode(items), [float(score) for score in scores], ranks)
 

@@ -36,6 +36,7 @@ class MatchingRecommender(Recommender):
     _match: Match | None = None
     _new_item_costs: NewItemCosts | None = None
     _probing = False
+    _former: MatchingRecommender | None = None
 
     @abstractmethod
     def items_trained(self) -> BoolArray:
@@ -69,6 +70,10 @@ class MatchingRecommender(Recommender):
         self._new_item_costs = None
         self.take_match(None)
 
+    def keep_new_weights(self, former: MatchingRecommender) -> None:
+        """Take the weights of new items from a former model in the next fits, instead of from a training of their own."""
+        self._former = former
+
     def make_match(self, train: Interactions, validation: EvaluationSet, rules: Protocol, *, progress: bool) -> None:
         """Make the lists of a trained model and weigh them on validation users.
 
@@ -87,6 +92,9 @@ class MatchingRecommender(Recommender):
         if choice in COSTS and tells_of_new(train, validation):
             plain, weights = weights, weigh_new(tried, weights, cost=COSTS[choice])
             self._new_item_costs = NewItemCosts.of(tried, plain, weights)
+        elif self._former is not None and (match := self._former.match) is not None:
+            weights = weights.with_(new_text=match.weights.new_text, new=match.weights.new)
+            self._new_item_costs = self._former._new_item_costs
         elif self.probes(train, validation):
             probe = self._probe(train, validation, rules, progress=progress)
             if probe.match is not None:
@@ -97,7 +105,13 @@ class MatchingRecommender(Recommender):
     def probes(self, train: Interactions, validation: EvaluationSet | None) -> bool:
         """Say whether weights of new items are wanted, and only a training without some items can tell them."""
         config = self.config
-        if self._probing or validation is None or not (self.reads_text and config.match.text) or config.match.new_items not in COSTS:
+        if (
+            self._probing
+            or self._former is not None
+            or validation is None
+            or not (self.reads_text and config.match.text)
+            or config.match.new_items not in COSTS
+        ):
             return False
         return tells_of_new(*without_some(train, validation, config.train.seed)) and not tells_of_new(train, validation)
 

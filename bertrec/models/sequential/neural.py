@@ -156,6 +156,23 @@ class NeuralRecommender(MatchingRecommender):
             self._train(dataset, train, validation, on_epoch, **how)
         return self
 
+    def trained_on(
+        self,
+        train: Interactions,
+        *,
+        validation: EvaluationSet | None = None,
+        epochs: int | None = None,
+        share: float = 0.25,
+        **options: Any,
+    ) -> Self:
+        """Return a model that goes on from these weights with more interactions; weights of new items in the match stay as they are."""
+        passes = max(1, round(share * self.config.train.epochs)) if epochs is None else epochs
+        other = type(self)(self.config.updated({"train.epochs": passes}))
+        other.keep_new_weights(self)
+        other.fit(train, validation=validation, init=self, **options)
+        other.config, other._former = self.config, None
+        return other
+
     def reset(self) -> None:
         """Be as before any fit."""
         super().reset()
