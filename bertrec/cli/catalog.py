@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ bertrec catalog update runs/shop --data shop.yaml --index runs/shop.index
 """,
 )
 MOST_VANISHED = 0.2
+_SHOWN = 60  # letters of a title
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def _is_current(index: Path, model: Recommender) -> bool:
 
 def print_changes(found: CatalogChanges, verb: str) -> None:
     """Say how many products are new, changed and so on, with examples of each."""
-    titles = found.catalog.titles
+    titles = [textwrap.shorten(title, _SHOWN, placeholder="…") for title in found.catalog.titles]
     for name in ("new", "changed", "returned", "vanished", "described"):
         ids = getattr(found, name)
         rows = found.catalog.ids.encode(ids[:3]).tolist()

@@ -40,11 +40,6 @@ class Finding(ABC):
         raise ModelError(f"a {type(self).__name__} reads no text")
 
     @property
-    def near_texts(self) -> FloatArray | None:
-        """The vectors whose cosines say which items are alike in text, ``[n_items, dim]``."""
-        return self.text_vectors
-
-    @property
     def behaviour_lists(self) -> Neighbours | None:
         """What the same users took; None where the model has no such lists."""
         return None
@@ -98,7 +93,7 @@ class Finding(ABC):
             raise
 
     def _by_text(self, inner: int) -> FloatArray:
-        vectors = self.near_texts
+        vectors = self.text_vectors
         if vectors is None:
             raise ModelError(f"this {type(self).__name__} reads no text: ask it for likeness by behaviour")
         if not self.catalog.texts[inner - 1]:

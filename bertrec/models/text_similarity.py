@@ -112,11 +112,6 @@ class TextSimilarity(Recommender):
         return make_encoder(self.config.encoder).encode(list(texts))
 
     @property
-    def near_texts(self) -> FloatArray:
-        """The unit vectors of what items say, ``[n_items, dim]``, whitened where the settings say so."""
-        return self.vectors.numpy()
-
-    @property
     def vectors(self) -> torch.Tensor:
         """Unit text vectors, ``[n_items, dim]``."""
         self.catalog  # noqa: B018  # says that the model is not fitted, where that is so

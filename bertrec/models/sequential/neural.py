@@ -363,11 +363,6 @@ class NeuralRecommender(MatchingRecommender):
         return self.encoder().encode(list(texts))
 
     @property
-    def near_texts(self) -> FloatArray | None:
-        """The whitened vectors of what items say, ``[n_items, dim]``; None without text."""
-        return self.whitened_texts()
-
-    @property
     def behaviour_vectors(self) -> FloatArray | None:
         """The ID vectors, ``[n_items + 1, width]``, NaN for items that training did not see; None without IDs."""
         tower = self.network.tower
