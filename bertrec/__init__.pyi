@@ -31,4 +31,5 @@ from .rankers.nrms import NRMS as NRMS
 from .rankers.prompts.ranker import PromptRanker as PromptRanker
 from .recbole.run import run_baseline as run_baseline
 from .retrieval.index import ItemIndex as ItemIndex
+from .retrieval.rules import Rules as Rules
 from .tuning.run import tune as tune

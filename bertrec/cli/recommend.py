@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
+from bertrec.cli import rules as r
 from bertrec.cli.index import check_fits, open_both
 from bertrec.cli.output import note, print_table, say, say_document
 from bertrec.cli.reading import Reading, reads_data
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from bertrec.data.interactions import Interactions
     from bertrec.models.base import Recommender
     from bertrec.retrieval.index import ItemIndex
+    from bertrec.retrieval.rules import Rules
 
 EXAMPLES = """
 Examples:
@@ -35,6 +37,10 @@ bertrec recommend runs/ml --history "Toy Story" --history "Aladdin" --why
 bertrec recommend runs/ml --index runs/ml.index --users-file users.txt --format csv > lists.csv
 
 bertrec recommend runs/ml --rerank rerankers/composite --candidates 50 --user 1
+
+bertrec recommend runs/shop --user 1 --filter "price < 50 and category == 'shoes' and in_stock" --at-most brand=2
+
+bertrec recommend runs/shop --user 1 --exclude sold-out.txt --boost "in_stock=0.5" --diversity 0.3
 """
 
 FORMATS = ("table", "json", "csv")
@@ -82,6 +88,12 @@ def recommend(
     data: o.OtherData = None,
     rerank: Annotated[Path | None, typer.Option(metavar="RERANKER", help="Put what RUN retrieves in this reranker's order.")] = None,
     candidates: Annotated[int | None, typer.Option(min=1, help="How many items RUN retrieves for it (default as trained).")] = None,
+    filter: r.Filter = None,
+    exclude: r.Exclude = None,
+    only: r.Only = None,
+    at_most: r.AtMost = None,
+    boost: r.Boost = None,
+    diversity: r.Diversity = 0.0,
 ) -> None:
     """Recommend items from RUN for users, or for a history of titles or ids."""
     o.choice("format", form, FORMATS)
@@ -108,7 +120,9 @@ def recommend(
     else:
         assert dataset is not None
         cases = user_cases(dataset.interactions, given["--user"], users_file, on_unknown)
-    fill(model, cases, k=k, keep_seen=keeps_seen(record, keep_seen), index=searched, reranker=rerank, candidates=candidates)
+    rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
+    kept = keeps_seen(record, keep_seen)
+    fill(model, cases, k=k, keep_seen=kept, index=searched, reranker=rerank, candidates=candidates, rules=rules)
     if why:
         explain_cases(model, cases)
     if form == "csv":
@@ -213,20 +227,23 @@ def fill(
     index: ItemIndex | None = None,
     reranker: Path | None = None,
     candidates: int | None = None,
+    rules: Rules | None = None,
 ) -> None:
     """Put the recommended items and their scores into the cases; with a reranker the scores are those that order the list."""
     histories = [case.history for case in cases]
+    how: dict[str, Any] = {"exclude_seen": not keep_seen, "index": index, "rules": rules}
     if reranker is not None:
         from bertrec.rerank.kinds import recommend_reranked
 
-        found = recommend_reranked(model, reranker, histories, k, candidates=candidates, exclude_seen=not keep_seen, index=index)
+        found = recommend_reranked(model, reranker, histories, k, candidates=candidates, **how)
     else:
-        found = model.recommend(histories, k, exclude_seen=not keep_seen, index=index)
+        found = model.recommend(histories, k, **how)
     for case, items, scores, fallback in zip(cases, found.items, found.scores, found.fallback, strict=True):
         case.items, case.fallback = list(items), fallback
         case.scores = [float(score) for score in scores[: len(items)]]
     if cases and (fewest := min(len(case.items) for case in cases)) < k:
-        note(f"note: only {fewest} items could be recommended where {k} were asked for")
+        left = ": the rules leave no more" if rules is not None else ""
+        note(f"note: only {fewest} items could be recommended where {k} were asked for{left}")
 
 
 def explain_cases(model: Recommender, cases: list[UserList]) -> None:

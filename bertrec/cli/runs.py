@@ -395,9 +395,15 @@ def split_for(record: Mapping[str, Any], dataset: Dataset, data: str | None) -> 
 
 
 def fit_catalog(model: Recommender, dataset: Dataset) -> Recommender:
-    """Return the model over the data's items: itself where they are the ones it was trained with, else the same weights over them."""
+    """Return the model over the data's items: itself where they are the ones it was trained with, else the same weights over them.
+
+    Attributes are the data's: prices and stock change more often than a model is trained.
+    """
     catalog = dataset.interactions.catalog
-    return model if catalog.content_hash == model.catalog.content_hash else model.with_catalog(catalog)
+    if catalog.content_hash != model.catalog.content_hash:
+        return model.with_catalog(catalog)
+    model.catalog = replace(model.catalog, attributes=catalog.attributes)
+    return model
 
 
 def item_vectors(model: Recommender) -> tuple[list[str | int], npt.NDArray[np.float32]]:

@@ -16,6 +16,7 @@ LABEL_FIELDS = ("genres", "genre", "categories", "category", "class", "subcatego
 # A code such as 007 is no number: as one it would lose its zeros.
 _WHOLE = r"^[+-]?(0|[1-9]\d*)$"
 _DECIMAL = r"^[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
+_ANY_DECIMAL = r"^-?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 _AMOUNT = r"^[$€£¥₩₹] ?\d{1,3}(,?\d{3})*(\.\d+)?$"
 _BOOLEAN = r"^(?i:true|false)$"
 _DATE = r"^\d{4}-\d\d-\d\d$"
@@ -101,3 +102,15 @@ def _held(kind: pa.DataType) -> bool:
     plain = (pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
     timed = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
     return is_text(kind) or timed or any(test(kind) for test in plain)
+
+
+def numbers_in(text: pa.Array) -> pa.Array:
+    """Return the number that each text is, or the amount with its sign of currency, as float64; null where it is none.
+
+    >>> numbers_in(pa.array(["12.5", "$1,299", "V", None])).to_pylist()
+    [12.5, 1299.0, None, None]
+    """
+    given = pc.utf8_trim_whitespace(text)
+    number, amount = pc.match_substring_regex(given, _ANY_DECIMAL), pc.match_substring_regex(given, _AMOUNT)
+    digits = pc.if_else(amount, pc.replace_substring_regex(given, r"[^\d.]", ""), given)
+    return pc.if_else(pc.or_(number, amount), digits, pa.scalar(None, digits.type)).cast(pa.float64())

@@ -119,6 +119,27 @@ class TextCatalog:
 
         return pd.DataFrame({f"{self.kind}_id": pd.Series(self.ids.ids, dtype=None if self.ids.ids else object), **self.fields})
 
+    def with_attributes(self, frame: Any, *, id_name: str | None = None) -> Self:
+        """Return the same catalogue with other attributes: prices and stock as they are now.
+
+        Args:
+            frame: a pandas, polars or PyArrow table with one row per id; ids that are not in the catalogue are passed over, and what is not
+                in the table has no value.
+            id_name: the column of ids; None: ``item_id`` (or ``user_id``).
+
+        Raises:
+            DataError: there is no such column, or an id is missing or stands there twice.
+        """
+        name, source = id_name or f"{self.kind}_id", "the table of attributes"
+        table, _ = to_arrow(frame, source, needed=[name])
+        require_columns(table, [name], source)
+        ids, inner = IdMap.from_column(id_column(table, name, source))
+        if len(ids) < len(inner):
+            raise DataError(f"{source}: {len(inner) - len(ids)} rows repeat an id: keep one row for each")
+        rows = ids.encode(self.ids.ids)
+        held, _ = attributes_of(table, name, ())
+        return replace(self, attributes=held.take(pa.array(rows - 1, mask=rows == 0)) if held.num_columns else None)
+
     def take(self, rows: Sequence[int] | npt.NDArray[np.int64]) -> Self:
         """Return a catalogue of the rows numbered ``rows`` (from 0), in that order."""
         picked = np.asarray(rows, dtype=np.int64).tolist()

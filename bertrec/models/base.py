@@ -25,6 +25,7 @@ from bertrec.models.fitted import Fitted
 from bertrec.models.names import MODELS
 from bertrec.models.serving import FloatArray, Histories, Id, Recommendations, Server
 from bertrec.retrieval.index import ItemIndex
+from bertrec.retrieval.rules import Rules
 
 logger = logging.getLogger(__name__)
 
@@ -299,7 +300,15 @@ class Recommender(Fitted, Finding):
         """Return the part of each history that the model reads: its newest items, or those that it knows."""
         return histories
 
-    def recommend(self, histories: Histories, k: int = 10, *, exclude_seen: bool = True, index: ItemIndex | None = None) -> Recommendations:
+    def recommend(
+        self,
+        histories: Histories,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        index: ItemIndex | None = None,
+        rules: Rules | None = None,
+    ) -> Recommendations:
         """Return the ``k`` best items for each history; one of which the model reads nothing gets the most popular items, and is marked.
 
         Args:
@@ -307,12 +316,13 @@ class Recommender(Fitted, Finding):
             k: more than the catalogue holds means all of it.
             exclude_seen: leave out items of the history.
             index: search this index instead of scoring the whole catalogue.
+            rules: which items may be listed, how many of a kind, what lifts them, how varied a list is.
 
         Raises:
-            DataError: ``k`` is below 1.
+            DataError: ``k`` is below 1, or the rules name an attribute that the items do not have.
             IndexFileError: the index was built from another model.
         """
-        return self.serve(index).recommend(histories, k, exclude_seen=exclude_seen)
+        return self.serve(index).recommend(histories, k, exclude_seen=exclude_seen, rules=rules)
 
     def serve(self, index: ItemIndex | None = None) -> Server:
         """Return what answers many calls: item vectors, ids and index are taken once, as the model is now.

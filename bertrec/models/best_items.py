@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,7 +13,9 @@ from bertrec.core.lifts import Lifts
 from bertrec.core.products import FloatArray, pair_scores
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.evaluation.ranks import pair_keys
+from bertrec.retrieval.checks import unit_length
 from bertrec.retrieval.scan import place_best, search_vectors
+from bertrec.retrieval.subset import Subset
 
 
 class BestItems:
@@ -27,6 +31,23 @@ class BestItems:
         self._known = known
         self._vectors = np.ascontiguousarray(np.where(known[:, None], vectors, np.float32(0)), dtype=np.float32)
         self._largest_norm = float(np.linalg.norm(self._vectors, axis=1).max(initial=0.0))
+        self._boost: FloatArray | None = None
+        self._subset: Subset | None = None
+
+    def within(self, candidates: npt.NDArray[np.bool_], boost: FloatArray | None) -> BestItems:
+        """Return a search of these items alone, with what is added to the score of each; both ``[n_items + 1]``."""
+        other = copy.copy(self)
+        other._known, other._boost = self._known & candidates, boost
+        other._subset = Subset(self._vectors, other._known, boost)
+        return other
+
+    def __len__(self) -> int:
+        """How many items can be found."""
+        return int(self._known.sum())
+
+    def directions(self, items: IntArray) -> FloatArray:
+        """Return the vectors of items, ``[m, d]``, scaled to length 1 where they have any."""
+        return unit_length(self._vectors[items])
 
     def search(
         self,
@@ -52,13 +73,17 @@ class BestItems:
         gone = self._checked(seen, len(users))
         lifted = None if lifts is None else self._listable(lifts, gone, alive, len(users))
         banned = gone if lifted is None else self._both(gone, lifted.items)
-        items, scores = search_vectors(users, self._vectors, k, alive=alive, banned=banned, largest_norm=self._largest_norm)
+        if self._subset is not None and candidates is None:
+            items, scores = self._subset.search(users, k, banned)
+        else:
+            items, scores = search_vectors(users, self._vectors, k, alive=alive, banned=banned, largest_norm=self._largest_norm)
         items[items < 0] = 0
         return (items, scores) if lifted is None else merged(items, scores, lifted.items, self.lifted_scores(users, lifted))
 
     def lifted_scores(self, users: FloatArray, lifts: Lifts) -> FloatArray:
         """Return the scores of the lifted pairs, lifts included, ``[total]``."""
-        return pair_scores(users, self._vectors, lifts.items.rows, lifts.items.values) + lifts.values
+        scores = pair_scores(users, self._vectors, lifts.items.rows, lifts.items.values) + lifts.values
+        return scores if self._boost is None else scores + self._boost[lifts.items.values]
 
     def _checked(self, rows: Ragged | None, count: int) -> Ragged:
         if rows is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,14 +22,21 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.evaluation.ranks import pair_keys
 from bertrec.models.best_items import BestItems, merged
 from bertrec.models.fallback import BoolArray, cold_rows, scored_by_popularity
+from bertrec.retrieval.checks import unit_length
+from bertrec.retrieval.rules import Plan, RuleBook, Rules
 
 if TYPE_CHECKING:
     from bertrec.retrieval.index import ItemIndex
+    from bertrec.retrieval.result import SearchResult
+    from bertrec.retrieval.selection import Selection
 
 Id = str | int
 Histories = Ragged | Sequence[Sequence[Id]]
 """Rows of external ids, or of inner ones; oldest first."""
 FloatArray = npt.NDArray[np.float32]
+_RULES_KEPT = 16  # at a time, with copies of the vectors that they leave where these are few
+_FETCHED = 8  # times k: what a list that is more than the best k items is chosen from at first
+_PAIRS_AT_ONCE = 1 << 21  # of users and ranked items
 
 
 class Served(Protocol):
@@ -85,6 +93,35 @@ class Recommendations:
     unknown: dict[int, list[Id]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class _Users:
+    """Users to make lists for: vectors, histories, what they may not be given again, and whose vectors say nothing."""
+
+    vectors: FloatArray
+    histories: Ragged
+    seen: Ragged | None
+    cold: BoolArray
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def take(self, rows: IntArray) -> _Users:
+        """Return some of them."""
+        seen = None if self.seen is None else self.seen.take(rows)
+        return _Users(self.vectors[rows], self.histories.take(rows), seen, self.cold[rows])
+
+
+@dataclass
+class _Under:
+    """What rules mean for a server: where the items that they allow are searched, and how many of them a list can hold at most."""
+
+    plan: Plan
+    best: BestItems | None
+    selection: Selection | None
+    room: int
+    popular: BestItems | None = None
+
+
 class Server:
     """A fitted model ready to answer: item vectors, ids and, where given, an index are taken once and kept.
 
@@ -105,6 +142,8 @@ class Server:
         self.model = model
         self.index = index
         self._ids = np.array([None, *model.catalog.ids.ids], dtype=object)
+        self._ruled: dict[str, _Under] = {}
+        self._lock = Lock()
         if index is None:
             self._best  # noqa: B018  # the vectors as they are now
         else:
@@ -115,32 +154,41 @@ class Server:
             self._place[inner] = np.arange(1, len(inner) + 1)
             self._place[0] = 0
 
-    def recommend(self, histories: Histories, k: int = 10, *, exclude_seen: bool = True) -> Recommendations:
+    def recommend(self, histories: Histories, k: int = 10, *, exclude_seen: bool = True, rules: Rules | None = None) -> Recommendations:
         """Return the ``k`` best items for each history, as `Recommender.recommend` does.
 
         Raises:
-            DataError: ``k`` is below 1, or seen items are to stay in a list from an index although the model lowers the scores of some: an
-                index gives the best of the items as they are.
+            DataError: ``k`` is below 1, the rules name what the items do not have, or seen items are to stay in a list from an index
+                although the model lowers the scores of some: an index gives the best of the items as they are.
         """
         k = expect_whole(k, "k", least=1, error=DataError)
         known, unknown = self.model.known_histories(histories)
-        return replace(self.from_vectors(self.model.user_vectors(known), known, k, exclude_seen=exclude_seen), unknown=unknown)
+        vectors = self.model.user_vectors(known)
+        return replace(self.from_vectors(vectors, known, k, exclude_seen=exclude_seen, rules=rules), unknown=unknown)
 
-    def from_vectors(self, users: FloatArray, known: Ragged, k: int, *, exclude_seen: bool = True) -> Recommendations:
+    def from_vectors(
+        self, users: FloatArray, known: Ragged, k: int, *, exclude_seen: bool = True, rules: Rules | None = None
+    ) -> Recommendations:
         """Return what `recommend` does for user vectors ``[b, d]`` that were made already of histories of inner ids."""
         k = expect_whole(k, "k", least=1, error=DataError)
         expect(known, Ragged, "from_vectors: known")
         expect(users, np.ndarray, "from_vectors: users", mend="what model.user_embeddings(histories) returns")
         if users.ndim != 2 or len(users) != len(known):
             raise DataError(f"from_vectors: users must be [{len(known)}, dimensions], a row per history, not {list(users.shape)}")
+        under = None if rules is None else self._under(rules)
         items: list[list[Id]] = []
         scores: list[list[float]] = []
         cold = cold_rows(users)
         for start in range(0, len(users), self.model.users_at_once):
             stop = min(start + self.model.users_at_once, len(users))
             part = known.slice(start, stop)
-            found, values = self._search(users[start:stop], part, k, part if exclude_seen else None)
-            self._serve_cold(found, values, np.flatnonzero(cold[start:stop]), part if exclude_seen else None)
+            seen = part if exclude_seen else None
+            if under is None:
+                found, values = self._search(users[start:stop], part, k, seen)
+                self._serve_cold(found, values, np.flatnonzero(cold[start:stop]), seen)
+            else:
+                numbers, values = self._listed(_Users(users[start:stop], part, seen, cold[start:stop]), k, under)
+                found = self._names[numbers]
             with _no_collection():
                 items += _cut(found, values)
                 scores += _cut(values, values)
@@ -154,6 +202,11 @@ class Server:
         best, scores = popular.search(ones, found.shape[1], seen=None if seen is None else seen.take(rows))
         found[rows, : best.shape[1]], values[rows] = self._ids[best], -np.inf
         values[rows, : best.shape[1]] = scores
+
+    @cached_property
+    def _book(self) -> RuleBook:
+        """What makes plans of rules."""
+        return RuleBook(self.model.catalog)
 
     @cached_property
     def _popular(self) -> BestItems:
@@ -178,25 +231,136 @@ class Server:
     def _search_index(
         self, index: ItemIndex, users: FloatArray, k: int, seen: Ragged | None, lifts: Lifts | None
     ) -> tuple[Any, FloatArray]:
-        exclude: Ragged | list[list[Id]] | None = seen
-        if seen is not None:  # inner ids of the build name no item that was added to the index since
-            built = index.only_built
-            exclude = Ragged(self._place[seen.values], seen.offsets) if built else [self.model.catalog.ids.decode(row) for row in seen]
-        result = index.search(users, k, exclude=exclude)
-        # An index by cosine has scores of its own, to which nothing can be added.
-        lifted = None if lifts is None or index.metric == "cosine" else self._in_index(lifts, seen)
-        if lifted is None or not len(lifted.values):
+        result = index.search(users, k, exclude=self._excluded(index, seen))
+        lifted = self._lifted(index, lifts, seen, None)
+        if lifted is None:
             return result.padded_ids, result.scores
+        found, values = self._merged(result, users, lifted, None)
+        return self._names[found], values
+
+    def _excluded(self, index: ItemIndex, seen: Ragged | None) -> Ragged | list[list[Id]] | None:
+        """Return what was seen as the index knows it: inner ids of its build, which name no item that was added since, or else ids."""
+        if seen is None:
+            return None
+        if index.only_built:
+            return Ragged(self._place[seen.values], seen.offsets)
+        return [self.model.catalog.ids.decode(row) for row in seen]
+
+    def _lifted(self, index: ItemIndex, lifts: Lifts | None, seen: Ragged | None, under: _Under | None) -> Lifts | None:
+        """Return what the index does not know of the scores of items that may be listed; None where that is nothing.
+
+        Raises:
+            DataError: a score is lowered.
+        """
+        # An index by cosine has scores of its own, to which nothing can be added.
+        if lifts is None or index.metric == "cosine":
+            return None
+        lifted = self._in_index(lifts, seen)
+        lifted = lifted if under is None else lifted.where(under.plan.allowed[lifted.items.values])
+        if not len(lifted.values):
+            return None
         if lifted.values.min() < 0:
             raise DataError(
                 "an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false"
             )
-        # What is lifted can only rise, so that all others of the best k are among the index's k.
-        numbers = np.where(result.positions >= 0, self._numbers[result.positions], 0)
+        return lifted
+
+    def _merged(self, result: SearchResult, users: FloatArray, lifted: Lifts, under: _Under | None) -> tuple[IntArray, FloatArray]:
+        """Put lifted items in their places: they can only rise, so that all others of the best k are among the index's k."""
+        numbers, k = self._numbers_of(result), result.positions.shape[1]
         again = lifted.of(np.repeat(np.arange(len(numbers)), k), numbers.reshape(-1)).reshape(numbers.shape) > 0
         others = np.where(again, np.float32(-np.inf), result.scores)
-        found, values = merged(numbers, others, lifted.items, self._best.lifted_scores(users, lifted))
-        return self._names[found], values
+        raised = self._best.lifted_scores(users, lifted)
+        if under is not None and under.plan.boost is not None:
+            raised = raised + under.plan.boost[lifted.items.values]
+        return merged(numbers, others, lifted.items, raised)
+
+    def _numbers_of(self, result: SearchResult) -> IntArray:
+        return np.where(result.positions >= 0, self._numbers[result.positions], 0)
+
+    def _under(self, rules: Rules) -> _Under:
+        """Return what rules mean here; those of the last few calls are kept, with the vectors that they leave."""
+        expect(rules, Rules, "recommend: rules", mend="bertrec.Rules(filter=…)")
+        with self._lock:
+            under = self._ruled.pop(rules.key, None)
+            if under is None:
+                under = self._made(self._book.plan(rules))
+                for old in list(self._ruled)[: len(self._ruled) - _RULES_KEPT + 1]:
+                    del self._ruled[old]
+            self._ruled[rules.key] = under
+        return under
+
+    def _made(self, plan: Plan) -> _Under:
+        if self.index is None:
+            best = self._best.within(plan.allowed, plan.boost)
+            return _Under(plan, best, None, min(plan.room, len(best)))
+        inside = self._numbers < len(self._ids)
+        rows = np.where(inside, self._numbers, 0)
+        allowed = plan.allowed[rows]
+        allowed[~inside] = plan.allows(self._names[self._numbers[~inside]].tolist())
+        selection = self.index.select(allowed, None if plan.boost is None else plan.boost[rows])
+        return _Under(plan, None, selection, plan.room + int(allowed[~inside].sum()))
+
+    def _listed(self, users: _Users, k: int, under: _Under) -> tuple[IntArray, FloatArray]:
+        """Return the numbers and scores of the lists, ``[b, k]``, 0 and ``-inf`` where there are no more."""
+        k = min(k, self._listable)
+        if not under.plan.rules.reorders:
+            return self._ranked(users, k, under)
+        numbers, values = np.zeros((len(users), k), np.int64), np.full((len(users), k), -np.inf, np.float32)
+        left, width = np.arange(len(users)), min(k * _FETCHED, self._listable)
+        while len(left):
+            step, unsettled = max(1, _PAIRS_AT_ONCE // max(1, width)), []
+            for rows in (left[start : start + step] for start in range(0, len(left), step)):
+                found, scores = self._ranked(users.take(rows), width, under)
+                for row, ranked, ranked_scores in zip(rows.tolist(), found, scores, strict=True):
+                    chosen = self._chosen(ranked, ranked_scores, k, under)
+                    if chosen is None:
+                        unsettled.append(row)
+                        continue
+                    numbers[row, : len(chosen[0])], values[row, : len(chosen[0])] = chosen
+            left, width = np.array(unsettled, np.int64), min(4 * width, self._listable)
+        return numbers, values
+
+    def _chosen(self, items: IntArray, scores: FloatArray, k: int, under: _Under) -> tuple[IntArray, FloatArray] | None:
+        """Return the list that a ranking begins with; None where it must be longer to tell."""
+        there = np.isfinite(scores)
+        whole = not there.all() or len(items) == self._listable
+        items, scores = items[there], scores[there]
+        vectors = self._directions(items) if under.plan.rules.diversity else None
+        chosen = under.plan.pick(items, scores, min(k, under.room), vectors, whole=whole)
+        return None if chosen is None else (items[chosen], scores[chosen])
+
+    @cached_property
+    def _listable(self) -> int:
+        """How many items any list can hold."""
+        return len(self._ids) - 1 if self.index is None else len(self.index)
+
+    def _ranked(self, users: _Users, k: int, under: _Under) -> tuple[IntArray, FloatArray]:
+        """Return the numbers and scores of the best items that the rules allow."""
+        lifts = self.model.lifts_of(users.vectors, users.histories)
+        if under.selection is None or self.index is None:
+            assert under.best is not None
+            numbers, values = under.best.search(users.vectors, k, seen=users.seen, lifts=lifts)
+        else:
+            result = self.index.search(users.vectors, k, exclude=self._excluded(self.index, users.seen), within=under.selection)
+            lifted = self._lifted(self.index, lifts, users.seen, under)
+            found = (self._numbers_of(result), result.scores) if lifted is None else self._merged(result, users.vectors, lifted, under)
+            numbers, values = found[0], found[1].copy()
+        rows = np.flatnonzero(users.cold)
+        if len(rows):
+            if under.popular is None:
+                under.popular = self._popular.within(under.plan.allowed, under.plan.boost)
+            seen = None if users.seen is None else users.seen.take(rows)
+            numbers[rows], values[rows] = under.popular.search(np.ones((len(rows), 1), np.float32), k, seen=seen)
+        return numbers, values
+
+    def _directions(self, numbers: IntArray) -> FloatArray:
+        """Return the vectors of items by their numbers, of length 1 or 0."""
+        inside = numbers < len(self._ids)
+        found = self._best.directions(np.where(inside, numbers, 0))
+        if self.index is not None and not inside.all():
+            found[~inside] = unit_length(self.index.vectors_at(numbers[~inside] - len(self._ids)))
+        return found
 
     def _in_index(self, lifts: Lifts, seen: Ragged | None) -> Lifts:
         """Return the lifts, where not 0, of the items that the index holds and that may be listed."""
@@ -225,8 +389,9 @@ class Server:
 
     @cached_property
     def _names(self) -> npt.NDArray[Any]:
-        """The ids that `_numbers` stand for."""
-        assert self.index is not None
+        """The ids that inner ids stand for, and with an index `_numbers`."""
+        if self.index is None:
+            return self._ids
         names = np.empty(len(self._ids) + len(self.index.all_ids), dtype=object)
         names[: len(self._ids)], names[len(self._ids) :] = self._ids, self.index.all_ids
         return names

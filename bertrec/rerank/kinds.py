@@ -6,10 +6,12 @@ RERANKER/rerank.json  how it came about, the length of the lists, and the retrie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from bertrec.core.checks import expect, expect_path
 from bertrec.core.errors import ConfigError, ModelError, unknown_name
@@ -19,7 +21,7 @@ from bertrec.core.ragged import Ragged
 from bertrec.core.seal import check_seal, sealed
 from bertrec.data.splits import Split
 from bertrec.evaluation.metrics import rank_metrics
-from bertrec.evaluation.protocol import Protocol as Rules
+from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
 from bertrec.models.fallback import cold_rows
 from bertrec.models.serving import Histories, Recommendations
@@ -27,8 +29,11 @@ from bertrec.rankers.base import Ranker
 from bertrec.rankers.names import RANKERS
 from bertrec.rerank.evaluation import check_catalogs, choose_weight
 from bertrec.rerank.lists import retrieval_scores, retrieved_impressions, validation_impressions
-from bertrec.rerank.two_stage import best_first, fused_scores, retrieve_scored
+from bertrec.rerank.two_stage import Scores, fused_scores, retrieve_scored
+from bertrec.retrieval.checks import unit_length
+from bertrec.retrieval.exact import IntArray
 from bertrec.retrieval.index import ItemIndex
+from bertrec.retrieval.rules import RuleBook, Rules
 
 RECORD = "rerank.json"
 LEARN_FROM = ("train", "valid")
@@ -90,6 +95,7 @@ def recommend_reranked(
     candidates: int | None = None,
     exclude_seen: bool = True,
     index: ItemIndex | None = None,
+    rules: Rules | None = None,
     classes: str | type | Iterable[str | type] = (),
 ) -> Recommendations:
     """Return the ``k`` best items for each history after reranking what the model retrieves.
@@ -102,28 +108,39 @@ def recommend_reranked(
         candidates: how many are retrieved, at least ``k``; None takes what the reranker was trained with, 50 where that is not known.
         exclude_seen: leave out items of the history.
         index: search this index instead of scoring the whole catalogue.
+        rules: they hold for what is retrieved; boost and diversity then count beside the scores that order the list.
         classes: see `bertrec.models.fitted.Fitted.from_pretrained`.
 
     Raises:
         ModelError: the reranker cannot be loaded.
-        DataError: it was made over other items.
+        DataError: it was made over other items, or the rules name an attribute that the items do not have.
     """
     loaded = load_with_record(folder, classes=classes)
     check_catalogs(model, loaded.reranker)
     known, unknown = model.known_histories(histories)
     count = max(k, candidates or int(loaded.record.get("candidates", 50)))
-    found = retrieve_scored(model, known, count, mask_seen=exclude_seen, index=index)
+    found = retrieve_scored(model, known, count, mask_seen=exclude_seen, index=index, rules=rules)
     scores = fused_scores(loaded.reranker, known, found.items, retrieval_scores=found.scores, weight=loaded.weight)
-    order = best_first(scores, found.items)
-    items, ranked = Ragged(found.items.values[order], found.items.offsets), scores[order]
-    starts = items.offsets[:-1]
-    rows = [items.values[start : min(start + k, stop)] for start, stop in zip(starts, items.offsets[1:], strict=True)]
+    lists = list(_in_order(model, found.items, scores, k, rules or Rules()))
     return Recommendations(
-        [model.catalog.ids.decode(row) for row in rows],
-        [ranked[start : start + len(row)].tolist() for start, row in zip(starts, rows, strict=True)],
+        [model.catalog.ids.decode(items) for items, _ in lists],
+        [values.tolist() for _, values in lists],
         [model.fallback if one else None for one in cold_rows(model.user_vectors(known)).tolist()],
         unknown,
     )
+
+
+def _in_order(model: Recommender, lists: Ragged, scores: Scores, k: int, rules: Rules) -> Iterator[tuple[IntArray, Scores]]:
+    """Yield the ``k`` items of each list once boost, caps and diversity count beside its scores, with the scores, boost included."""
+    plan = RuleBook(model.catalog).plan(rules)
+    scores = scores if plan.boost is None else scores + plan.boost[lists.values]
+    vectors = unit_length(model.item_embeddings()) if rules.diversity else None
+    for row, items in enumerate(lists):
+        values = scores[lists.offsets[row] : lists.offsets[row + 1]]
+        order = np.argsort(-values, kind="stable")
+        ranked = items[order]
+        chosen = order[plan.pick(ranked, values[order], k, None if vectors is None else vectors[ranked], whole=True) or []]
+        yield items[chosen], values[chosen]
 
 
 def train_reranker(
@@ -171,7 +188,7 @@ def train_reranker(
         raise ConfigError(unknown_name("source of lists", learn_from, LEARN_FROM))
     if learn_from == "valid" and split.validation is None:
         raise ConfigError("the split has no validation users: learn from train")
-    if metric not in (known := rank_metrics(Ragged.from_rows([[1]]), Rules().ks)):
+    if metric not in (known := rank_metrics(Ragged.from_rows([[1]]), Protocol().ks)):
         raise ConfigError(unknown_name("metric", metric, known))
     scores = None
     if learn_from == "valid" and split.validation is not None:
@@ -185,7 +202,7 @@ def train_reranker(
     weight: float = 0.0
     figures: dict[float, float] = {}
     if split.validation is not None:
-        rules = Rules(bootstrap=0, mask_seen=mask_seen)
+        rules = Protocol(bootstrap=0, mask_seen=mask_seen)
         weight, figures = choose_weight(
             model, reranker, split.validation, rules, split.train.item_counts, candidates=candidates, metric=metric
         )

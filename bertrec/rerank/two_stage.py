@@ -17,6 +17,7 @@ from bertrec.core.ragged import Ragged
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.retrieval.exact import check_k, top_k
 from bertrec.retrieval.index import ItemIndex
+from bertrec.retrieval.rules import Rules
 
 Scores = npt.NDArray[np.floating[Any]]
 
@@ -50,7 +51,15 @@ def retrieve(model: Recommender, histories: Ragged, n: int, *, mask_seen: bool =
     return retrieve_scored(model, histories, n, mask_seen=mask_seen, index=index).items
 
 
-def retrieve_scored(model: Recommender, histories: Ragged, n: int, *, mask_seen: bool = True, index: ItemIndex | None = None) -> Retrieved:
+def retrieve_scored(
+    model: Recommender,
+    histories: Ragged,
+    n: int,
+    *,
+    mask_seen: bool = True,
+    index: ItemIndex | None = None,
+    rules: Rules | None = None,
+) -> Retrieved:
     """Return the ``n`` best items for each history with their scores.
 
     Args:
@@ -59,16 +68,19 @@ def retrieve_scored(model: Recommender, histories: Ragged, n: int, *, mask_seen:
         n: how many; a catalogue with fewer gives all that the model can score.
         mask_seen: leave out items of the history.
         index: search this index instead of scoring the whole catalogue.
+        rules: which items may be proposed, and how; all but their diversity counts.
 
     Raises:
         ConfigError: ``n`` is below 1.
+        DataError: the rules name an attribute that the items do not have.
         IndexFileError: the index was built from another model.
     """
     n = check_k(n)
     expect(model, Recommender, "retrieve: model", error=ModelError)
     expect(histories, Ragged, "retrieve: histories")
-    if index is not None:
-        found = model.recommend(histories, n, exclude_seen=mask_seen, index=index)
+    if index is not None or rules is not None:
+        candidates = None if rules is None else rules.for_candidates()
+        found = model.recommend(histories, n, exclude_seen=mask_seen, index=index, rules=candidates)
         rows = [model.catalog.ids.encode(row) for row in found.items]
         return Retrieved(Ragged.from_rows(rows), np.array([score for row in found.scores for score in row], np.float32))
     items: list[npt.NDArray[np.int64]] = []

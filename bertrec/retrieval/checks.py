@@ -30,7 +30,7 @@ def check_vectors(vectors: npt.ArrayLike, metric: str, *, dim: int | None = None
     if dim is not None and array.shape[1] != dim:
         raise IndexFileError(f"{what} have {array.shape[1]} dimensions, the index has {dim}: it was built with another model")
     _check_range(array, metric, what)
-    return _unit_length(array) if metric == "cosine" else array
+    return unit_length(array) if metric == "cosine" else array
 
 
 def _as_float32(vectors: npt.ArrayLike, what: str) -> FloatArray:
@@ -51,7 +51,8 @@ def _check_range(array: FloatArray, metric: str, what: str) -> None:
         raise DataError(f"{what}: row {row} holds {peak:.3g}, too large for an inner product in float32 (at most {_LARGEST:g})")
 
 
-def _unit_length(array: FloatArray) -> FloatArray:
+def unit_length(array: FloatArray) -> FloatArray:
+    """Return the rows scaled to length 1; a row of zeros stays as it is."""
     # By the largest value first, so that neither tiny nor huge rows lose their direction.
     peak = np.maximum(array.max(axis=1, keepdims=True), -array.min(axis=1, keepdims=True))
     scaled = array.copy()

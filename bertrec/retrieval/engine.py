@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import warnings
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 from bertrec.core.errors import BertrecError, MissingExtraError
 from bertrec.core.faiss_builds import BROKEN, installed_builds, mend_of
 from bertrec.core.progress import progress_bar
-from bertrec.retrieval.exact import FloatArray, IntArray
+from bertrec.retrieval.exact import BoolArray, FloatArray, IntArray
 from bertrec.retrieval.parameters import IndexConfig
 
 _ADD_AT_ONCE = 20_000
@@ -111,6 +113,18 @@ class Searcher:
         self._index = index
         self._config = config
         self._gpu_index = _gpu_copy(index, config)
+        self._selector: Any = None
+        self._bits: Any = None
+        self._widened = 1
+
+    def within(self, allowed: BoolArray) -> Searcher:
+        """Return one that finds the positions of ``allowed [n]`` alone, on the CPU; a graph is walked further the fewer they are."""
+        other = copy.copy(self)
+        other._gpu_index = None
+        other._bits = np.packbits(allowed, bitorder="little")  # which FAISS looks at and does not copy
+        other._selector = import_faiss().IDSelectorBitmap(other._bits)
+        other._widened = math.ceil(len(allowed) / max(1, int(allowed.sum())))
+        return other
 
     @property
     def on_gpu(self) -> bool:
@@ -144,12 +158,13 @@ class Searcher:
 
     def _parameters(self, count: int, nprobe: int, effort: int) -> Any:
         faiss = import_faiss()
+        chosen = {} if self._selector is None else {"sel": self._selector}
         if self._config.kind == "flat":
-            return None
+            return faiss.SearchParameters(**chosen) if chosen else None
         if self._config.kind == "hnsw":
             # Beyond what is fetched: the last of a list as long as the candidates looked at are found badly.
-            return faiss.SearchParametersHNSW(efSearch=count + self._config.ef_search * effort)
-        lists = faiss.SearchParametersIVF(nprobe=nprobe)
+            return faiss.SearchParametersHNSW(efSearch=(count + self._config.ef_search * effort) * self._widened, **chosen)
+        lists = faiss.SearchParametersIVF(nprobe=nprobe, **chosen)
         if self._refine == 1:
             return lists
         return faiss.IndexRefineSearchParameters(k_factor=float(self._refine), base_index_params=lists)

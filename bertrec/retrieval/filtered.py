@@ -33,6 +33,7 @@ class Stored:
         largest_norm: the largest length of a row of ``vectors``.
         ordering: "exact" where FAISS ranks all items by their full vectors (flat), "full" where it ranks those it visits by them, and
             "codes" where it ranks by product codes.
+        selected: whether FAISS itself finds none but the rows alive.
     """
 
     searcher: Searcher
@@ -40,6 +41,7 @@ class Stored:
     alive: BoolArray
     largest_norm: float
     ordering: str
+    selected: bool = False
 
 
 @dataclass
@@ -72,7 +74,7 @@ def search_filtered(queries: FloatArray, k: int, banned: Ragged, stored: Stored)
     """
     batch = _new_batch(queries, k, banned, stored)
     pending = np.flatnonzero(batch.wanted > 0)
-    removed = len(stored.alive) / max(1, int(stored.alive.sum()))
+    removed = 1.0 if stored.selected else len(stored.alive) / max(1, int(stored.alive.sum()))
     margin = _CODES_MARGIN if stored.ordering == "codes" else _MARGIN
     fetch = _power_of_two((k + margin + banned.lengths) * removed)
     for effort in _EFFORTS:

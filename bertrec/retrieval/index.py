@@ -18,13 +18,14 @@ from bertrec.core.ragged import Ragged
 from bertrec.core.resuming import in_turn
 from bertrec.retrieval import engine, storage
 from bertrec.retrieval.checks import Id, check_ids, check_vectors
-from bertrec.retrieval.exact import FloatArray, check_k
+from bertrec.retrieval.exact import BoolArray, FloatArray, IntArray, check_k
 from bertrec.retrieval.filtered import Stored, search_filtered
 from bertrec.retrieval.ids import IdTable
 from bertrec.retrieval.parameters import IndexConfig, IndexParameters, check_names, resolve
 from bertrec.retrieval.recall import recall_at_k
 from bertrec.retrieval.result import SearchResult
 from bertrec.retrieval.scan import search_vectors
+from bertrec.retrieval.selection import Selection
 
 _RECALL_QUERIES = 200
 _SCANNED_FROM = (
@@ -151,7 +152,13 @@ class ItemIndex:
             raise IndexFileError(f"the index was built with model {self.model_hash or '(none named)'}, not {model_hash}: build it again")
 
     def search(
-        self, queries: npt.ArrayLike, k: int, *, exclude: Sequence[Sequence[Id]] | Ragged | None = None, exact: bool = False
+        self,
+        queries: npt.ArrayLike,
+        k: int,
+        *,
+        exclude: Sequence[Sequence[Id]] | Ragged | None = None,
+        exact: bool = False,
+        within: Selection | None = None,
     ) -> SearchResult:
         """Return the ``k`` best items for each query, without those it excludes: always ``k`` where ``k`` exist.
 
@@ -161,6 +168,7 @@ class ItemIndex:
             exclude: for each query the external ids not to return (ids that are not in the index are no error: they cannot be returned),
                 or a Ragged of inner ids, where inner id ``i + 1`` is the i-th id of :meth:`build` and 0 is padding.
             exact: score every item instead of asking FAISS, as is done for many queries of a flat index on a CPU anyway.
+            within: find these items alone, see :meth:`select`.
 
         Raises:
             ConfigError: ``k`` below 1.
@@ -172,15 +180,49 @@ class ItemIndex:
         if not len(self):
             raise IndexFileError("the index is empty: all its items were removed; add some")
         banned = self._banned(exclude, len(checked))
-        width, stored = min(k, len(self)), self._searchable()
+        stored, subset = self._searchable(), None
+        if within is not None:
+            stored, subset = within.at(stored)
+            banned = banned.where(stored.alive[banned.values])
+        width = min(k, int(stored.alive.sum()))
         many = stored.ordering == "exact" and len(checked) >= _SCANNED_FROM and not stored.searcher.on_gpu
-        if exact or many:
+        if not width:
+            found = np.zeros((len(checked), 0), np.int64), np.zeros((len(checked), 0), np.float32)
+        elif subset is not None:
+            found = subset.search(checked, width, banned)
+        elif exact or many:
             found = search_vectors(checked, stored.vectors, width, alive=stored.alive, banned=banned, largest_norm=stored.largest_norm)
         else:
             found = search_filtered(checked, width, banned, stored)
         padding = ((0, 0), (0, k - width))
         positions = np.pad(found[0], padding, constant_values=-1)
         return SearchResult(positions, np.pad(found[1], padding, constant_values=-np.inf), self._parts.table.ids)
+
+    def select(self, allowed: BoolArray | Iterable[Id], boost: FloatArray | None = None) -> Selection:
+        """Return some of the items, for :meth:`search`: made once, it serves many searches, also after the index changed otherwise.
+
+        The best of them are found exactly by a flat index, where there is a boost, and where they are at most a share of
+        ``EXACT_SHARE`` of all items; else FAISS looks among them, with the recall of its kind.
+
+        Args:
+            allowed: ids, or ``[positions]`` (of ``all_ids``) which they are.
+            boost: ``[positions]``, added to the scores.
+
+        Raises:
+            DataError: they are not as many as there are positions.
+        """
+        count = len(self._parts.table.ids)
+        if not isinstance(allowed, np.ndarray) or allowed.dtype != bool:
+            rows = self._parts.table.rows_of(check_ids(allowed))
+            allowed = np.zeros(count, bool)
+            allowed[rows[rows >= 0]] = True
+        if any(len(array) != count for array in (allowed, allowed if boost is None else boost)):
+            raise DataError(f"select: {count} positions of the index need as many values")
+        return Selection(allowed, boost)
+
+    def vectors_at(self, positions: IntArray) -> FloatArray:
+        """Return the vectors of positions, ``[n, d]``."""
+        return np.asarray(self._searchable().vectors[positions], np.float32)
 
     def searched_with(self, *, nprobe: int | None = None, ef_search: int | None = None, refine_factor: int | None = None) -> Self:
         """Return an index over the same items that searches with other settings; nothing is built.
