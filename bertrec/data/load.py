@@ -243,11 +243,9 @@ def _read_described(path: Path, described: DataDescription, options: LoadOptions
 
 def _build(raw: RawData, options: LoadOptions, known: ItemCatalog | None = None, *, always: bool = False) -> Dataset:
     catalog = catalog_of(raw, options)
-    if known is not None and known.content_hash != catalog.content_hash:
-        if same_items(known, catalog):  # whose attributes may be newer
-            catalog, options = changes(known, catalog).catalog, options.updated({"k_core": 0})
-        elif always:
-            catalog, options = known, options.updated({"k_core": 0})
+    if known is not None and (always or (known.content_hash != catalog.content_hash and same_items(known, catalog))):
+        # The attributes of the table may be newer than those known, unless the known items were brought to a state of their own.
+        catalog, options = known if always else changes(known, catalog).catalog, options.updated({"k_core": 0})
     impressions = {part: Impressions.from_raw(shown, catalog) for part, shown in raw.impressions.items()}
     interactions, given = _interactions(raw, catalog, impressions, options)
     filtered = _filtered(interactions, options)
