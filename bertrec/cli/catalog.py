@@ -75,7 +75,7 @@ class Asked:
 
 
 @app.command(epilog="Example: bertrec catalog update runs/shop --items products.csv --index runs/shop.index")
-@reads_data(without=("text_fields", "template"))
+@reads_data(without=("text_fields", "template", "k_core"))
 def update(
     run: o.RunArgument,
     reading: Reading,
