@@ -136,13 +136,13 @@ def compared(asked: Asked, record: Mapping[str, Any], catalog: ItemCatalog) -> C
     """
     import numpy as np
 
-    from bertrec.data.changes import changes
+    from bertrec.data.changes import catalog_changes
 
     if asked.items is None and asked.data is None:
-        return changes(catalog, catalog.take(np.flatnonzero(catalog.listed[1:])), delta=True, drop=asked.drop)
+        return catalog_changes(catalog, catalog.take(np.flatnonzero(catalog.listed[1:])), delta=True, drop=asked.drop)
     products = asked.products(record, catalog)
     note_each(products.notes)
-    found = changes(catalog, products, delta=asked.delta, drop=asked.drop)
+    found = catalog_changes(catalog, products, delta=asked.delta, drop=asked.drop)
     listed = int(catalog.listed.sum())
     if len(found.vanished) > asked.most_vanished * listed:
         share = f"{len(found.vanished)} of {listed} products ({len(found.vanished) / listed:.0%})"

@@ -53,7 +53,7 @@ class CatalogChanges:
         return {name: len(getattr(self, name)) for name in names} | {"unchanged": self.unchanged, "texts_to_encode": self.to_encode}
 
 
-def changes(old: ItemCatalog, products: ItemCatalog, *, delta: bool = False, drop: bool = False) -> CatalogChanges:
+def catalog_changes(old: ItemCatalog, products: ItemCatalog, *, delta: bool = False, drop: bool = False) -> CatalogChanges:
     """Find what ``products`` changes in a catalogue.
 
     Args:

@@ -15,7 +15,7 @@ from bertrec.core.errors import ConfigError, DataError, MissingExtraError, unkno
 from bertrec.core.files import read_yaml, sha256_text
 from bertrec.data import filters, splits
 from bertrec.data.catalog import ItemCatalog, UserCatalog
-from bertrec.data.changes import changes, same_items
+from bertrec.data.changes import catalog_changes, same_items
 from bertrec.data.given import benchmark_split, impression_split
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
@@ -245,7 +245,7 @@ def _build(raw: RawData, options: LoadOptions, known: ItemCatalog | None = None,
     catalog = catalog_of(raw, options)
     if known is not None and (always or (known.content_hash != catalog.content_hash and same_items(known, catalog))):
         # The attributes of the table may be newer than those known, unless the known items were brought to a state of their own.
-        catalog, options = known if always else changes(known, catalog).catalog, options.updated({"k_core": 0})
+        catalog, options = known if always else catalog_changes(known, catalog).catalog, options.updated({"k_core": 0})
     impressions = {part: Impressions.from_raw(shown, catalog) for part, shown in raw.impressions.items()}
     interactions, given = _interactions(raw, catalog, impressions, options)
     filtered = _filtered(interactions, options)

@@ -18,7 +18,7 @@ from bertrec.cli.states import next_state, write_state
 from bertrec.core import partial
 from bertrec.core.together import changing
 from bertrec.data.catalog import ItemCatalog
-from bertrec.data.changes import changes
+from bertrec.data.changes import catalog_changes
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.base import Recommender
 from bertrec.models.moving import moved
@@ -304,7 +304,7 @@ class TestKilled:
         old = run.load_model()
         rows = [[*row[:3]] for row in TODAY]
         fields = {"title": [row[1] for row in rows], "kind": [row[2] for row in rows]}
-        found = changes(old.catalog, ItemCatalog(type(old.catalog.ids)(row[0] for row in rows), fields))
+        found = catalog_changes(old.catalog, ItemCatalog(type(old.catalog.ids)(row[0] for row in rows), fields))
         return run, place / "index", old, moved(old, found.catalog)
 
     def step(self, states):
@@ -334,7 +334,7 @@ class TestKilled:
             seen.append(self.check(states, first=first))
         assert set(seen) == {True, False}
         self.step(states)
-        assert not [path for path in states[0].folder.parent.rglob(".*")]
+        assert not list(states[0].folder.parent.rglob(".*"))
 
     def test_readers_beside_updates_find_one_state(self, cli, states):
         run, index, *_ = states

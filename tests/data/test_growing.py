@@ -71,5 +71,5 @@ def test_rows_are_saved_with_the_types_of_their_ids(tmp_path: Path) -> None:
     rows.save(tmp_path / "rows.parquet")
     assert Rows.load(tmp_path / "rows.parquet") == rows
     (tmp_path / "rows.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ModelError, match="rows.parquet is damaged"):
+    with pytest.raises(ModelError, match=r"rows\.parquet is damaged"):
         Rows.load(tmp_path / "rows.parquet")
