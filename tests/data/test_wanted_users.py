@@ -23,7 +23,7 @@ FORMS = [
     ("u.tsv", "1\nnew\t7,8\n", [("1", None), ("new", ["7", "8"])]),
     ("u.csv", 'user_id,history\nx,"[""a b"", ""c""]"\n', [("x", ["a b", "c"])]),
     ("u.csv", "user_id,history\nx,\"['a b', 7]\"\n", [("x", ["a b", 7])]),
-    ("u.csv.gz", gzip.compress(b"user_id,history\n1,7\n"), [("1", ["7"])]),
+    ("u.csv.gz", gzip.compress(b"user_id,history\n1,7\n", mtime=0), [("1", ["7"])]),
     ("u.jsonl", '{"user_id": "x", "history": ["7", "8"]}\n{"user_id": "y"}\n', [("x", ["7", "8"]), ("y", None)]),
     ("u.json", json.dumps([{"user_id": 1, "history": None}, {"user_id": 2, "history": []}]), [(1, None), (2, None)]),
 ]

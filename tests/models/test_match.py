@@ -312,6 +312,28 @@ def test_an_inner_product_that_misleads_new_items_counts_less() -> None:
     assert wanting.figures(found.with_(new_vector=1.0)).mean() == pytest.approx(0.5)  # third
 
 
+@pytest.mark.parametrize(("patience", "expected"), [(0, [6, 3]), (2, [6, 2])])
+def test_the_training_for_new_items_is_half_as_long_as_the_first_one_was_to_its_best(
+    split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, patience: int, expected: list[int]
+) -> None:
+    """The figures of the first training are set: its best epoch is the fourth."""
+    monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+    lengths: list[int] = []
+    figures = iter([0.1, 0.2, 0.3, 0.9, 0.4, 0.5])
+    module = importlib.import_module("bertrec.training.fit")
+    plain, validate = module.fit_module, UniSRec._validate
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        lengths.append(arguments[3].epochs)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(module, "fit_module", spy)
+    monkeypatch.setattr(UniSRec, "_validate", lambda self, *a: {"NDCG@10": next(figures)} if len(lengths) == 1 else validate(self, *a))
+    settings = small | {"train.epochs": 6, "train.patience": patience, "train.average": 0.2}
+    UniSRec.configured(settings=settings).fit(split.train, validation=split.validation, progress=False)
+    assert lengths == expected
+
+
 def test_a_time_limit_is_shared_with_the_training_for_new_items(
     split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

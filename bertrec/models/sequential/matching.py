@@ -128,11 +128,16 @@ class MatchingRecommender(ReadsItems):
         settings = self.config.train
         part, users = without_some(train, validation, settings.seed)
         logger.info("weights of new items: training once more, half as long, without a tenth of the items")
-        half = {"train.epochs": max(1, settings.epochs // 2), "train.max_seconds": PROBE_SHARE * settings.max_seconds}
+        half = {"train.epochs": max(1, self._length() // 2), "train.max_seconds": PROBE_SHARE * settings.max_seconds}
         probe = type(self)(self.config.updated(half | {"encoder.tune": "frozen"}))
         probe._probed_for = weights, train.item_counts == 0
         probe._added = self.known_vectors() if self.takes_vectors else None  # no second reading of the file
         return probe.fit(part, validation=users, progress=progress, mask_seen=rules.mask_seen)
+
+    def _length(self) -> int:
+        """Return the epochs that the training took: to its best one, where validation ends it, else all."""
+        log = self.train_log
+        return log.best_epoch if log is not None and self.config.train.patience else self.config.train.epochs
 
     def _tried(self, lists: Match, train: Interactions, users: EvaluationSet, rules: Protocol) -> Tried:
         vectors, extra = self.user_vectors(users.histories), super().lifts(self.read_histories(users.histories))
