@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,6 +98,7 @@ def update(
         float,
         typer.Option(min=0, max=1, metavar="SHARE", help="Refuse a table that lacks more than this share: it may be half written."),
     ] = MOST_VANISHED,
+    vectors: o.Vectors = None,
     trusted: o.Classes = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
 ) -> None:
@@ -105,20 +106,25 @@ def update(
 
     Only texts that the run does not know are encoded. Run and indexes change in one step: killed at any moment, all are old or all are new.
     """
+    from bertrec.models.item_vectors import ReadsItems
+
     place, asked = Run(run), Asked(items, data, reading, delta, drop_vanished, max_vanished)
     if items is None and data is None and not index:
         raise BertrecError("give the products with --items TABLE or --data DATA")
     if dry_run:
-        record, catalog = place.record(), place.catalog()
-        print_changes(compared(asked, record, catalog), "would change")
+        record, model = place.record(), _with_vectors(place, vectors)
+        found = compared(asked, record, model)
+        if isinstance(model, ReadsItems) and model.takes_vectors:
+            model.vectors_for(found.catalog)
+        print_changes(found, "would change")
         return
     with next_state(place) as change:
-        record, model = place.record(), place.load_model()
+        record, model = place.record(), _with_vectors(place, vectors)
         indexes = belonging(place, index, model, record)
-        found = compared(asked, record, model.catalog)
-        after = move(model, found)
+        found = compared(asked, record, model)
+        after = move(model, found, anew=vectors is not None)
         behind = [path for path in indexes if not _is_current(path, after)]
-        if not found and not behind:
+        if not found and not behind and after.model_hash == model.model_hash:
             say("nothing to change")
             return
         how: dict[str, Any] = {"before": model, "after": after, "counts": found.counts, "indexes": behind}
@@ -128,12 +134,24 @@ def update(
         say(f"{path}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
-def compared(asked: Asked, record: Mapping[str, Any], catalog: ItemCatalog) -> CatalogChanges:
-    """Return what the products change in the catalogue of a run.
+def _with_vectors(run: Run, vectors: Path | None) -> Recommender:
+    model = run.load_model()
+    if vectors is not None:
+        model.add_vectors(vectors)
+    return model
+
+
+def compared(asked: Asked, record: Mapping[str, Any], model: Recommender) -> CatalogChanges:
+    """Return what the products change in the catalogue of a run's model; of one without an encoder no text is to be encoded.
 
     Raises:
         DataError: more of it vanished than may.
     """
+    found = _compared(asked, record, model.catalog)
+    return found if model.reads_text and not model.takes_vectors else replace(found, to_encode=0)
+
+
+def _compared(asked: Asked, record: Mapping[str, Any], catalog: ItemCatalog) -> CatalogChanges:
     import numpy as np
 
     from bertrec.data.changes import catalog_changes
@@ -154,13 +172,15 @@ def compared(asked: Asked, record: Mapping[str, Any], catalog: ItemCatalog) -> C
     return found
 
 
-def move(model: Recommender, found: CatalogChanges) -> Recommender:
-    """Return the model over the catalogue as it is to be: itself where nothing changed."""
+def move(model: Recommender, found: CatalogChanges, *, anew: bool = False) -> Recommender:
+    """Return the model over the catalogue as it is to be: itself where nothing changed, unless vectors may have, of any item."""
     from bertrec.models.moving import moved
 
+    if anew:
+        return model.with_catalog(found.catalog)
     if not found and found.catalog.content_hash == model.catalog.content_hash:
         return model
-    if found.to_encode and model.reads_text:
+    if found.to_encode:
         note(f"encoding {found.to_encode} texts")
     return moved(model, found.catalog)
 

@@ -10,7 +10,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table, say
 from bertrec.cli.outputs import check_folder
-from bertrec.cli.runs import Run, item_vectors, manner_of
+from bertrec.cli.runs import Run, item_vectors, manner_of, states
 from bertrec.core.errors import BertrecError, IndexFileError
 from bertrec.core.partial import recover
 from bertrec.core.together import settle_target
@@ -205,9 +205,7 @@ def check_fits(index: ItemIndex, path: Path, model: Recommender, run: Run, data:
     """
     if not index.model_hash or index.model_hash == model.model_hash:
         return
-    record = run.record()
-    steps = {record.get("model_hash"), *(step["from"] for step in record.get("updates", []))}
-    if index.model_hash not in steps:
+    if index.model_hash not in states(run.record()):
         raise IndexFileError(
             f"{path} was built from another model: build it anew with  bertrec index build {run.folder} --out {path} --overwrite"
         )

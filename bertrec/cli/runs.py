@@ -298,15 +298,22 @@ def load_data(record: Mapping[str, Any], *, known: ItemCatalog | None = None, al
     return dataset
 
 
-def trained_data(run: Run, record: Mapping[str, Any]) -> Dataset:
+def trained_data(run: Run, record: Mapping[str, Any], source: Mapping[str, Any] | None = None) -> Dataset:
     """Load what a run was trained on: its data, and the later interactions that its training went on with.
+
+    Args:
+        run: the folder.
+        record: of the run.
+        source: where the data are now and how they are read, as `data_and_source` says it; None where the record does.
 
     Raises:
         DataError: the data are no longer where they were.
     """
+    source = record if source is None else source
     if "later_trained" not in record:
-        return load_data(record)
-    return with_later(run, load_data(record, known=run.catalog(), always=True), int(record["later_trained"]))
+        return load_data(source)
+    dataset = load_data(source, known=run.catalog(), always=True)
+    return once_each(with_later(run, dataset, int(record["later_trained"])), source)
 
 
 def measured_data(run: Run, record: Mapping[str, Any], data: str | None, given: Mapping[str, Any] | None = None) -> Dataset:
@@ -330,7 +337,9 @@ def served_data(
     """
     if data is not None:
         return data_for(record, data, given, known=model.catalog)
-    return with_later(run, load_data(record, known=model.catalog, always=bool(record.get("updates"))))
+    dataset = load_data(record, known=model.catalog, always=bool(record.get("updates")))
+    grown = with_later(run, dataset)
+    return dataset if grown is dataset else once_each(grown, record)
 
 
 def with_later(run: Run, dataset: Dataset, first: int | None = None) -> Dataset:
@@ -344,6 +353,19 @@ def with_later(run: Run, dataset: Dataset, first: int | None = None) -> Dataset:
         return dataset
     rows = later if first is None else later.take(np.arange(min(first, len(later))))
     return replace(dataset, interactions=grown(dataset.interactions, rows), given=None)
+
+
+def once_each(dataset: Dataset, record: Mapping[str, Any]) -> Dataset:
+    """Return a data set that has grown without the repeats that its run does not want."""
+    from bertrec.data.filters import drop_duplicates
+
+    wanted = manner_of(record, None, {}).options.duplicates
+    return replace(dataset, interactions=drop_duplicates(dataset.interactions, wanted))
+
+
+def states(record: Mapping[str, Any]) -> set[str]:
+    """Return the hashes of the models that a run has had since it was trained, as far as its record knows them."""
+    return {record.get("model_hash", ""), *(step[end] for step in record.get("updates", []) for end in ("from", "to"))}
 
 
 def data_for(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli.index import check_there
-from bertrec.cli.runs import Run
+from bertrec.cli.runs import Run, states
 from bertrec.core.errors import IndexFileError
 from bertrec.core.files import write_json
 from bertrec.core.partial import real_place
@@ -46,7 +46,7 @@ def belonging(run: Run, indexes: Sequence[Path] | None, model: Recommender, reco
     """
     from bertrec.retrieval.storage import META, read_meta
 
-    hashes = {model.model_hash, *(step["from"] for step in record.get("updates", []))}
+    hashes = {model.model_hash, *states(record)}
     places = {real_place(path): path for path in indexes or []}
     for place, path in places.items():
         check_there(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, keeps_seen, load_data, manner_of, split_data, with_later
+from bertrec.cli.runs import Run, keeps_seen, load_data, manner_of, note_adaptation, once_each, split_data, with_later
 from bertrec.cli.states import Indexes, belonging, next_state, write_state
 from bertrec.cli.train import report, validate
 from bertrec.core.errors import BertrecError, ConfigError
@@ -89,11 +90,25 @@ def _grown(
     found = found if manner.options.min_rating is None else min_rating(found, manner.options.min_rating)
     there = with_later(run, load_data(record, known=model.catalog, always=True)).interactions
     rows = new_rows(there, Rows.of(found))
-    users = set(rows.users)
-    counts = {"interactions": len(rows), "of_users": len(users), "new_users": len(users - set(there.users.ids))}
     if len(rows) < len(found):
         note(f"note: {len(found) - len(rows)} of {len(found)} interactions are known already (passed over)")
+    rows = _without_forgotten(rows, record)
+    users = set(rows.users)
+    counts = {"interactions": len(rows), "of_users": len(users), "new_users": len(users - set(there.users.ids))}
     return (rows if later is None else later.then(rows)), counts
+
+
+def _without_forgotten(rows: Rows, record: Mapping[str, Any]) -> Rows:
+    """Return the rows of all but those whom the run was told to forget."""
+    import numpy as np
+
+    from bertrec.data.forgotten import Forgotten
+
+    gone = Forgotten.from_dict(record.get("forgotten"), "run.json").among(dict.fromkeys(rows.users))
+    left = rows.take(np.flatnonzero([user not in gone for user in rows.users]))
+    if len(left) < len(rows):
+        note(f"note: {len(rows) - len(left)} interactions are of people whom the run was told to forget (passed over)")
+    return left
 
 
 def _trained(
@@ -102,6 +117,7 @@ def _trained(
     """Return the model trained on, and what the run's record says of it."""
     dataset = _training_data(record, model, later)
     split = split_data(dataset, record)
+    note_adaptation(record, model, dataset, split)
     started = time.perf_counter()
     after = _fitted(model, split, epochs, mask_seen=not keeps_seen(record))
     seconds = time.perf_counter() - started
@@ -115,24 +131,26 @@ def _trained(
 def _training_data(record: dict[str, Any], model: Recommender, later: Rows | None) -> Dataset:
     from dataclasses import replace
 
-    from bertrec.data.filters import drop_duplicates
     from bertrec.data.growing import grown
-    from bertrec.data.options import LoadOptions
 
     dataset = load_data(record, known=model.catalog, always=True)
     if later is None:
         return dataset
     if dataset.given is not None:
         note("note: the split that came with the data ends where new interactions begin: each user's last two are held out instead")
-    joined = drop_duplicates(grown(dataset.interactions, later), LoadOptions.from_dict(record.get("load", {})).duplicates)
-    return replace(dataset, interactions=joined, given=None)
+    return once_each(replace(dataset, interactions=grown(dataset.interactions, later), given=None), record)
 
 
 def _fitted(model: Recommender, split: Split, epochs: int | None, *, mask_seen: bool) -> Recommender:
     """Return a model that went on from the weights of ``model``; one that has none to go on from is fitted anew."""
+    from bertrec.models.item_vectors import ReadsItems
+
     try:
         model.check_start(resume=False, init=True)
     except ConfigError:
         note(f"note: a {model.name} model has no training to go on with: it is fitted anew")
-        return type(model)(model.config).fit(split.train, validation=split.validation, mask_seen=mask_seen)
-    return model.trained_on(split.train, validation=split.validation, epochs=epochs, share=_SHARE, mask_seen=mask_seen)
+        other = type(model)(model.config)
+        if isinstance(model, ReadsItems) and model.takes_vectors:  # whose file need not be there any more
+            other.add_vectors(model.known_vectors())
+        return other.fit(split, mask_seen=mask_seen)
+    return model.continued(split, epochs=epochs, share=_SHARE, mask_seen=mask_seen)

@@ -100,7 +100,7 @@ class Dataset(Described):
         """
         expect(options, LoadOptions, "Dataset.from_frames: options", optional=True, error=ConfigError)
         options = options or LoadOptions()
-        if said := [key for key, value in (vars(_form(options)) | {"format": options.format}).items() if value is not None]:
+        if said := [key for key, value in (vars(form_of(options)) | {"format": options.format}).items() if value is not None]:
             raise ConfigError(f"Dataset.from_frames: '{said[0]}' says how a file was written: leave it out with data frames")
         frames = {"interactions": interactions, "items": items} | ({} if users is None else {"users": users})
         return _build(read_frames(name, frames, columns), options)

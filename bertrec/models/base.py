@@ -75,9 +75,9 @@ class Recommender(Fitted, Finding):
         if init:
             raise ConfigError(f"{self.name} trains nothing that could start from another model's weights: leave out --init")
 
-    def trained_on(
+    def continued(
         self,
-        train: Interactions,
+        train: Training,
         *,
         validation: EvaluationSet | None = None,
         epochs: int | None = None,

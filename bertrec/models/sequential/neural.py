@@ -157,9 +157,9 @@ class NeuralRecommender(MatchingRecommender):
             self._train(dataset, train, validation, on_epoch, **how)
         return self
 
-    def trained_on(
+    def continued(
         self,
-        train: Interactions,
+        train: Training,
         *,
         validation: EvaluationSet | None = None,
         epochs: int | None = None,
