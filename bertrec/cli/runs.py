@@ -134,10 +134,13 @@ class Run:
         return place
 
     @property
-    def state(self) -> int | None:
-        """A number that is another one once the run was updated; None for a folder without a model."""
+    def state(self) -> tuple[int, int] | None:
+        """What is another once the run was updated; None for a folder without a model."""
         self.settled()
-        return self.model.stat().st_ino if self.model.exists() else None
+        if not self.model.exists():
+            return None
+        found = self.model.stat()
+        return found.st_ino, found.st_mtime_ns  # the number alone comes back: a folder may get that of the one before the last
 
 
 def keeps_seen(record: Mapping[str, Any], asked: bool | None = None) -> bool:

@@ -52,6 +52,7 @@ COMMANDS = {
     "prompt score": ["RUN", "--data", "DATA", "--submission", "OUT"],
     "evaluate": ["RUN", "--data", "DATA"],
     "embed": ["RUN", "--data", "DATA", *OUT],
+    "forget": ["RUN", "--data", "DATA", "--user", "1"],
     "recommend": ["RUN", "--data", "DATA", "--user", "1"],
     "search": ["RUN", "red kettle", "--data", "DATA"],
     "catalog update": ["RUN", "--data", "DATA"],
