@@ -194,7 +194,7 @@ def _read_study(folder: Path) -> Any:
 def _embeddings(folder: Path) -> None:
     from bertrec.cli.embed import write_vectors
 
-    write_vectors(folder / "vectors.parquet", list(TITLES), np.eye(len(TITLES), 4, dtype=np.float32), model_hash="abc")
+    write_vectors(folder / "vectors.parquet", list(TITLES), np.eye(len(TITLES), 4, dtype=np.float32), model_hash="abc", what="items")
 
 
 def _read_embeddings(folder: Path) -> Any:

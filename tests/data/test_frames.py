@@ -170,3 +170,17 @@ def test_without_pandas_a_frame_is_of_pyarrow(monkeypatch):
         catalog.to_frame("polars")
     with pytest.raises(BertrecError, match=r"unknown data frame library 'pola'.*did you mean 'polars'"):
         catalog.to_frame("pola")
+
+
+def test_columns_of_items_that_are_no_text_stay_as_they_were_typed() -> None:
+    items = pd.DataFrame(
+        {"item_id": ["a", "b"], "title": ["Lamp", "Chair"], "price": [3.5, None], "in_stock": [True, False], "code": ["1", "2"]}
+    )
+    shop = bertrec.load(pd.DataFrame({"user_id": ["u", "u"], "item_id": ["a", "b"]}), items=items)
+    kept = shop.interactions.catalog.attributes
+    assert kept is not None
+    assert kept["price"].to_pylist() == [3.5, None]
+    assert kept["in_stock"].to_pylist() == [True, False]
+    model = bertrec.create("popularity").fit(shop.interactions)
+    assert model.recommend([["b"]], 2, exclude_seen=False, rules=bertrec.Rules(filter="price < 4")).items == [["a"]]
+    assert model.recommend([["b"]], 2, exclude_seen=False, rules=bertrec.Rules(filter="not in_stock")).items == [["b"]]

@@ -38,7 +38,7 @@ def read_frames(name: str, frames: Mapping[str, Any], columns: Mapping[str, str]
             held[role] = held[role].rename({theirs: ours})
     for role, frame in held.items():
         _check_index(frame, _KEYS[role], sources[role])
-    raw = RawData(name, "frames", pa.table({}), sources=sources)
+    raw = RawData(name, "frames", pa.table({}), sources=sources, untyped=False)
     for role, frame in held.items():
         setattr(raw, role, frame.to_native())
     return raw
