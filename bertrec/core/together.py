@@ -20,6 +20,7 @@ from bertrec.core.errors import BertrecError
 from bertrec.core.files import read_record, write_json
 from bertrec.core.partial import real_place, recover, replace_folder
 from bertrec.core.resuming import LOCK, InUse, only_one
+from bertrec.core.seal import SEAL, check_seal, sealed
 
 JOURNAL = "update.json"
 """The file in the folder of a change that is under way."""
@@ -58,7 +59,7 @@ class Change:
 
     def _note(self, *, whole: bool) -> None:
         marks = {str(target): _mark(_beside(target, _NEXT)) if whole else "" for target in self.targets}
-        write_json(self.home / JOURNAL, {"whole": whole, "targets": marks})
+        write_json(self.home / JOURNAL, sealed({"whole": whole, "targets": marks}))
 
 
 @contextmanager
@@ -133,7 +134,9 @@ def _put_right(home: Path) -> None:
 
 
 def _journal(home: Path) -> dict[str, Any]:
-    return read_record(home / JOURNAL, {"whole": bool, "targets": dict})
+    journal = read_record(home / JOURNAL, {"whole": bool, "targets": dict, SEAL: str})
+    check_seal(journal, home / JOURNAL)
+    return journal
 
 
 def _is_whole(home: Path) -> bool:
