@@ -4,7 +4,7 @@ Data         load, make_split; Dataset, ItemCatalog, Interactions, Impressions
 Retrievers   create; UniSRec, MoRec, IDRec, TextSimilarity, MaxSimilarity, Popularity, RecBole; Recommender, the base of all
 Rankers      PromptRanker, NRMS, Composite, Ensemble; Ranker, the base of all
 Measuring    evaluate, Protocol; compare, make_plan, run_baseline
-Serving      ItemIndex; Recommender.recommend and Recommender.serve
+Serving      ItemIndex, Rules; Recommender.recommend and Recommender.serve
 Tuning       tune
 Errors       BertrecError and, below it, ConfigError, DataError, ModelError, IndexFileError, MissingExtraError
 

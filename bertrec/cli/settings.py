@@ -42,7 +42,7 @@ def settings(
         typer.Argument(
             metavar="MODEL",
             help="A model such as unisrec or recbole:SASRec, a ranker such as nrms, a class of your own (package.module:Class); "
-            "or index, data (the keys of a YAML description), protocol.",
+            "or index, data (the keys of a YAML description), protocol, rules (of a list).",
         ),
     ],
     word: Annotated[str | None, typer.Argument(metavar="[WORD]", help="Keep settings whose names contain it.")] = None,
@@ -105,8 +105,9 @@ def _parts() -> dict[str, type[Config]]:
     from bertrec.data.load import DataDescription
     from bertrec.evaluation.protocol import Protocol
     from bertrec.retrieval.parameters import IndexConfig
+    from bertrec.retrieval.rules import Rules
 
-    return {"index": IndexConfig, "data": DataDescription, "protocol": Protocol}
+    return {"index": IndexConfig, "data": DataDescription, "protocol": Protocol, "rules": Rules}
 
 
 def _plain(name: str, config: Config, item_input: str | None, tune: str | None) -> Config:

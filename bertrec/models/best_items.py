@@ -45,6 +45,11 @@ class BestItems:
         """How many items can be found."""
         return int(self._known.sum())
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that a search of some items holds beside all vectors."""
+        return 0 if self._subset is None else self._subset.nbytes
+
     def directions(self, items: IntArray) -> FloatArray:
         """Return the vectors of items, ``[m, d]``, scaled to length 1 where they have any."""
         return unit_length(self._vectors[items])

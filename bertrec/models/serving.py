@@ -34,7 +34,7 @@ Id = str | int
 Histories = Ragged | Sequence[Sequence[Id]]
 """Rows of external ids, or of inner ones; oldest first."""
 FloatArray = npt.NDArray[np.float32]
-_RULES_KEPT = 16  # at a time, with copies of the vectors that they leave where these are few
+_BYTES_KEPT = 1 << 28  # beside the newest rules: what earlier ones mean, with copies of the vectors that they leave where these are few
 _FETCHED = 8  # times k: what a list that is more than the best k items is chosen from at first
 _PAIRS_AT_ONCE = 1 << 21  # of users and ranked items
 
@@ -120,6 +120,11 @@ class _Under:
     selection: Selection | None
     room: int
     popular: BestItems | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held for them."""
+        return self.plan.allowed.nbytes + sum(part.nbytes for part in (self.best, self.selection, self.popular) if part is not None)
 
 
 class Server:
@@ -285,8 +290,8 @@ class Server:
             under = self._ruled.pop(rules.key, None)
             if under is None:
                 under = self._made(self._book.plan(rules))
-                for old in list(self._ruled)[: len(self._ruled) - _RULES_KEPT + 1]:
-                    del self._ruled[old]
+                while self._ruled and sum(one.nbytes for one in self._ruled.values()) > _BYTES_KEPT:
+                    del self._ruled[next(iter(self._ruled))]
             self._ruled[rules.key] = under
         return under
 

@@ -194,23 +194,23 @@ def _varied(
 ) -> list[int] | None:
     """Choose by maximal marginal relevance (Carbonell and Goldstein 1998); None where an item further down might be chosen.
 
-    What comes after the last of the ranking has at most its relevance, and can be no more unlike the chosen ones than their opposite.
+    What comes after the last of the ranking has at most its relevance. Its largest cosine with the chosen ones is at least its mean one,
+    and that is no lower than minus the length of the mean of their vectors.
     """
-    beyond = -np.inf if whole or not len(relevance) else (1 - weight) * relevance[-1] + weight
     exact, nearest = vectors.astype(np.float64), np.full(len(relevance), -np.inf)
-    open_, chosen = np.ones(len(relevance), bool), list[int]()
+    open_, chosen, total = np.ones(len(relevance), bool), list[int](), np.zeros(vectors.shape[1])
     while len(chosen) < k:
         value = (1 - weight) * relevance - (weight * nearest if chosen else 0.0)
         at = _best_fitting(value, open_, counted)
         if at is None:
             return chosen if whole else None
-        if value[at] < (beyond if chosen else -np.inf):
+        if chosen and not whole and value[at] < (1 - weight) * relevance[-1] + weight * float(np.linalg.norm(total)) / len(chosen):
             return None
         chosen.append(at)
         open_[at] = False
         for one in counted:
             one.add(at)
-        nearest = np.maximum(nearest, np.vecdot(exact, exact[at]))
+        nearest, total = np.maximum(nearest, np.vecdot(exact, exact[at])), total + exact[at]
     return chosen
 
 

@@ -11,7 +11,7 @@ from bertrec.retrieval.exact import BoolArray, FloatArray
 from bertrec.retrieval.filtered import Stored
 from bertrec.retrieval.subset import Subset
 
-EXACT_SHARE = 0.1
+EXACT_SHARE = 0.25
 """Up to such a share of an index's items they are all scored; of more, FAISS finds the best with the recall of the index's kind."""
 
 
@@ -27,6 +27,12 @@ class Selection:
         self._allowed = np.array(allowed)
         self._boost = boost
         self._seen: tuple[Stored, Stored, Subset | None] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held for it."""
+        subset = None if self._seen is None else self._seen[2]
+        return self._allowed.nbytes + (0 if subset is None else subset.nbytes)
 
     def at(self, stored: Stored) -> tuple[Stored, Subset | None]:
         """Return the index as it is with none but these items alive, and the rows to score where that is to be exact.

@@ -36,6 +36,11 @@ class Subset:
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are held beside the table."""
+        return self._place.nbytes + self._rows.nbytes + (self._vectors.nbytes if self._gathered else 0)
+
     def search(self, queries: FloatArray, k: int, banned: Ragged) -> tuple[IntArray, FloatArray]:
         """Return positions and scores of the ``k`` best rows, ``[b, k]``, equal scores by lower position; -1 and ``-inf`` where none is.
 

@@ -165,3 +165,50 @@ def test_words_that_follow_belong_to_the_one_option():
     assert _with_more({"--user": ["a"], "--history": None}, ["b"]) == {"--user": ["a", "b"], "--history": []}
     with pytest.raises(BertrecError, match="unexpected words"):
         _with_more({"--user": ["a"], "--history": ["t"]}, ["b"])
+
+
+def test_rules_hold_on_the_command_line(cli, trained, tmp_path):
+    def listed(*words):
+        code, out, err = cli("recommend", trained, "--history-ids", "100", "--keep-seen", "-k", "10", "--format", "json", *words)
+        assert code == 0, err
+        return items(out)[0]
+
+    everything = listed()
+    assert sorted(everything) == [str(100 + row) for row in range(10)]
+    assert sorted(listed("--filter", "kind == 'wood' or 'Rug' in title")) == ["104", "105", "108", "109"]
+    (tmp_path / "gone.txt").write_text("104\n999\n")
+    assert listed("--exclude", tmp_path / "gone.txt", "--exclude", "100") == [item for item in everything if item not in ("104", "100")]
+    assert sorted(listed("--only", "103", "--only", "105")) == ["103", "105"]
+    assert len(listed("--at-most", "kind=1")) == 5
+    assert listed("--boost", "kind == 'art'=1e6")[0] == "103"
+    assert listed("--diversity", "0.9") != everything == listed("--diversity", "0")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--filter", "kynd == 'wood'"], "filter \"kynd == 'wood'\": unknown attribute 'kynd': did you mean 'kind'? (one of: kind, title)"),
+        (["--filter", "kind > 3"], "'kind' is text (such as 'kitchen'), 3 is a number: compare texts, kind == '3'"),
+        (["--at-most", "kind"], "--at-most kind: write it as --at-most brand=2"),
+        (["--at-most", "knd=2"], "at_most: unknown attribute 'knd': did you mean 'kind'?"),
+        (["--boost", "kind=x"], "--boost kind=x: write it as --boost in_stock=0.5"),
+        (["--boost", "title=2"], "boost 'title': 'title' is text"),
+        (["--exclude", "1000"], "--exclude: unknown id '1000': near it are 100"),
+        (["--only", "none.txt"], "--only: unknown id 'none.txt', and no such file"),
+    ],
+)
+def test_wrong_rules_are_one_line(cli, trained, words, said):
+    code, _, err = cli("recommend", trained, "--history-ids", "100", *words)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_prices_are_those_of_the_data_that_are_read(cli, trained, tmp_path, shop):
+    data = shutil.copytree(shop, tmp_path / "shop")
+    lines = (data / "items.csv").read_text().splitlines()
+    prices = ["price", *(str(row) for row in range(10))]
+    (data / "items.csv").write_text("\n".join(f"{line},{price}" for line, price in zip(lines, prices, strict=True)) + "\n")
+    words = ["recommend", trained, "--data", data, "--user", "1", "--keep-seen", "--filter", "price >= 8", "--format", "json"]
+    assert sorted(items(cli(*words)[1])[0]) == ["108", "109"]
+    assert "only 2 items could be recommended where 10 were asked for: the rules leave no more" in cli(*words)[2]

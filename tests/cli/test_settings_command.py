@@ -78,6 +78,7 @@ def test_a_model_without_settings_says_so_in_one_line(cli):
         ("index", {"kind", "nlist", "pq_bits"}),
         ("data", {"format", "k_core", "folder", "columns"}),
         ("protocol", {"ks", "mask_seen"}),
+        ("rules", {"filter", "at_most", "diversity"}),
     ],
 )
 def test_rankers_and_parts_have_tables_too(name, some, cli):

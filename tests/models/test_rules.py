@@ -15,6 +15,8 @@ from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
+from bertrec.models import serving
+from bertrec.rerank import kinds
 from bertrec.retrieval.index import ItemIndex
 from bertrec.retrieval.rules import Rules
 from bertrec.retrieval.selection import EXACT_SHARE
@@ -264,7 +266,7 @@ def test_an_approximate_index_finds_what_rules_allow(kind: str, share: float) ->
     luck = catalog.attributes["luck"].to_pylist()  # type: ignore[union-attr]
     assert all(len(row) == k and all(luck[item] < share for item in row) for row in found)
     recall = np.mean([len(set(one) & set(other)) / k for one, other in zip(found, exact, strict=True)])
-    assert recall == 1 if share <= EXACT_SHARE else recall > 0.93
+    assert recall == 1 if share <= EXACT_SHARE else recall >= 0.98
     assert model.recommend(histories[:3], count, index=index, rules=rules).items == [
         *(model.recommend(histories[:3], count, rules=rules).items)
     ]
@@ -323,13 +325,14 @@ def test_rules_take_any_list_of_ids_and_round_trip() -> None:
         SERVERS["plain", "none"].recommend([["i8"]], rules={"filter": "price < 3"})
 
 
-def test_a_server_keeps_what_rules_leave_and_only_so_much() -> None:
+def test_a_server_keeps_what_rules_leave_and_only_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "_BYTES_KEPT", 4000)
     server = made("plain").serve()
     for limit in range(40):
         found = server.recommend([["i8"], []], 5, rules=Rules(filter=f"price < {limit}"))
         again = server.recommend([["i8"], []], 5, rules=Rules(filter=f"price < {limit}"))
         assert found == again
-    assert 0 < len(server._ruled) < 40
+    assert 1 < len(server._ruled) < 10
 
 
 def test_attributes_of_today_are_what_filters_read() -> None:
@@ -340,3 +343,33 @@ def test_attributes_of_today_are_what_filters_read() -> None:
     assert before != model.recommend([["i8"]], 50, rules=rules).items[0] == ["i20"]
     with pytest.raises(DataError, match="1 rows repeat an id"):
         model.catalog.with_attributes(pa.table({"item_id": ["i20", "i20"], "price": [7, 8]}))
+
+
+class LargestFirst:
+    """A reranker that likes items of large inner ids."""
+
+    def score(self, histories: Ragged, candidates: Ragged) -> np.ndarray:
+        return candidates.values / 10.0
+
+
+def test_a_reranker_orders_what_the_rules_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own order with boosts beside it, of candidates that keep the caps, so that the list can be filled."""
+    model: Any = made("plain")
+    monkeypatch.setattr(kinds, "load_with_record", lambda folder, classes: kinds.LoadedReranker(LargestFirst(), 0.0, {}))  # type: ignore[arg-type]
+    monkeypatch.setattr(kinds, "check_catalogs", lambda model, reranker: None)
+    rules = Rules(filter="price < 7", at_most={"price": 2}, boost={"brand == 'Core'": 3.0})
+    found = kinds.recommend_reranked(model, "folder", [["i8"]], 6, candidates=10, rules=rules)
+    candidates = model.recommend([["i8"]], 10, rules=rules).items[0]
+    rows = dict(zip(CATALOG.ids.ids, rows_of(CATALOG), strict=True))
+
+    def worth(item: Any) -> float:
+        return float(CATALOG.ids.encode([item])[0] / 10 + 3.0 * (rows[item]["brand"] == "Core"))
+
+    expected = sorted(candidates, key=lambda item: -worth(item))[:6]
+    assert found.items == [expected]
+    assert found.scores[0] == pytest.approx([worth(item) for item in expected])
+    assert len(candidates) == 10
+    plain = kinds.recommend_reranked(model, "folder", [["i8"]], 6, candidates=10)
+    varied = kinds.recommend_reranked(model, "folder", [["i8"]], 6, candidates=10, rules=Rules(diversity=0.9))
+    assert plain.items[0][0] == varied.items[0][0]
+    assert plain.items != varied.items

@@ -216,3 +216,44 @@ def test_many_queries_of_a_flat_index_are_scored_without_faiss_and_find_the_same
     together = index.search(queries, 10, exclude=exclude)
     np.testing.assert_array_equal(together.positions, np.concatenate([found.positions for found in one_by_one]))
     np.testing.assert_array_equal(together.scores, np.concatenate([found.scores for found in one_by_one]))
+
+
+def test_a_selection_is_found_alone_by_each_kind(each_kind: dict[str, object], clustered: Callable[..., Vectors]) -> None:
+    vectors, queries = clustered(1000), clustered(20, seed=1)
+    index = ItemIndex.build(vectors, range(1000), **each_kind)  # type: ignore[arg-type]
+    index.remove([3])
+    few = index.select(range(0, 200, 2))
+    found = index.search(queries, 5, within=few, exclude=[[0, 7, 999]] * 20)
+    left = [set(range(1000)) - set(range(2, 200, 2))] * 20
+    assert rows_of(found.positions) == brute_force(queries, vectors, 5, left)
+    assert [len(row) for row in index.search(queries, 500, within=few).ids] == [100] * 20
+    many = np.arange(1000) % 3 > 0
+    ids = index.search(queries, 400, within=index.select(many)).ids
+    assert all(len(row) == 400 and all(item % 3 > 0 and item != 3 for item in row) for row in ids)
+    nothing = index.search(queries, 5, within=index.select([3, "other"]))
+    assert nothing.ids == [[]] * 20
+    assert nothing.positions.shape == (20, 5)
+
+
+def test_a_boost_is_added_to_the_scores_of_positions(each_kind: dict[str, object], clustered: Callable[..., Vectors]) -> None:
+    vectors, queries = clustered(600), clustered(10, seed=1)
+    index = ItemIndex.build(vectors, range(600), **each_kind)  # type: ignore[arg-type]
+    boost = np.random.default_rng(3).normal(size=600).astype(np.float32) * 5
+    found = index.search(queries, 8, within=index.select(np.ones(600, bool), boost))
+    scores = queries @ vectors.T + boost
+    assert found.positions.tolist() == np.argsort(-scores, axis=1, kind="stable")[:, :8].tolist()
+    assert np.allclose(found.scores, np.sort(scores, axis=1)[:, ::-1][:, :8], atol=1e-4)
+
+
+def test_a_selection_follows_removals_and_refuses_other_positions(clustered: Callable[..., Vectors]) -> None:
+    vectors = clustered(100)
+    index = ItemIndex.build(vectors, range(100))
+    some = index.select([1, 2, 3])
+    assert sorted(index.search(vectors[:1], 5, within=some).ids[0]) == [1, 2, 3]
+    index.remove([2])
+    assert sorted(index.search(vectors[:1], 5, within=some).ids[0]) == [1, 3]
+    index.add(vectors[:1], [200])
+    with pytest.raises(DataError, match="select them again"):
+        index.search(vectors[:1], 5, within=some)
+    with pytest.raises(DataError, match="101 positions"):
+        index.select(np.ones(5, bool))

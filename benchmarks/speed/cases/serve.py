@@ -111,7 +111,7 @@ def one_ours(*, data: str, folder: str, head: bool, users: int = 0, items: int =
             return server.recommend(named[row], K).items[0]
         return server.from_vectors(vectors[row : row + 1], histories.slice(row, row + 1), K).items[0]
 
-    return _one_at_a_time(answer, lambda items: model.catalog.ids.encode(items))
+    return one_at_a_time(answer, lambda items: model.catalog.ids.encode(items))
 
 
 def one_faiss(*, data: str, folder: str, head: bool, users: int = 0, items: int = 0) -> Once:
@@ -127,10 +127,12 @@ def one_faiss(*, data: str, folder: str, head: bool, users: int = 0, items: int 
         query = model.user_embeddings([ids[row]]) if head else vectors[row : row + 1]
         return _filtered(index, named, query, histories[row].tolist())
 
-    return _one_at_a_time(answer, np.asarray)
+    return one_at_a_time(answer, np.asarray)
 
 
-def _one_at_a_time(answer: Callable[[int], Any], inner: Callable[[Any], Any]) -> Once:
+def one_at_a_time(answer: Callable[[int], Any], inner: Callable[[Any], Any]) -> Once:
+    """Return what times ``answer`` for one user after the other; ``inner`` turns the items of a list into inner ids."""
+
     def once() -> dict[str, Any]:
         taken, lists = [], []
         for row in range(ONE_AT_A_TIME):
