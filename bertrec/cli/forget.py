@@ -12,11 +12,11 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_and_source, split_data, trained_data
+from bertrec.cli.runs import LATER_HASH, Run, data_and_source, split_data, trained_data
 from bertrec.core import resuming
 from bertrec.core.copies import linked_copy
 from bertrec.core.errors import BertrecError, DataError, ModelError
-from bertrec.core.files import atomic_folder, read_json, write_json
+from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
 from bertrec.core.partial import recover
 from bertrec.core.together import held
 
@@ -138,7 +138,7 @@ def forget_in_run(run: Run, names: list[str], *, data: str | None = None, readin
         unknown = [name for name in names if o.find_id(name, before) is None and not former.among([name])]
         if unknown and not (outcome.changed or outcome.rows):
             o.known_id(unknown[0], before)  # which says what is near
-        about = {"model_hash": model.model_hash, "forgotten": marks.to_dict(), **_later_trained(run, record, set(names))}
+        about = {"model_hash": model.model_hash, "forgotten": marks.to_dict(), **_of_later(run, Run(made), record, set(names))}
         of_data = {} if outcome.changed else {"manifest": split.manifest, "data_hash": data_hash}
         write_json(Run(made).record_file, record | about | of_data)
     return outcome
@@ -151,12 +151,14 @@ def _counted(dataset: Dataset, marks: Forgotten, record: Mapping[str, Any], outc
     return set(dataset.interactions.users.ids), split
 
 
-def _later_trained(run: Run, record: Mapping[str, Any], gone: set[str]) -> dict[str, int]:
-    """Return how many of the later interactions were trained on, without those of some people; nothing where none were."""
+def _of_later(run: Run, made: Run, record: Mapping[str, Any], gone: set[str]) -> dict[str, Any]:
+    """Return what the record says of the later interactions once some people are out of them; nothing where there are none."""
     later = run.later()
-    if later is None or "later_trained" not in record:
+    if later is None:
         return {}
-    return {"later_trained": sum(str(user) not in gone for user in later.users[: int(record["later_trained"])])}
+    trained = sum(str(user) not in gone for user in later.users[: int(record.get("later_trained", 0))])
+    counted = {"later_trained": trained} if "later_trained" in record else {}
+    return {LATER_HASH: sha256_file(made.later_file), **counted}
 
 
 def _over(split: Split, catalog: ItemCatalog) -> Split:

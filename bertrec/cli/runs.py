@@ -17,7 +17,7 @@ from bertrec.cli.output import note
 from bertrec.core import resuming
 from bertrec.core.errors import BertrecError, DataError, ModelError
 from bertrec.core.faiss_builds import BUILDS
-from bertrec.core.files import read_json, write_json
+from bertrec.core.files import read_json, sha256_file, write_json
 from bertrec.core.partial import recover
 from bertrec.core.together import settle
 from bertrec.core.version import __version__
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from bertrec.data.splits import Split
     from bertrec.models.base import Recommender
 
+LATER_HASH = "later_sha256"
+"""In ``run.json``, of the later interactions."""
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy", *BUILDS)
 
 
@@ -121,11 +123,21 @@ class Run:
         return ItemCatalog.load(self.model)
 
     def later(self) -> Rows | None:
-        """Return the interactions that came after the training data; None where there are none."""
+        """Return the interactions that came after the training data; None where there are none.
+
+        Raises:
+            ModelError: the file is missing or is not the one that was written.
+        """
         from bertrec.data.growing import Rows
 
-        self.record()
-        return Rows.load(self.later_file) if self.later_file.exists() else None
+        wanted = self.record().get(LATER_HASH)
+        if wanted is None:
+            return None
+        if not self.later_file.exists():
+            raise ModelError(f"{self.later_file} is missing")
+        if sha256_file(self.later_file) != wanted:
+            raise ModelError(f"{self.later_file} is damaged: its SHA-256 is not the one that {self.record_file.name} names")
+        return Rows.load(self.later_file)
 
     def settled(self) -> Path:
         """Put right what a killed process left of a change, of the folder as a whole or of what is in it, and return where it leads."""

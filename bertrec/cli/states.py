@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli.index import check_there
-from bertrec.cli.runs import Run, states
+from bertrec.cli.runs import LATER_HASH, Run, states
 from bertrec.core.errors import IndexFileError
-from bertrec.core.files import write_json
+from bertrec.core.files import sha256_file, write_json
 from bertrec.core.partial import real_place
 from bertrec.core.resuming import in_turn
 from bertrec.core.together import changing
@@ -87,7 +87,8 @@ def write_state(
         if after is not before:
             after.save_pretrained(change.place_for(run.model))
         if later is not None:
-            later.save(change.place_for(run.later_file))
+            later.save(place := change.place_for(run.later_file))
+            record = {**record, LATER_HASH: sha256_file(place)}
         write_json(change.place_for(run.record_file), _recorded(record, kind, before, after, counts))
         change.commit()
     return said

@@ -20,6 +20,7 @@ from bertrec.core.errors import BertrecError
 from bertrec.core.files import read_record, write_json
 from bertrec.core.partial import real_place, recover, replace_folder
 from bertrec.core.resuming import LOCK, InUse, only_one
+from bertrec.core.seal import SEAL, check_seal, sealed
 
 JOURNAL = "update.json"
 """The file in the folder of a change that is under way."""
@@ -45,7 +46,7 @@ class Change:
         self.targets.append(target)
         self._note(whole=False)
         if target.parent != self.home:
-            write_json(_beside(target, _HOME), {"home": str(self.home)})
+            write_json(_beside(target, _HOME), {"home": os.path.relpath(self.home, target.parent)})
         place = _beside(target, _NEXT)
         _drop(recover(place))
         return place
@@ -57,8 +58,9 @@ class Change:
         _finish(self.home)
 
     def _note(self, *, whole: bool) -> None:
-        marks = {str(target): _mark(_beside(target, _NEXT)) if whole else "" for target in self.targets}
-        write_json(self.home / JOURNAL, {"whole": whole, "targets": marks})
+        # Relative, so that what is copied or moved as a whole names its own.
+        marks = {os.path.relpath(target, self.home): _mark(_beside(target, _NEXT)) if whole else "" for target in self.targets}
+        write_json(self.home / JOURNAL, sealed({"whole": whole, "targets": marks}))
 
 
 @contextmanager
@@ -130,7 +132,7 @@ def settle_target(target: Path) -> None:
     """
     link = _beside(real_place(target), _HOME)
     if link.exists():
-        home = Path(read_record(link, {"home": str})["home"])
+        home = real_place(link.parent / read_record(link, {"home": str})["home"])
         settle(home)
         if not (home / JOURNAL).exists():
             link.unlink(missing_ok=True)
@@ -145,7 +147,9 @@ def _put_right(home: Path) -> None:
 
 
 def _journal(home: Path) -> dict[str, Any]:
-    return read_record(home / JOURNAL, {"whole": bool, "targets": dict})
+    journal = read_record(home / JOURNAL, {"whole": bool, "targets": dict, SEAL: str})
+    check_seal(journal, home / JOURNAL)
+    return journal
 
 
 def _is_whole(home: Path) -> bool:
@@ -154,8 +158,8 @@ def _is_whole(home: Path) -> bool:
 
 def _finish(home: Path) -> None:
     """Put into place what is not there yet; may be called again after it was cut short anywhere."""
-    marks = {Path(target): mark for target, mark in _journal(home)["targets"].items()}
-    for target, mark in marks.items():
+    for name, mark in _journal(home)["targets"].items():
+        target = real_place(home / name)
         place = _beside(recover(target), _NEXT)
         if _mark(target) == mark:
             continue
@@ -176,7 +180,7 @@ def _put_into_place(place: Path, target: Path) -> None:
 def _drop_all(home: Path) -> None:
     """Remove whatever stands beside the targets, then the journal."""
     if (home / JOURNAL).exists():
-        for target in map(Path, _journal(home)["targets"]):
+        for target in (real_place(home / name) for name in _journal(home)["targets"]):
             _drop(recover(_beside(target, _NEXT)))
             _beside(target, _HOME).unlink(missing_ok=True)
         (home / JOURNAL).unlink(missing_ok=True)

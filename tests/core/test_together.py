@@ -14,6 +14,7 @@ from bertrec.core import partial, together
 from bertrec.core.errors import BertrecError
 from bertrec.core.files import write_json
 from bertrec.core.resuming import InUse
+from bertrec.core.seal import sealed
 from bertrec.core.together import changing, settle, settle_target
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes are forks")
@@ -159,7 +160,7 @@ def test_readers_beside_many_changes_see_one_state(home: Path) -> None:
 
 
 def test_a_whole_change_whose_new_ones_are_lost_is_named(home: Path) -> None:
-    write_json(home / together.JOURNAL, {"whole": True, "targets": {str(home / "model"): "0" * 64}})
+    write_json(home / together.JOURNAL, sealed({"whole": True, "targets": {str(home / "model"): "0" * 64}}))
     with pytest.raises(BertrecError, match="was changed or lost since"):
         settle(home)
 
@@ -167,4 +168,8 @@ def test_a_whole_change_whose_new_ones_are_lost_is_named(home: Path) -> None:
 def test_a_damaged_journal_is_named(home: Path) -> None:
     (home / together.JOURNAL).write_text("{")
     with pytest.raises(BertrecError, match=r"update\.json is damaged"):
+        settle(home)
+    journal = sealed({"whole": True, "targets": {str(home / "model"): "0" * 64}})
+    write_json(home / together.JOURNAL, journal | {"whole": False})
+    with pytest.raises(BertrecError, match=r"update\.json was changed or damaged"):
         settle(home)
