@@ -22,6 +22,7 @@ from bertrec.data.changes import catalog_changes
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.base import Recommender
 from bertrec.models.moving import moved
+from bertrec.models.texts import read_catalog
 from bertrec.retrieval.index import ItemIndex
 
 PRODUCTS = [
@@ -169,6 +170,23 @@ class TestUpdate:
         monkeypatch.setattr(TextEncoder, "encode", lambda self, texts, **how: seen.extend(texts) or encode(self, texts, **how))
         assert update(cli, place, today)[0] == 0
         assert sorted(seen) == ["Brass Lamp shining light", "Copper Kettle kitchen"]
+
+    def test_so_it_is_with_fields_apart(self, cli, yaml, encoder, today, tmp_path, monkeypatch):
+        settings = [f"encoder.name={encoder}", "item.fields=apart", "item.width=16", "head.layers=1", "train.batch_size=16"]
+        words = [word for setting in settings for word in ("--set", setting)]
+        assert cli("train", yaml, "--out", tmp_path / "run", "--epochs", "1", *words)[0] == 0
+        assert cli("index", "build", tmp_path / "run", "--out", tmp_path / "index")[0] == 0
+        seen = []
+        encode = TextEncoder.encode
+        monkeypatch.setattr(TextEncoder, "encode", lambda self, texts, **how: seen.extend(texts) or encode(self, texts, **how))
+        code, _, err = update(cli, tmp_path, today)
+        assert code == 0, err
+        assert sorted(seen) == ["Brass Lamp shining", "Copper Kettle"]
+        model = Recommender.from_pretrained(tmp_path / "run")
+        fresh = read_catalog(model.encoder(), model.catalog, model.text_fields, progress=False)
+        assert fresh.shape == (9, 64)
+        assert model.state_dict()["catalog.text_vectors"].numpy() == pytest.approx(fresh, abs=1e-6)
+        assert cli("search", tmp_path / "run", "copper kettle", "-k", "1", "--format", "json")[0] == 0
 
     def test_a_dry_run_changes_nothing(self, cli, place, today):
         before = files_of(place)
