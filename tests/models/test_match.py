@@ -291,7 +291,7 @@ def test_the_training_for_new_items_takes_the_other_weights_and_leaves_out_what_
         assert getattr(others, name) == getattr(model.match.weights, name)
 
 
-def test_an_inner_product_that_misleads_new_items_counts_less() -> None:
+def test_an_inner_product_that_misleads_new_items_counts_less(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of two new items the vectors prefer one and the texts the other, which is wanted; an old one that is wanted bears no more."""
     items = np.array([[0, 0], [1, 0], [0, 1], [0, 0.99], [0, 0]], np.float32)  # 1 history, 2 old and wanted, 3 and 4 new
     lists = Neighbours(np.array([[0], [4], [0], [0], [0]]), np.array([[0], [1], [0], [0], [0]], np.float32))
@@ -304,6 +304,8 @@ def test_an_inner_product_that_misleads_new_items_counts_less() -> None:
         return Tried.of(match, data.take(rows), Protocol(bootstrap=0), counts, users=users[rows], items=items, extra=None)
 
     some, wanting = tried(np.arange(40)), tried(np.arange(20))
+    assert weighing.weigh_new(some, wanting, Weights(text=1.0), cost=0.0).new_vector == 1.0  # twenty are too few to tell
+    monkeypatch.setattr(weighing, "ENOUGH", 20)
     found = weighing.weigh_new(some, wanting, Weights(text=1.0), cost=0.0)
     assert found.new_vector < 0.9
     figures = some.figures(found)

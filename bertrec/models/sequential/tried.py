@@ -102,6 +102,9 @@ class Tried:
             match,
         )
 
+    def __len__(self) -> int:
+        return len(self.targets)
+
     def best(self, weights: Weights) -> tuple[IntArray, FloatArray]:
         """Return the ten best items of each user and their scores, ``[n, 10]``; 0 and ``-inf`` where there are no more."""
         new = ~self.match.trained[self.pairs.values]

@@ -22,6 +22,9 @@ _FACTORS = (2.0, 1.4)
 _START = Weights(text=1.0, behaviour=3.0)
 _VECTORS = (1.0, 0.7, 0.5, 0.35, 0.25)
 _NEW_TEXTS = tuple(2 ** (power / 2) for power in range(11))
+ENOUGH = 300
+"""Users whose next item is new. Fewer tell two numbers, not three: the inner product then counts as it is, and of near texts the least
+weight is taken that no larger one surpasses by more than a standard error."""
 _OFFSETS = tuple(step / 2 for step in range(-8, 9))
 """What the inner product of a new item may count, the weights of its near texts, and the offsets: all of these are tried."""
 
@@ -145,15 +148,16 @@ def weigh_new(tried: Tried, wanting: Tried, weights: Weights, *, cost: float) ->
         return weights
     others = ~tried.with_target(~tried.match.trained)
     least = (1 - cost) * _mean(tried.figures(plain)[others])
-    reached = _mean(wanting.figures(best))
-    for vector in _VECTORS:
+    reached, enough = wanting.figures(best), len(wanting) >= ENOUGH
+    for vector in _VECTORS if enough else (1.0,):
         for text in _NEW_TEXTS:
             rising = [weights.with_(new_text=text, new_vector=vector, new=offset) for offset in _OFFSETS]
             other = _last(rising, lambda one: _mean(tried.figures(one)[others]) >= least)
             if other is None:
                 break
-            if (value := _mean(wanting.figures(other))) > reached:
-                best, reached = other, value
+            gain = (figures := wanting.figures(other)) - reached
+            if _mean(gain) > (0.0 if enough else _standard_error(gain)):
+                best, reached = other, figures
     return best
 
 
@@ -164,6 +168,11 @@ def _last(rising: Sequence[Weights], bearable: Callable[[Weights], bool]) -> Wei
         middle = (low + high) // 2
         low, high = (middle + 1, high) if bearable(rising[middle]) else (low, middle)
     return rising[low - 1] if low else None
+
+
+def _standard_error(figures: Float64Array) -> float:
+    counted = figures[~np.isnan(figures)]
+    return float(counted.std() / np.sqrt(max(1, len(counted))))
 
 
 def _mean(figures: Float64Array) -> float:
