@@ -1,7 +1,7 @@
-"""The user head of LiGR blocks, as eSASRec has it: pre-norm attention and a SwiGLU, each behind a gate of its own input.
+"""The user head of LiGR blocks: pre-norm attention and a SwiGLU, each behind a gate of its own input.
 
-Borisyuk et al. 2025, "From Features to Transformers: Redefining Ranking for Scalable Impact" (LiGR, https://arxiv.org/abs/2502.03417);
-Tikhonovich et al., RecSys 2025, "eSASRec" (https://arxiv.org/abs/2508.06450). Written from the formulas.
+LiGR: Borisyuk et al. 2025, https://arxiv.org/abs/2502.03417; within SASRec: "eSASRec", RecSys 2025,
+https://arxiv.org/abs/2508.06450. Written from the formulas.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class LiGRBlock(nn.Module):
         self.dropout1, self.dropout2 = nn.Dropout(config.dropout), nn.Dropout(config.dropout)
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Map ``[batch, length, width]`` to the same shape; ``mask [length, length]`` is True where nothing may be read."""
+        """Map ``[batch, length, width]`` to the same shape; ``mask [length, length]`` is True where nothing is read."""
         read = self.norm1(states)
         attended = self.attention(read, read, read, attn_mask=mask, is_causal=True, need_weights=False)[0]
         return self._rest(states, attended)

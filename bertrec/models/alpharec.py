@@ -1,6 +1,6 @@
-"""AlphaRec (Sheng et al., ICLR 2025, https://arxiv.org/abs/2407.05441): texts through an MLP and the graph; no IDs and no order.
+"""AlphaRec: texts through an MLP and the graph of users and items; no IDs and no order.
 
-Written from the paper's formulas.
+Sheng et al., ICLR 2025, https://arxiv.org/abs/2407.05441. Written from the paper's formulas.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 _ALL_AT_ONCE = 32
-"""Times the number of wanted items that the catalogue may have, where all of its scores are still quicker than gathered vectors."""
+"""Times the number of wanted items that a catalogue may have whose scores are all computed: gathering vectors costs more."""
 _TEXTS, _MLP = "catalog.text_vectors", "mlp."  # among the saved tensors
 
 
@@ -58,10 +58,10 @@ class AlphaRecConfig(Config):
     layers: int = Field(2, ge=0, le=16, description="Steps over the graph of users and items; 0 leaves the MLP alone.")
     temperature: float = Field(0.15, gt=0, description="The cosine of a user and an item is divided by it in the loss.")
     negatives: int = Field(
-        256, ge=1, le=100_000, description="Items drawn against each pair of a user and an item; those that the user took do not count."
+        256, ge=1, le=100_000, description="Items drawn against each pair of a user and an item; the user's own do not count."
     )
     train: TrainConfig = Field(
-        TrainConfig(learning_rate=5e-4, weight_decay=0.0, batch_size=2048, epochs=40, schedule="cosine"),
+        TrainConfig(learning_rate=2e-3, weight_decay=0.0, batch_size=2048, epochs=20, schedule="cosine"),
         description="The training loop.",
     )
 
@@ -87,7 +87,8 @@ class AlphaNetwork(nn.Module):
         self.graph = Graph(items, len(texts))
         padded = _padded(texts)
         means = neighbour_sums(padded, self.graph.user_values, self.graph.user_offsets, mean=True)
-        for name, value in (("texts", padded), ("user_texts", means), ("pool", self.graph.item_scale[:, 0].nonzero()[:, 0])):
+        pool = self.graph.item_scale[:, 0].nonzero()[:, 0]
+        for name, value in (("texts", padded), ("user_texts", means), ("pool", pool)):
             self.register_buffer(name, value, persistent=False)
 
     def layers(self) -> tuple[list[Tensor], list[Tensor]]:
@@ -105,7 +106,8 @@ class AlphaNetwork(nn.Module):
             users: ``[b]`` rows.
             items: ``[b]`` inner ids.
         """
-        user_vectors, item_vectors = (functional.normalize(sum(layers, torch.zeros(())), dim=-1) for layers in self.layers())
+        sums = (sum(layers, torch.zeros(())) for layers in self.layers())
+        user_vectors, item_vectors = (functional.normalize(summed, dim=-1) for summed in sums)
         drawn = self.pool[torch.randint(len(self.pool), (len(users), self.settings.negatives), device=self.pool.device)]
         wanted = torch.cat([items[:, None], drawn], dim=1)
         found = _scores(functional.embedding(users, user_vectors), item_vectors, wanted)
@@ -119,8 +121,9 @@ class AlphaNetwork(nn.Module):
         none = torch.zeros_like(self.graph.item_scale) * self.mlp(self.texts[:1])
         items = self.layers()[1]
         passed, gathered = sum(items[:-1], none) * self.graph.item_scale, sum(items[1:], none)
-        known = self.graph.item_scale[:, 0] > 0
-        return Served(deepcopy(self.mlp).cpu(), self.texts.cpu(), passed.cpu(), gathered.cpu(), known.cpu(), self.settings.layers)
+        parts = {"texts": self.texts, "passed": passed, "gathered": gathered, "known": self.graph.item_scale[:, 0] > 0}
+        on_cpu = {name: part.cpu() for name, part in parts.items()}
+        return Served(mlp=deepcopy(self.mlp).cpu(), layers=self.settings.layers, **on_cpu)
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Served:
     Attributes:
         mlp: from text vectors to layer 0.
         texts: ``[n_items + 1, dim]``, row 0 zero.
-        passed: ``[n_items + 1, width]``, what an item gives to each of its users: its layers but the last, over ``sqrt(|N_i|)``.
+        passed: ``[n_items + 1, width]``, its layers but the last, over ``sqrt(|N_i|)``: what each of its users gets.
         gathered: ``[n_items + 1, width]``, its layers but the first; zero for an item that is not in the graph.
         known: ``[n_items + 1]``, which items are in the graph.
         layers: steps over the graph.
@@ -145,7 +148,12 @@ class Served:
 
     @torch.no_grad()
     def items(self, texts: Tensor, gathered: Tensor) -> Tensor:
-        """Return unit vectors ``[n, width]`` of items with these texts ``[n, dim]`` and layers from the graph ``[n, width]``."""
+        """Return unit vectors ``[n, width]`` of items.
+
+        Args:
+            texts: theirs, ``[n, dim]``.
+            gathered: their layers from the graph, ``[n, width]``.
+        """
         return functional.normalize(self.mlp(texts) + gathered, dim=-1)
 
     @torch.no_grad()
@@ -172,8 +180,8 @@ class Served:
 class AlphaRec(Recommender):
     """Cosine of a user's and an item's vector, both an MLP of texts, averaged over steps of LightGCN's propagation.
 
-    A user of no training history is served by the same formulas: the mean text of the history through the MLP, and what the trained graph
-    passes on from its items. An item that nobody took in training has its text through the MLP alone.
+    A user of no training history is served by the same formulas: the mean text of the history through the MLP, and what
+    the trained graph passes on from its items. An item that nobody took in training has its text through the MLP alone.
 
     Args:
         config: all settings; None takes the defaults.
@@ -299,7 +307,7 @@ class AlphaRec(Recommender):
         return True
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
-        """Return the same weights over other items: those of the same id keep their place in the graph, the others have their text alone.
+        """Return the same weights over other items: a known id keeps its place in the graph, a new one has its text alone.
 
         Raises:
             ModelError: the encoder is not the one of training.
@@ -308,7 +316,8 @@ class AlphaRec(Recommender):
         texts = reread(self._encoder, catalog, known=self.catalog, vectors=self.text_vectors)
         other = type(self)(self.config)
         other.catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
-        other._served = self.served.over(torch.from_numpy(texts), torch.from_numpy(self.catalog.ids.encode(catalog.ids.ids)))
+        rows = torch.from_numpy(self.catalog.ids.encode(catalog.ids.ids))
+        other._served = self.served.over(torch.from_numpy(texts), rows)
         other._popularity = self._popularity_over(catalog)
         return other
 
@@ -368,7 +377,7 @@ def make_mlp(dim: int, config: AlphaRecConfig) -> nn.Sequential:
 
 
 def _scores(users: Tensor, items: Tensor, wanted: Tensor) -> Tensor:
-    """Return the inner products of ``users [b, width]`` with ``items[wanted]``, ``[b, k]``: by all items, where one product is cheaper."""
+    """Return the inner products of ``users [b, width]`` with ``items[wanted]``, ``[b, k]``."""
     if len(items) <= _ALL_AT_ONCE * wanted.shape[1]:
         return scores(users, items).gather(1, wanted)
     return paired_scores(users, functional.embedding(wanted, items))

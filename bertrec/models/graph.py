@@ -1,4 +1,7 @@
-"""The graph of users and items, and LightGCN's propagation over it (He et al., SIGIR 2020, https://arxiv.org/abs/2002.02126)."""
+"""The graph of users and items, and propagation over it.
+
+He et al., SIGIR 2020, "LightGCN", https://arxiv.org/abs/2002.02126.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ def neighbour_sums(vectors: Tensor, values: Tensor, offsets: Tensor, *, mean: bo
         offsets: ``[n + 1]``, where each row's values begin; the last one ends them.
         mean: divide by the number.
     """
-    summed: Tensor = functional.embedding_bag(values, vectors, offsets, mode="mean" if mean else "sum", include_last_offset=True)
+    mode = "mean" if mean else "sum"
+    summed: Tensor = functional.embedding_bag(values, vectors, offsets, mode=mode, include_last_offset=True)
     return summed
 
 
@@ -74,7 +78,7 @@ class Graph(nn.Module):
         self.register_buffer(name, value, persistent=False)
 
     def propagate(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both sides one layer on: ``e_u = Σ e_i / sqrt(|N_u||N_i|)`` over the items of u, and the same the other way.
+        """Return both sides one layer on: ``e_u = Σ e_i / sqrt(|N_u||N_i|)`` over the items of u, and the other way.
 
         Args:
             users: ``[n_users, width]``.
@@ -107,7 +111,7 @@ class Pairs(torch.utils.data.Dataset[tuple[int, int]]):
     def __getitem__(self, index: int) -> tuple[int, int]:
         return int(self.users[index]), int(self.items[index])
 
-    def __getitems__(self, indices: Sequence[int] | IntArray) -> tuple[IntArray, IntArray]:  # torch's loader asks for a whole batch by it
+    def __getitems__(self, indices: Sequence[int] | IntArray) -> tuple[IntArray, IntArray]:  # how torch asks for a batch
         return self.users[indices], self.items[indices]
 
     @cached_property

@@ -32,12 +32,12 @@ def same_encoder(config: EncoderConfig, fingerprint: str) -> Encoder:
 
 
 def read_catalog(encoder: Encoder, catalog: ItemCatalog, fields: Sequence[str] = (), *, progress: bool) -> FloatArray:
-    """Return the raw text vectors of a catalogue, ``[n_items, dim]``, or of its fields apart, ``[n_items, len(fields) · dim]``.
+    """Return the raw text vectors of a catalogue, ``[n_items, dim]``; of fields apart ``[n_items, len(fields) · dim]``.
 
     Args:
         encoder: reads the texts; what it read before comes from the cache.
         catalog: the items.
-        fields: read one by one, their vectors side by side, and zeros where a field is empty; none reads the whole texts.
+        fields: read one by one, vectors side by side, zeros where a field is empty; none reads whole texts.
         progress: show bars.
 
     Raises:

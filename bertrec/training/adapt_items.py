@@ -71,7 +71,10 @@ def adapt_encoder(
         module = _module(encoder, dataset, config)
     before, log = _trained(module, dataset, pairs, config, say, run_dir=run_dir, resume=resume, progress=progress)
     after = log.epochs[log.best_epoch - 1].metrics if log.best_epoch else {}
-    say(_outcome(log, before, after, config.train.metric))
+    say(_outcome(log, after))
+    if after and after[config.train.metric] <= before[config.train.metric]:
+        mend = "give it more time or more epochs, another train.encoder_learning_rate, or stay with the former"
+        say(f"warning: no epoch is above the encoder as it was by {config.train.metric}: {mend}")
     encoder.cpu().freeze()
     encoder.adaptation = _record(split, config, dataset, before, after, log)
     return encoder
@@ -118,12 +121,11 @@ def _trained(
     return before, fit_module(module, dataset, dataset.collate, config.train, evaluate=evaluate if judged else None, **options)
 
 
-def _outcome(log: TrainLog, before: dict[str, float], after: dict[str, float], metric: str) -> str:
+def _outcome(log: TrainLog, after: dict[str, float]) -> str:
     trained = f"after {len(log.epochs)} epochs ({log.seconds:.0f} s)"
     if not after:
         return f"{trained}: loss {log.epochs[-1].loss:.4g}"
-    better = "" if after[metric] > before[metric] else f"; no epoch is above the encoder as it was by {metric}"
-    return f"{trained}, of which epoch {log.best_epoch} is kept: {_figures(after)}{better}"
+    return f"{trained}, of which epoch {log.best_epoch} is kept: {_figures(after)}"
 
 
 def _figures(figures: dict[str, float]) -> str:

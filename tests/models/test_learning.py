@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,36 @@ def test_a_tuned_encoder_changes_and_learns(split: Split, small: dict[str, Any],
         matrices = [value for name, value in model.encoder().named_parameters() if "lora_B" in name]
         assert any(value.abs().sum() > 0 for value in matrices)
     assert hit_rate(model, split) > 0.8
+
+
+@pytest.mark.parametrize("tune", ["frozen", "last:1", "lora"])
+def test_what_was_judged_on_average_is_what_is_served_and_resumed(split: Split, small: dict[str, Any], tmp_path: Path, tune: str) -> None:
+    """With an average that differs much from the last weights, and vectors of texts that are kept for some steps."""
+    more = {
+        "train.average": 1.0,
+        "train.schedule": "constant",
+        "train.warmup_share": 0.0,
+        "train.learning_rate": 5e-4,
+        "train.encoder_learning_rate": 1e-3,
+        "match.text": 0,
+        "match.behaviour": 0,
+    }
+    settings = {**small, **more, **({} if tune == "frozen" else {"train.refresh_every": 2})}
+
+    def fitted(folder: Path, epochs: int = 3, *, resume: bool = False) -> Recommender:
+        model = create("morec", item_input="text", tune=tune, settings=settings | {"train.epochs": epochs})
+        return model.fit(split.train, validation=split.validation, run_dir=folder, resume=resume, progress=False)
+
+    whole = fitted(tmp_path / "whole")
+    assert whole.train_log is not None
+    assert split.validation is not None
+    judged = whole.train_log.epochs[whole.train_log.best_epoch - 1].metrics
+    rules = Protocol(ks=(10,), bootstrap=0)
+    served = evaluate(whole, split.validation, protocol=rules, item_counts=split.train.item_counts).slices["all"].metrics
+    assert 0 < judged["NDCG@10"] < 1
+    assert served["NDCG@10"].mean == pytest.approx(judged["NDCG@10"], abs=1e-6)
+    fitted(tmp_path / "parts", 1)
+    assert fitted(tmp_path / "parts", resume=True).model_hash == whole.model_hash
 
 
 def test_text_similarity_is_the_mean_cosine_to_the_history(split: Split, encoder_name: str) -> None:

@@ -122,6 +122,12 @@ def test_the_best_epoch_is_kept(split, folder):
     assert now["Recall@10"] == pytest.approx(encoder.adaptation.after["Recall@10"], abs=0.02)
 
 
+def test_an_adaptation_that_gained_nothing_says_so(split, folder):
+    said = []
+    adapt_encoder(split, settings(folder, **{"train.encoder_learning_rate": 1e-12, "train.epochs": 1}), say=said.append, progress=False)
+    assert said[-1].startswith("warning: no epoch is above the encoder as it was by Recall@10: give it more time")
+
+
 def test_test_and_validation_interactions_are_not_learned_from(split, folder):
     """Other held-out items give the same weights after the same epochs."""
     rng = np.random.default_rng(5)

@@ -1,4 +1,4 @@
-"""The whitening that ``item.whitening`` and ``item.fields`` ask for: of whole vectors or field by field, once or in two copies."""
+"""The whitening that ``item.whitening`` and ``item.fields`` ask for: whole or by field, once or in two copies."""
 
 from __future__ import annotations
 
@@ -66,9 +66,13 @@ def fit_whitening(config: ItemConfig, vectors: FloatArray, rows: IntArray, field
         blocks = [block[block.any(axis=1)] for block in blocks]
         _check_filled(fields, blocks)
     if "relaxed" in config.whitening and config.whitening_groups > blocks[0].shape[1]:
-        dims = blocks[0].shape[1]
-        raise ConfigError(f"setting 'item.whitening_groups': {config.whitening_groups} is above the {dims} dimensions of a text vector")
-    return _assembled(config, len(fields), lambda field, method, groups: Whitening.fit(blocks[field], method=method, groups=groups))
+        above = f"{config.whitening_groups} is above the {blocks[0].shape[1]} dimensions of a text vector"
+        raise ConfigError(f"setting 'item.whitening_groups': {above}")
+
+    def one(field: int, method: Method, groups: int) -> Whitening:
+        return Whitening.fit(blocks[field], method=method, groups=groups)
+
+    return _assembled(config, len(fields), one)
 
 
 def empty_whitening(config: ItemConfig, width: int, fields: Sequence[str] = ()) -> nn.Module | None:
@@ -93,13 +97,14 @@ def _assembled(config: ItemConfig, fields: int, one: Callable[[int, Method, int]
 
 
 def _copies(config: ItemConfig) -> list[tuple[Method, int]]:
-    """Return method and number of groups of each copy; relaxed is ZCA within groups, so that each dimension stays what it was."""
-    forms: dict[str, tuple[Method, int]] = {"pca": ("pca", 1), "zca": ("zca", 1), "relaxed": ("zca", config.whitening_groups)}
+    """Return method and groups of each copy; relaxed is ZCA within groups, so that each dimension stays what it was."""
+    relaxed = config.whitening_groups
+    forms: dict[str, tuple[Method, int]] = {"pca": ("pca", 1), "zca": ("zca", 1), "relaxed": ("zca", relaxed)}
     return [forms[name] for name in config.whitening.split("+")]
 
 
 def _check_filled(fields: Sequence[str], blocks: Sequence[FloatArray]) -> None:
     for name, block in zip(fields, blocks, strict=True):
         if len(block) < 2:
-            told = f"text field '{name}' is filled in for {len(block)} of the items of training, too few to be whitened apart"
+            told = f"text field '{name}' is filled in for {len(block)} of the items of training, too few to whiten"
             raise DataError(f"{told}: leave it out of the text fields, or set item.fields=together")
