@@ -14,6 +14,7 @@ from .data.load import Dataset as Dataset
 from .data.load import load as load
 from .data.load import make_split as make_split
 from .evaluation.protocol import Protocol as Protocol
+from .models.alpharec import AlphaRec as AlphaRec
 from .models.base import Recommender as Recommender
 from .models.evaluate import evaluate as evaluate
 from .models.idrec import IDRec as IDRec

@@ -83,12 +83,19 @@ def _impressions() -> Any:
 
 
 @cache
-def _encoder_folder() -> str:
-    import atexit
+def _reach_support() -> None:
+    """Let what the tests make their examples with be imported."""
     import sys
-    import tempfile
 
     sys.path.append(str(Path(__file__).parents[2] / "tests" / "support"))
+
+
+@cache
+def _encoder_folder() -> str:
+    import atexit
+    import tempfile
+
+    _reach_support()
     from tiny_encoders import tiny_bert
 
     place = tempfile.TemporaryDirectory()
@@ -187,7 +194,7 @@ def _read_study(folder: Path) -> Any:
 def _embeddings(folder: Path) -> None:
     from bertrec.cli.embed import write_vectors
 
-    write_vectors(folder / "vectors.parquet", list(TITLES), np.eye(len(TITLES), 4, dtype=np.float32), model_hash="abc")
+    write_vectors(folder / "vectors.parquet", list(TITLES), np.eye(len(TITLES), 4, dtype=np.float32), model_hash="abc", what="items")
 
 
 def _read_embeddings(folder: Path) -> Any:
@@ -221,6 +228,49 @@ def _read_foreign(folder: Path) -> Any:
     from bertrec.encoders.text import TextEncoder
 
     return TextEncoder.from_config(EncoderConfig(name=str(folder / "encoder"))).encode(list(TITLES.values())[:2]).tolist()
+
+
+def _static_encoder(folder: Path) -> None:
+    _reach_support()
+    from static_folders import static_folder
+
+    static_folder(folder / "encoder", TITLES.values())
+
+
+def _model2vec(folder: Path) -> None:
+    _reach_support()
+    from static_folders import model2vec_folder
+
+    model2vec_folder(folder / "encoder", TITLES.values(), shared_rows=4)
+
+
+def _read_static(folder: Path) -> Any:
+    from bertrec.encoders.config import EncoderConfig
+    from bertrec.encoders.static import StaticEncoder
+
+    return StaticEncoder.from_config(EncoderConfig(name=str(folder / "encoder"))).encode(list(TITLES.values())[:2]).tolist()
+
+
+def _given_parquet(folder: Path) -> None:
+    import pandas as pd
+
+    rows = list(np.eye(len(TITLES), 4))
+    pd.DataFrame({"item_id": list(TITLES), "embedding": rows}).to_parquet(folder / "items.parquet")
+
+
+def _given_matrix(folder: Path) -> None:
+    np.save(folder / "items.npy", np.eye(len(TITLES), 4))
+    (folder / "items.ids.json").write_text(str(list(TITLES)), encoding="utf-8")
+
+
+def _read_given(name: str) -> Callable[[Path], Any]:
+    def read(folder: Path) -> Any:
+        from bertrec.encoders.config import EncoderConfig
+        from bertrec.encoders.given import GivenVectors
+
+        return GivenVectors.from_config(EncoderConfig(name=str(folder / name))).encode_items(_split().catalog).tolist()
+
+    return read
 
 
 def _cache(folder: Path) -> None:
@@ -407,5 +457,9 @@ def artefacts() -> list[Target]:
         Target("encoder folder", _encoder, _read_encoder),
         Target("sentence-transformers folder", _foreign_encoder, _read_foreign, ("*",)),
         Target("change that was cut short", _half_done, _read_settled),
+        Target("static encoder", _static_encoder, _read_static, ("*",)),
+        Target("Model2Vec folder", _model2vec, _read_static, ("*",)),
+        Target("item vectors, Parquet", _given_parquet, _read_given("items.parquet"), ("*",)),
+        Target("item vectors, NumPy", _given_matrix, _read_given("items.npy"), ("*",)),
         Target("training checkpoint", _training, _read_training),
     ]

@@ -14,11 +14,13 @@ import pyarrow.parquet as pq
 from benchmarks.fuzz.engine import Target
 from bertrec.cli.options import listed_ids, read_settings
 from bertrec.data.load import Dataset, load, make_split
+from bertrec.data.wanted_users import read_wanted_users
 from bertrec.rankers.prompts.template import Prompt
 from bertrec.tuning.space import Space
 
 USERS, ITEMS, STEPS = range(1, 9), range(1, 7), range(4)
 CLICKS = [(user, (user + step) % 6 + 1, 1_500_000_000 + 100 * step + user) for user in USERS for step in STEPS]
+_WANTED = '{"user_id": "u1", "history": ["1", "2"]}\n{"user_id": "u2", "history": null}\n'
 TITLES = {item: f"Thing {item}, é기 “{'x' * item}”" for item in ITEMS}
 
 
@@ -161,6 +163,8 @@ def readers() -> list[Target]:
         _files("search space", {"s.yaml": _SPACE}, lambda folder: Space.load(folder / "s.yaml").to_dict()),
         _files("prompt file", {"p.yaml": _PROMPT}, lambda folder: (prompt := Prompt.load(folder / "p.yaml"), prompt.parts)),
         _files("list of ids", {"u.txt": "u1\nu2\nu3\n"}, lambda folder: listed_ids(folder / "u.txt", {"u1", "u2", "u3"})),
+        _files("users and histories", {"u.csv": "user_id,history\nu1,1 2\nu2,\n"}, lambda folder: read_wanted_users(folder / "u.csv")),
+        _files("users as JSON lines", {"u.jsonl": _WANTED}, lambda folder: read_wanted_users(folder / "u.jsonl")),
     ]
 
 

@@ -94,6 +94,7 @@ def update(
             "--drop-vanished", help="Forget vanished products; otherwise they stay readable in histories and are not recommended."
         ),
     ] = False,
+    vectors: o.Vectors = None,
     max_vanished: Annotated[
         float,
         typer.Option(min=0, max=1, metavar="SHARE", help="Refuse a table that lacks more than this share: it may be half written."),
@@ -114,6 +115,8 @@ def update(
         return
     with next_state(place) as change:
         record, model = place.record(), place.load_model()
+        if vectors is not None:
+            model.add_vectors(vectors)
         indexes = belonging(place, index, model, record)
         found = compared(asked, record, model.catalog)
         after = move(model, found)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertrec.cli.output import SHOWN_METRICS, note, print_comparison, print_figures, protocol_line, say
+from bertrec.cli.output import note, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.runs import Run, item_vectors, load_data, split_data
+from bertrec.core.described import SHOWN_METRICS
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset
@@ -113,10 +114,11 @@ def build_index(model: Recommender, path: Path) -> Path:
 def show_lists(model: Recommender, dataset: Dataset, index: Path) -> None:
     """Print lists for two users of the data and for a history typed as titles."""
     from bertrec.cli.index import open_index
-    from bertrec.cli.recommend import UserList, fill, print_tables, title_history, user_cases
+    from bertrec.cli.lists import UserList, print_tables
+    from bertrec.cli.recommend import fill, title_history, user_cases, wanted_users
 
     users = [str(user) for user in dataset.interactions.users.ids[:2]]
-    cases = [*user_cases(dataset.interactions, users), UserList(None, title_history(model.catalog, TITLES))]
+    cases = [*user_cases(model.catalog, wanted_users(users), dataset.interactions), UserList(None, title_history(model.catalog, TITLES))]
     fill(model, cases, k=5, index=open_index(index))
     print_tables(model.catalog, cases)
 

@@ -40,6 +40,7 @@ def embed(
     reading: Reading,
     what: Annotated[str, typer.Option(help="items or users; a user's vector is that of the whole history.")] = "items",
     data: o.OtherData = None,
+    vectors: o.Vectors = None,
     trusted: o.Classes = None,
     format_: Annotated[str, typer.Option("--format", help="parquet, or recbole: NAME.itemEmb and NAME.yaml in a folder.")] = "parquet",
     overwrite: o.Overwrite = False,
@@ -52,24 +53,25 @@ def embed(
         check_files("--out", [out], overwrite=overwrite)
     place = Run(run)
     record, model = place.record(), place.load_model()
-    dataset = None if what == "items" and data is None else served_data(place, record, model, data, reading)
+    loaded = what == "users" or data is not None or vectors is not None
+    dataset = served_data(place, record, model, data, reading) if loaded else None
     name = _data_name(record, dataset)
     if format_ == "recbole":
         check_files("--out", _recbole_files(out, name), overwrite=overwrite)
-    model = model if dataset is None else fit_catalog(model, dataset)
+    model = model if dataset is None else fit_catalog(model, dataset, vectors)
     if what == "items" or dataset is None:
-        ids, vectors = item_vectors(model)
+        ids, rows = item_vectors(model)
     else:
-        ids, vectors = dataset.interactions.users.ids, model.user_embeddings(dataset.interactions.sequences)
+        ids, rows = dataset.interactions.users.ids, model.user_embeddings(dataset.interactions.sequences)
     if format_ == "recbole":
-        out = _write_recbole(out, name, ids, vectors)
+        out = _write_recbole(out, name, ids, rows)
     else:
-        write_vectors(out, ids, vectors, model_hash=model.model_hash)
-    say(f"wrote {len(ids)} {what} x {vectors.shape[1]} to {out}")
+        write_vectors(out, ids, rows, model_hash=model.model_hash, what=what)
+    say(f"wrote {len(ids)} {what} x {rows.shape[1]} to {out}")
 
 
-def write_vectors(target: Path, ids: list[str | int], vectors: npt.NDArray[np.float32], *, model_hash: str) -> None:
-    """Write ``ids`` and ``vectors`` ``[n, d]`` as Parquet, atomically; the model's hash goes into the file's metadata."""
+def write_vectors(target: Path, ids: list[str | int], vectors: npt.NDArray[np.float32], *, model_hash: str, what: str) -> None:
+    """Write ``ids`` and ``vectors`` ``[n, d]`` as Parquet, atomically; what they are of and the model's hash go into its metadata."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -79,7 +81,7 @@ def write_vectors(target: Path, ids: list[str | int], vectors: npt.NDArray[np.fl
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     table = pa.table({"id": _id_column(ids), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
     with atomic_file(target) as temporary:
-        pq.write_table(table.replace_schema_metadata({"bertrec.model_hash": model_hash}), temporary)
+        pq.write_table(table.replace_schema_metadata({"bertrec.model_hash": model_hash, "bertrec.what": what}), temporary)
 
 
 def read_vectors(path: Path) -> tuple[list[str | int], npt.NDArray[np.float32], str]:

@@ -1,9 +1,9 @@
-"""``bertrec encoder``: give an encoder the masked-language-model head that cloze prompts need."""
+"""``bertrec encoder``: adapt an encoder to what users take together, or to the words of a catalogue with a head for cloze prompts."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,16 +11,23 @@ from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each, say
 from bertrec.cli.outputs import check_folder
 from bertrec.cli.reading import Reading, reads_data
+from bertrec.cli.runs import data_record, load_data, split_data
 from bertrec.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from bertrec.data.splits import Split
     from bertrec.encoders.masked.encoder import MaskedEncoder
+    from bertrec.training.adapt_config import AdaptConfig
+
+EncoderName = Annotated[str, typer.Option("--encoder", metavar="NAME", help="minilm, a folder, or a name of the Hugging Face hub.")]
 
 app = typer.Typer(
-    help="Prepare an encoder for cloze prompts.",
+    help="Prepare an encoder: for the items of a data set, or for cloze prompts.",
     no_args_is_help=True,
     epilog="""
 Examples:
+
+bertrec encoder adapt data/scientific --max-minutes 10 --out encoders/scientific
 
 bertrec encoder adapt-mlm ml-100k --out encoders/minilm-ml
 
@@ -29,9 +36,89 @@ bertrec encoder adapt-mlm data/mind --encoder encoders/minilm-ml --tune last:2 -
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keep the command's name: without this a group of one command would be that command."""
+@app.command(
+    "adapt",
+    epilog="""
+Examples:
+
+bertrec encoder adapt data/scientific --max-minutes 10 --out encoders/scientific
+
+bertrec train data/scientific --set encoder.name=encoders/scientific --out runs/scientific
+
+bertrec encoder adapt data/shop --split cold-items --seed 1 --tune last:2 --set window=3 --out encoders/shop
+
+bertrec encoder adapt data/shop --split cold-items --seed 1 --tune last:2 --set window=3 --out encoders/shop --resume
+""",
+)
+@reads_data()
+def adapt(
+    data: o.DataArgument,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the encoder.")],
+    reading: Reading,
+    encoder: EncoderName = "minilm",
+    tune: Annotated[str, typer.Option(help="What learns: full, last:K layers or lora. What is written is frozen.")] = "full",
+    pairs: Annotated[
+        str, typer.Option(help="Texts that belong together: items of one user, reviews with their items, both; auto: what there is.")
+    ] = "auto",
+    split: o.Split = "auto",
+    seed: Annotated[int | None, typer.Option(min=0, help="Of a random split and of the training, as in bertrec train.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes", "--minutes", min=0, help="End the training after this; 0 sets no limit.")
+    ] = None,
+    config: o.SettingsFile = None,
+    set_: o.Settings = None,
+    resume: o.Resume = False,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Adapt an encoder to what the users of DATA take together, by its training part alone.
+
+    It learns to tell the text of the item that a user took next, or that a review is of, from other items' texts. Validation users
+    choose the epoch. Train with the same --split and --seed: bertrec train warns where they differ. See bertrec settings adapt.
+    """
+    from bertrec.encoders.adaptation import MANIFEST
+    from bertrec.rankers.unfinished import check_unfinished, training_beside
+    from bertrec.training.adapt_items import adapt_encoder
+
+    check_folder(out, markers=[MANIFEST], holds="an encoder", overwrite=overwrite or resume)
+    check_unfinished(out, overwrite=overwrite, resume=resume)
+    o.choice("split", split, o.SPLITS)
+    given: dict[str, Any] = {"encoder.name": encoder, "encoder.tune": tune, "pairs": pairs, "train.epochs": epochs, "train.seed": seed}
+    given["train.max_seconds"] = None if max_minutes is None else max_minutes * 60
+    chosen = _adapt_config(o.read_settings(config, set_ or []), given)
+    options = {"seed": seed} if split == "cold-items" and seed is not None else {}
+    plan = {**data_record(data), "load": reading, "split": {"method": split, "options": options}}
+    parts, plan["data_hash"] = _split_of(plan)
+    plan["settings"] = _kept_settings(chosen)
+    with training_beside(out, plan, resume=resume, say=note) as work:
+        adapted = adapt_encoder(parts, chosen, run_dir=work.folder, resume=resume, say=say)
+        adapted.save(out)
+    work.drop()
+    say(f"wrote {out}: bertrec train {data} --set encoder.name={out}")
+
+
+def _adapt_config(settings: dict[str, Any], given: dict[str, Any]) -> AdaptConfig:
+    """Return the settings: those of the file and of ``--set``, over what options of their own say."""
+    from bertrec.training.adapt_config import AdaptConfig
+
+    return AdaptConfig().updated({name: value for name, value in given.items() if value is not None} | settings)
+
+
+def _kept_settings(config: AdaptConfig) -> dict[str, Any]:
+    """Return the settings that a training that goes on must have in common with the one that was cut short."""
+    from bertrec.training.fit import FREE_SETTINGS
+
+    return {name: value for name, value in config.to_flat().items() if name.removeprefix("train.") not in FREE_SETTINGS}
+
+
+def _split_of(plan: dict[str, Any]) -> tuple[Split, str]:
+    """Return the split of a plan's data and the data's hash, after saying what was read."""
+    dataset = load_data(plan)
+    parts = split_data(dataset, plan)
+    note(f"{dataset.name} ({dataset.format}): {len(dataset.interactions.users)} users, {len(dataset.catalog)} items")
+    note_each(dataset.notes)
+    note(f"split {parts.manifest['method']}: training {len(parts.train)} interactions")
+    return parts, dataset.content_hash
 
 
 @app.command(
@@ -49,7 +136,7 @@ def adapt_mlm(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the encoder with its head.")],
     reading: Reading,
-    encoder: Annotated[str, typer.Option(metavar="NAME", help="minilm, a folder, or a name of the Hugging Face hub.")] = "minilm",
+    encoder: EncoderName = "minilm",
     tune: Annotated[str, typer.Option(help="What learns: head (its transform alone), or also last:K layers or the full encoder.")] = "head",
     epochs: Annotated[int, typer.Option(min=1, help="At most this many epochs.")] = 30,
     max_minutes: Annotated[float, typer.Option(min=0, help="End the training after this; 0 sets no limit.")] = 0,

@@ -11,7 +11,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, fit_catalog, keeps_seen, measured_data, split_for
+from bertrec.cli.runs import Run, fit_catalog, keeps_seen, measured_data, note_adaptation, split_for
 from bertrec.core.errors import DataError, IndexFileError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def evaluate(
     run: o.RunArgument,
     reading: Reading,
     data: Annotated[str | None, typer.Option(help="Where the run's data are now, or other data (no training for a text-only run).")] = None,
+    vectors: o.Vectors = None,
     split: o.HeldOut = "test",
     trusted: o.Classes = None,
     index: Annotated[Path | None, typer.Option(metavar="INDEX", help="Count what this index serves instead of scoring every item.")] = None,
@@ -53,7 +54,7 @@ def evaluate(
     place = Run(run)
     rules = {"mask_seen": not keeps_seen(place.record(), keep_seen), "seen_targets": seen_targets, "candidates": candidates}
     rules |= {} if bootstrap is None else {"bootstrap": bootstrap}
-    figures = evaluate_run(place, data=data, load=reading, part=split, protocol=rules, index=index)
+    figures = evaluate_run(place, data=data, load=reading, part=split, protocol=rules, index=index, vectors=vectors)
     print_figures(f"{run}: {split}", figures, chosen_metrics(figures, metrics))
     print_untrained(str(run), figures, chosen_metrics(figures, metrics))
     say(protocol_line(figures["protocol"]))
@@ -65,7 +66,14 @@ def evaluate(
 
 
 def evaluate_run(
-    run: Run, *, data: str | None, load: dict[str, Any], part: str, protocol: dict[str, Any], index: Path | None = None
+    run: Run,
+    *,
+    data: str | None,
+    load: dict[str, Any],
+    part: str,
+    protocol: dict[str, Any],
+    index: Path | None = None,
+    vectors: Path | None = None,
 ) -> dict[str, Any]:
     """Return the figures of a run in the one JSON shape."""
     from bertrec.evaluation.protocol import Protocol
@@ -77,8 +85,9 @@ def evaluate_run(
     dataset = measured_data(run, record, data, load)
     note_each(dataset.notes)
     split = split_for(record, dataset, data)
+    note_adaptation(record, model, dataset, split)
     rows = part_of(split, part)
-    model = fit_catalog(model, dataset)
+    model = fit_catalog(model, dataset, vectors)
     held_out = split.held_out if len(split.held_out) else None
     searched = None
     if index is not None:

@@ -40,6 +40,8 @@ bertrec index info runs/ml.index
 
 bertrec index add runs/ml.index --run runs/text --items new-items.csv
 
+bertrec index add runs/images.index --run runs/images --items new-items.csv --vectors new-items.parquet
+
 bertrec index remove runs/ml.index --id 42 --id 43
 
 bertrec index compact runs/ml.index
@@ -101,15 +103,21 @@ def add(
             "bertrec catalog update takes them into the run too.",
         ),
     ] = None,
-    vectors: Annotated[Path | None, typer.Option(metavar="FILE.parquet", help="Or vectors written by bertrec embed.")] = None,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Or vectors written by bertrec embed; beside --run and --items, the items' vectors for a run trained with --vectors.",
+        ),
+    ] = None,
 ) -> None:
     """Add items, without building the index anew."""
     from bertrec.retrieval.index import ItemIndex
 
-    if (vectors is None) == (items is None) or (items is not None) != (run is not None):
+    if (vectors is None and items is None) or (items is not None) != (run is not None):
         raise BertrecError("give --run RUN with --items TABLE, or --vectors FILE.parquet")
     check_there(index)
-    new_ids, rows, model_hash = _embedded(Run(run), items) if run and items else _stored(vectors)
+    new_ids, rows, model_hash = _embedded(Run(run), items, vectors) if run and items else _stored(vectors)
     with ItemIndex.changing(index) as opened:
         if opened.model_hash and model_hash and opened.model_hash != model_hash:
             raise IndexFileError(f"{index} was built from another model: its vectors and the new ones cannot be compared")
@@ -236,12 +244,14 @@ def _stored(path: Path | None) -> tuple[list[str | int], Any, str]:
     return read_vectors(path)
 
 
-def _embedded(run: Run, table: Path) -> tuple[list[str | int], Any, str]:
+def _embedded(run: Run, table: Path, vectors: Path | None) -> tuple[list[str | int], Any, str]:
     from bertrec.data.one_table import read_items
 
     record, model = run.record(), run.load_model()
-    catalog = read_items(table, manner_of(record, None, {}), like=model.catalog, partly=True)
-    note(f"embedding {len(catalog)} items from {', '.join(catalog.fields)}")
+    if vectors is not None:
+        model.add_vectors(vectors)
+    catalog = read_items(table, manner_of(record, None, {}), like=model.catalog, partly=True, bare=model.takes_vectors)
+    note(f"embedding {len(catalog)} items from {vectors or ', '.join(catalog.fields)}")
     note(
         f"note: {run.folder} does not know them: with  bertrec catalog update {run.folder} --items {table} --delta --index INDEX  it would"
     )

@@ -26,6 +26,7 @@ from bertrec.cli import (
     encoder,
     evaluate,
     find,
+    forget,
     index,
     probe,
     prompt,
@@ -88,6 +89,7 @@ app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
 app.command("similar", epilog=find.SIMILAR_EXAMPLES)(find.similar)
 app.command("search", epilog=find.SEARCH_EXAMPLES)(find.search)
 app.command("update", epilog=update.EXAMPLES)(update.update)
+app.command("forget", epilog=forget.EXAMPLES)(forget.forget)
 app.add_typer(rerank.app, name="rerank")
 app.add_typer(tune.app, name="tune")
 app.command("probe", epilog=probe.EXAMPLES)(probe.probe)

@@ -20,6 +20,14 @@ DataArgument = Annotated[
     str, typer.Argument(metavar="DATA", help="ml-100k, a folder whose format is recognised, or a YAML that says where things are.")
 ]
 OtherData = Annotated[str | None, typer.Option("--data", metavar="DATA", help="Where the run's data are now, or other data.")]
+Vectors = Annotated[
+    Path | None,
+    typer.Option(
+        "--vectors",
+        metavar="FILE",
+        help="Vectors (.parquet, .npy) of items that a run trained with --vectors has not met; those that it has met it keeps.",
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by bertrec train.")]
 
 
@@ -135,18 +143,22 @@ def _number(value: Any) -> Any:
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
 
 
+def find_id(text: str, known: Collection[str | int]) -> str | int | None:
+    """Return the id that ``text`` names among ``known``, or None; see `known_id`."""
+    candidates: list[str | int] = [text]
+    if re.fullmatch(r"-?\d{1,18}", text):
+        candidates.append(int(text))
+    return next((candidate for candidate in candidates if candidate in known), None)
+
+
 def known_id(text: str, known: Collection[str | int]) -> str | int:
     """Return the id that ``text`` names among ``known``; ids may be whole numbers there, while a command line holds words.
 
     Raises:
         DataError: no such id; the text names near ones.
     """
-    candidates: list[str | int] = [text]
-    if re.fullmatch(r"-?\d{1,18}", text):
-        candidates.append(int(text))
-    for candidate in candidates:
-        if candidate in known:
-            return candidate
+    if (found := find_id(text, known)) is not None:
+        return found
     near = difflib.get_close_matches(text, [str(value) for value in known], n=3, cutoff=0.6)
     raise DataError(f"unknown id '{text}'" + (f": near it are {', '.join(near)}" if near else ""))
 

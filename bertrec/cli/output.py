@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bertrec.core.described import shown_metrics
 from bertrec.core.shown import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _METRICS_ACROSS = 5
-SHOWN_METRICS = ("HR@10", "NDCG@10", "MRR@10")
 _WIDTH_OF_A_FILE = 140  # a pipe or file has no width of its own; rich would cut tables to 80
 
 
@@ -79,7 +79,7 @@ def chosen_metrics(figures: Mapping[str, Any], wanted: str | None) -> list[str]:
     if wanted == "all":
         return known
     if wanted is None:
-        return [name for name in SHOWN_METRICS if name in known] or known[:3]
+        return shown_metrics(known)
     names = [name.strip() for name in wanted.split(",") if name.strip()]
     for name in names:
         if name not in known:

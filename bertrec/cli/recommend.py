@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,15 +11,17 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli import rules as r
 from bertrec.cli.index import check_fits, open_both
-from bertrec.cli.output import note, print_table, say, say_document
+from bertrec.cli.lists import FORMATS, Id, UserList, form_of, give_out
+from bertrec.cli.output import note, note_each, say
+from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, fit_catalog, keeps_seen, served_data
 from bertrec.core.errors import BertrecError, DataError
-from bertrec.core.shown import csv_text, json_text
 
 if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog
     from bertrec.data.interactions import Interactions
+    from bertrec.data.wanted_users import WantedUser
     from bertrec.models.base import Recommender
     from bertrec.retrieval.index import ItemIndex
     from bertrec.retrieval.rules import Rules
@@ -36,6 +35,8 @@ bertrec recommend runs/ml --history "Toy Story" --history "Aladdin" --why
 
 bertrec recommend runs/ml --index runs/ml.index --users-file users.txt --format csv > lists.csv
 
+bertrec recommend runs/ml --users-file histories.jsonl --out lists.parquet
+
 bertrec recommend runs/ml --rerank rerankers/composite --candidates 50 --user 1
 
 bertrec recommend runs/shop --user 1 --filter "price < 50 and category == 'shoes' and in_stock" --at-most brand=2
@@ -43,23 +44,8 @@ bertrec recommend runs/shop --user 1 --filter "price < 50 and category == 'shoes
 bertrec recommend runs/shop --user 1 --exclude sold-out.txt --boost "in_stock=0.5" --diversity 0.3
 """
 
-FORMATS = ("table", "json", "csv")
 ON_UNKNOWN = ("fallback", "skip", "error")
 _REASONS = 3
-
-Id = str | int
-
-
-@dataclass
-class UserList:
-    """One list to make: for a user of the data, or for a history that was given; ``fallback`` says what ordered it where none is read."""
-
-    user: Id | None
-    history: list[Id]
-    fallback: str | None = None
-    items: list[Id] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    why: list[list[Any]] = field(default_factory=list)
 
 
 @reads_data()
@@ -69,7 +55,13 @@ def recommend(
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     index: Annotated[Path | None, typer.Option(metavar="INDEX", help="Search this index instead of scoring every item.")] = None,
     user: Annotated[list[str] | None, typer.Option(metavar="ID", help="A user of the data; more may follow.")] = None,
-    users_file: Annotated[Path | None, typer.Option(metavar="F", help="A file with one user id per line.")] = None,
+    users_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="F",
+            help="Users, one id per line; or CSV, TSV, JSON lines or Parquet of user_id and, where known, history: item ids, oldest first.",
+        ),
+    ] = None,
     history: Annotated[list[str] | None, typer.Option(metavar="TITLE", help="Titles, oldest first; more may follow.")] = None,
     history_ids: Annotated[list[str] | None, typer.Option(metavar="ID", help="Item ids, oldest first; more may follow.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items for each.")] = 10,
@@ -81,11 +73,16 @@ def recommend(
             "items, marked as such; where nobody is known, an error."
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")] = "table",
+    form: Annotated[str | None, typer.Option("--format", help=", ".join(FORMATS) + " (default table).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the lists into FILE.csv, .json, .jsonl or .parquet instead of printing them.")
+    ] = None,
+    overwrite: o.Overwrite = False,
     raw: Annotated[bool, typer.Option("--raw", help="Write CSV cells as they are, formulas too.")] = False,
     why: Annotated[bool, typer.Option("--why", help="Name what in the history and in the item's text raised the score most.")] = False,
     trusted: o.Classes = None,
     data: o.OtherData = None,
+    vectors: o.Vectors = None,
     rerank: Annotated[Path | None, typer.Option(metavar="RERANKER", help="Put what RUN retrieves in this reranker's order.")] = None,
     candidates: Annotated[int | None, typer.Option(min=1, help="How many items RUN retrieves for it (default as trained).")] = None,
     filter: r.Filter = None,
@@ -96,21 +93,26 @@ def recommend(
     diversity: r.Diversity = 0.0,
 ) -> None:
     """Recommend items from RUN for users, or for a history of titles or ids."""
-    o.choice("format", form, FORMATS)
+    if form is not None:
+        o.choice("format", form, FORMATS)
+    form = form_of(form, out)
+    check_files("--out", [] if out is None else [out], overwrite=overwrite)
     if on_unknown is not None:
         o.choice("way with unknown users", on_unknown, ON_UNKNOWN)
     if raw and form != "csv":
-        raise BertrecError(f"--raw goes with --format csv, not with {form}")
+        raise BertrecError(f"--raw goes with --format csv or --out FILE.csv, not with {form}")
     _check_rerank(rerank, candidates, k=k, why=why)
     lists = {"--user": user, "--history": history, "--history-ids": history_ids}
     given = _with_more(lists, more or [])
     if sum([bool(user) or users_file is not None, bool(history), bool(history_ids)]) != 1:
         raise BertrecError("say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID")
+    asked = wanted_users(given["--user"], users_file)
     place = Run(run)
     record, model, searched = open_both(place, index)
-    typed = bool(given["--history"] or given["--history-ids"])
-    dataset = None if typed and data is None else served_data(place, record, model, data, reading)
-    model = model if dataset is None else fit_catalog(model, dataset)
+    typed = not any(one.history is None for one in asked)
+    loaded = not typed or data is not None or vectors is not None
+    dataset = served_data(place, record, model, data, reading) if loaded else None
+    model = model if dataset is None else fit_catalog(model, dataset, vectors)
     if searched is not None and index is not None:
         check_fits(searched, index, model, place, data)
     if given["--history"]:
@@ -118,17 +120,15 @@ def recommend(
     elif given["--history-ids"]:
         cases = history_cases(model.catalog, given["--history-ids"], on_unknown)
     else:
-        assert dataset is not None
-        cases = user_cases(dataset.interactions, given["--user"], users_file, on_unknown)
+        cases = user_cases(model.catalog, asked, None if dataset is None else dataset.interactions, on_unknown)
     rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
     kept = keeps_seen(record, keep_seen)
     fill(model, cases, k=k, keep_seen=kept, index=searched, reranker=rerank, candidates=candidates, rules=rules)
     if why:
         explain_cases(model, cases)
-    if form == "csv":
-        _print_csv(model.catalog, cases, raw=raw)
-    else:
-        _PRINTERS[form](model.catalog, cases)
+    give_out(model.catalog, cases, form=form, out=out, raw=raw)
+    if out is not None:
+        say(f"wrote {len(cases)} lists to {out}")
 
 
 def _with_more(lists: dict[str, list[str] | None], more: list[str]) -> dict[str, list[str]]:
@@ -140,6 +140,16 @@ def _with_more(lists: dict[str, list[str] | None], more: list[str]) -> dict[str,
             raise BertrecError(f"unexpected words: {' '.join(more)} (repeat the option before each value)")
         given[used[0]] += more
     return given
+
+
+def wanted_users(names: Sequence[str], users_file: Path | None = None) -> list[WantedUser]:
+    """Return the users that were named, those of the file last; what is ignored in it is printed."""
+    from bertrec.data.wanted_users import WantedUser, read_wanted_users
+
+    notes: list[str] = []
+    asked = [WantedUser("", name) for name in names] + ([] if users_file is None else read_wanted_users(users_file, notes))
+    note_each(notes)
+    return asked
 
 
 def title_history(catalog: ItemCatalog, typed: Sequence[str]) -> list[Id]:
@@ -168,31 +178,48 @@ def history_cases(catalog: ItemCatalog, typed: Sequence[str], on_unknown: str | 
 
 
 def user_cases(
-    interactions: Interactions, names: Sequence[str], users_file: Path | None = None, on_unknown: str | None = None
+    catalog: ItemCatalog, asked: Sequence[WantedUser], interactions: Interactions | None = None, on_unknown: str | None = None
 ) -> list[UserList]:
-    """Return one case per user, those of the file last, each with everything that the data knows of that user.
+    """Return one case per user: with the history that was given, else with everything that the data knows of that user.
+
+    Args:
+        catalog: the items.
+        asked: the users.
+        interactions: the data; may be left out where every user has a history.
+        on_unknown: what becomes of users of whom nothing is known, one of `ON_UNKNOWN`.
 
     Raises:
-        DataError: the file cannot be read, or an id is unknown and that is not to be passed over; the text names its file and line.
+        DataError: nothing is known of a user, and that is not to be passed over; the text names file and line.
     """
-    known = set(interactions.users.ids)
-    asked = [("", name) for name in names]
-    if users_file is not None:
-        asked += [(f"{users_file}: line {number}: ", name) for number, name in o.listed_names(users_file)]
-    cases: list[UserList] = []
-    unknown: list[tuple[str, DataError]] = []
-    for where, name in asked:
-        try:
-            cases.append(UserList(o.known_id(name, known), []))
-        except DataError as error:
-            unknown.append((where, error))
-            cases.append(UserList(name, [], fallback="unknown"))
-    found = [case for case in cases if case.fallback is None]
+    known = set() if interactions is None else set(interactions.users.ids)
+    cases = [_of_data(one, known) if one.history is None else UserList(one.user, []) for one in asked]
+    _fill_given([(one, case) for one, case in zip(asked, cases, strict=True) if one.history is not None], catalog)
+    unknown = [one for one, case in zip(asked, cases, strict=True) if case.fallback is not None]
     if unknown:
-        _report_unknown(unknown, len(asked), on_unknown or ("fallback" if found else "error"))
-    for case, row in zip(found, interactions.sequences.take(_rows_of(interactions, found)), strict=True):
-        case.history = interactions.catalog.ids.decode(row)
-    return found if on_unknown == "skip" else cases
+        _report_unknown(unknown, known, len(asked), on_unknown or ("fallback" if len(unknown) < len(asked) else "error"))
+    found = [case for one, case in zip(asked, cases, strict=True) if one.history is None and case.fallback is None]
+    if interactions is not None:
+        for case, row in zip(found, interactions.sequences.take(_rows_of(interactions, found)), strict=True):
+            case.history = interactions.catalog.ids.decode(row)
+    return [case for case in cases if case.fallback is None] if on_unknown == "skip" else cases
+
+
+def _of_data(one: WantedUser, known: set[Id]) -> UserList:
+    user = o.find_id(str(one.user), known)
+    return UserList(one.user, [], fallback="unknown") if user is None else UserList(user, [])
+
+
+def _fill_given(given: Sequence[tuple[WantedUser, UserList]], catalog: ItemCatalog) -> None:
+    """Put the known items of the histories of a file into the cases; a line counts the others."""
+    items, lost = set(catalog.ids.ids), [(one, item) for one, _ in given for item in one.history or ()]
+    for one, case in given:
+        found = [o.find_id(str(item), items) for item in one.history or ()]
+        case.history = [item for item in found if item is not None]
+        case.fallback = None if case.history else "unknown"
+    lost = [(one, item) for one, item in lost if o.find_id(str(item), items) is None]
+    if lost:
+        one, item = lost[0]
+        note(f"note: {len(lost)} ids in the histories are no items (left out); the first: {one.where}: {item!r}")
 
 
 def _rows_of(interactions: Interactions, cases: Sequence[UserList]) -> Any:
@@ -201,12 +228,25 @@ def _rows_of(interactions: Interactions, cases: Sequence[UserList]) -> Any:
     return np.asarray(interactions.users.encode([case.user for case in cases if case.user is not None]), dtype=np.int64) - 1
 
 
-def _report_unknown(unknown: list[tuple[str, DataError]], asked: int, policy: str) -> None:
-    where, first = unknown[0]
+def _report_unknown(unknown: Sequence[WantedUser], known: set[Id], asked: int, policy: str) -> None:
+    first = unknown[0]
+    where = f"{first.where}: " if first.where else ""
+    why = _why_unknown(first, known)
     if policy == "error":
-        raise DataError(f"{where}{first}") from first
+        raise DataError(f"{where}{why}")
+    what = "are not in the data" if all(one.history is None for one in unknown) else "have nothing to go by"
     served = "left out" if policy == "skip" else "served by popularity (--on-unknown skip leaves them out)"
-    note(f"note: {len(unknown)} of {asked} users are not in the data: {served}; the first: {where}{first}")
+    note(f"note: {len(unknown)} of {asked} users {what}: {served}; the first: {where}{why}")
+
+
+def _why_unknown(one: WantedUser, known: set[Id]) -> str:
+    if one.history is not None:
+        return f"none of the {len(one.history)} items of the history is in the catalogue"
+    try:
+        o.known_id(str(one.user), known)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: bool) -> None:
@@ -239,7 +279,8 @@ def fill(
     else:
         found = model.recommend(histories, k, **how)
     for case, items, scores, fallback in zip(cases, found.items, found.scores, found.fallback, strict=True):
-        case.items, case.fallback = list(items), fallback
+        # A model that needs no history, such as popularity, orders the list of an unknown user as everyone's.
+        case.items, case.fallback = list(items), fallback or (model.name if case.fallback else None)
         case.scores = [float(score) for score in scores[: len(items)]]
     if cases and (fewest := min(len(case.items) for case in cases)) < k:
         left = ": the rules leave no more" if rules is not None else ""
@@ -252,59 +293,3 @@ def explain_cases(model: Recommender, cases: list[UserList]) -> None:
 
     for case in (case for case in cases if case.fallback is None):
         case.why = [explain(model, case.history, item)[:_REASONS] for item in case.items]
-
-
-def _titles(catalog: ItemCatalog, ids: Sequence[Id]) -> list[str]:
-    return [catalog.titles[row - 1] if row else "" for row in catalog.ids.encode(list(ids))]
-
-
-def print_tables(catalog: ItemCatalog, cases: list[UserList]) -> None:
-    """Print one table per case, with the latest items of its history above it."""
-    for case in cases:
-        whose = f"user {case.user}" if case.user is not None else "history"
-        recent = "; ".join(_titles(catalog, case.history[-5:]))
-        known = f"{len(case.history)} items, the latest: {recent}" if case.history else "no items"
-        say(f"{whose} ({known})" + (f": nothing to go by, ordered by {case.fallback}" if case.fallback else ""))
-        columns = ["rank", "id", "title", "score", *(["why"] if case.why else [])]
-        rows = [
-            [rank, item, title, _score(score), *([_reasons(case.why[rank - 1])] if case.why else [])]
-            for rank, (item, title, score) in enumerate(zip(case.items, _titles(catalog, case.items), case.scores, strict=True), start=1)
-        ]
-        print_table("", columns, rows, right=["rank", "score"])
-
-
-def _reasons(reasons: Sequence[Any]) -> str:
-    return "\n".join(f"{reason.kind}: {reason.text} ({reason.contribution:+.3f})" for reason in reasons)
-
-
-def _score(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else "-"
-
-
-def _rows(catalog: ItemCatalog, case: UserList) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = [
-        {"rank": rank, "id": item, "title": title, "score": score if math.isfinite(score) else None}
-        for rank, (item, title, score) in enumerate(zip(case.items, _titles(catalog, case.items), case.scores, strict=True), start=1)
-    ]
-    for row, reasons in zip(rows, case.why, strict=False):
-        row["why"] = [{"kind": str(r.kind), "text": r.text, "contribution": float(r.contribution)} for r in reasons]
-    return rows
-
-
-def _print_json(catalog: ItemCatalog, cases: list[UserList]) -> None:
-    lists = [{"user": case.user, "history": case.history, "fallback": case.fallback, "items": _rows(catalog, case)} for case in cases]
-    say_document(json_text({"recommendations": lists}))
-
-
-def _print_csv(catalog: ItemCatalog, cases: list[UserList], *, raw: bool) -> None:
-    explained = any(case.why for case in cases)
-    lines: list[list[Any]] = [["user", "rank", "id", "title", "score", "fallback", *(["why"] if explained else [])]]
-    for case in cases:
-        for row, reasons in zip(_rows(catalog, case), case.why or [[]] * len(case.items), strict=True):
-            user = "" if case.user is None else case.user
-            why = [_reasons(reasons).replace("\n", "; ")] if explained else []
-            lines.append([user, row["rank"], row["id"], row["title"], row["score"], case.fallback or "", *why])
-    sys.stdout.write(csv_text(lines, raw=raw))
-
-
-_PRINTERS = {"table": print_tables, "json": _print_json}

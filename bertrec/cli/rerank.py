@@ -58,6 +58,7 @@ def train(
     set_: o.Settings = None,
     trusted: o.Classes = None,
     data: o.OtherData = None,
+    vectors: o.Vectors = None,
     overwrite: o.Overwrite = False,
 ) -> None:
     """Train a reranker on lists that RUN retrieves; test users are not looked at."""
@@ -66,7 +67,7 @@ def train(
     check_folder(out, markers=[RECORD], holds="a reranker", overwrite=overwrite)
     settings = o.read_settings(None, set_ or [])
     place = Run(run)
-    model, split, _ = open_run(place, data, reading)
+    model, split, _ = open_run(place, data, reading, vectors)
     trained, record = train_reranker(
         model,
         split,
@@ -102,6 +103,7 @@ def evaluate(
     bootstrap: o.Bootstrap = None,
     trusted: o.Classes = None,
     data: o.OtherData = None,
+    vectors: o.Vectors = None,
     json_out: o.Json = None,
 ) -> None:
     """Measure RUN alone and reranked, on the same users, over the whole catalogue."""
@@ -116,7 +118,7 @@ def evaluate(
     given = {"mask_seen": not keeps_seen(place.record(), keep_seen), "seen_targets": seen_targets}
     rules = Protocol.from_dict(given | ({} if bootstrap is None else {"bootstrap": bootstrap}))
     loaded = load_with_record(rerank)
-    model, parts, _ = open_run(place, data, reading)
+    model, parts, _ = open_run(place, data, reading, vectors)
     warn_other_retriever(model, loaded.record)
     reports = evaluate_reranked(
         model,
@@ -151,12 +153,12 @@ def compared(retriever: Report, reranked: Report) -> dict[str, Any]:
     return {**reranked.to_json(), "retriever": retriever.to_json(), "paired": paired}
 
 
-def open_run(run: Run, data: str | None, reading: Reading) -> tuple[Recommender, Split, dict[str, Any]]:
+def open_run(run: Run, data: str | None, reading: Reading, vectors: Path | None = None) -> tuple[Recommender, Split, dict[str, Any]]:
     """Load a run's model over its data, split as it was for training, or over other data."""
     record, model = run.record(), run.load_model()
     dataset = measured_data(run, record, data, reading)
     note_each(dataset.notes)
-    return fit_catalog(model, dataset), split_for(record, dataset, data), record
+    return fit_catalog(model, dataset, vectors), split_for(record, dataset, data), record
 
 
 def warn_other_retriever(model: Recommender, record: Any) -> None:

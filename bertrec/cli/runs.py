@@ -18,6 +18,7 @@ from bertrec.core import resuming
 from bertrec.core.errors import BertrecError, DataError, ModelError
 from bertrec.core.faiss_builds import BUILDS
 from bertrec.core.files import read_json, sha256_file, write_json
+from bertrec.core.partial import recover
 from bertrec.core.together import settle
 from bertrec.core.version import __version__
 
@@ -84,7 +85,7 @@ class Run:
         Raises:
             ModelError: the folder is absent, holds no run, or one whose training has not ended.
         """
-        settle(self.folder)
+        settle(recover(self.folder))
         if not self.folder.is_dir():
             raise ModelError(f"{self.folder}: no such run; make one with  bertrec train DATA --out {self.folder}")
         if not self.finished:
@@ -282,7 +283,7 @@ def manner_of(record: Mapping[str, Any], data: str | None, reading: Mapping[str,
 
 
 def load_data(record: Mapping[str, Any], *, known: ItemCatalog | None = None, always: bool = False) -> Dataset:
-    """Load a run's data again, with the options that it was trained with.
+    """Load a run's data again, with the options that it was trained with and without those whom it was told to forget.
 
     Args:
         record: of the run.
@@ -292,11 +293,13 @@ def load_data(record: Mapping[str, Any], *, known: ItemCatalog | None = None, al
     Raises:
         DataError: it is no longer where it was.
     """
+    from bertrec.data.forgotten import Forgotten
     from bertrec.data.load import load
     from bertrec.data.options import LoadOptions
 
     place = place_of(record)
     dataset = load(place, LoadOptions.from_dict(record.get("load", {})), known=known, always=always)
+    dataset = Forgotten.from_dict(record.get("forgotten"), "run.json").leave_out(dataset)
     if not always and "data_hash" in record and dataset.content_hash != record["data_hash"]:
         note(f"note: {place} has changed since the run was trained on it")
     return dataset
@@ -377,13 +380,14 @@ def data_and_source(
         return load_data(record, known=known), record
     given = dict(given or {})
     kept = {name: value for name, value in record.get("load", {}).items() if name not in given}
-    source = {"data": data, "load": kept | given}
+    forgotten = {"forgotten": record["forgotten"]} if "forgotten" in record else {}
+    source = {"data": data, "load": kept | given, **forgotten}
     try:
         return load_data(source, known=known), source
     except DataError as error:
         if not kept:
             raise
-        source = {"data": data, "load": given}
+        source = {"data": data, "load": given, **forgotten}
         dataset = load_data(source, known=known)
         note(f"note: {data} is read without the run's {', '.join(f'{name}={value}' for name, value in kept.items())}: {error}")
         return dataset, source
@@ -406,11 +410,44 @@ def split_for(record: Mapping[str, Any], dataset: Dataset, data: str | None) -> 
     return split
 
 
-def fit_catalog(model: Recommender, dataset: Dataset) -> Recommender:
+def adaptation_record(model: Recommender, dataset: Dataset, split: Split) -> dict[str, Any]:
+    """Return, for the run's record, what the model's encoder was adapted on; a note says where that was another split of the data."""
+    from bertrec.encoders.adaptation import read_adaptation
+
+    name = model.config.to_flat().get("encoder.name")
+    found = read_adaptation(name) if model.reads_text and isinstance(name, str) else None
+    record = {} if found is None else {"adaptation": found.to_dict()}
+    note_adaptation(record, model, dataset, split)
+    return record
+
+
+def note_adaptation(record: Mapping[str, Any], model: Recommender, dataset: Dataset, split: Split) -> None:
+    """Say, in one line, where the encoder of a run was adapted on what a split holds out.
+
+    Raises:
+        ModelError: the record is damaged.
+    """
+    from bertrec.encoders.adaptation import Adaptation, adaptation_note
+
+    if record.get("adaptation") is None:
+        return
+    adaptation = Adaptation.from_dict(record["adaptation"], Path("run.json"))
+    if line := adaptation_note(str(model.config.to_flat().get("encoder.name")), adaptation, dataset, split):
+        note(line)
+
+
+def fit_catalog(model: Recommender, dataset: Dataset, vectors: Path | None = None) -> Recommender:
     """Return the model over the data's items: itself where they are the ones it was trained with, else the same weights over them.
 
     Attributes are the data's: prices and stock change more often than a model is trained.
+
+    Args:
+        model: of a run.
+        dataset: the data.
+        vectors: a file that holds vectors of items that the model does not know, for one that was trained on such a file.
     """
+    if vectors is not None:
+        model.add_vectors(vectors)
     catalog = dataset.interactions.catalog
     if catalog.content_hash != model.catalog.content_hash:
         return model.with_catalog(catalog)

@@ -42,7 +42,7 @@ def settings(
         typer.Argument(
             metavar="MODEL",
             help="A model such as unisrec or recbole:SASRec, a ranker such as nrms, a class of your own (package.module:Class); "
-            "or index, data (the keys of a YAML description), protocol, rules (of a list).",
+            "or index, data (the keys of a YAML description), protocol, rules (of a list), adapt (of an encoder).",
         ),
     ],
     word: Annotated[str | None, typer.Argument(metavar="[WORD]", help="Keep settings whose names contain it.")] = None,
@@ -106,8 +106,16 @@ def _parts() -> dict[str, type[Config]]:
     from bertrec.evaluation.protocol import Protocol
     from bertrec.retrieval.parameters import IndexConfig
     from bertrec.retrieval.rules import Rules
+    from bertrec.training.adapt_config import AdaptConfig
 
-    return {"index": IndexConfig, "data": DataDescription, "protocol": Protocol, "rules": Rules}
+    parts: dict[str, type[Config]] = {
+        "index": IndexConfig,
+        "data": DataDescription,
+        "protocol": Protocol,
+        "rules": Rules,
+        "adapt": AdaptConfig,
+    }
+    return parts
 
 
 def _plain(name: str, config: Config, item_input: str | None, tune: str | None) -> Config:

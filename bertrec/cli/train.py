@@ -16,7 +16,7 @@ from bertrec.cli.output import chosen_metrics, figure, note, note_each, say
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, keeps_seen, only_one, versions
 from bertrec.core.config import SEEDS
-from bertrec.core.errors import ConfigError
+from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.plugins import is_path, vouch
 from bertrec.heads.config import ITEM_INPUTS
 
@@ -32,6 +32,8 @@ Examples:
 bertrec train ml-100k --out runs/ml
 
 bertrec train data/scientific --model unisrec --item-input text --tune last:2 --out runs/text
+
+bertrec train data/shop --vectors items.parquet --item-input text --out runs/images
 
 bertrec train data/beauty --out runs/warm --init runs/text --item-input text --set head.layers=2 --epochs 20
 
@@ -50,12 +52,16 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="unisrec (default), morec, idrec, text-similarity, max-similarity, popularity, recbole:SASRec, or a class of yours: "
-            "package.module:Class.",
+            help="unisrec (default), morec, idrec, alpharec, text-similarity, max-similarity, popularity, recbole:SASRec, or a class of "
+            "yours: package.module:Class.",
         ),
     ] = None,
     item_input: Annotated[str | None, typer.Option(help="What an item is made of: id, text or text+id (default text+id).")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full (default frozen).")] = None,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Item vectors made elsewhere (.parquet, .npy), in place of an encoder; docs/data.md."),
+    ] = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN", help="Start from this run's weights; it may be on other data.")] = None,
     config: o.SettingsFile = None,
     set_: o.Settings = None,
@@ -74,6 +80,7 @@ def train(
     settings |= {} if epochs is None else {"train.epochs": epochs}
     settings = settings if seed is None else {name: value for name, value in settings.items() if name not in SEEDS}
     vouch(value for value in (model, *settings.values()) if isinstance(value, str) and is_path(value))
+    settings |= vector_settings(vectors, settings)
     chosen = choose(settings, model=model, item_input=item_input, tune=tune)
     plan = {
         **data_record(data),
@@ -86,6 +93,23 @@ def train(
         "init": str(init) if init else None,
     }
     execute(run, plan, resume=resume, overwrite=overwrite)
+
+
+def vector_settings(vectors: Path | None, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return what ``--vectors`` sets.
+
+    Raises:
+        ConfigError: the file is of another kind, or an encoder is named beside it.
+    """
+    from bertrec.data.readers.vectors import SUFFIXES, is_vector_file
+
+    if vectors is None:
+        return {}
+    if "encoder.name" in settings:
+        raise ConfigError(f"--vectors {vectors} stands in place of encoder.name: leave one of them out")
+    if not is_vector_file(vectors.name):
+        raise ConfigError(f"--vectors {vectors}: give a file that ends in {' or '.join(SUFFIXES)}")
+    return {"encoder.name": str(vectors.expanduser().absolute())}
 
 
 def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | None]:
@@ -104,10 +128,9 @@ def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | Non
 
 def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
     """Carry out a training plan in its run folder and say how it went."""
-    from bertrec.cli.runs import load_data, split_data
-    from bertrec.models.registry import create
+    from bertrec.cli.runs import adaptation_record, load_data, split_data
 
-    model = create(plan["model"], item_input=plan["item_input"], tune=plan["tune"], settings=plan["settings"], seed=plan.get("seed"))
+    model = made(plan)
     model.check_start(resume=resume, init=bool(plan["init"]))
     if resume:
         check_same(run, plan)
@@ -115,9 +138,32 @@ def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: 
     dataset = load_data(plan)
     split = split_data(dataset, plan)
     announce(dataset, split, keeps=keeps_seen(plan))
-    plan["data_hash"] = dataset.content_hash
+    plan |= {"data_hash": dataset.content_hash, **adaptation_record(model, dataset, split)}
     figures, seconds = fit(run, plan, model, split, initial=initial, resume=resume, overwrite=overwrite)
     report(run, seconds, figures, said=model.weights_in_words)
+
+
+def made(plan: Mapping[str, Any]) -> Recommender:
+    """Return the model of a plan, not fitted; a file of item vectors has to be of use to it, and there.
+
+    Raises:
+        ConfigError: a setting that the model does not have, or the model reads no vectors.
+        DataError: there is no such file.
+    """
+    from bertrec.data.readers.vectors import is_vector_file
+    from bertrec.models.registry import create
+
+    how = {name: plan.get(name) for name in ("item_input", "tune", "seed")}
+    name, others = str(plan["settings"].get("encoder.name", "")), dict(plan["settings"])
+    if is_vector_file(name):
+        del others["encoder.name"]
+        bare = create(plan["model"], settings=others, **how)
+        if not (bare.reads_text and "encoder.name" in bare.config.to_flat()):
+            mend = "leave out --vectors, or take a model that does, such as unisrec, with --item-input text or text+id"
+            raise ConfigError(f"{bare.name} reads no item vectors: {mend}")
+        if not Path(name).expanduser().is_file():
+            raise DataError(f"{name}: no such file of item vectors")
+    return create(plan["model"], settings=plan["settings"], **how)
 
 
 def fit(
@@ -140,7 +186,7 @@ def fit(
         begin(run, plan, resume=resume)
         started = time.perf_counter()
         mask = not keeps_seen(plan)
-        model.fit(split.train, validation=split.validation, run_dir=run.folder, resume=resume, init=initial, mask_seen=mask)
+        model.fit(split, run_dir=run.folder, resume=resume, init=initial, mask_seen=mask)
         seconds = time.perf_counter() - started
         figures = validate(model, split, mask_seen=mask)
         end(run, model, plan | outcome(model, split, seconds, figures))

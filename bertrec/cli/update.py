@@ -88,12 +88,24 @@ def _grown(
     note_each(found.notes)
     found = found if manner.options.min_rating is None else min_rating(found, manner.options.min_rating)
     there = with_later(run, load_data(record, known=model.catalog, always=True)).interactions
-    rows = new_rows(there, Rows.of(found))
+    rows = new_rows(there, _without_forgotten(Rows.of(found), record))
     users = set(rows.users)
     counts = {"interactions": len(rows), "of_users": len(users), "new_users": len(users - set(there.users.ids))}
     if len(rows) < len(found):
         note(f"note: {len(found) - len(rows)} of {len(found)} interactions are known already (passed over)")
     return (rows if later is None else later.then(rows)), counts
+
+
+def _without_forgotten(rows: Rows, record: dict[str, Any]) -> Rows:
+    """Return the rows without those of people whom the run was told to forget."""
+    import numpy as np
+
+    from bertrec.data.forgotten import Forgotten
+
+    gone = Forgotten.from_dict(record.get("forgotten"), "run.json").among(dict.fromkeys(rows.users))
+    if gone:
+        note(f"note: the interactions of {len(gone)} forgotten users are left out")
+    return rows.take(np.flatnonzero([user not in gone for user in rows.users]))
 
 
 def _trained(
@@ -108,7 +120,13 @@ def _trained(
     figures = validate(after, split, mask_seen=not keeps_seen(record))
     report(run, seconds, figures, said=after.weights_in_words)
     log = None if after.train_log is None else after.train_log.to_dict()
-    done = {"seconds_of_update": round(seconds, 1), "train_log": log, "manifest": split.manifest, "validation": figures}
+    done = {
+        "data_hash": dataset.content_hash,
+        "seconds_of_update": round(seconds, 1),
+        "train_log": log,
+        "manifest": split.manifest,
+        "validation": figures,
+    }
     return after, {**done, "later_trained": 0 if later is None else len(later)}
 
 
@@ -134,5 +152,5 @@ def _fitted(model: Recommender, split: Split, epochs: int | None, *, mask_seen: 
         model.check_start(resume=False, init=True)
     except ConfigError:
         note(f"note: a {model.name} model has no training to go on with: it is fitted anew")
-        return type(model)(model.config).fit(split.train, validation=split.validation, mask_seen=mask_seen)
-    return model.trained_on(split.train, validation=split.validation, epochs=epochs, share=_SHARE, mask_seen=mask_seen)
+        return type(model)(model.config).fit(split, mask_seen=mask_seen)
+    return model.continued(split, epochs=epochs, share=_SHARE, mask_seen=mask_seen)

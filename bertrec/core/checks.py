@@ -21,8 +21,7 @@ _MENDS: Mapping[str, Mapping[str, str]] = {
     "Dataset": {
         "Interactions": "call bertrec.data.splits.leave_one_out(interactions), or another split of that module",
         "Split": "the data set that this split was made of",
-        "DataFrame": "call bertrec.data.splits.leave_one_out(interactions), "
-        "where interactions = bertrec.Interactions.from_frame(frame, catalog)",
+        "DataFrame": "bertrec.Dataset.from_frames(frame, items)",
         "str": "bertrec.load(data)",
         "PurePath": "bertrec.load(data)",
     },
@@ -30,7 +29,7 @@ _MENDS: Mapping[str, Mapping[str, str]] = {
         "Dataset": f"split.train, {_MADE}",
         "Split": "split.train",
         "EvaluationSet": "split.train",
-        "DataFrame": "bertrec.Interactions.from_frame(frame, catalog), where catalog = bertrec.ItemCatalog.from_frame(items)",
+        "DataFrame": "bertrec.Dataset.from_frames(frame, items), or bertrec.Interactions.from_frame(frame, catalog)",
         "str": f"split.train, {_READ}",
         "PurePath": f"split.train, {_READ}",
     },
@@ -79,8 +78,7 @@ _MENDS: Mapping[str, Mapping[str, str]] = {
         "Dataset": "dataset.interactions.sequences",
     },
     "path": {
-        "DataFrame": "a folder or a file; of data frames bertrec.Interactions.from_frame(frame, catalog) makes interactions, "
-        "where catalog = bertrec.ItemCatalog.from_frame(items)",
+        "DataFrame": "a folder or a file; of data frames bertrec.Dataset.from_frames(interactions, items) makes a data set",
     },
     "Plan": {"str": "bertrec.make_plan([name])", "list": "bertrec.make_plan(names)", "tuple": "bertrec.make_plan(names)"},
     "EmbeddingCache": {"str": "EmbeddingCache(folder)", "PurePath": "EmbeddingCache(folder)"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 import pydantic
 
@@ -42,6 +42,14 @@ class Config(pydantic.BaseModel, metaclass=_Checked):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     pluggable: ClassVar[frozenset[str]] = frozenset()
     """The settings of this class that may name a class of another package."""
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        """Take ``on`` and ``off``, which YAML reads as true and false, for the words where these are choices."""
+        word = {True: "on", False: "off"}.get(value) if isinstance(value, bool) else None
+        choices = get_args(cls.model_fields[str(info.field_name)].annotation)
+        return word if word in choices else value
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain values, fit for JSON and YAML."""

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.described import Described, Preview
+
 IntArray = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Ragged:
+@dataclass(frozen=True, repr=False)
+class Ragged(Described):
     """``n`` rows of int64 of any length: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
 
     Attributes:
@@ -30,6 +32,12 @@ class Ragged:
             raise ValueError("offsets must run from 0 to the number of values")
         if np.any(np.diff(self.offsets) < 0):
             raise ValueError("offsets must not decrease")
+
+    def _facts(self) -> dict[str, object]:
+        return {"rows": len(self), "values": len(self.values)}
+
+    def _preview(self) -> Preview:
+        return Preview.of(["row", "values"], ([row, self[row].tolist()] for row in range(len(self))), len(self))
 
     @classmethod
     def from_rows(cls, rows: Iterable[Sequence[int] | IntArray]) -> Ragged:

@@ -61,7 +61,7 @@ def csv_text(rows: Iterable[Sequence[Any]], *, raw: bool = False) -> str:
     return stream.getvalue()
 
 
-def json_text(value: Any, *, indent: int = 2) -> str:
-    """Return JSON that means the same and holds nothing that a terminal would obey."""
+def json_text(value: Any, *, indent: int | None = 2) -> str:
+    """Return JSON that means the same and holds nothing that a terminal would obey; without ``indent`` it is one line."""
     text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
     return _UNSAFE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text)

@@ -3,6 +3,7 @@ from .catalog import UserCatalog as UserCatalog
 from .changes import CatalogChanges as CatalogChanges
 from .changes import catalog_changes as catalog_changes
 from .convert import convert as convert
+from .forgotten import without_users as without_users
 from .ids import IdMap as IdMap
 from .impressions import Impressions as Impressions
 from .impressions import split_share as split_share

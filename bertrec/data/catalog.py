@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bertrec.core.checks import expect, expect_list, expect_path, expect_whole
+from bertrec.core.described import Described, Preview
 from bertrec.core.errors import DataError, ModelError, unknown_name
 from bertrec.core.files import atomic_file, read_record, sha256_text, write_json
 from bertrec.data.attributes import attributes_of
 from bertrec.data.columns import account_items
 from bertrec.data.frames import MISSING, id_column, is_numeric_text, is_text_like, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
-from bertrec.data.templates import check_template, cut_words, render
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bertrec.data.outgoing import Backend, frame_of
+from bertrec.data.templates import check_template, cut_words, render, template_fields
 
 OnEmpty = Literal["keep", "drop", "error"]
 # What a table's writer puts where a text is missing, in small letters.
@@ -32,8 +31,8 @@ _LONGEST = max(map(len, _NO_TEXT))
 _TITLES = ("title", "movie_title", "name")
 
 
-@dataclass(frozen=True, eq=False)
-class TextCatalog:
+@dataclass(frozen=True, eq=False, repr=False)
+class TextCatalog(Described):
     """Ids with text fields; :class:`ItemCatalog` and :class:`UserCatalog` differ in their names only.
 
     Attributes:
@@ -68,10 +67,22 @@ class TextCatalog:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def _facts(self) -> dict[str, object]:
+        return {f"{self.kind}s": len(self), "fields": list(self.fields), "template": self.template}
+
+    def _preview(self) -> Preview:
+        rows = zip(self.ids.ids, *self.fields.values(), strict=True)
+        return Preview.of([f"{self.kind}_id", *self.fields], rows, len(self))
+
     @cached_property
     def texts(self) -> list[str]:
         """The text of each row, ``[n]``: its fields, joined or as the template says."""
         return render(self.fields, len(self), self.template)
+
+    @property
+    def read_fields(self) -> list[str]:
+        """The fields that `texts` are made of: those of the template, or all."""
+        return list(self.fields) if self.template is None else list(dict.fromkeys(template_fields(self.template)))
 
     @cached_property
     def titles(self) -> list[str]:
@@ -113,11 +124,13 @@ class TextCatalog:
                 "add a column of text, such as a title, or take a model of ids (idrec, or --item-input id)"
             )
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return a new pandas table with the ids (``item_id`` or ``user_id``) and one column for each text field."""
-        import pandas as pd
+    def to_frame(self, backend: Backend | None = None) -> Any:
+        """Return a new data frame with the ids (``item_id`` or ``user_id``) and one column for each text field.
 
-        return pd.DataFrame({f"{self.kind}_id": pd.Series(self.ids.ids, dtype=None if self.ids.ids else object), **self.fields})
+        Args:
+            backend: ``pandas``, ``polars`` or ``pyarrow``; None takes pandas where it is installed, else PyArrow.
+        """
+        return frame_of({f"{self.kind}_id": self.ids.ids, **self.fields}, backend)
 
     def with_attributes(self, frame: Any, *, id_name: str | None = None) -> Self:
         """Return the same catalogue with other attributes: prices and stock as they are now.
@@ -263,7 +276,7 @@ def _check_choices(text_fields: object, max_words: object, template: object, cal
     expect(template, str, f"{call}: template", optional=True)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ItemCatalog(TextCatalog):
     """The items that can be recommended, with what they say."""
 
@@ -302,7 +315,7 @@ class ItemCatalog(TextCatalog):
         return cls._build(frame, item_id, **chosen, source=source, attributes=attributes)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class UserCatalog(TextCatalog):
     """Users with profile text; optional everywhere."""
 

@@ -19,12 +19,12 @@ _UNLIKE = frozenset({"update", "candidate", "mandate", "validate", "runtime", "l
 # Seconds, milliseconds, microseconds and nanoseconds between 1980 and 2100.
 _EPOCHS = tuple((3.1e8 * unit, 4.1e9 * unit) for unit in (1, 1e3, 1e6, 1e9))
 _LOOKED_AT = 1000
-_MEND = "--time-column NAME  (time_column: NAME  in a YAML description; none: the order of the rows counts)"
+_MEND = "--time-column NAME  (time_column: NAME  in a YAML description or LoadOptions; none: the order of the rows counts)"
 _CARRIED = {
     "rating": "for minimum ratings and rankers",
     "label": "rows with 0 are no positives",
     "weight": "counted by popularity, ignored by every other model",
-    "text": "used by no model",
+    "text": "read by encoder adapt alone",
     "split": "for the given split",
 }
 

@@ -44,23 +44,44 @@ def to_arrow(frame: Any, source: str, *, needed: Iterable[str] = ()) -> tuple[pa
     Raises:
         DataError: ``frame`` is no data frame, or a column that ``needed`` names holds values of mixed types; the row is named.
     """
-    if isinstance(frame, pa.Table):
+    if isinstance(frame, pa.Table) and len(set(frame.column_names)) == frame.num_columns:
         return frame, []
-    try:
-        wrapped = nw.from_native(frame)
-    except TypeError as error:
-        raise DataError(f"{source}: expected a pandas, polars or PyArrow table, got {type(frame).__name__}") from error
-    eager = wrapped.collect() if isinstance(wrapped, nw.LazyFrame) else wrapped
+    held = eager(frame, source)
     wanted = set(needed)
     columns: dict[str, Any] = {}
-    for name in eager.columns:
-        series = eager[name]
+    for name in held.columns:
+        series = held[name]
         try:  # of polars' objects Arrow would take the addresses
             columns[name] = _array(series.to_list()) if series.dtype == nw.Object else series.to_arrow()
         except _UNREADABLE as error:
             if name in wanted:
                 raise DataError(f"{source}: {_misfit(series.to_list(), name)}") from error
-    return pa.table(columns), [name for name in eager.columns if name not in columns]
+    return pa.table(columns), [name for name in held.columns if name not in columns]
+
+
+def is_frame(value: object) -> bool:
+    """Say whether something is a data frame that narwhals knows: pandas, polars, PyArrow and others, lazy ones too."""
+    try:
+        return isinstance(nw.from_native(value, pass_through=True), nw.DataFrame | nw.LazyFrame)
+    except nw.exceptions.NarwhalsError:  # one that cannot be read
+        return True
+
+
+def eager(frame: Any, source: str) -> nw.DataFrame[Any]:
+    """Return a data frame under narwhals' names, collected where it is lazy; columns that are called by numbers get texts as names.
+
+    Raises:
+        DataError: it is none, or two of its columns have one name.
+    """
+    if not is_frame(frame):
+        raise DataError(f"{source}: expected a pandas, polars or PyArrow table, got {type(frame).__name__}")
+    try:
+        wrapped = nw.from_native(frame)
+        held: nw.DataFrame[Any] = wrapped.collect() if isinstance(wrapped, nw.LazyFrame) else wrapped
+        return held if all(isinstance(name, str) for name in held.columns) else held.rename({name: str(name) for name in held.columns})
+    except nw.exceptions.NarwhalsError as error:
+        twice = ": rename or leave out one of them" if isinstance(error, nw.exceptions.DuplicateError) else ""
+        raise DataError(f"{source} cannot be read: {' '.join(str(error).split())}{twice}") from error
 
 
 def _array(values: list[Any]) -> pa.Array:
@@ -99,7 +120,7 @@ def require_columns(table: pa.Table, names: Iterable[str], source: str) -> None:
     missing = [name for name in names if name not in table.column_names]
     if missing:
         there = ", ".join(table.column_names) or "none"
-        mend = "say which it is (under 'columns' in a YAML description of the data; in the library as an argument of from_frame)"
+        mend = f"say which it is, as in columns={{'{missing[0]}': NAME}} (columns: in a YAML description; an argument of from_frame)"
         if table.num_columns == 1 and missing[0] in there:
             mend = "say what separates columns, with  --separator MARK  (separator: MARK  in a YAML description)"
         raise DataError(f"{source}: no column '{missing[0]}' (columns: {there:.1000}): {mend}")
@@ -154,7 +175,8 @@ def number_column(table: pa.Table, name: str, source: str) -> npt.NDArray[np.flo
         more = f" (and {len(bad) - 1} more rows)" if len(bad) > 1 else ""
         raise DataError(
             f"{source}: row {bad[0] + 1}, column '{name}': the value is missing or not a finite number{more}: "
-            "fill it in, leave out the column, or drop such rows with  --on-missing drop  (on_missing: drop  in a YAML description)"
+            "fill it in, leave out the column, or drop such rows with  --on-missing drop  "
+            "(on_missing: drop  in a YAML description or LoadOptions)"
         )
     return values
 
@@ -216,7 +238,7 @@ def _parsed(text: pa.Array, name: str, source: str, time_format: str | None) -> 
     if _first_unread(value, _numbers) == _first_unread(value, _times) == 0:
         what = (
             "is neither a number nor an ISO time: correct it, leave out the row or the column, or say how times are written, such as  "
-            "--time-format '%d/%m/%Y %H:%M'  (time_format: in a YAML description)"
+            "--time-format '%d/%m/%Y %H:%M'  (time_format: in a YAML description or LoadOptions)"
         )
     else:
         what = "is unlike the rows above, as numbers and ISO times are mixed: make all of them numbers or all ISO times"

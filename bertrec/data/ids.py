@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bertrec.core.checks import expect_list
+from bertrec.core.described import Described
 from bertrec.core.errors import DataError
 
 IntArray = npt.NDArray[np.int64]
@@ -20,7 +21,7 @@ IntArray = npt.NDArray[np.int64]
 _FEW = 10_000
 
 
-class IdMap:
+class IdMap(Described):
     """The two-way map between external and inner ids: ``ids[i]`` is the external id of inner id ``i + 1``.
 
     ``7`` and ``"7"`` are two different ids.
@@ -66,8 +67,8 @@ class IdMap:
 
     __hash__ = None  # type: ignore[assignment]  # equal by value, and the list of ids can be long
 
-    def __repr__(self) -> str:
-        return f"IdMap({len(self)} ids)"
+    def _facts(self) -> dict[str, object]:
+        return {"ids": len(self), "first": self.ids[0] if self.ids else None}
 
     def encode(self, external: Sequence[str | int] | npt.NDArray[Any] | pa.Array | pa.ChunkedArray) -> IntArray:
         """Return the inner id of each external id, ``[n]`` int64, 0 where it is unknown."""

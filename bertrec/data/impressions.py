@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.described import Described
 from bertrec.core.errors import DataError
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
@@ -16,8 +17,8 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.readers.raw import RawImpressions
 
 
-@dataclass(frozen=True, eq=False)
-class Impressions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Impressions(Described):
     """One row per impression, as arrays with offsets.
 
     Attributes:
@@ -50,6 +51,10 @@ class Impressions:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def _facts(self) -> dict[str, object]:
+        clicks = None if self.labels is None else int(self.labels.sum())
+        return {"impressions": len(self), "users": len(set(self.users)), "candidates": len(self.candidates.values), "clicks": clicks}
 
     @property
     def clicks(self) -> Ragged:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from bertrec.core.checks import expect
+from bertrec.core.described import Described, Preview
 from bertrec.core.distinct import distinct
 from bertrec.core.errors import DataError, unknown_name
 from bertrec.core.files import sha256_text
@@ -20,9 +22,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.columns import account, find_time
 from bertrec.data.frames import id_column, number_column, numbers_or_nan, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bertrec.data.outgoing import Backend, frame_of
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float32]
@@ -35,8 +35,8 @@ OnMissing = Literal["error", "drop"]
 NO_TIME = "none"
 
 
-@dataclass(frozen=True, eq=False)
-class Interactions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Interactions(Described):
     """The interactions of all users, oldest first within a user; ties in time keep the order of the file.
 
     Attributes:
@@ -88,6 +88,15 @@ class Interactions:
         """Return the number of interactions (not of users)."""
         return len(self.sequences.values)
 
+    def _facts(self) -> dict[str, object]:
+        columns = [name for name in (*_ALIGNED, "text") if getattr(self, name) is not None]
+        filters = list(self.filters) or None
+        return {"users": self.n_users, "items": self.n_items, "interactions": len(self), "columns": columns, "filters": filters}
+
+    def _preview(self) -> Preview:
+        rows = ([user, len(row), self.catalog.ids.decode(row[-5:])] for user, row in zip(self.users.ids, self.sequences, strict=True))
+        return Preview.of(["user_id", "interactions", "latest items"], rows, self.n_users)
+
     @property
     def n_users(self) -> int:
         """How many users there are, those with an empty row included."""
@@ -98,20 +107,21 @@ class Interactions:
         """How many items the catalogue holds, met or not."""
         return len(self.catalog)
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return a new pandas table with one row per interaction, user by user and oldest first.
+    def to_frame(self, backend: Backend | None = None) -> Any:
+        """Return a new data frame with one row per interaction, user by user and oldest first.
 
         Its columns are ``user_id`` and ``item_id`` (external ids), and those of ``timestamp``, ``rating``, ``label``, ``weight``, ``text``
         and ``split`` that there are.
-        """
-        import pandas as pd
 
+        Args:
+            backend: ``pandas``, ``polars`` or ``pyarrow``; None takes pandas where it is installed, else PyArrow.
+        """
         users, items = np.array(self.users.ids, dtype=object), np.array(self.catalog.ids.ids, dtype=object)
         columns: dict[str, Any] = {"user_id": users[self.sequences.rows], "item_id": items[self.sequences.values - 1]}
         columns |= {name: np.array(column) for name in (*_NUMBERS, "text") if (column := getattr(self, name)) is not None}
         if self.part is not None:
             columns["split"] = np.array(["train", "valid", "test"])[self.part]
-        return pd.DataFrame(columns).infer_objects()
+        return frame_of(columns, backend)
 
     @cached_property
     def item_counts(self) -> IntArray:
@@ -147,6 +157,16 @@ class Interactions:
             return self
         users = IdMap(self.users.ids[row] for row in rows)
         return replace(self, users=users, sequences=self.sequences.take(rows))
+
+    def without_users(self, gone: Collection[str | int]) -> Interactions:
+        """Return the interactions of all other users, who are numbered anew in the same order; negatives are left out with them."""
+        keep = np.array([user not in gone for user in self.users.ids], dtype=bool)
+        kept = self.where(keep[self.sequences.rows])
+        rows = np.flatnonzero(keep)
+        negatives = self.negatives
+        if negatives is not None:
+            negatives = negatives.filter(pa.array([user not in gone for user in negatives["user_id"].to_pylist()], pa.bool_()))
+        return replace(kept, users=IdMap(self.users.ids[row] for row in rows), sequences=kept.sequences.take(rows), negatives=negatives)
 
     @classmethod
     def from_frame(
@@ -305,7 +325,7 @@ def _known_items(external: pa.Array, catalog: ItemCatalog, source: str) -> tuple
     if unknown * 2 > len(items):
         example = external[int(np.argmin(items))].as_py()
         mixed = len(catalog) > 0 and type(catalog.ids.ids[0]) is not type(example)
-        hint = "one table has its item ids as text and the other as numbers" if mixed else "check both tables' id columns"
+        hint = "one table has its item ids as text and the other as numbers: make them alike" if mixed else "check both tables' id columns"
         raise DataError(f"{count}, such as {example!r}, more than half of them: {hint}")
     return items, (f"{count} (dropped)",)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -11,19 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from bertrec.core.checks import expect, expect_path
+from bertrec.core.described import Described, Preview
 from bertrec.core.errors import ConfigError, DataError, MissingExtraError, unknown_name
 from bertrec.core.files import read_yaml, sha256_text
+from bertrec.core.shown import visible
 from bertrec.data import filters, splits
 from bertrec.data.catalog import ItemCatalog, UserCatalog
 from bertrec.data.changes import catalog_changes, same_items
+from bertrec.data.frames import is_frame
 from bertrec.data.given import benchmark_split, impression_split
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.data.options import DataDescription, LoadOptions
 from bertrec.data.readers import amazon, atomic, mind, movielens, sequences, tables
 from bertrec.data.readers.content import Form
+from bertrec.data.readers.in_memory import read_frames
 from bertrec.data.readers.raw import RawData
 from bertrec.data.splits import Split
+
+logger = logging.getLogger(__name__)
 
 # Each format knows its own folders; amazon and sequences come last, as they open files to look at them.
 _FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, Form], RawData]]] = {
@@ -41,8 +48,8 @@ _HINT = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, eq=False, repr=False)
+class Dataset(Described):
     """All that was loaded.
 
     Attributes:
@@ -53,6 +60,8 @@ class Dataset:
         users: profile texts, or ``None``.
         notes: what was dropped, merged or kept without text, one line each.
         folders: where files were read.
+
+    Made by :func:`load`, or by :meth:`from_frames`.
     """
 
     name: str
@@ -63,6 +72,47 @@ class Dataset:
     users: UserCatalog | None = None
     notes: list[str] = field(default_factory=list)
     folders: tuple[Path, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def from_frames(
+        cls,
+        interactions: Any,
+        items: Any,
+        users: Any = None,
+        *,
+        columns: Mapping[str, str] | None = None,
+        options: LoadOptions | None = None,
+        name: str = "frames",
+    ) -> Dataset:
+        """Make a data set of data frames, as :func:`load` makes one of the same tables in files.
+
+        Args:
+            interactions: pandas, polars, PyArrow or whatever narwhals knows; a row per interaction.
+            items: a row per item.
+            users: a row per user, or ``None``.
+            columns: the frames' names of our columns, such as ``{"user_id": "uid", "timestamp": "when"}``, as in a YAML description.
+            options: how to read; those that say how a file was written have no use here.
+            name: of the data set, for manifests and messages.
+
+        Raises:
+            DataError: something is no frame, or cannot be used as it is; the text names the frame, and the row or column.
+            ConfigError: ``options`` says how a file was written.
+        """
+        expect(options, LoadOptions, "Dataset.from_frames: options", optional=True, error=ConfigError)
+        options = options or LoadOptions()
+        if said := [key for key, value in (vars(form_of(options)) | {"format": options.format}).items() if value is not None]:
+            raise ConfigError(f"Dataset.from_frames: '{said[0]}' says how a file was written: leave it out with data frames")
+        frames = {"interactions": interactions, "items": items} | ({} if users is None else {"users": users})
+        return _build(read_frames(name, frames, columns), options)
+
+    def _facts(self) -> dict[str, object]:
+        data, shown = self.interactions, sum(map(len, self.impressions.values()))
+        counts = {"users": data.n_users, "items": data.n_items, "interactions": len(data)}
+        given = None if self.given is None else self.given.manifest.get("method")
+        return {"name": self.name, "format": self.format, **counts, "impressions": shown or None, "split": given}
+
+    def _preview(self) -> Preview:
+        return Preview.of(["notes"], ([note] for note in self.notes), len(self.notes))
 
     @property
     def catalog(self) -> ItemCatalog:
@@ -76,12 +126,24 @@ class Dataset:
         return sha256_text(*parts, *([] if self.given is None else [self.given.content_hash]))
 
 
-def load(data: str | Path, options: LoadOptions | None = None, *, known: ItemCatalog | None = None, always: bool = False) -> Dataset:
+def load(
+    data: Any,
+    options: LoadOptions | None = None,
+    *,
+    items: Any = None,
+    users: Any = None,
+    columns: Mapping[str, str] | None = None,
+    known: ItemCatalog | None = None,
+    always: bool = False,
+) -> Dataset:
     """Load a data set.
 
     Args:
-        data: the name ``ml-100k``, a folder whose format is recognised from its files, or a YAML description.
+        data: the name ``ml-100k``, a folder whose format is recognised from its files, a YAML description, or a data frame of interactions.
         options: how to read; what is set here goes before what a YAML says.
+        items: beside a data frame, that of the items.
+        users: beside a data frame, that of the users, where there is one.
+        columns: beside a data frame, see :meth:`Dataset.from_frames`.
         known: where the items are those of this catalogue, in whatever order, interactions are read over it: withdrawn items then stay in
             histories, and no ``k_core`` leaves any out.
         always: interactions are read over ``known`` whatever the items are.
@@ -93,6 +155,13 @@ def load(data: str | Path, options: LoadOptions | None = None, *, known: ItemCat
     """
     expect(options, LoadOptions, "bertrec.load: options", optional=True, error=ConfigError)
     options = options or LoadOptions()
+    if is_frame(data):
+        if items is None:
+            mend = "give them, as in bertrec.load(frame, items=items); where only ids are known, items=frame[['item_id']] does"
+            raise DataError(f"bertrec.load: a data frame of interactions needs its items: {mend}")
+        return Dataset.from_frames(data, items, users, columns=columns, options=options)
+    if not (items is None and users is None and columns is None):
+        raise DataError("bertrec.load: items, users and columns go with a data frame; of files a YAML description names them")
     path = expect_path(data, "bertrec.load: data")
     path = ml_100k_folder() if str(data) == "ml-100k" else path
     if path.suffix in (".yaml", ".yml"):
@@ -262,7 +331,10 @@ def _build(raw: RawData, options: LoadOptions, known: ItemCatalog | None = None,
     kept = impressions if filtered.catalog is catalog else {}
     if profiles is not None:
         notes.append(f"{raw.sources.get('users', 'the user table')}: texts of users are read by no model yet")
-    return Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes, raw.folders)
+    dataset = Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes, raw.folders)
+    for line in (repr(dataset), *notes):
+        logger.info("%s", visible(line))
+    return dataset
 
 
 def catalog_of(raw: RawData, options: LoadOptions) -> ItemCatalog:

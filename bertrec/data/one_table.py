@@ -50,7 +50,7 @@ class Manner:
         return tables.read_one(role, path, columns=self.columns, form=form_of(self.options))
 
 
-def read_items(path: str | Path, manner: Manner, *, like: ItemCatalog, partly: bool = False) -> ItemCatalog:
+def read_items(path: str | Path, manner: Manner, *, like: ItemCatalog, partly: bool = False, bare: bool = False) -> ItemCatalog:
     """Read a table of items with the text fields of a catalogue.
 
     Args:
@@ -58,6 +58,7 @@ def read_items(path: str | Path, manner: Manner, *, like: ItemCatalog, partly: b
         manner: how it is read.
         like: the catalogue; its fields and template count, not those of ``manner``.
         partly: take those of its fields that are there, instead of asking for all.
+        bare: none of them need be there.
 
     Raises:
         DataError: the file cannot be read, lacks a text field or has none of them, or has an id twice with different content.
@@ -66,7 +67,7 @@ def read_items(path: str | Path, manner: Manner, *, like: ItemCatalog, partly: b
     raw = manner.read("items", path)
     there = [name for name in like.fields if name in raw.items.column_names]
     missing = [name for name in like.fields if name not in there]
-    if missing and not (partly and there):
+    if missing and not (partly and (there or bare)):
         lacks = f"lacks the text field{'s' if len(missing) > 1 else ''} {', '.join(missing)}, which the run was trained with"
         mend = "rename them, or name a YAML description whose  columns:  does (--data)"
         raise DataError(f"{path} {lacks} (its columns: {', '.join(raw.items.column_names)}): {mend}")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.core.checks import expect, expect_number, expect_whole
+from bertrec.core.described import Described
 from bertrec.core.distinct import among
 from bertrec.core.errors import DataError, unknown_name
 from bertrec.core.files import sha256_text
@@ -25,8 +26,8 @@ _SHORTEST = 3
 _FROM = "time split: validation_from and test_from: each"
 
 
-@dataclass(frozen=True, eq=False)
-class EvaluationSet:
+@dataclass(frozen=True, eq=False, repr=False)
+class EvaluationSet(Described):
     """One row per evaluated user: what they had seen, and what they chose next.
 
     Attributes:
@@ -45,6 +46,9 @@ class EvaluationSet:
 
     def __len__(self) -> int:
         return len(self.users)
+
+    def _facts(self) -> dict[str, object]:
+        return {"users": len(self), "targets": len(self.targets.values), "history_items": len(self.histories.values)}
 
     @cached_property
     def seen_targets(self) -> int:
@@ -65,8 +69,8 @@ class EvaluationSet:
         return EvaluationSet([self.users[row] for row in picked], self.histories.take(picked), self.targets.take(picked))
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
+@dataclass(frozen=True, eq=False, repr=False)
+class Split(Described):
     """Training, validation and test over one catalogue and one id space.
 
     Attributes:
@@ -83,6 +87,16 @@ class Split:
     test: EvaluationSet | None
     held_out: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     manifest: dict[str, Any] = field(default_factory=dict)
+
+    def _facts(self) -> dict[str, object]:
+        parts = {"validation_users": self.validation, "test_users": self.test}
+        return {
+            "method": self.manifest.get("method"),
+            "items": len(self.catalog),
+            "train_interactions": len(self.train),
+            **{name: 0 if part is None else len(part) for name, part in parts.items()},
+            "held_out_items": len(self.held_out) or None,
+        }
 
     @cached_property
     def content_hash(self) -> str:

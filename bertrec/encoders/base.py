@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
@@ -11,11 +12,13 @@ import numpy.typing as npt
 import torch
 
 from bertrec.core.checks import expect
+from bertrec.core.described import Described
 from bertrec.core.errors import ModelError
 from bertrec.core.foreign import guard_results, matrix
 from bertrec.core.plugins import path_of
 from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray
+from bertrec.data.catalog import ItemCatalog
 from bertrec.encoders.batching import distinct_texts
 from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
@@ -23,8 +26,10 @@ from bertrec.encoders.config import EncoderConfig
 Vectors = npt.NDArray[np.float32]
 _TEXTS_AT_ONCE = 1024
 
+logger = logging.getLogger(__name__)
 
-class Encoder(torch.nn.Module, ABC):
+
+class Encoder(Described, torch.nn.Module, ABC):
     """Texts to raw vectors; ``encoder.name`` names a class derived from it.
 
     Its weights are never tuned: a model reads each text once and keeps the vectors. A saved model keeps the encoder's
@@ -41,6 +46,9 @@ class Encoder(torch.nn.Module, ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         guard_results(cls, {"embed": matrix})
+
+    def _facts(self) -> dict[str, object]:
+        return {"name": self.config.name, "dim": self.dim, "tune": self.config.tune}
 
     @classmethod
     def from_config(cls, config: EncoderConfig, *, device: torch.device | str | None = None) -> Self:
@@ -95,6 +103,15 @@ class Encoder(torch.nn.Module, ABC):
             return cache.get_or_encode(self, texts, progress=progress)
         distinct, place = distinct_texts(texts)
         return self._gathered(distinct, progress)[place]
+
+    def encode_items(self, catalog: ItemCatalog, *, progress: bool = False) -> Vectors:
+        """Return the vectors of what a catalogue's items say, ``[n_items, dim]``, by way of the cache; a strange script is warned of."""
+        if note := self.script_note(catalog.texts):
+            logger.warning(note)
+        was_training = self.training
+        vectors = self.eval().encode(catalog.texts, cache=EmbeddingCache(), progress=progress)
+        self.train(was_training)
+        return vectors
 
     def encode_batches(self, texts: Sequence[str], *, progress: bool = False) -> Iterator[tuple[IntArray, Vectors]]:
         """Yield ``(rows [b], vectors [b, dim])`` until each of ``texts``, which are distinct, was encoded once."""

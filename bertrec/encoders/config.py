@@ -32,7 +32,8 @@ class TunedEncoderConfig(Config):
         "minilm",
         min_length=1,
         description="minilm, mpnet, a folder, or a model of the Hugging Face hub (BERT family, safetensors weights); for texts also "
-        "an installed entry point of group bertrec.encoders, or package.module:Class.",
+        "a static encoder (StaticEmbedding, Model2Vec), an installed entry point of group bertrec.encoders, or package.module:Class; "
+        "for items a .parquet or .npy of vectors made elsewhere.",
     )
     tune: Depth = "frozen"
     precision: Precision = Field(

@@ -13,6 +13,7 @@ from bertrec.encoders.config import EncoderConfig
 
 MODULES = "modules.json"
 SETTINGS = "config_sentence_transformers.json"
+STATIC = "StaticEmbedding"
 # The names under which sentence-transformers looks for the two sides of a search.
 _SIDES = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
@@ -67,13 +68,17 @@ class FolderForm:
         raise ConfigError(f"encoder.prompt {wanted} is no prompt of {config.name} (it names: {known}); words of your own end in a space")
 
 
-def read_form(folder: Path) -> FolderForm:
+def read_form(folder: Path, *, needs: str = "Transformer") -> FolderForm:
     """Read what a folder says.
 
+    Args:
+        folder: what was found by an encoder's name.
+        needs: the module without which it is of no use.
+
     Raises:
-        ModelError: a file of it is damaged, or names no transformer.
+        ModelError: a file of it is damaged, or it lists modules without that one.
     """
-    modules = _modules(folder)
+    modules = _modules(folder, needs)
     said = _read(folder / SETTINGS, dict) if (folder / SETTINGS).is_file() else {}
     prompts, default = said.get("prompts") or {}, said.get("default_prompt_name") or ""
     if not _are_prompts(prompts, default):
@@ -91,12 +96,32 @@ def transformer_path(folder: Path) -> str:
     return dict(_modules(folder)).get("Transformer", "")
 
 
+def read_values(path: Path) -> dict[str, Any]:
+    """Return the names and values of a JSON file of a folder.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    values: dict[str, Any] = _read(path, dict)
+    return values
+
+
 def one_line(error: BaseException) -> str:
     """Return an error's text as one line of at most 200 characters, its class where it has none."""
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _modules(folder: Path) -> tuple[tuple[str, str], ...]:
+def is_static(folder: Path) -> bool:
+    """Say whether a folder is of one vector for each token, of sentence-transformers or Model2Vec; not so of one that is damaged."""
+    try:
+        if any(kind == STATIC for kind, _ in _modules(folder, "")[:1]):
+            return True
+        return (folder / "config.json").is_file() and read_values(folder / "config.json").get("model_type") == "model2vec"
+    except ModelError:
+        return False  # whoever reads the folder says what is wrong with it
+
+
+def _modules(folder: Path, needs: str = "Transformer") -> tuple[tuple[str, str], ...]:
     listing = folder / MODULES
     if not listing.is_file():
         return ()
@@ -104,8 +129,9 @@ def _modules(folder: Path) -> tuple[tuple[str, str], ...]:
         modules = tuple((str(one["type"]).rsplit(".", 1)[-1], str(one["path"])) for one in _read(listing, list))
     except (KeyError, TypeError) as error:
         raise ModelError(f"{listing} is damaged: {one_line(error)}") from error
-    if "Transformer" not in dict(modules):
-        raise ModelError(f"{listing} names no Transformer module, so it is not a BERT-family encoder")
+    if needs and needs not in dict(modules):
+        what = ", so it is not a BERT-family encoder" if needs == "Transformer" else ""
+        raise ModelError(f"{listing} names no {needs} module{what}")
     return modules
 
 

@@ -74,7 +74,7 @@ class TokenPooling(torch.nn.Module):
         parts = [names.get(plain, plain)]
         if not self.over_tokens.include_prompt and self.prompt_length:
             parts.append(f"without {self.prompt_length} tokens of the prompt")
-        parts += [_hashed(module) for module in self.after]
+        parts += [module_hash(module) for module in self.after]
         return parts + ([] if self.kept is None else [f"truncated to {self.kept}"])
 
 
@@ -97,10 +97,15 @@ def read_modules(folder: Path, form: FolderForm) -> list[torch.nn.Module]:
         what = f"has {', '.join(strange)}" if strange else f"has {' then '.join(kinds[:2])}, not Transformer then Pooling"
         raise ModelError(f"{folder / 'modules.json'} {what}: set encoder.pooling to mean, for one, to pool its tokens alone")
     with torch.random.fork_rng(devices=[]):
-        return [_load(folder, kind, path) for kind, path in listed[1:]]
+        return [load_module(folder, kind, path) for kind, path in listed[1:]]
 
 
-def _load(folder: Path, kind: str, path: str) -> torch.nn.Module:
+def load_module(folder: Path, kind: str, path: str) -> torch.nn.Module:
+    """Load one module of a sentence-transformers folder: Pooling, Dense, LayerNorm or Normalize.
+
+    Raises:
+        ModelError: it is damaged, or its weights are no safetensors.
+    """
     from sentence_transformers.base.modules import dense, normalize
     from sentence_transformers.sentence_transformer.modules import layer_norm, pooling
 
@@ -129,7 +134,8 @@ def _check_weights(place: Path) -> None:
         raise ModelError(f"{place / 'config.json'} is a Dense layer over {said['module_input_name']}, not over the pooled vector")
 
 
-def _hashed(module: Any) -> str:
+def module_hash(module: Any) -> str:
+    """Return the SHA-256 over kind, settings and weights of a module."""
     digest = hashlib.sha256(json.dumps([type(module).__name__, module.get_config_dict()], sort_keys=True, default=str).encode())
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name}:{tuple(tensor.shape)}\0".encode())

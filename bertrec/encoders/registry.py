@@ -1,13 +1,20 @@
-"""From the settings to the encoder: a class of another package where they name one, else a Hugging Face encoder."""
+"""From the settings to the encoder: a class of another package, a file of vectors, a static encoder, or one of Hugging Face."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 
 from bertrec.core.errors import ConfigError
 from bertrec.core.plugins import Registry, path_of
+from bertrec.data.readers.vectors import is_vector_file
 from bertrec.encoders.base import Encoder
 from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.folder import is_static
+from bertrec.encoders.given import GivenVectors
+from bertrec.encoders.source import resolve_folder
+from bertrec.encoders.static import StaticEncoder
 from bertrec.encoders.text import TextEncoder
 
 ENCODERS = Registry(
@@ -20,12 +27,17 @@ ENCODERS = Registry(
 
 
 def encoder_class(name: str) -> type[Encoder]:
-    """Return the class that ``encoder.name`` stands for.
+    """Return the class that ``encoder.name`` stands for, as far as its form and the folders of this machine say it.
 
     Raises:
         ConfigError: a dotted path without such a class, or one of a class that is no whole encoder.
     """
-    return ENCODERS.find(name) if ENCODERS.knows(name) else TextEncoder
+    if ENCODERS.knows(name):
+        return ENCODERS.find(name)
+    if is_vector_file(name):
+        return GivenVectors
+    folder = Path(name).expanduser()
+    return StaticEncoder if folder.is_dir() and is_static(folder) else TextEncoder
 
 
 def make_encoder(config: EncoderConfig, *, device: torch.device | str | None = None) -> Encoder:
@@ -36,10 +48,21 @@ def make_encoder(config: EncoderConfig, *, device: torch.device | str | None = N
         ConfigError: see `encoder_class`; or a setting does not fit the encoder.
     """
     kind = encoder_class(config.name)
+    if kind is TextEncoder and config.name != "minilm" and is_static(resolve_folder(config.name)):  # of the hub
+        kind = StaticEncoder
+    check_tune(config, kind)
+    return kind.from_config(config, device=device)
+
+
+def check_tune(config: EncoderConfig, kind: type[Encoder]) -> None:
+    """See that an encoder of this class is only tuned where it can be.
+
+    Raises:
+        ConfigError: it cannot.
+    """
     if config.tune != "frozen" and not issubclass(kind, TextEncoder):
         reason = f"it is no {path_of(TextEncoder)}"
         raise ConfigError(f"encoder {config.name} cannot be tuned, for {reason}: set encoder.tune to frozen")
-    return kind.from_config(config, device=device)
 
 
 def make_text_encoder(config: EncoderConfig, *, what: str, device: torch.device | str | None = None) -> TextEncoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bertrec.core.errors import ModelError
+from bertrec.data.readers.vectors import is_vector_file
 from bertrec.encoders import minilm
 
 NAMED = {"mpnet": "sentence-transformers/all-mpnet-base-v2"}
@@ -29,6 +30,8 @@ def resolve_folder(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return path
+    if path.is_file() or is_vector_file(name):
+        raise ModelError(f"encoder {name} is a file, and what reads word pieces needs a folder or a name of the Hugging Face hub")
     if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise ModelError(f"encoder folder {name} does not exist")
     return _from_hub(NAMED.get(name, name))

@@ -15,6 +15,7 @@ from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_folder, read_record, sha256_file, write_json
 from bertrec.core.partial import recover
 from bertrec.core.seal import check_seal, sealed
+from bertrec.encoders.adaptation import MANIFEST, Adaptation
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.depth import apply_depth
 from bertrec.encoders.folder import MODULES, SETTINGS, FolderForm
@@ -23,7 +24,6 @@ from bertrec.encoders.pooling import TokenPooling
 if TYPE_CHECKING:
     from bertrec.encoders.backbone import Backbone
 
-MANIFEST = "encoder.json"
 FORMAT = 1
 
 
@@ -32,7 +32,14 @@ def weights_name(config: EncoderConfig) -> str:
     return "encoder-lora.safetensors" if config.tune == "lora" else "model.safetensors"
 
 
-def save_encoder(folder: str | Path, config: EncoderConfig, backbone: Backbone, pooling: TokenPooling, form: FolderForm) -> None:
+def save_encoder(
+    folder: str | Path,
+    config: EncoderConfig,
+    backbone: Backbone,
+    pooling: TokenPooling,
+    form: FolderForm,
+    adaptation: Adaptation | None = None,
+) -> None:
     """Write the encoder, whole or not at all; the folder is one that sentence-transformers loads too where that can compute the same."""
     with atomic_folder(folder, marker=MANIFEST) as place:
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.model.state_dict().items()}
@@ -45,7 +52,8 @@ def save_encoder(folder: str | Path, config: EncoderConfig, backbone: Backbone, 
         # The prompts and the modules that were read, so that settings such as auto mean the same without the first folder.
         listed = ("Transformer", ""), *((type(module).__name__, path) for module, path in modules)
         said = FolderForm(listed if form.modules else (), form.prompts, form.default_prompt).to_dict()
-        record = {"format": FORMAT, "config": config.to_dict(), "form": said, "sha256": file_hashes(place)}
+        known = {} if adaptation is None else {"adaptation": adaptation.to_dict()}
+        record = {"format": FORMAT, "config": config.to_dict(), "form": said, **known, "sha256": file_hashes(place)}
         write_json(place / MANIFEST, sealed(record))
 
 

@@ -19,12 +19,13 @@ from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.core.threads import each_by_workers, each_in_threads
+from bertrec.encoders.adaptation import Adaptation, read_adaptation
 from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import padded_tokens, token_budget_batches
 from bertrec.encoders.cache import default_folder
 from bertrec.encoders.config import EncoderConfig, Precision
 from bertrec.encoders.coverage import script_note
-from bertrec.encoders.depth import apply_depth, set_mode, transformer_layers
+from bertrec.encoders.depth import apply_depth, merge_lora, set_mode, transformer_layers
 from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
 from bertrec.encoders.folder import FolderForm, read_form
 from bertrec.encoders.inference import Forward, make_forward, number_format
@@ -57,6 +58,7 @@ class TextEncoder(Encoder):
         max_length: tokens per text, the prompt's and special ones included: the setting, or the folder's where that is less.
         devices: what `encode` shares its batches with, such as ``("cuda:0", "cuda:1")``, its own device included or not; a copy of the
             encoder is kept on each. By default those in the environment variable ``BERTREC_ENCODE_DEVICES``, or none.
+        adaptation: the interactions that its folder says it was adapted on; None for any other encoder.
     """
 
     def __init__(self, config: EncoderConfig, backbone: Backbone, form: FolderForm | None = None, folder: Path | None = None) -> None:
@@ -79,6 +81,7 @@ class TextEncoder(Encoder):
         self._hash = self._format = ""
         self._inference: Forward | None = None
         self.devices: tuple[torch.device | str, ...] = named_devices()
+        self.adaptation: Adaptation | None = None if folder is None else read_adaptation(str(folder))
         self._elsewhere: tuple[tuple[torch.device | str, ...], list[TextEncoder]] = ((), [])
         self.train(False)
 
@@ -282,9 +285,17 @@ class TextEncoder(Encoder):
         """
         return self._in_batches(np.diff(states.offsets), rows, lambda picked: self._upper(states, picked))
 
+    def freeze(self) -> Self:
+        """Keep what was learned and tune nothing any more: LoRA matrices become part of the weights, the same numbers without them."""
+        if self.config.tune == "lora":
+            merge_lora(self.model)
+        self.config = self.config.updated({"tune": "frozen"})
+        self.model.requires_grad_(False)
+        return self.train(False)
+
     def save(self, folder: str | Path) -> None:
         """Write safetensors, JSON and tokenizer files to ``folder``, whole or not at all."""
-        save_encoder(folder, self.config, self.backbone, self.pooling, self.form)
+        save_encoder(folder, self.config, self.backbone, self.pooling, self.form, self.adaptation)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: torch.device | str | None = None) -> Self:

@@ -19,7 +19,8 @@ class Whitening(torch.nn.Module):
     """``(x - mean) @ matrix`` with both fitted once and then fixed: two buffers, so it travels in a ``state_dict``.
 
     Su et al. 2021, "Whitening Sentence Representations for Better Semantics and Faster Retrieval" (PCA form); Kessy et al. 2018, "Optimal
-    Whitening and Decorrelation" (ZCA, which stays nearest to the original vectors).
+    Whitening and Decorrelation" (ZCA, which stays nearest to the original vectors). Within groups of dimensions, so that
+    correlations between groups stay: relaxed whitening of Zhang et al., ICDE 2024, "Are ID Embeddings Necessary?".
 
     Args:
         in_dim: width of the vectors.
@@ -42,6 +43,7 @@ class Whitening(torch.nn.Module):
         *,
         dim: int | None = None,
         method: Literal["pca", "zca"] = "pca",
+        groups: int = 1,
     ) -> Self:
         """Fit on ``vectors[rows]``; give the rows of training items, so that neither padding nor held-out items count.
 
@@ -50,9 +52,11 @@ class Whitening(torch.nn.Module):
             rows: row numbers or a boolean mask; None takes all rows.
             dim: keep this many directions of the largest variance (``pca`` only).
             method: ``pca`` or ``zca``.
+            groups: so many groups of neighbouring dimensions, of one size or one more, are whitened each by itself; all are kept.
 
         Raises:
-            ConfigError: ``dim`` is not from 1 to ``in_dim``, or is given with ``zca``, or the method is unknown.
+            ConfigError: ``dim`` is not from 1 to ``in_dim``, or is given with ``zca`` or groups; the method is unknown; ``groups`` is not
+                from 1 to ``in_dim``.
             DataError: fewer than two rows, or values that are not finite.
         """
         chosen = _numbers(vectors, np.float64)
@@ -61,11 +65,12 @@ class Whitening(torch.nn.Module):
                 chosen = chosen[np.asarray(rows)]
             except IndexError as error:
                 raise DataError(f"whitening: rows must be row numbers or a mask of the {len(chosen)} vectors: {error}") from error
-        _check(chosen, dim, method)
+        _check(chosen, dim, method, groups)
         mean = chosen.mean(axis=0)
         module = cls(chosen.shape[1], dim)
         module.mean.copy_(torch.from_numpy(mean))
-        module.matrix.copy_(torch.from_numpy(_whitening_matrix(chosen - mean, dim, method)))
+        parts = [_whitening_matrix(part, dim, method) for part in np.array_split(chosen - mean, groups, axis=1)]
+        module.matrix.copy_(torch.block_diag(*map(torch.from_numpy, parts)))
         return module
 
     def forward(self, vectors: torch.Tensor) -> torch.Tensor:
@@ -88,7 +93,7 @@ def _numbers(vectors: object, kind: npt.DTypeLike) -> npt.NDArray[Any]:
         raise DataError(f"whitening: the vectors are no matrix of numbers: {error}") from error
 
 
-def _check(vectors: npt.NDArray[np.float64], dim: int | None, method: str) -> None:
+def _check(vectors: npt.NDArray[np.float64], dim: int | None, method: str, groups: int) -> None:
     if method not in {"pca", "zca"}:
         raise ConfigError(f"whitening method '{method}' is unknown (one of: pca, zca)")
     if vectors.ndim != 2 or len(vectors) < 2:
@@ -97,6 +102,10 @@ def _check(vectors: npt.NDArray[np.float64], dim: int | None, method: str) -> No
         raise ConfigError(f"whitening to {dim} dimensions is impossible for vectors of {vectors.shape[1]}")
     if dim is not None and method == "zca" and dim != vectors.shape[1]:
         raise ConfigError("zca whitening keeps all dimensions: use method pca to reduce them")
+    if not 1 <= expect_whole(groups, "whitening: groups") <= vectors.shape[1]:
+        raise ConfigError(f"whitening in {groups} groups is impossible for vectors of {vectors.shape[1]} dimensions")
+    if groups > 1 and dim is not None:
+        raise ConfigError("whitening in groups keeps all dimensions: leave out dim or groups")
     if not np.isfinite(vectors).all():
         raise DataError("whitening needs finite vectors; some values are NaN or infinite")
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from bertrec.core.described import Described, Preview, shown_metrics
 from bertrec.core.errors import ConfigError, unknown_name
 from bertrec.core.ragged import IntArray
+from bertrec.data.outgoing import Backend, frame_of
 from bertrec.evaluation.expectation import random_expectation
 from bertrec.evaluation.intervals import bootstrap_intervals
 from bertrec.evaluation.metrics import Float64Array
@@ -32,8 +34,8 @@ class MetricValue:
         return {"mean": self.mean, "ci95": None if self.ci95 is None else list(self.ci95)}
 
 
-@dataclass(frozen=True)
-class SliceResult:
+@dataclass(frozen=True, repr=False)
+class SliceResult(Described):
     """The figures of one slice.
 
     Attributes:
@@ -55,13 +57,16 @@ class SliceResult:
         """How many users the slice holds."""
         return len(self.rows)
 
+    def _facts(self) -> dict[str, object]:
+        return {"users": self.users, **{name: self.metrics[name].mean for name in shown_metrics(self.metrics)}}
+
     def to_json(self) -> dict[str, Any]:
         """Return ``{"users": N, "metrics": {…}}``."""
         return {"users": self.users, "metrics": {name: value.to_json() for name, value in self.metrics.items()}}
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Described):
     """One model measured on one evaluation set.
 
     Attributes:
@@ -76,6 +81,14 @@ class Report:
     seconds: float
     users: Sequence[str | int] = field(default=(), repr=False)
 
+    def _facts(self) -> dict[str, object]:
+        return {**(self.slices["all"]._facts() if "all" in self.slices else {}), "slices": list(self.slices)}
+
+    def _preview(self) -> Preview:
+        names = list(dict.fromkeys(name for part in self.slices.values() for name in shown_metrics(part.metrics)))
+        rows = ([name, part.users, *(_in_words(part.metrics.get(one)) for one in names)] for name, part in self.slices.items())
+        return Preview.of(["slice", "users", *names], rows, len(self.slices))
+
     def to_json(self) -> dict[str, Any]:
         """Return the shape that every measuring command writes, see docs/design.md."""
         return {
@@ -83,6 +96,21 @@ class Report:
             "slices": {name: part.to_json() for name, part in self.slices.items()},
             "seconds": round(self.seconds, 3),
         }
+
+    def to_frame(self, backend: Backend | None = None) -> Any:
+        """Return a new data frame with one row per slice and metric.
+
+        Its columns are ``slice``, ``users``, ``metric``, ``mean``, ``ci95_low`` and ``ci95_high``. A bound is NaN where the figure has no
+        interval; an empty slice has no row.
+
+        Args:
+            backend: ``pandas``, ``polars`` or ``pyarrow``; None takes pandas where it is installed, else PyArrow.
+        """
+        rows = [(name, part.users, metric, value) for name, part in self.slices.items() for metric, value in part.metrics.items()]
+        bounds = np.array([value.ci95 or (np.nan, np.nan) for *_, value in rows], np.float64).reshape(-1, 2)
+        columns: dict[str, Any] = {"slice": [row[0] for row in rows], "users": np.array([row[1] for row in rows], np.int64)}
+        columns |= {"metric": [row[2] for row in rows], "mean": np.array([row[3].mean for row in rows], np.float64)}
+        return frame_of({**columns, "ci95_low": bounds[:, 0], "ci95_high": bounds[:, 1]}, backend)
 
     def mean(self, metric: str, slice: str = "all") -> float:
         """Return one figure.
@@ -127,6 +155,12 @@ class Report:
         if name not in self.slices:
             raise ConfigError(unknown_name("slice", name, self.slices))
         return self.slices[name]
+
+
+def _in_words(metric: MetricValue | None) -> str:
+    if metric is None:
+        return ""
+    return f"{metric.mean:.4f}" + (f" [{metric.ci95[0]:.4f}, {metric.ci95[1]:.4f}]" if metric.ci95 else "")
 
 
 def summarise(values: Mapping[str, Float64Array], *, resamples: int, seed: int) -> dict[str, MetricValue]:

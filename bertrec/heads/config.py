@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import Field, field_validator
 
@@ -19,6 +19,7 @@ HEADS = Registry(
     group="bertrec.heads",
     own={
         "self-attention": "bertrec.heads.users:SelfAttentionHead",
+        "ligr": "bertrec.heads.ligr:LiGRHead",
         "gru": "bertrec.heads.users:GRUHead",
         "mean": "bertrec.heads.users:MeanHead",
         "dssm": "bertrec.heads.users:DSSMHead",
@@ -58,10 +59,20 @@ class ItemConfig(Config):
         256,
         ge=1,
         le=16_384,
-        description="Width of item and user vectors; a multiple of head.heads with self-attention.",
+        description="Width of item and user vectors; a multiple of head.heads with self-attention and ligr.",
     )
-    whitening: Literal["none", "pca", "zca"] = Field(
-        "pca", description="Fixed whitening of text vectors, fitted on training items; none leaves them as they are."
+    whitening: Literal["none", "pca", "zca", "relaxed", "pca+relaxed", "zca+relaxed"] = Field(
+        "pca",
+        description="Fixed whitening of text vectors, fitted on training items: over all dimensions (pca, zca), within groups of them "
+        "(relaxed), or a copy of each through the same adaptor, summed, as WhitenRec+ does; none leaves them as they are.",
+    )
+    whitening_groups: int = Field(
+        8, ge=1, le=65_536, description="Groups of dimensions of the relaxed whitening; 1 is zca, other whitenings do not read it."
+    )
+    fields: Literal["together", "apart"] = Field(
+        "together",
+        description="Whether an item's text fields are one text, or each is encoded and whitened by itself and their vectors stand side "
+        "by side (apart; with a frozen encoder).",
     )
     adaptor: Literal["linear", "gelu", "mlp", "moe"] = Field(
         "linear",
@@ -83,6 +94,17 @@ class ItemConfig(Config):
         description="Share of items whose ID vector is dropped in a step, so that text alone must serve too.",
     )
 
+    @property
+    def text_copies(self) -> int:
+        """How many whitened copies of an item's text vector stand side by side."""
+        return self.whitening.count("+") + 1
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings as hashes of a model take them: the same as before the newer ones came, where these change nothing."""
+        values = self.to_dict()
+        unread = {"whitening_groups": "relaxed" not in self.whitening, "fields": self.fields == "together"}
+        return {name: value for name, value in values.items() if not unread.get(name, False)}
+
 
 class HeadConfig(Config):
     """How a history becomes a user vector."""
@@ -91,12 +113,12 @@ class HeadConfig(Config):
 
     kind: str = Field(
         "self-attention",
-        description="How the history is read: SASRec's self-attention, GRU4Rec's gru, the mean of its items, or a "
-        "small network over that mean (dssm); or a head of another package, package.module:Class.",
+        description="How the history is read: SASRec's self-attention, eSASRec's gated blocks (ligr), GRU4Rec's gru, the mean of its "
+        "items, or a small network over that mean (dssm); or a head of another package, package.module:Class.",
         json_schema_extra={"examples": list(HEADS.own)},
     )
     layers: int = Field(2, ge=1, le=256, description="Number of layers; mean has none.")
-    heads: int = Field(2, ge=1, le=1024, description="Attention heads of self-attention; they must divide item.width.")
+    heads: int = Field(2, ge=1, le=1024, description="Attention heads of self-attention and ligr; they must divide item.width.")
     inner: int = Field(0, ge=0, le=262_144, description="Width of the feed-forward layer; 0 is the item width, as in SASRec.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of components dropped inside the head, in training.")
     max_history: int = Field(50, ge=1, le=100_000, description="Newest items of a history that are read.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,7 +17,7 @@ _ID_STD = 0.02
 
 
 class ItemTower(nn.Module):
-    """``vector = adaptor(text) + id``, with either part left out by ``config.input``.
+    """``vector = adaptor(text) + id``, with either part left out by ``config.input``; copies of a text share the adaptor and are summed.
 
     Attributes:
         trained: ``[n_items + 1]`` bool, the items that training has seen; the others have no ID vector (zero), since theirs would be noise.
@@ -25,7 +28,7 @@ class ItemTower(nn.Module):
     def __init__(self, config: ItemConfig, *, n_items: int, text_dim: int | None) -> None:
         super().__init__()
         self.config = config
-        self.adaptor = make_adaptor(text_dim, config) if text_dim is not None else None
+        self.adaptor = make_adaptor(text_dim // config.text_copies, config) if text_dim is not None else None
         self.dropout = Dropout(config.dropout)
         self.id = nn.Embedding(n_items + 1, config.width, padding_idx=0) if "id" in config.input else None
         if self.id is not None:
@@ -38,15 +41,15 @@ class ItemTower(nn.Module):
         """Return item vectors ``[m, width]``.
 
         Args:
-            text: ``[m, text_dim]`` whitened text vectors of these items; None for an ID-only tower.
+            text: ``[m, text_dim]`` whitened text vectors of these items, copies side by side; None for an ID-only tower.
             rows: ``[m]`` inner ids; None for all items in order, from 0.
         """
-        parts = []
+        parts: list[Tensor] = []
         if self.adaptor is not None and text is not None:
-            parts.append(self.adaptor(self.dropout(text)))
+            parts += map(self.adaptor, self.dropout(text).chunk(self.config.text_copies, dim=-1))
         if self.id is not None:
             parts.append(self._id_vectors(self.id, rows))
-        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        return reduce(add, parts)
 
     def _id_vectors(self, table: nn.Embedding, rows: Tensor | None) -> Tensor:
         vectors = table.weight if rows is None else functional.embedding(rows, table.weight)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bertrec.heads.similarity import paired_scores, scores
+from bertrec.heads.similarity import at_least_single, paired_scores, scaled, scores
 
 
 def in_batch_softmax(
@@ -69,6 +69,27 @@ def sampled_softmax(
     wrong = wrong.masked_fill(target_ids[:, None] == negative_ids[None, :], -math.inf)
     logits = torch.cat([right, wrong], dim=1)
     return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
+
+
+def symmetric_info_nce(left: Tensor, right: Tensor, *, masked: Tensor | None = None, temperature: float = 0.05) -> Tensor:
+    """InfoNCE over the cosines of a batch of pairs, the mean of both directions (van den Oord et al. 2018, eq. 4; CLIP's symmetric form).
+
+    Every other pair's right side is a negative of a left side, and the other way round.
+
+    Args:
+        left: ``[b, dim]``.
+        right: ``[b, dim]``; row ``i`` is the positive of ``left[i]``.
+        masked: ``[2, b, b]`` bool, negatives that do not count: ``masked[0, i, j]`` of ``right[j]`` for ``left[i]``, ``masked[1, i, j]`` of
+            ``left[j]`` for ``right[i]``. The diagonals always count.
+        temperature: cosines are divided by it.
+    """
+    logits = scores(scaled(at_least_single(left), "cosine", temperature), scaled(at_least_single(right), "cosine"))
+    targets = torch.arange(len(left), device=left.device)
+    both = torch.stack([logits, logits.T])
+    if masked is not None:
+        diagonal = torch.eye(len(left), dtype=torch.bool, device=left.device)
+        both = both.masked_fill(masked & ~diagonal, -math.inf)
+    return (functional.cross_entropy(both[0], targets) + functional.cross_entropy(both[1], targets)) / 2
 
 
 def gbce(right: Tensor, wrong: Tensor, *, n_items: int, calibration: float) -> Tensor:

@@ -59,8 +59,7 @@ class SelfAttentionHead(UserHead):
 
     def __init__(self, width: int, config: HeadConfig) -> None:
         super().__init__(width, config)
-        if width % config.heads:
-            raise ConfigError(f"setting 'head.heads': {config.heads} does not divide item.width {width}")
+        check_heads(width, config)
         self.positions = nn.Parameter(torch.empty(config.max_history, width).normal_(0.0, 0.02))
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
@@ -72,20 +71,17 @@ class SelfAttentionHead(UserHead):
     def forward(self, items: Tensor) -> Tensor:
         """Map item vectors ``[batch, length, width]`` to user vectors of the same shape."""
         # is_causal lets attention take its fused path; the mask is still what defines the result.
-        out: Tensor = self.layers(self._read(items), mask=_later(items), is_causal=True)
+        out: Tensor = self.layers(self._read(items), mask=later(items), is_causal=True)
         return out
 
     def newest(self, items: Tensor, lengths: Tensor) -> Tensor:
         """Do as `UserHead.newest`; the last layer computes no other row, some half of its work."""
-        states, mask = self._read(items), _later(items)
+        states, mask = self._read(items), later(items)
         *before, last = self.layers.layers
         for layer in before:
             states = layer(states, src_mask=mask, is_causal=True)
-        rows = torch.arange(len(items), device=items.device)
-        own = states[rows, lengths - 1]
-        unread = torch.arange(items.shape[1], device=items.device) >= lengths[:, None]
-        attended = last.self_attn(own[:, None], states, states, key_padding_mask=unread, need_weights=False)[0][:, 0]
-        mixed = last.norm1(own + last.dropout1(attended))
+        own = states[torch.arange(len(items), device=items.device), lengths - 1]
+        mixed = last.norm1(own + last.dropout1(attend_newest(last.self_attn, states, lengths)))
         out: Tensor = last.norm2(mixed + last.dropout2(last.linear2(last.dropout(last.activation(last.linear1(mixed))))))
         return out
 
@@ -94,9 +90,33 @@ class SelfAttentionHead(UserHead):
         return read
 
 
-def _later(items: Tensor) -> Tensor:
-    """Return ``[length, length]``: which items stand after which."""
+def check_heads(width: int, config: HeadConfig) -> None:
+    """See that the attention heads divide the width.
+
+    Raises:
+        ConfigError: they do not.
+    """
+    if width % config.heads:
+        raise ConfigError(f"setting 'head.heads': {config.heads} does not divide item.width {width}")
+
+
+def later(items: Tensor) -> Tensor:
+    """Return ``[length, length]``: which of ``items [batch, length, width]`` stand after which."""
     return torch.ones(items.shape[1], items.shape[1], dtype=torch.bool, device=items.device).triu(1)
+
+
+def attend_newest(attention: nn.MultiheadAttention, states: Tensor, lengths: Tensor) -> Tensor:
+    """Return what the newest of ``states [batch, length, width]`` reads of those up to itself, ``[batch, width]``.
+
+    Args:
+        attention: with the batch first.
+        states: padded on the right.
+        lengths: ``[batch]``, at least 1.
+    """
+    own = states[torch.arange(len(states), device=states.device), lengths - 1]
+    unread = torch.arange(states.shape[1], device=states.device) >= lengths[:, None]
+    attended: Tensor = attention(own[:, None], states, states, key_padding_mask=unread, need_weights=False)[0][:, 0]
+    return attended
 
 
 class GRUHead(UserHead):

@@ -1,3 +1,4 @@
+from .alpharec import AlphaRec as AlphaRec
 from .base import Recommender as Recommender
 from .contract import check_recommender as check_recommender
 from .evaluate import evaluate as evaluate
@@ -17,4 +18,5 @@ from .serving import Recommendations as Recommendations
 from .serving import Server as Server
 from .text_search import TextSearch as TextSearch
 from .text_similarity import TextSimilarity as TextSimilarity
+from .trained_on import TrainedOn as TrainedOn
 from .unisrec import UniSRec as UniSRec

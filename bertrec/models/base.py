@@ -18,12 +18,13 @@ from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
-from bertrec.data.splits import EvaluationSet
+from bertrec.data.splits import EvaluationSet, Split
 from bertrec.models.fallback import CATALOGUE, POPULARITY, cold_rows, scored_by_popularity, unknown_ids
 from bertrec.models.finding import Finding
 from bertrec.models.fitted import Fitted
 from bertrec.models.names import MODELS
 from bertrec.models.serving import FloatArray, Histories, Id, Recommendations, Server
+from bertrec.models.trained_on import TrainedOn, Training, takes_data
 from bertrec.retrieval.index import ItemIndex
 from bertrec.retrieval.rules import Rules
 
@@ -36,16 +37,28 @@ class Recommender(Fitted, Finding):
     """A user is a function of a history, an item a function of what is known of it; the score is their inner product.
 
     A model of one's own defines ``name``, `fit`, `item_embeddings`, `user_vectors`, `state_dict` and `load_state_dict`; all else is here.
+
+    Attributes:
+        trained_on: what the last fit saw; None where that is not known.
     """
 
     registry = MODELS
+    trained_on: TrainedOn | None = None
     _popularity: FloatArray | None = None
     results: ClassVar[Mapping[str, Check]] = {**Fitted.results, "item_embeddings": matrix, "user_vectors": matrix}
     fit_options: ClassVar[frozenset[str]] = frozenset({"run_dir", "resume", "init", "progress", "on_epoch", "mask_seen", "callbacks"})
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "fit" in vars(cls):
+            setattr(cls, "fit", takes_data(vars(cls)["fit"]))  # noqa: B010  # a method is assigned
+
     @abstractmethod
-    def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
+    def fit(self, train: Training, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
         """Learn from ``train`` and set ``catalog``; fitting again starts anew.
+
+        Whoever calls may also give a `Split`, which brings its validation users, or a `Dataset`, which is split as `bertrec.make_split`
+        does without options. A ``fit`` of one's own always gets interactions and evaluation sets: see `check_data`.
 
         Args:
             train: sequences over one catalogue.
@@ -62,9 +75,9 @@ class Recommender(Fitted, Finding):
         if init:
             raise ConfigError(f"{self.name} trains nothing that could start from another model's weights: leave out --init")
 
-    def trained_on(
+    def continued(
         self,
-        train: Interactions,
+        train: Training,
         *,
         validation: EvaluationSet | None = None,
         epochs: int | None = None,
@@ -74,7 +87,7 @@ class Recommender(Fitted, Finding):
         """Return a model that goes on from these weights with more interactions; see `check_start` for whether there is one.
 
         Args:
-            train: all interactions, the former ones too.
+            train: all interactions, the former ones too; see `fit`.
             validation: users by whom the epoch is chosen.
             epochs: at most so many.
             share: where ``epochs`` is not said, of those of the settings.
@@ -105,8 +118,21 @@ class Recommender(Fitted, Finding):
         raise ModelError(f"a {self.name} model cannot move to other items: it does not read what they say")
 
     @property
+    def takes_vectors(self) -> bool:
+        """Whether item vectors made elsewhere stand in place of an encoder of texts."""
+        return False
+
+    def add_vectors(self, vectors: Any) -> None:
+        """Take vectors of items that `with_catalog` is to meet, for a model that was trained on vectors made elsewhere.
+
+        Raises:
+            ModelError: it was not.
+        """
+        raise ModelError(f"this {self.name} model was not trained on vectors made elsewhere: leave out --vectors")
+
+    @property
     def reads_text(self) -> bool:
-        """Whether scores depend on what items say."""
+        """Whether scores depend on what items say, or on vectors given in place of it."""
         return False
 
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
@@ -137,6 +163,17 @@ class Recommender(Fitted, Finding):
         """Keep how often training holds each item; a `fit` calls it, so that users without a history can be served."""
         self._popularity = train.item_counts.astype(np.float32)
 
+    @property
+    def absorbed(self) -> str:
+        """What a fit made of all users together, so that no single one can be taken out of it; empty where it only counts."""
+        return "the weights"
+
+    def recount(self, split: Split) -> None:
+        """Count the training part of a split anew, from which users were taken out; what was learned of them stays as `absorbed` says."""
+        if self._popularity is not None:
+            self.keep_popularity(split.train)
+        self.trained_on = TrainedOn.of(split.train, split)
+
     def _popularity_over(self, catalog: ItemCatalog) -> FloatArray | None:
         """Return the popularity over other items, 0 for new ones."""
         if self._popularity is None:
@@ -147,7 +184,15 @@ class Recommender(Fitted, Finding):
     def reset(self) -> None:
         """Be as before any fit."""
         super().reset()
-        self._popularity = None
+        self._popularity = self.trained_on = None
+
+    def kept_values(self) -> dict[str, Any]:
+        """Return what the fit saw, as hashes."""
+        return {} if self.trained_on is None else {"trained_on": self.trained_on.to_dict()}
+
+    def take_kept_values(self, kept: Mapping[str, Any]) -> None:
+        """Take what the fit saw."""
+        self.trained_on = TrainedOn.from_dict(kept.get("trained_on"))
 
     def kept_tensors(self) -> dict[str, torch.Tensor]:
         """Return the popularity, where it was kept."""
@@ -335,8 +380,8 @@ class Recommender(Fitted, Finding):
         """
         return Server(self, index)
 
-    def check_data(self, train: object, validation: object, run_dir: object = None) -> None:
-        """See that `fit` was given what it takes.
+    def check_data(self, train: object, validation: object, run_dir: object = None) -> tuple[Interactions, EvaluationSet | None]:
+        """Return what `fit` was given, once it is seen to be what it takes.
 
         Raises:
             DataError: it was not; the text says what to give instead.
@@ -346,6 +391,9 @@ class Recommender(Fitted, Finding):
         expect(validation, EvaluationSet, f"{call}: validation", optional=True)
         if run_dir is not None and expect_path(run_dir, f"{call}: run_dir").is_file():
             raise DataError(f"{call}: run_dir {run_dir} is a file: name a folder")
+        assert isinstance(train, Interactions)
+        assert validation is None or isinstance(validation, EvaluationSet)
+        return train, validation
 
     def known_items(self) -> IntArray:
         """Return the inner ids of the items that the model can score and that are not withdrawn."""

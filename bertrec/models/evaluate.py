@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from bertrec.core.checks import expect
-from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
-from bertrec.data.splits import EvaluationSet
+from bertrec.data.load import Dataset
+from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.by_vectors import ListMaker, UserBatch, evaluate_vectors
 from bertrec.evaluation.evaluate import evaluate_ranks
 from bertrec.evaluation.protocol import Protocol
@@ -22,41 +23,55 @@ from bertrec.models.base import Recommender
 from bertrec.models.best_items import BestItems
 from bertrec.models.fallback import beside, cold_rows, users_beside
 from bertrec.models.serving import FloatArray
+from bertrec.models.trained_on import held_out_part
 from bertrec.retrieval.index import ItemIndex
 
 
 def evaluate(
     model: Recommender,
-    evaluation_set: EvaluationSet,
+    evaluation_set: EvaluationSet | Split | Dataset,
     *,
     protocol: Protocol | None = None,
-    item_counts: IntArray,
+    item_counts: IntArray | None = None,
     held_out: IntArray | None = None,
     manifest: Mapping[str, Any] | None = None,
     lists: bool = True,
     index: ItemIndex | None = None,
+    part: str = "test",
 ) -> Report:
     """Rank the catalogue for every user of ``evaluation_set``.
+
+    A `Dataset` is split again as the model's `fit` split it, and a `Split` has to be the one that the model was trained on: users are
+    never measured on what the model has learned of them. What is not known to be so is refused; `EvaluationSet` is the caller's word.
 
     What is counted is what `Recommender.recommend` serves with ``exclude_seen=protocol.mask_seen``: a user of whose history the model reads
     nothing is ranked by popularity, and an item without a score is in no list.
 
     Args:
         model: fitted, over the catalogue that the evaluation set's inner ids belong to.
-        evaluation_set: users, histories and targets.
+        evaluation_set: users, histories and targets; or a data set or split, of which the next three are taken.
         protocol: how to measure; None takes the defaults (seen items masked).
         item_counts: ``[n_items + 1]`` training interactions, for the slices.
         held_out: inner ids that training never saw.
         manifest: of the split; stands in the report's protocol.
         lists: also coverage, novelty and Gini of the recommended lists.
         index: count the lists that this index serves, as long as the largest cut-off, instead of scoring the whole catalogue.
+        part: which users of a data set or split: ``test`` or ``valid``.
 
     Raises:
+        DataError: a data set or split that the model was not trained on, or of which that is not known; the text says what to give.
         ConfigError: an index together with ``candidates="held_out"``, which an index knows nothing of.
         IndexFileError: the index was built from another model.
     """
     call = "bertrec.evaluate"
     expect(model, Recommender, f"{call}: model", error=ModelError)
+    if isinstance(evaluation_set, Dataset | Split):
+        if not (item_counts is None and held_out is None and manifest is None):
+            raise DataError(f"{call}: item_counts, held_out and manifest are those of the split: leave them out")
+        split, evaluation_set = held_out_part(model.trained_on, evaluation_set, part)
+        item_counts, held_out, manifest = split.train.item_counts, split.held_out if len(split.held_out) else None, split.manifest
+    if item_counts is None:
+        raise DataError(f"{call}: item_counts must be given with an EvaluationSet, as in item_counts=split.train.item_counts")
     expect(evaluation_set, EvaluationSet, f"{call}: evaluation_set")
     expect(protocol, Protocol, f"{call}: protocol", optional=True, error=ConfigError)
     expect(manifest, Mapping, f"{call}: manifest", optional=True)

@@ -31,6 +31,11 @@ class Finding(ABC):
         """The items."""
 
     @property
+    @abstractmethod
+    def takes_vectors(self) -> bool:
+        """Whether item vectors made elsewhere stand in place of an encoder of texts."""
+
+    @property
     def text_vectors(self) -> FloatArray | None:
         """The vectors of what items say, ``[n_items, dim]``, as `encode_texts` gives them; None for a model that reads no text."""
         return None
@@ -96,10 +101,11 @@ class Finding(ABC):
         vectors = self.text_vectors
         if vectors is None:
             raise ModelError(f"this {type(self).__name__} reads no text: ask it for likeness by behaviour")
-        if not self.catalog.texts[inner - 1]:
+        bare = np.array([not text and not self.takes_vectors for text in self.catalog.texts], np.bool_)
+        if bare[inner - 1]:
             raise DataError(f"item {self.catalog.ids.ids[inner - 1]!r} has no text: ask for likeness by behaviour")
         values = cosines(vectors[inner - 1], padded(vectors))
-        values[1:][[not text for text in self.catalog.texts]] = -np.inf
+        values[1:][bare] = -np.inf
         return values
 
     def _by_behaviour(self, inner: int) -> FloatArray:

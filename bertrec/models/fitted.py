@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bertrec.core.checks import expect, expect_path, shown
 from bertrec.core.config import SEEDS, Config
+from bertrec.core.described import Described, Preview
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import atomic_folder, sha256_text
 from bertrec.core.foreign import Check, guard_results, mapping, plain
@@ -28,7 +29,7 @@ class NoSettings(Config):
     """There is nothing to set."""
 
 
-class Fitted(ABC):
+class Fitted(Described, ABC):
     """Something with settings that is fitted to data, saved and loaded.
 
     Args:
@@ -63,6 +64,13 @@ class Fitted(ABC):
         call = f"call {type(self).__name__}.configured(settings={{name: value}}), which takes flat names"
         expect(config, self.config_class, f"{type(self).__name__}: config", optional=True, error=ConfigError, mend=call)
         self.config = self.config_class() if config is None else config
+
+    def _facts(self) -> dict[str, object]:
+        return {"fitted": False} if self._catalog is None else {"items": len(self._catalog)}
+
+    def _preview(self) -> Preview:
+        usual, own = type(self.config)().to_flat(), self.config.to_flat()
+        return Preview(["setting", "value"], [[name, value] for name, value in own.items() if value != usual.get(name)])
 
     @property
     def catalog(self) -> ItemCatalog:
@@ -157,7 +165,7 @@ class Fitted(ABC):
         """Return the settings by the flat names that `config_from` takes, for a search."""
         return config.to_flat()
 
-    @classmethod  # noqa: B027  # most can be made so
+    @classmethod  # most can be made so
     def check_search(cls, config: Config) -> None:
         """See that a model with these settings can be made of its settings alone, as a search makes it.
 
@@ -190,8 +198,15 @@ class Fitted(ABC):
         """Return what is saved beside what was learned, by name; no score of a known history depends on it, so no hash of a model does."""
         return {}
 
-    def take_kept(self, kept: Mapping[str, Tensor]) -> None:  # noqa: B027  # most keep nothing
+    def take_kept(self, kept: Mapping[str, Tensor]) -> None:  # most keep nothing
         """Take what `kept_tensors` gave; names may be missing in folders of before."""
+
+    def kept_values(self) -> dict[str, Any]:
+        """Return JSON values that are saved as ``kept``, beside those of `saved_values`; no score depends on them."""
+        return {}
+
+    def take_kept_values(self, kept: Mapping[str, Any]) -> None:  # most keep nothing
+        """Take what `kept_values` gave; names may be missing in folders of before."""
 
     @property
     def model_hash(self) -> str:
@@ -202,7 +217,7 @@ class Fitted(ABC):
         """Return further JSON values for ``config.json``; `from_parts` finds them in ``parts.about``."""
         return {} if self.train_log is None else {"train_log": self.train_log.to_dict()}
 
-    def save_folders(self, folder: Path) -> None:  # noqa: B027  # most have none
+    def save_folders(self, folder: Path) -> None:  # most have none
         """Write parts that have a folder of their own below ``folder``; there are none by default."""
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -214,8 +229,12 @@ class Fitted(ABC):
         catalog = self.catalog
         with atomic_folder(folder, marker=WEIGHTS) as partial:
             self.save_folders(partial)
-            tensors = {**self.state_dict(), **{f"{_KEPT}{name}": value for name, value in self.kept_tensors().items()}}
-            write_parts(partial, type(self), config=self.config.to_dict(), catalog=catalog, tensors=tensors, **self.saved_values())
+            values = {**self.saved_values(), "kept": self.kept_values()}
+            write_parts(partial, type(self), config=self.config.to_dict(), catalog=catalog, tensors=self.saved_tensors(), **values)
+
+    def saved_tensors(self) -> dict[str, Tensor]:
+        """Return all tensors under the names that they are saved by."""
+        return {**self.state_dict(), **{f"{_KEPT}{name}": value for name, value in self.kept_tensors().items()}}
 
     @classmethod
     def from_parts(cls, parts: SavedParts) -> Self:
@@ -228,6 +247,7 @@ class Fitted(ABC):
         """Take catalogue, log and weights of what was saved."""
         self.catalog = parts.catalog
         self.train_log = TrainLog.from_dict(parts.about["train_log"]) if parts.about.get("train_log") else None
+        self.take_kept_values(parts.about.get("kept", {}))
         self.load_state_dict({name: value for name, value in parts.tensors.items() if not name.startswith(_KEPT)})
         self.take_kept({name.removeprefix(_KEPT): value for name, value in parts.tensors.items() if name.startswith(_KEPT)})
 

@@ -20,7 +20,7 @@ import torch
 
 from bertrec.core.config import Config
 from bertrec.core.errors import ModelError
-from bertrec.core.files import read_json, sha256_file, write_json
+from bertrec.core.files import atomic_file, read_json, sha256_file, write_json
 from bertrec.core.partial import recover
 from bertrec.core.plugins import is_path, path_of
 from bertrec.core.seal import check_seal, sealed
@@ -107,6 +107,25 @@ def write_parts(
     foreign = {} if kind.__module__.startswith("bertrec.") else {"path": path_of(kind)}
     about = {"format": FORMAT, "class": kind.name, **foreign, "config": dict(config), "versions": versions()}  # type: ignore[attr-defined]  # every model has a name
     write_json(folder / ABOUT, sealed({**about, **more, "sha256": hashes}))
+
+
+def replace_parts(folder: Path, tensors: Mapping[str, torch.Tensor], **values: Any) -> None:
+    """Give some tensors and values of a model folder others of the same name; every other part stays as it was saved.
+
+    Args:
+        folder: of the model; the caller makes the change of both files atomic.
+        tensors: by name; those that the folder lacks are left out.
+        **values: of ``config.json``.
+
+    Raises:
+        ModelError: as `read_parts`.
+    """
+    parts = read_parts(folder)
+    now = {name: tensors.get(name, value) for name, value in parts.tensors.items()}
+    with atomic_file(folder / WEIGHTS) as temporary:
+        safetensors.torch.save_file(_apart(checked_tensors(now)), temporary)
+    hashes = {**parts.about["sha256"], WEIGHTS: sha256_file(folder / WEIGHTS)}
+    write_json(folder / ABOUT, sealed({**parts.about, **values, "sha256": hashes}))
 
 
 def read_about(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ MODELS = Registry(
         "unisrec": "bertrec.models.unisrec:UniSRec",
         "morec": "bertrec.models.morec:MoRec",
         "idrec": "bertrec.models.idrec:IDRec",
+        "alpharec": "bertrec.models.alpharec:AlphaRec",
         "text-similarity": "bertrec.models.text_similarity:TextSimilarity",
         "max-similarity": "bertrec.models.max_similarity:MaxSimilarity",
         "popularity": "bertrec.models.popularity:Popularity",

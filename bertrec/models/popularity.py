@@ -12,8 +12,9 @@ from bertrec.core.config import Config
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.interactions import Interactions
-from bertrec.data.splits import EvaluationSet
+from bertrec.data.splits import EvaluationSet, Split
 from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.trained_on import Training
 
 
 class PopularityConfig(Config):
@@ -27,13 +28,13 @@ class Popularity(Recommender):
     config_class: ClassVar[type[Config]] = PopularityConfig
     _counts: torch.Tensor | None = None
 
-    def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
+    def fit(self, train: Training, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
         """Count the interactions of each item, by weight where there are weights; ``validation`` and the options have no use here.
 
         Raises:
             DataError: a weight is below 0.
         """
-        self.check_data(train, validation)
+        train, validation = self.check_data(train, validation)
         self.check_fit_options(options)
         self.check_start(resume=False, init=options.get("init") is not None)
         self.catalog = train.catalog
@@ -58,6 +59,16 @@ class Popularity(Recommender):
     def user_vectors(self, histories: Ragged) -> FloatArray:
         """Return ``[n, 1]`` ones: all users are alike."""
         return np.ones((len(histories), 1), np.float32)
+
+    @property
+    def absorbed(self) -> str:
+        """Nothing: it counts."""
+        return ""
+
+    def recount(self, split: Split) -> None:
+        """Count anew."""
+        super().recount(split)
+        self._counts = torch.from_numpy(_counted(split.train).astype(np.float32))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the counts."""

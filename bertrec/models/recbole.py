@@ -18,12 +18,12 @@ from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, DataError, ModelError, unknown_name
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
-from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.metrics import rank_metrics
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.folder import hash_tensors
+from bertrec.models.trained_on import Training
 from bertrec.recbole import catalogue
 from bertrec.recbole.asking import AnsweringProcess
 from bertrec.recbole.exchange import Job, Outcome, Point, save_split
@@ -155,7 +155,7 @@ class RecBole(Recommender):
         chosen.check()
         return chosen
 
-    def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
+    def fit(self, train: Training, *, validation: EvaluationSet | None = None, **options: Any) -> Self:
         """Train in RecBole's own process, where the validation users choose the epoch.
 
         Args:
@@ -170,7 +170,7 @@ class RecBole(Recommender):
             MissingExtraError: RecBole is not installed.
             ModelError: the fit failed; the text says why.
         """
-        self.check_data(train, validation)
+        train, validation = self.check_data(train, validation)
         self.check_fit_options(options)
         from bertrec.training.progress import shows_progress  # with the libraries of an encoder, which a saved model does without
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,11 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.core.checks import expect, expect_whole
+from bertrec.core.described import Described, Preview
 from bertrec.core.distinct import among
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
+from bertrec.data.outgoing import Backend, frame_of
 from bertrec.evaluation.ranks import pair_keys
 from bertrec.models.best_items import BestItems, merged
 from bertrec.models.fallback import BoolArray, cold_rows, scored_by_popularity
@@ -75,8 +78,8 @@ class Served(Protocol):
         """Return what is added to the scores of some items of each user."""
 
 
-@dataclass(frozen=True)
-class Recommendations:
+@dataclass(frozen=True, repr=False)
+class Recommendations(Described):
     """The best items of each user.
 
     Attributes:
@@ -91,6 +94,44 @@ class Recommendations:
     scores: list[list[float]]
     fallback: list[str | None] = field(default_factory=list)
     unknown: dict[int, list[Id]] = field(default_factory=dict)
+
+    def _facts(self) -> dict[str, object]:
+        longest = max((len(row) for row in self.items), default=0)
+        marked = sum(one is not None for one in self.fallback)
+        return {
+            "users": len(self.items),
+            "k": longest,
+            "by_fallback": marked or None,
+            "unknown_ids": sum(map(len, self.unknown.values())) or None,
+        }
+
+    def _preview(self) -> Preview:
+        fallback = self.fallback or [None] * len(self.items)
+        rows = ([row, ids, mark] for row, (ids, mark) in enumerate(zip(self.items, fallback, strict=True)))
+        return Preview.of(["history", "items", "fallback"], rows, len(self.items))
+
+    def to_frame(self, backend: Backend | None = None, *, users: Sequence[Id] | None = None) -> Any:
+        """Return a new data frame with one row per recommended item: ``history``, ``rank``, ``item_id``, ``score``, ``fallback``.
+
+        ``history`` is the number of the history from 0; ``rank`` counts from 1; ``fallback`` says what ordered a list instead of the model.
+
+        Args:
+            backend: ``pandas``, ``polars`` or ``pyarrow``; None takes pandas where it is installed, else PyArrow.
+            users: one id per history, which then stands as ``user_id`` in place of ``history``.
+
+        Raises:
+            DataError: there are more or fewer users than histories.
+        """
+        if users is not None and len(users) != len(self.items):
+            raise DataError(f"to_frame: {len(users)} users for {len(self.items)} histories")
+        lengths = np.array([len(row) for row in self.items], np.int64)
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        fallback = self.fallback or [None] * len(lengths)
+        whose: dict[str, Any] = {"history": rows} if users is None else {"user_id": [users[row] for row in rows.tolist()]}
+        ranks = np.concatenate([np.arange(1, length + 1) for length in lengths] or [lengths])
+        items, scores = list(chain.from_iterable(self.items)), np.array(list(chain.from_iterable(self.scores)), np.float64)
+        marks = [fallback[row] for row in rows.tolist()]
+        return frame_of({**whose, "rank": ranks, "item_id": items, "score": scores, "fallback": marks}, backend)
 
 
 @dataclass(frozen=True)
@@ -127,7 +168,7 @@ class _Under:
         return self.plan.allowed.nbytes + sum(part.nbytes for part in (self.best, self.selection, self.popular) if part is not None)
 
 
-class Server:
+class Server(Described):
     """A fitted model ready to answer: item vectors, ids and, where given, an index are taken once and kept.
 
     Made by `Recommender.serve`. It serves the model as it was then: make a new one after another fit.
@@ -158,6 +199,9 @@ class Server:
             inner = model.catalog.ids.encode(index.built_ids)
             self._place[inner] = np.arange(1, len(inner) + 1)
             self._place[0] = 0
+
+    def _facts(self) -> dict[str, object]:
+        return {"model": self.model, "index": self.index}
 
     def recommend(self, histories: Histories, k: int = 10, *, exclude_seen: bool = True, rules: Rules | None = None) -> Recommendations:
         """Return the ``k`` best items for each history, as `Recommender.recommend` does.

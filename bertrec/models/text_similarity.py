@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
@@ -15,16 +14,16 @@ from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
-from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
-from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.known import encode_unknown
 from bertrec.encoders.registry import make_encoder
 from bertrec.encoders.whitening import Whitening
-from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.base import FloatArray
+from bertrec.models.item_vectors import ReadsItems
+from bertrec.models.trained_on import Training
 
-logger = logging.getLogger(__name__)
+_RAW = "given_vectors"  # among the saved tensors
 
 
 class TextSimilarityConfig(Config):
@@ -38,7 +37,7 @@ class TextSimilarityConfig(Config):
     max_history: int = Field(50, ge=1, le=100_000, description="Newest items of a history that are averaged.")
 
 
-class TextSimilarity(Recommender):
+class TextSimilarity(ReadsItems):
     """Inner product of the mean of the history's unit text vectors with the item's unit text vector: the mean of the cosines.
 
     Args:
@@ -50,15 +49,16 @@ class TextSimilarity(Recommender):
     item_inputs: ClassVar[tuple[str, ...]] = ("text",)
     config: TextSimilarityConfig
     _vectors: torch.Tensor | None = None
+    _raw: torch.Tensor | None = None
 
     def __init__(self, config: TextSimilarityConfig | None = None) -> None:
         super().__init__(config)
         if self.config.encoder.tune != "frozen":
             raise ConfigError("text-similarity trains nothing: leave out --tune, or take --model morec")
 
-    def fit(self, train: Interactions, *, validation: EvaluationSet | None = None, progress: bool = True, **options: Any) -> Self:
+    def fit(self, train: Training, *, validation: EvaluationSet | None = None, progress: bool = True, **options: Any) -> Self:
         """Encode the catalogue of ``train``; ``validation`` and the other options have no use here."""
-        self.check_data(train, validation)
+        train, validation = self.check_data(train, validation)
         self.check_fit_options(options)
         self.check_start(resume=False, init=options.get("init") is not None)
         self.keep_popularity(train)
@@ -67,17 +67,13 @@ class TextSimilarity(Recommender):
     def over(self, catalog: ItemCatalog, *, progress: bool = True) -> Self:
         """Encode a catalogue: no interactions are needed."""
         expect(catalog, ItemCatalog, f"{type(self).__name__}: catalog")
-        catalog.require_text(self.name)
-        vectors = self._encoded(catalog.texts, progress=progress)
+        if not self.takes_vectors:
+            catalog.require_text(self.name)
+        vectors = self._first_encoder().encode_items(catalog, progress=progress)
         if self.config.whitening != "none":
+            self._raw = torch.from_numpy(vectors) if self.takes_vectors else None
             vectors = Whitening.fit(vectors, method=self.config.whitening).transform(vectors)
         return self._holding(catalog, _unit(vectors), progress=progress)
-
-    def _encoded(self, texts: list[str], *, progress: bool = False) -> FloatArray:
-        encoder = make_encoder(self.config.encoder)
-        if note := encoder.script_note(texts):
-            logger.warning(note)
-        return encoder.encode(texts, cache=EmbeddingCache(), progress=progress)
 
     def _holding(self, catalog: ItemCatalog, vectors: FloatArray, *, progress: bool = False) -> Self:
         """Take a catalogue and the unit vectors of its texts, ``[n_items, dim]``."""
@@ -89,23 +85,35 @@ class TextSimilarity(Recommender):
         """Always."""
         return True
 
+    @property
+    def absorbed(self) -> str:
+        """Nothing: users are not looked at."""
+        return ""
+
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """Return the same model over other items; a fixed whitening is fitted anew on all of them."""
         other = type(self)(self.config)
-        if self.config.whitening != "none":
+        if self.takes_vectors:
+            other._added = self.vectors_for(catalog)
+        expect(catalog, ItemCatalog, f"{type(self).__name__}: catalog")
+        if self.takes_vectors or self.config.whitening != "none":
             other.over(catalog, progress=False)
         else:
-            expect(catalog, ItemCatalog, f"{type(self).__name__}: catalog")
             catalog.require_text(self.name)
-            known = self.catalog.texts, self.vectors.numpy()
-            other._holding(catalog, encode_unknown(catalog.texts, *known, lambda texts: _unit(self._encoded(texts))))
+
+            def read(rows: list[int]) -> FloatArray:
+                return _unit(make_encoder(self.config.encoder).encode_items(catalog.take(rows)))
+
+            other._holding(catalog, encode_unknown(catalog.texts, self.catalog.texts, self.vectors.numpy(), read))
         other._popularity = self._popularity_over(catalog)
         return other
 
     @property
     def text_vectors(self) -> FloatArray:
         """The vectors of what items say, ``[n_items, dim]``, without a whitening."""
-        return self.vectors.numpy() if self.config.whitening == "none" else self._encoded(self.catalog.texts)
+        if self.takes_vectors or self.config.whitening == "none":
+            return self._raw_vectors()
+        return make_encoder(self.config.encoder).encode_items(self.catalog)
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Return the encoder's vectors of any texts, ``[len(texts), dim]``."""
@@ -132,19 +140,24 @@ class TextSimilarity(Recommender):
         return np.asarray(sums / counts[:, None], dtype=np.float32)
 
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
-        """Return the unit vectors ``[len(texts), dim]`` of the texts; None with a whitening, which is not kept."""
-        if self.config.whitening != "none":
+        """Return the unit vectors ``[len(texts), dim]`` of the texts; None where no text is read, and with a whitening (not kept)."""
+        if self.config.whitening != "none" or self.takes_vectors:
             return None
         vectors = make_encoder(self.config.encoder).encode(list(texts))
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return the unit vectors."""
-        return {"vectors": self.vectors}
+        """Return the unit vectors, and with a whitening those that were given, to whiten them anew beside others."""
+        return {"vectors": self.vectors} | ({} if self._raw is None else {_RAW: self._raw})
+
+    def _raw_vectors(self) -> FloatArray:
+        """Return what was given; without a whitening the direction is all that matters of it."""
+        raw: FloatArray = (self.vectors if self._raw is None else self._raw).numpy()
+        return raw
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take the unit vectors."""
-        self._vectors = state["vectors"]
+        self._vectors, self._raw = state["vectors"], state.get(_RAW)
 
 
 def _unit(vectors: FloatArray) -> FloatArray:

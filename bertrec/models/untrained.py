@@ -13,6 +13,7 @@ from bertrec.evaluation.report import Report
 from bertrec.evaluation.significance import PairedResult, paired_comparison
 from bertrec.models.base import Recommender
 from bertrec.models.evaluate import evaluate
+from bertrec.models.item_vectors import ReadsItems
 from bertrec.models.registry import create
 
 UNTRAINED = ("text-similarity", "max-similarity")
@@ -42,7 +43,11 @@ def untrained_reports(model: Recommender, split: Split, part: EvaluationSet, rul
     how: dict[str, Any] = {"protocol": rules, "item_counts": split.train.item_counts, "lists": False}
     how["held_out"] = split.held_out if len(split.held_out) else None
     names = [name for name in UNTRAINED if name != model.name]
-    return {name: evaluate(create(name, settings=settings).fit(split.train, progress=False), part, **how) for name in names}
+    untrained = {name: create(name, settings=settings) for name in names}
+    if isinstance(model, ReadsItems) and model.takes_vectors:  # whose file need not be there any more
+        for one in untrained.values():
+            one.add_vectors(model.known_vectors())
+    return {name: evaluate(one.fit(split.train, progress=False), part, **how) for name, one in untrained.items()}
 
 
 def against_best(report: Report, untrained: dict[str, Report], *, name: str, metric: str = "NDCG@10") -> PairedResult | None:

@@ -1,8 +1,8 @@
-"""A run of rankers while it is trained: what is done stays, so that the same command goes on with it.
+"""A run of rankers, or an encoder, while it is trained: what is done stays, so that the same command goes on with it.
 
 RUN.unfinished/progress.json   what is being trained, and the record of each ranker that is done
 RUN.unfinished/members/N/      those rankers
-RUN.unfinished/checkpoints/    of the one whose turn it is
+RUN.unfinished/checkpoints/    of the one whose turn it is, or of the encoder
 """
 
 from __future__ import annotations
@@ -102,10 +102,23 @@ class Unfinished:
         checkpoints = self.folder / "checkpoints"
         return bool(self.done) or (checkpoints.is_dir() and any(checkpoints.iterdir()))
 
+    def drop(self) -> None:
+        """Remove all of it, once what was trained is elsewhere."""
+        drop_folder(self.folder, self.folder)
+
 
 @contextmanager
 def training_into(target: Path, plan: Mapping[str, Any], *, resume: bool, say: Callable[[str], None]) -> Iterator[Unfinished]:
-    """Yield the training of a run; where the block ends without an error, its folder takes the place of ``target``, whole.
+    """Do as `training_beside`; where the block ends without an error, its folder takes the place of ``target``, whole."""
+    with training_beside(target, plan, resume=resume, say=say) as work:
+        yield work
+    replace_folder(work.folder, target)
+    _clean(target)
+
+
+@contextmanager
+def training_beside(target: Path, plan: Mapping[str, Any], *, resume: bool, say: Callable[[str], None]) -> Iterator[Unfinished]:
+    """Yield a training in a folder beside ``target``, which is left there; one that ends without a checkpoint leaves nothing.
 
     Args:
         target: folder of the run.
@@ -132,8 +145,6 @@ def training_into(target: Path, plan: Mapping[str, Any], *, resume: bool, say: C
             elif work.worth_keeping:
                 say("training was cut short: the same command with --resume goes on")
             raise
-    replace_folder(folder, target)
-    _clean(target)
 
 
 def _done_before(work: Unfinished) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.core.checks import expect, expect_number
+from bertrec.core.described import Described
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.splits import Split
@@ -22,8 +23,8 @@ from bertrec.recbole.process import run_fit
 Pairs = tuple[IntArray, IntArray]
 
 
-@dataclass(frozen=True)
-class BaselineRun:
+@dataclass(frozen=True, repr=False)
+class BaselineRun(Described):
     """What a baseline gave back.
 
     Attributes:
@@ -37,6 +38,10 @@ class BaselineRun:
     ranks: Ragged
     lists: npt.NDArray[np.int32]
     scores: npt.NDArray[np.float32] | None
+
+    def _facts(self) -> dict[str, object]:
+        outcome = self.outcome
+        return {"status": outcome.status, "best_epoch": outcome.best_epoch, "seconds": outcome.seconds, "users": len(self.ranks)}
 
 
 def run_baseline(

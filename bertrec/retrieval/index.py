@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.core.checks import expect, expect_path
+from bertrec.core.described import Described
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.partial import recover
 from bertrec.core.ragged import Ragged
@@ -34,7 +35,7 @@ _SCANNED_FROM = (
 _MOST_DEAD = 1 / 3
 
 
-class ItemIndex:
+class ItemIndex(Described):
     """Vectors of items behind their external ids: search with exact filtering, add, remove, save, load.
 
     Removed items stay as tombstones, filtered exactly, until :meth:`compact`. Make one with :meth:`build` or :meth:`load`.
@@ -91,6 +92,9 @@ class ItemIndex:
 
     def __len__(self) -> int:
         return len(self._parts.table)
+
+    def _facts(self) -> dict[str, object]:
+        return {"kind": self.kind, "items": len(self), "dim": self.dim, "metric": self.metric, "recall": self._recall}
 
     def __contains__(self, item: object) -> bool:
         return isinstance(item, (str, int)) and bool(self._parts.table.rows_of([item])[0] >= 0)

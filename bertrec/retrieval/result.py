@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from bertrec.core.described import PREVIEW_ROWS, Described, Preview
 from bertrec.retrieval.checks import Id
 from bertrec.retrieval.exact import FloatArray, IntArray
 
 
-@dataclass(frozen=True)
-class SearchResult:
+@dataclass(frozen=True, repr=False)
+class SearchResult(Described):
     """What a search found, best first, equal scores by lower position.
 
     Attributes:
@@ -39,3 +40,10 @@ class SearchResult:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    def _facts(self) -> dict[str, object]:
+        return {"queries": len(self), "k": self.positions.shape[1]}
+
+    def _preview(self) -> Preview:
+        rows = ([row, ids] for row, ids in enumerate(replace(self, positions=self.positions[:PREVIEW_ROWS]).ids))
+        return Preview.of(["query", "ids"], rows, len(self))

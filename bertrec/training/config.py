@@ -53,9 +53,21 @@ class TrainConfig(Config):
         lt=1,
         description="Share of all steps over which the learning rate rises from 0.",
     )
+    warmup_epochs: float = Field(
+        0.0,
+        ge=0,
+        description="Epochs over which the learning rate rises from 0, however many follow; 0 leaves it to train.warmup_share.",
+    )
     schedule: Schedule = Field(
         "constant",
         description="The learning rate after the warm-up: linear and cosine bring it towards 0 at the last step.",
+    )
+    average: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the steps so far, the latest, over which the weights are averaged: the average is judged, "
+        "kept and served, in place of a decay of the learning rate; 0 averages nothing.",
     )
     max_grad_norm: float = Field(1.0, ge=0, description="Gradients are scaled down to this norm; 0 leaves them alone.")
     seed: int = Field(

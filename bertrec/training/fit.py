@@ -33,6 +33,8 @@ from bertrec.training.trainer import ModuleTrainer
 
 FREE_SETTINGS = frozenset({"epochs", "patience", "max_seconds", "device", "loggers", "save_every_epoch", "gradient_cache"})
 """Settings that may differ between a run and its continuation."""
+_SETTINGS_SINCE = {"average": 0.0, "warmup_epochs": 0.0}
+"""What checkpoints of versions without these settings were made with."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +88,8 @@ def fit_module(
     was_training = module.training
     run_state = TrainingState(config, module, evaluate)
     with preserved_randomness(), _quiet(), tempfile.TemporaryDirectory() as scratch:
-        arguments = _arguments(module, config, Path(run_dir) if run_dir else Path(scratch))
         identity = _identity(module, dataset, config)
+        arguments = _arguments(module, config, Path(run_dir) if run_dir else Path(scratch), steps_per_epoch=identity["steps_per_epoch"])
         start = _resume(run_state, checkpoints, identity) if resume else None
         if checkpoints and arguments.should_save:  # the first process alone
             start_afresh(checkpoints) if not resume else prune(checkpoints)
@@ -153,8 +155,15 @@ def _check_callbacks(callbacks: Sequence[TrainerCallback]) -> None:
             raise ConfigError(f"callbacks are objects derived from transformers.TrainerCallback, not {given}")
 
 
-def _arguments(module: nn.Module, config: TrainConfig, folder: Path) -> TrainingArguments:
-    """Translate the settings; whatever costs time each step and is not needed is switched off."""
+def _arguments(module: nn.Module, config: TrainConfig, folder: Path, *, steps_per_epoch: int) -> TrainingArguments:
+    """Translate the settings; whatever costs time each step and is not needed is switched off.
+
+    Args:
+        module: what is trained.
+        config: the settings.
+        folder: for loggers' files.
+        steps_per_epoch: of all processes together.
+    """
     _check_loggers(config.loggers)
     device = training_device(config.device)
     precision = choose_precision(config.precision, tunes_encoder=bool(encoder_parameter_ids(module)), device=device)
@@ -182,6 +191,9 @@ def _arguments(module: nn.Module, config: TrainConfig, folder: Path) -> Training
         remove_unused_columns=False,
         label_names=[],
     )
+    if config.warmup_epochs:
+        steps = -(-steps_per_epoch // arguments.world_size)
+        arguments.warmup_steps = max(1, round(config.warmup_epochs * steps))
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for DDP (torchrun); DataParallel is slower than one of them
     return arguments
 
@@ -208,16 +220,24 @@ def _resume(run_state: TrainingState, checkpoints: Path | None, identity: dict[s
         return None
     check_intact(found[0])
     values = read_progress(found[0])
+    was = _SETTINGS_SINCE | values["identity"]
     for name, value in identity.items():
-        if values["identity"].get(name) != value:
+        if was.get(name) != value:
             raise ModelError(
-                f"{found[0]} is of another run: {name} was {values['identity'].get(name)} and is {value} now; "
+                f"{found[0]} is of another run: {name} was {was.get(name)} and is {value} now; "
                 "resume with the settings, data and model of that run, or train anew without resume"
             )
-    best = found[0] / "best.safetensors"
-    weights = best if best.exists() else found[0] / "model.safetensors"
-    run_state.resume(values, safetensors.torch.load_file(weights))
+    run_state.resume(values, _best_state(found[0]))
     return found[0]
+
+
+def _best_state(checkpoint: Path) -> dict[str, Tensor]:
+    """Read the weights of the best epoch so far; where it is the checkpoint's own, they stand with the others."""
+    best, average = checkpoint / "best.safetensors", checkpoint / "average.safetensors"
+    if best.exists():
+        return safetensors.torch.load_file(best)
+    state = safetensors.torch.load_file(checkpoint / "model.safetensors")
+    return state | safetensors.torch.load_file(average) if average.exists() else state
 
 
 def _log(run_state: TrainingState, arguments: TrainingArguments, steps_per_epoch: int) -> TrainLog:

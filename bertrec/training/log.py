@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bertrec.core.described import PREVIEW_ROWS, Described, Preview
+
 
 @dataclass(frozen=True)
 class EpochLog:
@@ -26,8 +28,8 @@ class EpochLog:
     evaluation_seconds: float
 
 
-@dataclass(frozen=True)
-class TrainLog:
+@dataclass(frozen=True, repr=False)
+class TrainLog(Described):
     """A whole run, its resumed parts together.
 
     Attributes:
@@ -49,6 +51,15 @@ class TrainLog:
     peak_mib: float
     precision: str
     device: str
+
+    def _facts(self) -> dict[str, object]:
+        return {"epochs": len(self.epochs), "best_epoch": self.best_epoch, "seconds": round(self.seconds, 1), "device": self.device}
+
+    def _preview(self) -> Preview:
+        metrics = list(dict.fromkeys(name for epoch in self.epochs for name in epoch.metrics))
+        newest = self.epochs[-PREVIEW_ROWS:]
+        rows = [[epoch.epoch, epoch.loss, *(epoch.metrics.get(name) for name in metrics)] for epoch in newest]
+        return Preview(["epoch", "loss", *metrics], rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, fit for JSON."""

@@ -145,7 +145,7 @@ class MaskedTextDataset(torch.utils.data.Dataset[IntArray]):
         Returns:
             ``input_ids``, ``attention_mask`` and ``labels``, int64 ``[b, L]``; labels are -100 where nothing was hidden.
         """
-        return _padded(batch, np.arange(len(batch.inputs)), self.pad)
+        return padded_batch(batch, np.arange(len(batch.inputs)), self.pad)
 
 
 class MaskedLanguageModel(nn.Module):
@@ -192,13 +192,14 @@ def perplexity(encoder: MaskedEncoder, tokens: Ragged, *, seed: int = 0) -> floa
 
 def _loss(encoder: MaskedEncoder, drawn: MaskedTokens, rows: IntArray) -> float:
     """Return the summed cross-entropy of the hidden words in some rows."""
-    batch = {name: tensor.to(encoder.device) for name, tensor in _padded(drawn, rows, encoder.tokenizer.pad_token_id or 0).items()}
+    batch = {name: tensor.to(encoder.device) for name, tensor in padded_batch(drawn, rows, encoder.tokenizer.pad_token_id or 0).items()}
     hidden = batch["labels"] >= 0
     logits = encoder.logits(encoder.hidden(batch["input_ids"], batch["attention_mask"])[hidden])
     return float(functional.cross_entropy(logits.double(), batch["labels"][hidden], reduction="sum"))
 
 
-def _padded(drawn: MaskedTokens, rows: IntArray | Sequence[int], pad: int) -> dict[str, Tensor]:
+def padded_batch(drawn: MaskedTokens, rows: IntArray | Sequence[int], pad: int) -> dict[str, Tensor]:
+    """Return ``input_ids``, ``attention_mask`` and ``labels`` of some rows, int64 ``[b, L]``, padded on the right."""
     picked = np.asarray(rows, np.int64)
     ids, mask = padded_tokens(drawn.inputs, picked, pad)
     labels, _ = padded_tokens(Ragged(drawn.labels, drawn.inputs.offsets), picked, _NO_LABEL)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,19 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from bertrec.core.errors import ConfigError, NotFiniteError, unknown_name
+from bertrec.training.averaging import WeightAverage
 from bertrec.training.config import TrainConfig
 from bertrec.training.log import EpochLog
 from bertrec.training.parameters import snapshot
 from bertrec.training.randomness import preserved_randomness
 
 Evaluate = Callable[[], Mapping[str, float]]
+logger = logging.getLogger(__name__)
 
 
 @dataclass
 class TrainingState:
     """Judges each finished epoch; what it holds is all that early stopping needs to go on after a kill.
 
-    Without ``evaluate`` the last epoch is the best one.
+    Without ``evaluate`` the last epoch is the best one. Where weights are averaged, the average is what is judged and kept.
     """
 
     config: TrainConfig
@@ -33,6 +37,7 @@ class TrainingState:
     history: list[EpochLog] = field(default_factory=list)
     best_epoch: int = 0
     best_state: dict[str, Tensor] | None = None
+    average: WeightAverage | None = None
 
     @property
     def epoch(self) -> int:
@@ -75,15 +80,21 @@ class TrainingState:
         """
         start = time.perf_counter()
         number = self.epoch + 1
-        metrics = self._measure() if self._is_judged(number) else {}
-        spent = time.perf_counter() - start
-        entry = EpochLog(number, loss, metrics, seconds + spent, spent)
-        self.history.append(entry)
-        if not self.evaluate:
-            self.best_epoch = number
-        elif metrics and metrics[self.config.metric] > self._best_value():
-            self.best_epoch, self.best_state = number, snapshot(self.module)
+        with self.average.in_place() if self.average else nullcontext():
+            metrics = self._measure() if self._is_judged(number) else {}
+            spent = time.perf_counter() - start
+            entry = EpochLog(number, loss, metrics, seconds + spent, spent)
+            self.history.append(entry)
+            figure = f", {self.config.metric} {metrics[self.config.metric]:.4f}" if metrics else ""
+            logger.info("epoch %d of %d: loss %.4g%s, %.1f s", number, self.config.epochs, loss, figure, entry.seconds)
+            self._keep_if_best(entry)
         return entry
+
+    def _keep_if_best(self, entry: EpochLog) -> None:
+        if not self.evaluate:  # the last is the best, and the weights as they stand need no copy
+            self.best_epoch, self.best_state = entry.epoch, snapshot(self.module) if self.average else None
+        elif entry.metrics and entry.metrics[self.config.metric] > self._best_value():
+            self.best_epoch, self.best_state = entry.epoch, snapshot(self.module)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, without the weights."""

@@ -17,6 +17,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from bertrec.core.errors import BertrecError, ModelError, NotFiniteError
 from bertrec.core.files import atomic_folder, write_json
+from bertrec.training.averaging import WeightAverage
 from bertrec.training.batches import EpochBatches, EpochLoader
 from bertrec.training.checkpoints import checkpoint_folder, mark_complete, prune
 from bertrec.training.config import TrainConfig
@@ -89,7 +90,9 @@ class EpochEnd(TrainerCallback):
         self.trainer.meter.start(self.trainer.run_state.epoch + 1)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        """End an epoch that would go past the time limit; it is judged as it stands."""
+        """Take the weights into their average; end an epoch that would go past the time limit, to be judged as it stands."""
+        if self.trainer.run_state.average:
+            self.trainer.run_state.average.update(state.global_step)
         if self.trainer.run_state.overtime(time.perf_counter() - self.started):
             control.should_training_stop = True
 
@@ -128,6 +131,7 @@ class ModuleTrainer(Trainer):
         self.add_callback(EpochEnd(self))
         self.config, self.run_state, self.checkpoints, self.identity = config, run_state, checkpoints, identity
         self.meter = LossMeter(1 if args.device.type == "cpu" else _STEPS_A_CHECK)
+        run_state.average = WeightAverage(module, config.average) if config.average else None  # here, where the module is on its device
 
     def get_train_dataloader(self) -> EpochLoader:
         """Return the loader whose order depends on seed and epoch alone."""
@@ -220,6 +224,8 @@ class ModuleTrainer(Trainer):
             safetensors.torch.save_file(snapshot(self.module), folder / "model.safetensors")
             if self.run_state.best_state is not None and self.run_state.best_epoch != self.run_state.epoch:
                 safetensors.torch.save_file(self.run_state.best_state, folder / "best.safetensors")
+            if self.run_state.average is not None:
+                safetensors.torch.save_file(self.run_state.average.state(), folder / "average.safetensors")
             self.state.save_to_json(str(folder / "trainer_state.json"))
             write_json(folder / "progress.json", {**self.run_state.to_dict(), "identity": self.identity})
         self._save_optimizer_and_scheduler(str(folder))
@@ -228,6 +234,8 @@ class ModuleTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         restore(self.module, safetensors.torch.load_file(Path(resume_from_checkpoint) / "model.safetensors"))
+        if self.run_state.average is not None:
+            self.run_state.average.load(safetensors.torch.load_file(Path(resume_from_checkpoint) / "average.safetensors"))
 
 
 def _first_line(error: Exception) -> str:

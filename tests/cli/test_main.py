@@ -17,7 +17,7 @@ COMMANDS = ["train", "evaluate", "embed", "recommend", "doctor", "demo", "probe"
 LEAVES = [[c] for c in COMMANDS[:8]] + [["data", c] for c in ("describe", "convert")]
 LEAVES += [["settings"]]
 LEAVES += [["index", c] for c in ("build", "info", "add", "remove", "compact")]
-LEAVES += [["encoder", "adapt-mlm"], ["rerank", "train"], ["rerank", "evaluate"]]
+LEAVES += [["encoder", "adapt"], ["encoder", "adapt-mlm"], ["rerank", "train"], ["rerank", "evaluate"]]
 LEAVES += [["prompt", c] for c in ("train", "evaluate", "score")]
 LEAVES += [["tune", c] for c in ("index", "resume", "show", "best", "export", "compare")]
 

@@ -42,6 +42,7 @@ COMMANDS = {
     "data convert": ["DATA", *OUT],
     "probe": ["DATA"],
     "audit": ["minilm", "DATA"],
+    "encoder adapt": ["DATA", *OUT],
     "encoder adapt-mlm": ["DATA", *OUT],
     "prompt train": ["DATA", *OUT],
     "rankers train": ["DATA", *OUT, "--ranker", "nrms"],
@@ -55,6 +56,7 @@ COMMANDS = {
     "search": ["RUN", "red kettle", "--data", "DATA"],
     "catalog update": ["RUN", "--data", "DATA"],
     "update": ["RUN", "--interactions", "TABLE", "--data", "DATA"],
+    "forget": ["RUN", "--user", "1", "--data", "DATA"],
     "rerank train": ["RUN", "--data", "DATA", *OUT],
     "rerank evaluate": ["RUN", "--data", "DATA", "--rerank", "RERANKER"],
 }

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 
+import pyarrow.parquet as pq
 import pytest
 
 from bertrec.cli.recommend import _with_more
@@ -98,6 +99,59 @@ def test_where_nobody_is_known_that_is_an_error_unless_said_otherwise(cli, train
         code, out, _ = cli("recommend", trained, *words, "--on-unknown", "fallback", "--why", "--format", "json")
         assert code == 0
         assert json.loads(out)["recommendations"][0]["fallback"] == "popularity"
+
+
+def test_a_file_may_give_histories_and_then_needs_no_data(cli, run, tmp_path):
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    (run / "run.json").write_text(json.dumps(record | {"data": "gone", "data_path": "gone"}), encoding="utf-8")
+    users = tmp_path / "users.jsonl"
+    users.write_text('{"user_id": "new", "history": ["100", "101"]}\n{"user_id": 1, "history": [104, 999]}\n')
+    code, out, err = cli("recommend", run, "--users-file", users, "-k", "1", "--format", "json")
+    assert (code, err) == (0, f"note: 1 ids in the histories are no items (left out); the first: {users}: row 2: '999'\n")
+    cases = json.loads(out)["recommendations"]
+    assert [(case["user"], case["history"], case["fallback"]) for case in cases] == [("new", ["100", "101"], None), ("1", ["104"], None)]
+    assert items(out) == [["102"], ["105"]]
+
+
+def test_a_history_of_a_file_goes_before_that_of_the_data_and_fallbacks_are_named(cli, trained, tmp_path):
+    users = tmp_path / "users.csv"
+    users.write_text("user_id,history,mood\n1,,\n2,100 101,\nx,999,good\ny,,\n")
+    code, out, err = cli("recommend", trained, "--users-file", users, "-k", "1", "--format", "csv")
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert [(row["user"], row["id"], row["fallback"]) for row in rows] == [
+        ("1", "106", ""),
+        ("2", "102", ""),
+        ("x", "100", "popularity"),
+        ("y", "100", "popularity"),
+    ]
+    assert f"{users}: ignored 'mood': no model reads what is said of users" in err
+    first = f"the first: {users}: row 3: none of the 1 items of the history is in the catalogue"
+    assert f"2 of 4 users have nothing to go by: served by popularity (--on-unknown skip leaves them out); {first}" in err
+    assert cli("recommend", trained, "--users-file", users, "--on-unknown", "error")[0] == 2
+    out = cli("recommend", trained, "--users-file", users, "--on-unknown", "skip", "-k", "1", "--format", "jsonl")[1]
+    assert [json.loads(line)["user"] for line in out.splitlines()] == ["1", "2"]
+
+
+def test_lists_are_written_in_the_form_that_the_file_names(cli, trained, tmp_path):
+    words = ["recommend", trained, "--user", "1", "--user", "nobody", "-k", "2"]
+    for ending in ("csv", "json", "jsonl", "parquet"):
+        out = tmp_path / f"lists.{ending}"
+        assert cli(*words, "--out", out)[:2] == (0, f"wrote 2 lists to {out}\n")
+        assert cli(*words, "--out", out)[0] == 2  # it is there already
+        assert cli(*words, "--out", out, "--overwrite")[0] == 0
+        if ending != "parquet":
+            assert out.read_text(encoding="utf-8") == cli(*words, "--format", ending)[1]
+    table = pq.read_table(tmp_path / "lists.parquet").to_pylist()
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "lists.csv").read_text(encoding="utf-8"))))
+    assert [{name: str(value or "") for name, value in row.items() if name != "score"} for row in table] == [
+        {name: value for name, value in row.items() if name != "score"} for row in rows
+    ]
+    assert [row["score"] for row in table] == [float(row["score"]) for row in rows]
+    for name, said in (("lists.txt", "one of .json, .jsonl, .csv, .parquet"), ("new.csv", "and not jsonl")):
+        code, _, err = cli(*words, "--out", tmp_path / name, "--format", "jsonl")
+        assert code == 2
+        assert said in err
 
 
 def test_csv_is_fit_for_a_program(cli, trained):

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from bertrec.cli.options import choice, known_id, listed_ids, read_settings
 from bertrec.core.errors import ConfigError, DataError
+from bertrec.models.sequential.config import ModelConfig
 
 
 @pytest.mark.parametrize(
@@ -93,3 +94,13 @@ def test_ids_of_a_file(tmp_path):
         listed_ids(path, {"a"})
     with pytest.raises(DataError, match="no such file"):
         listed_ids(tmp_path / "gone", {"a"})
+
+
+@pytest.mark.parametrize(("name", "word"), [("match.new_items", "off"), ("train.gradient_cache", "off"), ("train.gradient_cache", "on")])
+def test_on_and_off_are_words_where_they_are_choices(name, word, tmp_path):
+    """YAML reads them as true and false."""
+    (tmp_path / "c.yaml").write_text(f"{name}: {word}\n")
+    for read in (read_settings(None, [f"{name}={word}"]), read_settings(tmp_path / "c.yaml", [])):
+        assert ModelConfig().updated(read).to_flat()[name] == word
+    with pytest.raises(ConfigError, match="'auto', 'on' or 'off'"):
+        ModelConfig().updated({"train.gradient_cache": 1})

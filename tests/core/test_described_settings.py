@@ -20,7 +20,7 @@ from bertrec.core.errors import ConfigError
 from bertrec.core.settings import Setting, json_schema, range_of, settings_of, written
 from bertrec.models.registry import create
 
-OURS = ("unisrec", "morec", "idrec", "text-similarity")
+OURS = ("unisrec", "morec", "idrec", "alpharec", "text-similarity")
 NAMES = (*OURS, "popularity", "prompt4nr", "nrms", "composite", "index", "data", "protocol")
 # What bertrec made of its defaults before the descriptions moved into the fields; saved runs hold these.
 UNISREC_HASH = "d85251e58fc3fb63fb4ab7e5fedccd722e09aef596693c6100b8aef7123673c5"

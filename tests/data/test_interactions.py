@@ -137,7 +137,7 @@ def test_iso_times_with_a_zone_and_without_are_utc():
 
 
 def test_missing_columns_and_rows_are_errors():
-    with pytest.raises(DataError, match=r"no column 'item_id' \(columns: user_id\): .* in a YAML description of the data; in the library"):
+    with pytest.raises(DataError, match=r"no column 'item_id' \(columns: user_id\): .*columns={.item_id.: NAME}"):
         Interactions.from_frame(pd.DataFrame({"user_id": ["u"]}), catalogue())
     with pytest.raises(DataError, match="no column 'when'"):
         Interactions.from_frame(pd.DataFrame({"user_id": ["u"], "item_id": ["i1"]}), catalogue(), timestamp="when")

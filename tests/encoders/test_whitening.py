@@ -66,3 +66,31 @@ def test_settings_out_of_range(vectors, options):
 def test_vectors_that_cannot_be_whitened(bad):
     with pytest.raises(DataError, match="whitening needs"):
         Whitening.fit(bad)
+
+
+@pytest.mark.parametrize("method", ["pca", "zca"])
+def test_in_groups_each_group_is_white_and_what_they_share_stays(vectors, method):
+    """Five dimensions in two groups: three and two."""
+    fitted = Whitening.fit(vectors, method=method, groups=2)
+    white = fitted.transform(vectors)
+    found = np.cov(white.T)
+    np.testing.assert_allclose(found[:3, :3], np.eye(3), atol=1e-4)
+    np.testing.assert_allclose(found[3:, 3:], np.eye(2), atol=1e-4)
+    assert np.abs(found[:3, 3:]).max() > 0.1
+    for part in (slice(0, 3), slice(3, 5)):
+        np.testing.assert_allclose(white[:, part], Whitening.fit(vectors[:, part], method=method).transform(vectors[:, part]), atol=1e-4)
+    assert not fitted.matrix[:3, 3:].any()
+    assert not fitted.matrix[3:, :3].any()
+
+
+def test_as_many_groups_as_dimensions_are_standard_scores(vectors):
+    white = Whitening.fit(vectors, method="zca", groups=5).transform(vectors)
+    np.testing.assert_allclose(white, (vectors - vectors.mean(0)) / vectors.std(0, ddof=1), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "what"), [({"groups": 6}, "6 groups"), ({"groups": 0}, "0 groups"), ({"groups": 2, "dim": 3}, "leave out")]
+)
+def test_groups_that_cannot_be(vectors, options, what):
+    with pytest.raises(ConfigError, match=what):
+        Whitening.fit(vectors, **options)

@@ -11,7 +11,7 @@ from bertrec.heads.config import HeadConfig, ItemConfig
 from bertrec.heads.items import ItemTower
 from bertrec.heads.users import make_head
 
-HEADS = ["self-attention", "gru", "mean", "dssm"]
+HEADS = ["self-attention", "ligr", "gru", "mean", "dssm"]
 
 
 def test_moe_adaptor_equals_the_formula() -> None:
@@ -81,14 +81,15 @@ def test_the_newest_state_is_that_of_the_whole_pass(kind: str, layers: int, leng
     torch.testing.assert_close(found, whole[torch.arange(4), lengths - 1], rtol=1e-5, atol=1e-5)
 
 
-def test_the_newest_state_has_gradients_and_dropout_too() -> None:
+@pytest.mark.parametrize("kind", ["self-attention", "ligr"])
+def test_the_newest_state_has_gradients_and_dropout_too(kind: str) -> None:
     torch.manual_seed(0)
-    head = make_head(8, HeadConfig(heads=2, layers=2, dropout=0.0)).train()
+    head = make_head(8, HeadConfig(kind=kind, heads=2, layers=2, dropout=0.0)).train()
     items, lengths, weight = torch.randn(3, 5, 8, requires_grad=True), torch.tensor([5, 2, 3]), torch.randn(3, 8)
     found, whole = head.newest(items, lengths), head(items)[torch.arange(3), lengths - 1]
     of_found, of_whole = (torch.autograd.grad((each * weight).sum(), items)[0] for each in (found, whole))
     torch.testing.assert_close(of_found, of_whole, rtol=1e-4, atol=1e-5)
-    dropping = make_head(8, HeadConfig(heads=2, layers=2, dropout=0.5)).train()
+    dropping = make_head(8, HeadConfig(kind=kind, heads=2, layers=2, dropout=0.5)).train()
     assert not torch.equal(dropping.newest(items, lengths), dropping.newest(items, lengths))
 
 
@@ -97,9 +98,10 @@ def test_mean_head_is_the_running_mean() -> None:
     torch.testing.assert_close(make_head(1, HeadConfig(kind="mean"))(items), torch.tensor([[[2.0], [3.0], [5.0]]]))
 
 
-def test_heads_must_divide_the_width() -> None:
+@pytest.mark.parametrize("kind", ["self-attention", "ligr"])
+def test_heads_must_divide_the_width(kind: str) -> None:
     with pytest.raises(ConfigError, match=r"head\.heads.*3 does not divide.*8"):
-        make_head(8, HeadConfig(heads=3))
+        make_head(8, HeadConfig(kind=kind, heads=3))
 
 
 def test_an_item_without_training_has_its_text_alone() -> None:

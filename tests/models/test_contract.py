@@ -31,6 +31,11 @@ def test_models_without_training_keep_it(split, encoder_name):
         check_recommender(lambda name=name: create(name, settings={"encoder.name": encoder_name}), split.train)
 
 
+def test_alpharec_keeps_it(split, encoder_name):
+    settings = {"encoder.name": encoder_name, "width": 8, "hidden": 8, "negatives": 4, "train.epochs": 2, "train.batch_size": 32}
+    check_recommender(lambda: create("alpharec", settings=settings), split.train, validation=split.validation)
+
+
 def test_the_model_of_the_page_keeps_it(split):
     check_recommender(my_models.PureSVD, split.train)
 
@@ -43,7 +48,7 @@ def test_a_model_of_recboles_keeps_it(split):
 
 
 def test_every_model_was_tried():
-    assert set(MODELS.own) == {"unisrec", "morec", "idrec", "text-similarity", "max-similarity", "popularity", "recbole"}
+    assert set(MODELS.own) == {"unisrec", "morec", "idrec", "alpharec", "text-similarity", "max-similarity", "popularity", "recbole"}
 
 
 class Forgetful(my_models.PureSVD):

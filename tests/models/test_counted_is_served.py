@@ -7,7 +7,6 @@ import io
 import json
 import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bertrec
-from bertrec.cli.recommend import _PRINTERS, UserList, _print_csv, fill
+from bertrec.cli.lists import UserList, give_out
+from bertrec.cli.recommend import fill
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
@@ -32,7 +32,7 @@ from bertrec.rerank.kinds import load_with_record, recommend_reranked, save_rera
 from bertrec.retrieval.index import ItemIndex
 
 KS = (1, 3, 10, 30)
-MODELS = ("popularity", "text-similarity", "max-similarity", "idrec", "unisrec", "unisrec:text", "morec", "svd")
+MODELS = ("popularity", "text-similarity", "max-similarity", "idrec", "unisrec", "unisrec:text", "morec", "alpharec", "svd")
 GIVEN = ("given", "given+3", "given-3", "lifts")
 
 
@@ -180,7 +180,7 @@ def test_every_output_format_holds_the_counted_hits(
     cases = [UserList(user, model.catalog.ids.decode(row)) for user, row in zip(data.users, data.histories, strict=True)]
     fill(model, cases, k=5)
     capsys.readouterr()
-    (_PRINTERS | {"csv": partial(_print_csv, raw=False)})[form](model.catalog, cases)
+    give_out(model.catalog, cases, form=form)
     lists = read(capsys.readouterr().out)
     assert len(lists) == len(data)
     agree(counted(report, 5), served(data, model.catalog, lists), tied(model, data))

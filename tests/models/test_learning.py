@@ -49,7 +49,7 @@ def test_every_loss_learns(split: Split, small: dict[str, Any], kind: str) -> No
     assert hit_rate(model, split) > 0.7
 
 
-@pytest.mark.parametrize("kind", ["gru", "dssm", "mean"])
+@pytest.mark.parametrize("kind", ["ligr", "gru", "dssm", "mean"])
 def test_every_head_learns(split: Split, small: dict[str, Any], kind: str) -> None:
     """By chance the right one of 18 unseen items comes first in one of 18 cases."""
     model = create("unisrec", item_input="text", settings={**small, "head.kind": kind}).fit(split.train, progress=False)

@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 from transformers.integrations import integration_utils
 
 from bertrec.core.errors import ConfigError
+from bertrec.data.load import load
 from bertrec.data.splits import Split
 from bertrec.models.registry import create
 
@@ -91,3 +92,17 @@ def test_a_callback_that_ends_the_training_in_mid_epoch_ends_it(split, small) ->
 def test_what_is_no_callback_is_one_line(split, small, given, named: str) -> None:
     with pytest.raises(ConfigError, match=rf"derived from transformers\.TrainerCallback, not {named}"):
         fit(split, small, callbacks=[given])
+
+
+def test_standard_logging_gets_a_line_for_each_epoch_and_each_note_of_the_data(split, small, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bertrec")
+    model = fit(split, small)
+    epochs = model.train_log.epochs
+    wanted = [f"epoch {one.epoch} of 4: loss {one.loss:.4g}, NDCG@10 {one.metrics['NDCG@10']:.4f}" for one in epochs]
+    lines = [record.getMessage() for record in caplog.records if record.name == "bertrec.training.state"]
+    assert [line[: len(start)] for line, start in zip(lines, wanted, strict=True)] == wanted
+    caplog.clear()
+    clicks = split.train.to_frame("pyarrow").append_column("page", [["x"] * len(split.train)])
+    dataset = load(clicks, items=split.catalog.to_frame("pyarrow"))
+    assert [record.getMessage() for record in caplog.records] == [repr(dataset), *dataset.notes]
+    assert any("ignored 'page'" in note for note in dataset.notes)

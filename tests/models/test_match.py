@@ -15,19 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bertrec
+from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.splits import EvaluationSet, Split
+from bertrec.evaluation.by_vectors import evaluate_vectors
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
-from bertrec.models.sequential import weighing
+from bertrec.models.sequential import matching, weighing
 from bertrec.models.sequential.match import Match, Weights
 from bertrec.models.sequential.neural import NeuralRecommender
-from bertrec.models.sequential.weighing import Tried, _climb
+from bertrec.models.sequential.tried import Tried
+from bertrec.models.sequential.weighing import _climb
 from bertrec.models.unisrec import UniSRec
 from bertrec.retrieval.neighbours import Neighbours
 
-WEIGHTS = Weights(text=1.5, new_text=4.0, new=-0.5, behaviour=2.0)
+WEIGHTS = Weights(text=1.5, new_text=4.0, new=-0.5, behaviour=2.0, new_vector=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +102,10 @@ def test_lists_lose_what_is_gone_and_move_with_their_ids() -> None:
 
 def test_the_climb_finds_the_top_and_what_helps_nobody_is_left_out() -> None:
     def goal(weights: Weights) -> float:
-        return -((np.log2(max(weights.text, 1e-9)) - 2) ** 2) - (weights.new - 3) ** 2 - weights.behaviour
+        return -((np.log2(max(weights.text, 1e-9)) - 2) ** 2) - weights.behaviour
 
-    found = _climb(Weights(text=1.0, behaviour=3.0), ["text", "new", "behaviour"], goal)
-    assert found == Weights(text=4.0, new=3.0, behaviour=0.0)
+    found = _climb(Weights(text=1.0, behaviour=3.0), ["text", "behaviour"], goal)
+    assert found == Weights(text=4.0, behaviour=0.0)
 
 
 def test_it_is_saved_and_folders_without_it_are_read(model: NeuralRecommender, folder: Path) -> None:
@@ -116,6 +119,15 @@ def test_it_is_saved_and_folders_without_it_are_read(model: NeuralRecommender, f
     plain.load_state_dict({name: value for name, value in model.state_dict().items() if not name.startswith("match.")})
     assert plain.match is None
     assert plain.model_hash != model.model_hash
+
+
+def test_a_match_saved_without_a_weight_for_vectors_of_new_items_is_read() -> None:
+    match = Match(None, None, np.array([False, True]), WEIGHTS)
+    state = match.state_dict()
+    assert Match.from_state(state, match.trained) == match
+    old = Match.from_state({"match.numbers": state["match.numbers"][:7]}, match.trained)
+    assert old is not None
+    assert old.weights == WEIGHTS.with_(new_vector=1.0)
 
 
 def test_a_new_item_is_lifted_by_its_text_alone(model: NeuralRecommender) -> None:
@@ -198,10 +210,41 @@ def test_new_items_are_weighed_by_a_training_without_some(
     assert again.match is not None
     assert promote.match is not None
     assert balanced.match.weights == again.match.weights
-    assert balanced.match.weights.with_(new_text=0.0, new=0.0) == off.match.weights.with_(new_text=0.0, new=0.0)
+    for_others = {"new_text": 0.0, "new": 0.0, "new_vector": 1.0}
+    assert balanced.match.weights.with_(**for_others) == off.match.weights.with_(**for_others)
+    assert off.match.weights.new_vector == 1.0
     assert off.state_dict().keys() == balanced.state_dict().keys()
     weights = {name: value for name, value in off.state_dict().items() if not name.startswith("match.")}
     assert all(torch.equal(value, balanced.state_dict()[name]) for name, value in weights.items())
+
+
+@given(st.integers(0, 2**31), st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_what_is_tried_is_what_a_ranking_of_all_items_gives(seed: int, masked: bool) -> None:
+    rng = np.random.default_rng(seed)
+    n, items = 30, 60
+    vectors = rng.normal(size=(items + 1, 4)).astype(np.float32)
+    vectors[rng.integers(1, items + 1, 3)] = np.nan
+    near, strengths = rng.integers(0, items + 1, (items + 1, 5)), rng.random((items + 1, 5)).astype(np.float32)
+    for row, found in enumerate(near):  # each neighbour once, 0 where there are no more
+        once = np.unique(found[found > 0])
+        near[row] = np.pad(once, (0, 5 - len(once)))
+    strengths[near == 0] = 0
+    trained = rng.random(items + 1) < 0.7
+    lists = Neighbours(near, strengths)
+    w = Weights(*rng.uniform(0, 3, 2), rng.uniform(-1, 1), rng.uniform(0, 3), rng.uniform(0.2, 1))
+    match = Match(lists, lists if rng.random() < 0.5 else None, trained, w)
+    histories = Ragged.from_rows([rng.integers(1, items + 1, rng.integers(0, 6)).tolist() for _ in range(n)])
+    targets = Ragged.from_rows([rng.integers(1, items + 1, rng.integers(1, 4)).tolist() for _ in range(n)])
+    data, users = EvaluationSet(list(range(n)), histories, targets), rng.normal(size=(n, 4)).astype(np.float32)
+    rules, counts = Protocol(bootstrap=0, mask_seen=masked), np.ones(items + 1, np.int64)
+    extra = Lifts.constant(histories, -0.7)
+    tried = Tried.of(match, data, rules, counts, users=users, items=vectors, extra=extra)
+    moved = np.where(trained[:, None], vectors, vectors * np.float32(w.new_vector))
+    lifts = Lifts.joined([match.lifts(histories), extra])
+    report = evaluate_vectors([(users, lifts)], moved, data, rules.updated({"ks": (10,)}), counts)
+    figures = tried.figures(w)
+    assert np.allclose(figures[~np.isnan(figures)], report.per_user("NDCG@10"), atol=1e-6)
 
 
 def test_new_items_go_as_high_as_others_can_bear() -> None:
@@ -213,13 +256,82 @@ def test_new_items_go_as_high_as_others_can_bear() -> None:
     targets = Ragged.from_rows([[3]] * 20 + [[2]] * 20)
     users = np.array([[0, 2.0]] * 40, np.float32)
     data = EvaluationSet(list(range(40)), histories, targets)
-    tried = Tried.of(match, data, Protocol(bootstrap=0), np.array([0, 9, 9, 0]), users=users, items=items, extra=None)
+    given = {"items": items, "extra": None}
+    tried = Tried.of(match, data, Protocol(bootstrap=0), np.array([0, 9, 9, 0]), users=users, **given)
+    wanting = Tried.of(match, data.take(np.arange(20)), Protocol(bootstrap=0), np.array([0, 9, 9, 0]), users=users[:20], **given)
     for cost, above in ((0.03, False), (0.5, True)):
-        found = weighing.weigh_new(tried, Weights(text=1.0), cost=cost)
+        found = weighing.weigh_new(tried, wanting, Weights(text=1.0), cost=cost)
         figures = tried.figures(found)
         assert (found.new_text + found.new > 2.0) == above  # the old item scores 2, the new one 0 and its lift
         assert figures[:20].mean() == pytest.approx(1.0 if above else 1 / np.log2(3))
         assert figures[20:].mean() == pytest.approx(1 / np.log2(3) if above else 1.0)
+
+
+def test_the_training_for_new_items_takes_the_other_weights_and_leaves_out_what_is_really_new(
+    split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where items are really new, those that play new would stand beside them, twice as many as are due."""
+    monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+    monkeypatch.setattr(weighing, "LEAST_SHARE", 0.0)
+    asked: list[tuple[Tried, Weights]] = []
+    plain = weighing.weigh_new
+    monkeypatch.setattr(matching, "weigh_new", lambda tried, *rest, **how: asked.append((tried, rest[1])) or plain(tried, *rest, **how))
+    gone = np.flatnonzero(split.train.item_counts)[:2]
+    kept = ~np.isin(split.train.sequences.values, gone)
+    users = split.validation
+    assert users is not None
+    wanted = [row for row in range(len(users)) if not np.isin(users.targets[row], gone).any()]
+    model = UniSRec.configured(settings=small | {"train.epochs": 4})
+    model.fit(split.train.where(kept), validation=users.take(np.array(wanted)), progress=False)
+    (tried, others), *_ = asked
+    assert not np.isin(tried.pairs.values, gone).any()
+    assert (~tried.match.trained[np.unique(tried.pairs.values)]).any()  # those that play new are there
+    assert model.match is not None
+    for name in ("text", "behaviour"):
+        assert getattr(others, name) == getattr(model.match.weights, name)
+
+
+def test_an_inner_product_that_misleads_new_items_counts_less() -> None:
+    """Of two new items the vectors prefer one and the texts the other, which is wanted; an old one that is wanted bears no more."""
+    items = np.array([[0, 0], [1, 0], [0, 1], [0, 0.99], [0, 0]], np.float32)  # 1 history, 2 old and wanted, 3 and 4 new
+    lists = Neighbours(np.array([[0], [4], [0], [0], [0]]), np.array([[0], [1], [0], [0], [0]], np.float32))
+    match = Match(lists, None, np.array([False, True, True, False, False]))
+    targets = Ragged.from_rows([[4]] * 20 + [[2]] * 20)
+    data = EvaluationSet(list(range(40)), Ragged.from_rows([[1]] * 40), targets)
+    counts, users = np.array([0, 9, 9, 0, 0]), np.array([[0, 2.2]] * 40, np.float32)
+
+    def tried(rows: np.ndarray) -> Tried:
+        return Tried.of(match, data.take(rows), Protocol(bootstrap=0), counts, users=users[rows], items=items, extra=None)
+
+    some, wanting = tried(np.arange(40)), tried(np.arange(20))
+    found = weighing.weigh_new(some, wanting, Weights(text=1.0), cost=0.0)
+    assert found.new_vector < 0.9
+    figures = some.figures(found)
+    assert figures[20:].mean() == 1.0
+    assert figures[:20].mean() == pytest.approx(1 / np.log2(3))  # second to the old item, before the other new one
+    assert wanting.figures(found.with_(new_vector=1.0)).mean() == pytest.approx(0.5)  # third
+
+
+@pytest.mark.parametrize(("patience", "expected"), [(0, [6, 3]), (2, [6, 2])])
+def test_the_training_for_new_items_is_half_as_long_as_the_first_one_was_to_its_best(
+    split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, patience: int, expected: list[int]
+) -> None:
+    """The figures of the first training are set: its best epoch is the fourth."""
+    monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+    lengths: list[int] = []
+    figures = iter([0.1, 0.2, 0.3, 0.9, 0.4, 0.5])
+    module = importlib.import_module("bertrec.training.fit")
+    plain, validate = module.fit_module, UniSRec._validate
+
+    def spy(*arguments: Any, **options: Any) -> Any:
+        lengths.append(arguments[3].epochs)
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(module, "fit_module", spy)
+    monkeypatch.setattr(UniSRec, "_validate", lambda self, *a: {"NDCG@10": next(figures)} if len(lengths) == 1 else validate(self, *a))
+    settings = small | {"train.epochs": 6, "train.patience": patience, "train.average": 0.2}
+    UniSRec.configured(settings=settings).fit(split.train, validation=split.validation, progress=False)
+    assert lengths == expected
 
 
 def test_a_time_limit_is_shared_with_the_training_for_new_items(

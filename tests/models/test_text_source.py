@@ -20,8 +20,8 @@ from bertrec.data.interactions import Interactions
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.morec import MoRec
-from bertrec.models.sequential import gradient_cache
 from bertrec.models.sequential.text_source import TunedText
+from bertrec.training import gradient_cache
 from bertrec.training.sequences import SequenceDataset
 
 N_ITEMS, LAYERS = 30, 3

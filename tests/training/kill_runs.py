@@ -29,8 +29,9 @@ def die(*_):
 def run(folder, *, hook=None, resume=False):
     module = Tiny(hook)
     dataset = sequences()
+    config = CONFIG.updated({"average": float(sys.argv[2])})
     log = fit_module(
-        module, dataset, dataset.collate, CONFIG, evaluate=pseudo_random_figure(module), run_dir=folder, resume=resume, progress=False
+        module, dataset, dataset.collate, config, evaluate=pseudo_random_figure(module), run_dir=folder, resume=resume, progress=False
     )
     values = {name: tensor.tolist() for name, tensor in module.state_dict().items()}
     history = [(entry.loss, entry.metrics) for entry in log.epochs]
@@ -93,7 +94,7 @@ def main(root):
     in_child(lambda: run(root / "whole"))
     for step in (9, 37):
         case(f"step-{step}", lambda folder, _, step=step: run(folder, hook=lambda now: now == step and die()))
-    for event in (3, 20, 45, 78):
+    for event in (3, 20, 45, 80):
         case(f"event-{event}", lambda folder, _, event=event: (after_events(event, folder), run(folder)))
     case("thrice", lambda folder, number: run(folder, hook=lambda now: now == 11 and die(), resume=number > 0), times=2)
     outside = root / "outside"

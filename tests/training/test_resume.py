@@ -26,9 +26,11 @@ def train(folder, *, module=None, config=CONFIG, resume=False, evaluate=pseudo_r
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
-def test_a_run_killed_at_any_moment_ends_with_the_same_weights_when_resumed(tmp_path):
+@pytest.mark.parametrize("average", [0.0, 0.4])
+def test_a_run_killed_at_any_moment_ends_with_the_same_weights_when_resumed(tmp_path, average):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, str(SCRIPT), str(tmp_path)], capture_output=True, text=True, env=environment, check=True)
+    command = [sys.executable, str(SCRIPT), str(tmp_path), str(average)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     whole = json.loads((tmp_path / "whole" / "result.json").read_text())
     assert 1 < whole["best"] < len(whole["history"]) < CONFIG.epochs  # so that the best state and early stopping are carried over
     report = {case["name"]: case for case in json.loads(done.stdout)}
@@ -69,6 +71,24 @@ def test_more_epochs_can_be_added_to_a_finished_run(tmp_path):
     continued, log = train(tmp_path / "parts", config=config, resume=True)
     assert same(continued, expected)
     assert len(log.epochs) == config.epochs
+
+
+def test_a_resumed_run_that_nothing_judges_ends_with_its_last_weights(tmp_path):
+    """Once it went back to the weights of the checkpoint."""
+    config, dataset = CONFIG.updated({"patience": 0}), sequences()
+
+    def run(module, **options):
+        fit_module(module, dataset, dataset.collate, config, run_dir=tmp_path, progress=False, **options)
+        return weights(module)
+
+    def interrupt(step):
+        if step == 20:
+            raise KeyboardInterrupt
+
+    expected = run(Tiny())
+    with pytest.raises(KeyboardInterrupt):
+        run(Tiny(interrupt))
+    assert same(run(Tiny(), resume=True), expected)
 
 
 def test_resume_needs_a_folder_and_the_same_run(tmp_path):

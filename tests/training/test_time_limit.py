@@ -25,9 +25,9 @@ class Slow(torch.nn.Module):
         return {"loss": (self.weight - x).square().mean()}
 
 
-def train(seconds_a_step, *, steps, epochs, max_seconds):
+def train(seconds_a_step, *, steps, epochs, max_seconds, **settings):
     module = Slow(seconds_a_step)
-    config = TrainConfig(batch_size=1, epochs=epochs, patience=0, max_seconds=max_seconds)
+    config = TrainConfig(batch_size=1, epochs=epochs, patience=0, max_seconds=max_seconds, **settings)
     log = fit_module(
         module, [torch.ones(1)] * steps, lambda rows: {"x": torch.stack(rows)}, config, evaluate=lambda: {"NDCG@10": 0.5}, progress=False
     )
@@ -40,6 +40,13 @@ def test_an_epoch_that_would_never_end_is_cut_and_judged():
     assert 5 <= module.steps < 60
     assert log.epochs[0].metrics == {"NDCG@10": 0.5}
     assert log.best_epoch == 1
+
+
+def test_an_epoch_that_is_cut_leaves_the_mean_of_its_steps():
+    """Adam moves the weight by the learning rate in each step, as the gradient keeps its sign: after n steps the plain mean is at half."""
+    log, module = train(0.05, steps=200, epochs=3, max_seconds=0.5, average=1.0, learning_rate=1e-4, warmup_share=0.0, weight_decay=0.0)
+    assert (len(log.epochs), log.best_epoch) == (1, 1)
+    assert module.weight.item() == pytest.approx(1e-4 * (module.steps + 1) / 2, rel=0.01)
 
 
 def test_no_epoch_is_begun_that_would_end_too_late():

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from bertrec.core.ragged import Ragged
 from bertrec.data.attributes import typed
+from bertrec.data.frames import to_arrow
 from bertrec.data.ids import IdMap, flat_array
 
 IntArray = npt.NDArray[np.int64]
@@ -100,7 +101,8 @@ class RawData:
 
     def item_attributes(self) -> pa.Table:
         """Return the items with the types that their attributes have."""
-        table = typed(self.items) if self.untyped else self.items
+        table, _ = to_arrow(self.items, self.sources.get("items", "items"))  # what is read from memory may be any frame
+        table = typed(table) if self.untyped else table
         for name, column in self.attributes.items():
             table = table.drop_columns(name) if name in table.column_names else table
             table = table.append_column(name, column)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -113,19 +113,37 @@ def rename(raw: RawData, columns: Mapping[str, str]) -> None:
     """
     for ours, theirs in columns.items():
         found = {role: table for role in ("interactions", "items", "users") if (table := getattr(raw, role)) is not None}
-        holding = [role for role, table in found.items() if theirs in table.column_names]
-        if not holding:
-            one = any(table.num_columns == 1 and theirs in table.column_names[0] for table in found.values())
-            mend = ": say what separates columns, with  separator: MARK" if one else ""
-            raise DataError(f"{raw.name}: no table has the column '{theirs}' that is to be '{ours}'{mend}")
-        for role in holding:
+        for role in holders({role: table.column_names for role, table in found.items()}, ours, theirs, raw.name):
             setattr(raw, role, _renamed(found[role], theirs, ours, raw.sources.get(role, raw.name)))
         raw.attributes = {ours if name == theirs else name: column for name, column in raw.attributes.items()}
 
 
-def _renamed(table: pa.Table, theirs: str, ours: str, source: str) -> pa.Table:
-    if ours in table.column_names and ours != theirs:
+def holders(names: Mapping[str, Sequence[str]], ours: str, theirs: str, source: str) -> list[str]:
+    """Return the tables, of those whose columns are given, that have the column ``theirs``, which is to be ``ours``.
+
+    Raises:
+        DataError: none has.
+    """
+    holding = [role for role, there in names.items() if theirs in there]
+    if not holding:
+        one = any(len(there) == 1 and theirs in there[0] for there in names.values())
+        mend = ": say what separates columns, with  separator: MARK" if one else ""
+        raise DataError(f"{source}: no table has the column '{theirs}' that is to be '{ours}'{mend}")
+    return holding
+
+
+def check_taken(there: Sequence[str], ours: str, theirs: str, source: str) -> None:
+    """See that a table has no column of the name that another is to get.
+
+    Raises:
+        DataError: it has.
+    """
+    if ours in there and ours != theirs:
         raise DataError(f"{source}: the column '{theirs}' is to be '{ours}', but there is a column '{ours}' already")
+
+
+def _renamed(table: pa.Table, theirs: str, ours: str, source: str) -> pa.Table:
+    check_taken(table.column_names, ours, theirs, source)
     return table.rename_columns([ours if name == theirs else name for name in table.column_names])
 
 

@@ -55,3 +55,9 @@ class ModelConfig(Config):
         if head + adaptors > _MOST_PARAMETERS:
             raise ValueError(f"item.width, head.layers and head.inner ask for {head + adaptors:.1e} parameters: make them smaller")
         return self
+
+    @model_validator(mode="after")
+    def _fields_apart_are_frozen(self) -> Self:
+        if self.item.fields == "apart" and self.encoder.tune != "frozen" and "text" in self.item.input:
+            raise ValueError(f"item.fields=apart needs a frozen encoder, not encoder.tune={self.encoder.tune}: set one of the two back")
+        return self

@@ -3,19 +3,21 @@
 The score of item i for user u gains  Σ_h (w(i) · .75^age(h) · T[h, i] + v · .9^age(h) · B[h, i])  over the newest items h of the history.
 T[h] are the items whose texts are nearest to that of h, B[h] those that the same users took most. Both are zero beyond a short list and
 never negative, so that the best k lie among the k best inner products and the items of these lists. w is one number for items that
-training saw and another for new ones, which have their text alone.
+training saw and another for new ones, which have their text alone. The inner product of a new item counts less than that of others: the
+adaptor knows the texts of training by heart, and is less sure of a new one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import torch
 
 from bertrec.core.lifts import Lifts
+from bertrec.core.products import FloatArray
 from bertrec.core.ragged import Ragged
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.retrieval.neighbours import Neighbours
@@ -32,16 +34,28 @@ class Weights:
         new_text: of a near text, for new items.
         new: added for a new item with a near text in the history, however near; below 0 it asks for a nearness before anything is added.
         behaviour: of an item that the same users took.
+        new_vector: what the inner product of a new item counts; that of an item that training saw counts 1.
     """
 
     text: float = 0.0
     new_text: float = 0.0
     new: float = 0.0
     behaviour: float = 0.0
+    new_vector: float = 1.0
 
     def with_(self, **changes: float) -> Self:
         """Return the weights with some replaced."""
         return replace(self, **changes)
+
+    def lift_of_text(self, strengths: FloatArray, new: BoolArray) -> FloatArray:
+        """Return what near texts add, never below 0, ``[pairs]``.
+
+        Args:
+            strengths: of the pairs.
+            new: which of the pairs have a new item.
+        """
+        lifts: FloatArray = np.maximum(np.where(new, self.new_text, self.text) * strengths + self.new * new, 0).astype(np.float32)
+        return lifts
 
 
 @dataclass(frozen=True)
@@ -80,13 +94,14 @@ class Match:
 
     def weighed(self, text: Lifts, behaviour: Lifts) -> Lifts:
         """Return `lifts` from the two `parts`."""
-        new, w = ~self.trained[text.items.values], self.weights
-        of_text = np.maximum(np.where(new, w.new_text, w.text) * text.values + w.new * new, 0).astype(np.float32)
-        return Lifts.joined([replace(text, values=of_text), replace(behaviour, values=np.float32(w.behaviour) * behaviour.values)])
+        of_text = self.weights.lift_of_text(text.values, ~self.trained[text.items.values])
+        of_behaviour = np.float32(self.weights.behaviour) * behaviour.values
+        return Lifts.joined([replace(text, values=of_text), replace(behaviour, values=of_behaviour)])
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return lists and weights as tensors, to be saved with a model; which items training saw the model itself says."""
-        numbers = [*(getattr(self.weights, field.name) for field in fields(Weights)), self.max_history, self.text_decay, self.decay]
+        w = self.weights
+        numbers = [w.text, w.new_text, w.new, w.behaviour, self.max_history, self.text_decay, self.decay, w.new_vector]
         state = {f"{_PREFIX}numbers": torch.tensor(numbers, dtype=torch.float64)}
         for name, lists in (("text", self.text), ("behaviour", self.behaviour)):
             if lists is not None:
@@ -103,8 +118,10 @@ class Match:
             start = f"{_PREFIX}{name}."
             own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
             lists[name] = Neighbours.from_state(own) if own else None
-        *weights, max_history, text_decay, decay = state[f"{_PREFIX}numbers"].tolist()
-        return cls(lists["text"], lists["behaviour"], trained, Weights(*weights), int(max_history), text_decay, decay)
+        numbers = [*state[f"{_PREFIX}numbers"].tolist(), 1.0][:8]  # the first form had no weight of new vectors
+        text, new_text, new, behaviour, max_history, text_decay, decay, new_vector = numbers
+        weights = Weights(text, new_text, new, behaviour, new_vector)
+        return cls(lists["text"], lists["behaviour"], trained, weights, int(max_history), text_decay, decay)
 
 
 def split_state(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:

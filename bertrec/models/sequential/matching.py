@@ -16,11 +16,13 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
-from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.base import FloatArray
 from bertrec.models.folder import SavedParts
+from bertrec.models.item_vectors import ReadsItems
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, Weights
-from bertrec.models.sequential.weighing import COSTS, NewItemCosts, Tried, sampled, tells_of_new, weigh, weigh_new, without_some
+from bertrec.models.sequential.tried import Tried
+from bertrec.models.sequential.weighing import COSTS, NewItemCosts, sampled, tells_of_new, wanting_new, weigh, weigh_new, without_some
 from bertrec.retrieval.neighbours import Neighbours
 
 logger = logging.getLogger(__name__)
@@ -29,14 +31,14 @@ PROBE_SHARE = 1 / 3
 """Of a time limit, what the training takes that tells the weights of new items."""
 
 
-class MatchingRecommender(Recommender):
+class MatchingRecommender(ReadsItems):
     """What a trained recommender and its match have to do with one another."""
 
     config: ModelConfig
     _match: Match | None = None
     _new_item_costs: NewItemCosts | None = None
-    _probing = False
     _former: MatchingRecommender | None = None
+    _probed_for: tuple[Weights, BoolArray] | None = None
 
     @abstractmethod
     def items_trained(self) -> BoolArray:
@@ -87,47 +89,58 @@ class MatchingRecommender(Recommender):
         if lists is None:
             return
         tried = self._tried(lists, train, sampled(validation, self.config.train.seed), rules)
-        weights = weigh(tried, train.item_counts)
+        weights = weigh(tried, train.item_counts) if self._probed_for is None else self._probed_for[0]
         choice = self.config.match.new_items
         if choice in COSTS and tells_of_new(train, validation):
-            plain, weights = weights, weigh_new(tried, weights, cost=COSTS[choice])
+            wanting = self._tried(lists, train, wanting_new(train, validation, self.config.train.seed), rules)
+            plain, weights = weights, weigh_new(tried, wanting, weights, cost=COSTS[choice])
             self._new_item_costs = NewItemCosts.of(tried, plain, weights)
         elif self._former is not None and (match := self._former.match) is not None:
-            weights = weights.with_(new_text=match.weights.new_text, new=match.weights.new)
+            told = match.weights
+            weights = weights.with_(new_text=told.new_text, new=told.new, new_vector=told.new_vector)
             self._new_item_costs = self._former._new_item_costs
         elif self.probes(train, validation):
-            probe = self._probe(train, validation, rules, progress=progress)
+            probe = self._probe(train, validation, rules, weights, progress=progress)
             if probe.match is not None:
-                weights = weights.with_(new_text=probe.match.weights.new_text, new=probe.match.weights.new)
+                told = probe.match.weights
+                weights = weights.with_(new_text=told.new_text, new=told.new, new_vector=told.new_vector)
                 self._new_item_costs = probe._new_item_costs
         self.take_match(replace(lists, weights=weights))
 
     def probes(self, train: Interactions, validation: EvaluationSet | None) -> bool:
         """Say whether weights of new items are wanted, and only a training without some items can tell them."""
         config = self.config
-        if (
-            self._probing
-            or self._former is not None
-            or validation is None
-            or not (self.reads_text and config.match.text)
-            or config.match.new_items not in COSTS
-        ):
+        if self._probed_for is not None or self._former is not None or validation is None or config.match.new_items not in COSTS:
+            return False
+        if not (self.reads_text and config.match.text):
             return False
         return tells_of_new(*without_some(train, validation, config.train.seed)) and not tells_of_new(train, validation)
 
-    def _probe(self, train: Interactions, validation: EvaluationSet, rules: Protocol, *, progress: bool) -> Self:
-        """Return a model from a training of half the length that a tenth of the items was kept from."""
+    def _probe(self, train: Interactions, validation: EvaluationSet, rules: Protocol, weights: Weights, *, progress: bool) -> Self:
+        """Return a model from a training of half the length that a tenth of the items was kept from.
+
+        It takes the other weights as they are. Items that ``train`` does not hold are no candidates: beside them a tenth more would be new.
+        """
         settings = self.config.train
         part, users = without_some(train, validation, settings.seed)
         logger.info("weights of new items: training once more, half as long, without a tenth of the items")
-        half = {"train.epochs": max(1, settings.epochs // 2), "train.max_seconds": PROBE_SHARE * settings.max_seconds}
+        half = {"train.epochs": max(1, self._length() // 2), "train.max_seconds": PROBE_SHARE * settings.max_seconds}
         probe = type(self)(self.config.updated(half | {"encoder.tune": "frozen"}))
-        probe._probing = True
+        probe._probed_for = weights, train.item_counts == 0
+        probe._added = self.known_vectors() if self.takes_vectors else None  # no second reading of the file
         return probe.fit(part, validation=users, progress=progress, mask_seen=rules.mask_seen)
+
+    def _length(self) -> int:
+        """Return the epochs that the training took: to its best one, where validation ends it, else all."""
+        log = self.train_log
+        return log.best_epoch if log is not None and self.config.train.patience else self.config.train.epochs
 
     def _tried(self, lists: Match, train: Interactions, users: EvaluationSet, rules: Protocol) -> Tried:
         vectors, extra = self.user_vectors(users.histories), super().lifts(self.read_histories(users.histories))
-        return Tried.of(lists, users, rules, train.item_counts, users=vectors, items=self.item_embeddings(), extra=extra)
+        items = self.item_embeddings()
+        if self._probed_for is not None:
+            items[self._probed_for[1]] = np.nan
+        return Tried.of(lists, users, rules, train.item_counts, users=vectors, items=items, extra=extra)
 
     def _lists(self, nearest: int, sequences: Ragged | None, behaviour: Neighbours | None = None) -> Match | None:
         """Return the lists of the catalogue, not weighed: those of behaviour from sequences, or given."""
@@ -162,6 +175,17 @@ class MatchingRecommender(Recommender):
         return matched if own is None else Lifts.joined([own, matched])
 
     @property
+    def new_vector(self) -> float:
+        """What the inner product of an item counts that training did not see."""
+        return 1.0 if self._match is None else self._match.weights.new_vector
+
+    @property
+    def absorbed(self) -> str:
+        """The weights, and the lists of what is taken together, where there are any."""
+        lists = self._match is not None and self._match.behaviour is not None
+        return "the weights and the lists of common behaviour" if lists else "the weights"
+
+    @property
     def lifts_apart(self) -> str:
         """What vectors alone leave out of the score."""
         return "" if self._match is None else "the match with the history (near texts, common behaviour)"
@@ -178,7 +202,8 @@ class MatchingRecommender(Recommender):
             return ""
         w = self._match.weights
         words = f"match: near texts {w.text:.3g}, common behaviour {w.behaviour:.3g}"
-        words += f"; new items: near texts {w.new_text:.3g}, offset {w.new:.3g}" if self._match.text is not None else ""
+        if self._match.text is not None:
+            words += f"; new items: near texts {w.new_text:.3g}, offset {w.new:.3g}, inner product x {w.new_vector:.3g}"
         return words + (f"\n{self._new_item_costs.in_words}" if self._new_item_costs is not None else "")
 
     def saved_values(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,11 +23,9 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import token_budget_batches
-from bertrec.encoders.cache import EmbeddingCache
 from bertrec.encoders.known import encode_unknown
 from bertrec.encoders.registry import make_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
-from bertrec.encoders.whitening import Whitening
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.heads.config import ItemInput
@@ -41,6 +38,9 @@ from bertrec.models.sequential.matching import PROBE_SHARE, MatchingRecommender
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
 from bertrec.models.sequential.transplant import transplant
+from bertrec.models.sequential.whitened import empty_whitening, fit_whitening
+from bertrec.models.texts import read_catalog, same_encoder, what_is_said
+from bertrec.models.trained_on import Training
 from bertrec.training.config import TrainConfig
 from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
@@ -54,8 +54,9 @@ _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; o
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
 _TEXT = "catalog.text_vectors"  # among the saved tensors
-
-logger = logging.getLogger(__name__)
+_WHITENING = "text.whitening."
+_SAME_TEXTS = ("encoder.name", "encoder.pooling", "encoder.prompt", "encoder.truncate_dim", "item.whitening", "item.fields")
+"""Settings in which a model and the one that it starts from must agree, so that both read the same vectors."""
 
 
 class NeuralRecommender(MatchingRecommender):
@@ -72,6 +73,7 @@ class NeuralRecommender(MatchingRecommender):
     def __init__(self, config: ModelConfig | None = None) -> None:
         super().__init__(config if config is not None else self.default_config())
         self.encoder_fingerprint = ""
+        self.text_fields: tuple[str, ...] = ()  # read apart, in this order
         self._network: Network | None = None
         self._encoder: Encoder | None = None
         self._text_vectors: torch.Tensor | None = None
@@ -108,7 +110,7 @@ class NeuralRecommender(MatchingRecommender):
 
     def fit(
         self,
-        train: Interactions,
+        train: Training,
         *,
         validation: EvaluationSet | None = None,
         run_dir: str | Path | None = None,
@@ -138,7 +140,7 @@ class NeuralRecommender(MatchingRecommender):
             ConfigError: a setting does not fit the data or the model given as ``init``.
             DataError: nothing to train on.
         """
-        self.check_data(train, validation, run_dir)
+        train, validation = self.check_data(train, validation, run_dir)
         self.check_fit_options(options)
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
@@ -156,9 +158,9 @@ class NeuralRecommender(MatchingRecommender):
             self._train(dataset, train, validation, on_epoch, **how)
         return self
 
-    def trained_on(
+    def continued(
         self,
-        train: Interactions,
+        train: Training,
         *,
         validation: EvaluationSet | None = None,
         epochs: int | None = None,
@@ -214,9 +216,12 @@ class NeuralRecommender(MatchingRecommender):
         return trained
 
     def whitened_texts(self) -> FloatArray | None:
-        """Return the text vectors of the catalogue as the network reads them, ``[n_items, dim]``; None without text."""
+        """Return the text vectors of the catalogue as the network reads them, ``[n_items, dim]``; None without text.
+
+        Of two copies it is the fully whitened one.
+        """
         source = self.network.text
-        return None if source is None else source(None)[1:].detach().cpu().numpy()
+        return None if source is None else source(None)[1:].chunk(self.config.item.text_copies, dim=1)[0].detach().cpu().numpy()
 
     def _train_config(self, dataset: SequenceDataset, *, share: float = 1.0) -> TrainConfig:
         """Fill in a batch size that gives a step about as many targets on long sequences as on short ones; cut a time limit."""
@@ -229,11 +234,14 @@ class NeuralRecommender(MatchingRecommender):
 
     def _new_network(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> Network:
         counts = torch.from_numpy(train.item_counts)
-        if self.reads_text:
+        if self.reads_text and not self.takes_vectors:
             train.catalog.require_text(self.name)
         text = self._text_source(train, init, progress) if self.reads_text else None
         network = self._build(train.catalog, text, counts)
-        network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, init.model_hash if init is not None else "")
+        apart = [text for name in self.text_fields for text in train.catalog.fields[name]]
+        start = init.model_hash if init is not None else ""
+        given = [self.encoder_fingerprint] if self.takes_vectors else []  # settings have the name of the file alone
+        network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, start, *given, *apart)
         if init is not None:
             transplant(init.network, network, init.catalog.ids, train.catalog.ids)
         return network
@@ -243,16 +251,19 @@ class NeuralRecommender(MatchingRecommender):
         given = torch.zeros(len(catalog) + 1, dtype=torch.long) if counts is None else counts
         return Network(self.config, n_items=len(catalog), text=text, counts=given)
 
-    def _table(self, vectors: FloatArray | torch.Tensor, whitening: Whitening | None) -> TextTable:
+    def _table(self, vectors: FloatArray | torch.Tensor, whitening: torch.nn.Module | None) -> TextTable:
         """Keep the catalogue's raw text vectors ``[n_items, dim]`` and return what serves from them."""
         self._text_vectors = torch.as_tensor(vectors)
         return TextTable(self._text_vectors, whitening)
 
     def _text_source(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> TextSource:
+        self.text_fields = tuple(train.catalog.read_fields) if self.config.item.fields == "apart" else ()
+        if self.text_fields and self.takes_vectors:
+            raise ConfigError(f"{self.config.encoder.name} holds items whole: set item.fields to together")
         self._check_same_texts(init)
         encoder = self._start_encoder(init)
         self.encoder_fingerprint = encoder.fingerprint
-        vectors = _encode(encoder, train.catalog.texts, progress)
+        vectors = read_catalog(encoder, train.catalog, self.text_fields, progress=progress)
         whitening = self._whitening(vectors, train.item_counts, init)
         if not isinstance(encoder, TextEncoder) or not encoder.trainable:
             return self._table(vectors, whitening)
@@ -270,13 +281,18 @@ class NeuralRecommender(MatchingRecommender):
         if init is None or not init.reads_text:
             return
         theirs, mine = ({**config.to_flat(), "encoder.pooling": config.encoder.known_pooling} for config in (init.config, self.config))
-        for name in ("encoder.name", "encoder.pooling", "encoder.prompt", "encoder.truncate_dim", "item.whitening"):
+        if init.takes_vectors and self.takes_vectors:
+            theirs["encoder.name"] = mine["encoder.name"]  # other data have their vectors in another file
+        for name in (*_SAME_TEXTS, *(["item.whitening_groups"] if "relaxed" in self.config.item.whitening else [])):
             if theirs[name] != mine[name]:
                 raise ConfigError(f"the model given as init has {name} {theirs[name]!r}, not {mine[name]!r}: set it to the same")
+        if init.text_fields != self.text_fields:
+            others = f"{', '.join(init.text_fields)}, not {', '.join(self.text_fields)}"
+            raise ConfigError(f"the model given as init reads the text fields {others}: read the same ones, in that order")
 
     def _start_encoder(self, init: NeuralRecommender | None) -> Encoder:
         if init is None or init._encoder is None or not init._encoder.trainable:
-            return make_encoder(self.config.encoder, device=training_device(self.config.train.device))
+            return self._first_encoder(training_device(self.config.train.device))
         if self.config.encoder.tune != init.config.encoder.tune:
             raise ConfigError(f"the model given as init tuned its encoder by '{init.config.encoder.tune}': set encoder.tune to the same")
         encoder = make_encoder(self.config.encoder, device=training_device(self.config.train.device))
@@ -286,13 +302,10 @@ class NeuralRecommender(MatchingRecommender):
             raise ConfigError("the model given as init has other LoRA settings: set encoder.lora_rank to the same") from error
         return encoder
 
-    def _whitening(self, vectors: FloatArray, counts: IntArray, init: NeuralRecommender | None) -> Whitening | None:
-        method = self.config.item.whitening
-        if method == "none":
-            return None
+    def _whitening(self, vectors: FloatArray, counts: IntArray, init: NeuralRecommender | None) -> torch.nn.Module | None:
         if init is not None and init.network.text is not None and init.network.text.whitening is not None:
             return copy.deepcopy(init.network.text.whitening)
-        return Whitening.fit(vectors, np.flatnonzero(counts[1:]), method=method)
+        return fit_whitening(self.config.item, vectors, np.flatnonzero(counts[1:]), self.text_fields)
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
         self._forget()
@@ -311,52 +324,66 @@ class NeuralRecommender(MatchingRecommender):
         self._forget()
 
     def encoder(self) -> Encoder:
-        """Return the encoder that new texts are read with: the tuned one, or the frozen one loaded by name.
+        """Return the encoder that new items are read with: the tuned one, the frozen one loaded by name, or the vectors that were given.
 
         Raises:
             ModelError: the model reads no text, or the encoder of that name is not the one the model was trained with.
         """
         if not self.reads_text:
             raise ModelError("a model of item ids alone reads no text: train with --item-input text or text+id")
+        if self.takes_vectors:
+            return self.known_vectors()
         if self._encoder is None:
-            encoder = make_encoder(self.config.encoder)
-            if encoder.fingerprint != self.encoder_fingerprint:
-                raise ModelError(
-                    f"encoder '{self.config.encoder.name}' is not the one that this model was trained with: its weights differ"
-                )
-            self._encoder = encoder
+            self._encoder = same_encoder(self.config.encoder, self.encoder_fingerprint)
         return self._encoder
+
+    def _raw_vectors(self) -> FloatArray:
+        """Return the catalogue's vectors as they were given."""
+        assert self._text_vectors is not None
+        raw: FloatArray = self._text_vectors.numpy()
+        return raw
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
         """Return the same weights over other items; ID vectors are kept for items of the same id, the others have their text alone.
 
         Raises:
-            ModelError: the model reads no text and an item is unknown to it.
+            DataError: the catalogue lacks a text field that the model reads apart.
+            ModelError: the model reads no text and an item is unknown to it, or has no vector among those that were given.
         """
         expect(catalog, ItemCatalog, "with_catalog: catalog")
         if not self.reads_text and not all(self.catalog.ids.encode(catalog.ids.ids)):
             raise ModelError("a model of item ids alone cannot move to other items: train with --item-input text or text+id")
         other = type(self)(self.config)
         other.catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
+        other.text_fields = self.text_fields
         text = None
         if self.network.text is not None:
-            assert self._text_vectors is not None
-            vectors = encode_unknown(catalog.texts, self.catalog.texts, self._text_vectors.numpy(), self._encode_new)
-            other._encoder = self._encoder
-            text = other._table(vectors, self.network.text.whitening)
+            other._encoder = self.vectors_for(catalog) if self.takes_vectors else self._encoder
+            text = other._table(self._vectors_over(catalog, other._encoder), self.network.text.whitening)
         network = other._build(catalog, text)
         transplant(self.network, network, self.catalog.ids, catalog.ids)
         other._network, other._popularity = network.eval(), self._popularity_over(catalog)
         other.carry_match(self)
         return other
 
-    def _encode_new(self, texts: list[str]) -> FloatArray:
-        return _encode(self.encoder(), texts, progress=False)
+    def _vectors_over(self, catalog: ItemCatalog, given: Encoder | None) -> FloatArray:
+        """Return the raw vectors of another catalogue, ``[n_items, dim]``; what this one says too is not read again."""
+        if self.takes_vectors and given is not None:
+            return read_catalog(given, catalog, self.text_fields, progress=False)
+
+        def read(rows: list[int]) -> FloatArray:
+            return read_catalog(self.encoder(), catalog.take(rows), self.text_fields, progress=False)
+
+        assert self._text_vectors is not None
+        said, known = (what_is_said(one, self.text_fields) for one in (catalog, self.catalog))
+        return encode_unknown(said, known, self._text_vectors.numpy(), read)
 
     @property
     def text_vectors(self) -> FloatArray | None:
-        """The encoder's vectors of what items say, ``[n_items, dim]``; None without text."""
-        return None if self._text_vectors is None else self._text_vectors.numpy()
+        """The encoder's vectors of what items say as a whole, ``[n_items, dim]``; None without text."""
+        if self._text_vectors is None or not self.text_fields:
+            return None if self._text_vectors is None else self._text_vectors.numpy()
+        return self.encoder().encode_items(self.catalog)
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
         """Return the encoder's vectors of any texts, ``[len(texts), dim]``."""
@@ -374,13 +401,13 @@ class NeuralRecommender(MatchingRecommender):
 
     @torch.no_grad()
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
-        """Return the item's vectors ``[len(texts), width]`` with each of these texts; None without text."""
+        """Return the item's vectors ``[len(texts), width]`` with each of these texts; None without text of items or with fields apart."""
         network = self.network
-        if network.text is None:
+        if network.text is None or self.text_fields or self.takes_vectors:
             return None
         read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))))
         vectors: FloatArray = network.scaled_items(network.tower(read, torch.full((len(texts),), item))).numpy()
-        return vectors
+        return vectors if self.items_trained()[item] else vectors * np.float32(self.new_vector)
 
     @torch.no_grad()
     def _item_vectors(self) -> torch.Tensor:
@@ -393,10 +420,9 @@ class NeuralRecommender(MatchingRecommender):
         return self._items
 
     def item_embeddings(self) -> FloatArray:
-        """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on."""
+        """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on, shorter ones for new items of others."""
         vectors = self.network.scaled_items(self._item_vectors()).cpu().clone()
-        if not self.reads_text:
-            vectors[~self.network.tower.trained.cpu()] = torch.nan
+        vectors[~self.network.tower.trained.cpu()] *= self.new_vector if self.reads_text else torch.nan
         vectors[0] = 0
         return np.asarray(vectors.numpy(), dtype=np.float32)
 
@@ -446,7 +472,7 @@ class NeuralRecommender(MatchingRecommender):
 
     def settings_hash(self) -> str:
         """Return the SHA-256 of every setting but those of the training loop."""
-        values = {**self.config.to_dict(), "encoder": self.config.encoder.identity(), "train": None}
+        values = {**self.config.to_dict(), "encoder": self.config.encoder.identity(), "item": self.config.item.identity(), "train": None}
         values.pop("match")  # the lists and their weights are hashed as they are
         return sha256_text(json.dumps(values, sort_keys=True))
 
@@ -466,19 +492,17 @@ class NeuralRecommender(MatchingRecommender):
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take weights and text vectors of the catalogue."""
         weights, matched = split_state(state)
-        text = self._table(weights.pop(_TEXT), self._whitening_in(weights)) if self.reads_text else None
+        text = None
+        if self.reads_text:
+            vectors = weights.pop(_TEXT)
+            whitening = empty_whitening(self.config.item, vectors.shape[1], self.text_fields)
+            if whitening is not None:
+                whitening.load_state_dict({name.removeprefix(_WHITENING): weights[name] for name in weights if name.startswith(_WHITENING)})
+            text = self._table(vectors, whitening)
         network = self._build(self.catalog, text)
         network.load_state_dict(weights)
         self._network = network.eval()
         self.take_match(Match.from_state(matched, self.items_trained()))
-
-    def _whitening_in(self, state: Mapping[str, torch.Tensor]) -> Whitening | None:
-        if self.config.item.whitening == "none":
-            return None
-        mean, matrix = state["text.whitening.mean"], state["text.whitening.matrix"]
-        whitening = Whitening(*matrix.shape)
-        whitening.load_state_dict({"mean": mean, "matrix": matrix})
-        return whitening
 
     @property
     def _has_tuned_encoder(self) -> bool:
@@ -486,7 +510,13 @@ class NeuralRecommender(MatchingRecommender):
 
     def saved_values(self) -> dict[str, Any]:
         """Return the training's log and which encoder's vectors the weights belong to."""
-        return {"train_log": None, **super().saved_values(), "encoder_fingerprint": self.encoder_fingerprint}
+        fields = {"text_fields": list(self.text_fields)} if self.text_fields else {}
+        return {"train_log": None, **super().saved_values(), "encoder_fingerprint": self.encoder_fingerprint, **fields}
+
+    def restore(self, parts: SavedParts) -> None:
+        """Take what was saved."""
+        self.text_fields = tuple(parts.about.get("text_fields", ()))
+        super().restore(parts)
 
     def save_folders(self, folder: Path) -> None:
         """Write the encoder, where it was tuned."""
@@ -510,12 +540,3 @@ class NeuralRecommender(MatchingRecommender):
             raise ModelError(f"{parts.folder / 'encoder'} is missing: the model folder is not whole")
         model._encoder = word_piece_class(model.config.encoder, what="a tuned model").load(parts.folder / "encoder")
         return model
-
-
-def _encode(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:
-    if note := encoder.script_note(texts):
-        logger.warning(note)
-    was_training = encoder.training
-    vectors = encoder.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
-    encoder.train(was_training)
-    return vectors

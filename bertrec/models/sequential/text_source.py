@@ -11,30 +11,26 @@ from torch.nn import functional
 
 from bertrec.core.ragged import Ragged
 from bertrec.encoders.text import TextEncoder
-from bertrec.encoders.whitening import Whitening
-from bertrec.models.sequential.gradient_cache import encode_in_parts
 from bertrec.training.config import GradientCache
-
-_EXACT_STATES = 1 << 30
-"""Bytes of a catalogue's lower states up to which they are kept in float32; above it in float16."""
+from bertrec.training.gradient_cache import encode_in_parts, pass_over
 
 
 class TextSource(nn.Module):
     """Whitened text vectors by inner id.
 
     Attributes:
-        dim: width of a text vector.
-        whitening: fixed; fitted on training items' vectors of the encoder as it was before any tuning.
+        dim: width of a whitened text vector, all copies together.
+        whitening: fixed, of `bertrec.models.sequential.whitened`; fitted on training items' vectors of the encoder before any tuning.
         encoder: the encoder that is being tuned, else None.
     """
 
     encoder: TextEncoder | None
 
-    def __init__(self, dim: int, whitening: Whitening | None) -> None:
+    def __init__(self, dim: int, whitening: nn.Module | None) -> None:
         super().__init__()
         self.encoder = None
-        self.dim = dim
         self.whitening = whitening
+        self.dim: int = self.whitened(torch.zeros(1, dim)).shape[1]
 
     def whitened(self, vectors: Tensor) -> Tensor:
         """Whiten raw vectors ``[…, dim]``; as they are where there is no whitening."""
@@ -56,13 +52,13 @@ class TextTable(TextSource):
 
     vectors: Tensor
 
-    def __init__(self, vectors: Tensor, whitening: Whitening | None) -> None:
+    def __init__(self, vectors: Tensor, whitening: nn.Module | None) -> None:
         super().__init__(vectors.shape[1], whitening)
         # Vectors belong to the catalogue, not to the weights: they are saved beside it.
         self.register_buffer("vectors", self._with_padding(vectors), persistent=False)
 
     def _with_padding(self, vectors: Tensor) -> Tensor:
-        return torch.cat([vectors.new_zeros(1, vectors.shape[1]), self.whitened(vectors)])
+        return torch.cat([vectors.new_zeros(1, self.dim), self.whitened(vectors)])
 
     def replace(self, vectors: Tensor) -> None:
         """Take other items' raw vectors, ``[n_items, dim]``."""
@@ -92,7 +88,7 @@ class TunedText(TextSource):
         self,
         encoder: TextEncoder,
         tokens: Ragged,
-        whitening: Whitening | None,
+        whitening: nn.Module | None,
         *,
         gradient_cache: GradientCache = "auto",
         refresh_every: int = 0,
@@ -110,16 +106,7 @@ class TunedText(TextSource):
         assert encoder is not None
         self.lengths = tokens.lengths
         self._forget_table()
-        if encoder.supports_lower_states:
-            states = encoder.lower_states(tokens, dtype=self._states_dtype(len(tokens.values)))
-            self._encode = lambda rows: encoder.encode_states(states, rows.cpu().numpy())
-        else:
-            self._encode = lambda rows: encoder.encode_tokens(tokens, rows.cpu().numpy())
-
-    def _states_dtype(self, tokens: int) -> torch.dtype:
-        assert self.encoder is not None
-        size = tokens * self.encoder.model.config.hidden_size * 4
-        return torch.float32 if size <= _EXACT_STATES else torch.float16
+        self._encode = pass_over(encoder, tokens)
 
     def train(self, mode: bool = True) -> Self:
         """Set training mode; old vectors are forgotten, so that an epoch begins with new ones, after a resume as without one."""

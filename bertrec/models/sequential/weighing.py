@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from bertrec.core.lifts import Lifts
-from bertrec.core.products import FloatArray, IntArray
-from bertrec.core.ragged import Ragged
+from bertrec.core.products import IntArray
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
-from bertrec.evaluation.evaluate import prepare
-from bertrec.evaluation.metrics import Float64Array, ndcg
-from bertrec.evaluation.protocol import Protocol
-from bertrec.evaluation.ranks import BoolArray, unlisted
+from bertrec.evaluation.metrics import Float64Array
 from bertrec.evaluation.slices import FEW_SHOT_MAX
-from bertrec.evaluation.vector_ranks import RankedItems, rank_vectors
-from bertrec.models.best_items import BestItems
-from bertrec.models.sequential.match import Match, Weights
+from bertrec.models.sequential.match import Weights
+from bertrec.models.sequential.tried import Tried
 
 MOST_USERS = 4000
 FEWEST_NEW, LEAST_SHARE = 20, 0.02
 """Users whose next item is new that a weight of new items is chosen by, and their share; with fewer it stays as it was."""
-_K = 10
 _FACTORS = (2.0, 1.4)
-_STEPS = (1.0, 0.5)
-_START = Weights(text=1.0, new_text=2.0, behaviour=3.0)
+_START = Weights(text=1.0, behaviour=3.0)
+_VECTORS = (1.0, 0.7, 0.5, 0.35, 0.25)
+_NEW_TEXTS = tuple(2 ** (power / 2) for power in range(11))
+_OFFSETS = tuple(step / 2 for step in range(-8, 9))
+"""What the inner product of a new item may count, the weights of its near texts, and the offsets: all of these are tried."""
 
 LEAST_FEW = 0.05
 """Share of the users from which those whose next item was seen a few times have a say of their own in the weights."""
@@ -35,75 +31,6 @@ COSTS = {"balanced": 0.03, "promote": 0.10}
 """What the users of other items may lose for new ones, by the name of the choice."""
 
 Goal = Callable[[Weights], float]
-
-
-@dataclass(frozen=True)
-class Tried:
-    """Validation users against a catalogue: what any weights of its lists reach.
-
-    Attributes:
-        vectors: of the users, ``[n, d]``.
-        items: the candidates.
-        targets: ``n`` rows.
-        seen: what each user has seen, where that is masked.
-        extra: what else is added to scores.
-        match: the lists.
-        parts: their strengths for each user.
-    """
-
-    vectors: FloatArray
-    items: RankedItems
-    targets: Ragged
-    seen: Ragged | None
-    extra: Lifts | None
-    match: Match
-    parts: tuple[Lifts, Lifts]
-
-    @classmethod
-    def of(
-        cls,
-        match: Match,
-        validation: EvaluationSet,
-        rules: Protocol,
-        item_counts: IntArray,
-        *,
-        users: FloatArray,
-        items: FloatArray,
-        extra: Lifts | None,
-    ) -> Tried:
-        """Make the users ready.
-
-        Args:
-            match: the lists.
-            validation: the users.
-            rules: whether seen items are masked.
-            item_counts: ``[n_items + 1]`` of training.
-            users: vectors, ``[n, d]``.
-            items: vectors, ``[n_items + 1, d]``.
-            extra: what else is added to scores.
-        """
-        task = prepare(validation, rules, item_counts, None)
-        return cls(users, RankedItems.of(items, None), task.targets, task.seen, extra, match, match.parts(validation.histories))
-
-    def figures(self, weights: Weights) -> Float64Array:
-        """Return NDCG@10 of each user, NaN for one without a target."""
-        ranks = rank_vectors(self.vectors, self.items, self.targets, seen=self.seen, lifts=self._lifts(weights))
-        return ndcg(Ragged(unlisted(ranks, ~self.items.known[self.targets.values]), self.targets.offsets), _K)
-
-    def lists(self, weights: Weights) -> IntArray:
-        """Return the ten best items of each user, ``[n, 10]``, 0 where there are no more."""
-        lifts = self._lifts(weights)
-        vectors = np.where(self.items.known[:, None], self.items.vectors, np.float32(np.nan))
-        return BestItems(vectors).search(self.vectors, _K, seen=self.seen, lifts=lifts)[0]
-
-    def _lifts(self, weights: Weights) -> Lifts:
-        lifts = replace(self.match, weights=weights).weighed(*self.parts)
-        return lifts if self.extra is None else Lifts.joined([lifts, self.extra])
-
-    def with_target(self, items: BoolArray) -> BoolArray:
-        """Return ``[n]``: the users with a target among these items, ``[n_items + 1]``."""
-        inside = self.targets.where(items[self.targets.values])
-        return inside.lengths > 0
 
 
 @dataclass(frozen=True)
@@ -131,7 +58,7 @@ class NewItemCosts:
         """Measure them."""
         new = tried.with_target(~tried.match.trained)
         before, after = tried.figures(plain.with_(new_text=0.0, new=0.0)), tried.figures(weights)
-        lists = tried.lists(weights)
+        lists, _ = tried.best(weights)
         listed = float((~tried.match.trained[lists[lists > 0]]).mean()) if (lists > 0).any() else 0.0
         return cls(_mean(before[~new]), _mean(after[~new]), _mean(before[new]), _mean(after[new]), listed, float(new.mean()))
 
@@ -156,14 +83,22 @@ def without_some(train: Interactions, validation: EvaluationSet, seed: int) -> t
 
 
 def tells_of_new(train: Interactions, validation: EvaluationSet) -> bool:
-    """Say whether enough validation users have an item next that training does not hold."""
+    """Say whether enough validation users have an item next that training does not hold.
+
+    Enough is as many as where items are really new, and not the few whose item nobody happened to take.
+    """
+    return len(_wanting_new(train, validation)) >= max(FEWEST_NEW, LEAST_SHARE * len(validation))
+
+
+def wanting_new(train: Interactions, validation: EvaluationSet, seed: int) -> EvaluationSet:
+    """Return the users who have an item next that training does not hold, `MOST_USERS` at most."""
+    return sampled(validation.take(_wanting_new(train, validation)), seed)
+
+
+def _wanting_new(train: Interactions, validation: EvaluationSet) -> IntArray:
     new = train.item_counts[validation.targets.values] == 0
-    return _enough(len(np.unique(validation.targets.rows[new])), len(validation))
-
-
-def _enough(new: int, users: int) -> bool:
-    """Say whether users of new items are as many as where items are really new, and not the few whose item nobody happened to take."""
-    return new >= max(FEWEST_NEW, LEAST_SHARE * users)
+    rows: IntArray = np.unique(validation.targets.rows[new])
+    return rows
 
 
 def sampled(validation: EvaluationSet, seed: int) -> EvaluationSet:
@@ -194,25 +129,41 @@ def weigh(tried: Tried, item_counts: IntArray) -> Weights:
     return weights.with_(new_text=weights.text)
 
 
-def weigh_new(tried: Tried, weights: Weights, *, cost: float) -> Weights:
-    """Return the weights with those for new items that serve these best, where enough users have a new item next; else as they are.
+def weigh_new(tried: Tried, wanting: Tried, weights: Weights, *, cost: float) -> Weights:
+    """Return the weights with those for new items that serve these best.
+
+    For each weight of the inner product and of near texts the offset is the largest that the others can bear.
 
     Args:
-        tried: over a catalogue of which some items were kept from training.
+        tried: over a catalogue of which some items were kept from training; its users of other items tell the cost.
+        wanting: users whose next item is new.
         weights: for the other items.
         cost: share of their NDCG@10 that the users of other items may lose.
     """
-    new = tried.with_target(~tried.match.trained)
-    if tried.match.text is None or not _enough(int(new.sum()), len(new)):
+    best = plain = weights.with_(new_text=0.0, new=0.0)
+    if tried.match.text is None:
         return weights
-    least = (1 - cost) * _mean(tried.figures(weights.with_(new_text=0.0, new=0.0))[~new])
+    others = ~tried.with_target(~tried.match.trained)
+    least = (1 - cost) * _mean(tried.figures(plain)[others])
+    reached = _mean(wanting.figures(best))
+    for vector in _VECTORS:
+        for text in _NEW_TEXTS:
+            rising = [weights.with_(new_text=text, new_vector=vector, new=offset) for offset in _OFFSETS]
+            other = _last(rising, lambda one: _mean(tried.figures(one)[others]) >= least)
+            if other is None:
+                break
+            if (value := _mean(wanting.figures(other))) > reached:
+                best, reached = other, value
+    return best
 
-    def goal(one: Weights) -> float:
-        figures = tried.figures(one)
-        others = _mean(figures[~new])
-        return _mean(figures[new]) if others >= least else others - least
 
-    return _climb(weights.with_(new_text=max(weights.text, _START.new_text)), ["new_text", "new"], goal)
+def _last(rising: Sequence[Weights], bearable: Callable[[Weights], bool]) -> Weights | None:
+    """Return the last of these that can be borne, None where none can: the higher, the less."""
+    low, high = 0, len(rising)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if bearable(rising[middle]) else (low, middle)
+    return rising[low - 1] if low else None
 
 
 def _mean(figures: Float64Array) -> float:
@@ -221,15 +172,15 @@ def _mean(figures: Float64Array) -> float:
 
 
 def _climb(weights: Weights, names: list[str], goal: Goal) -> Weights:
-    """Move one weight after another as long as the goal grows, then see which can be 0; ``new`` moves by steps, the others by factors."""
+    """Move one weight after another by a factor as long as the goal grows, then see which can be 0."""
     best, known = goal(weights), {weights}
-    for factor, step in zip(_FACTORS, _STEPS, strict=True):
+    for factor in _FACTORS:
         moved = True
         while moved:
             moved = False
             for name in names:
-                for up in (True, False):
-                    other = _moved(weights, name, factor, step, up=up)
+                for by in (factor, 1 / factor):
+                    other = weights.with_(**{name: getattr(weights, name) * by})
                     if other in known:
                         continue
                     known.add(other)
@@ -239,10 +190,3 @@ def _climb(weights: Weights, names: list[str], goal: Goal) -> Weights:
         if getattr(weights, name) and (value := goal(weights.with_(**{name: 0.0}))) >= best:
             best, weights = value, weights.with_(**{name: 0.0})
     return weights
-
-
-def _moved(weights: Weights, name: str, factor: float, step: float, *, up: bool) -> Weights:
-    value = getattr(weights, name)
-    if name == "new":
-        return weights.with_(new=value + (step if up else -step))
-    return weights.with_(**{name: value * factor if up else value / factor})

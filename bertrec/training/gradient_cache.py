@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from bertrec.core.ragged import IntArray
+from bertrec.core.ragged import IntArray, Ragged
 from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.text import TextEncoder
 from bertrec.training.config import GradientCache
@@ -28,6 +28,22 @@ _ACTIVATIONS_AT_ONCE = 2 << 30
 _TOKENS_AT_ONCE = {"cpu": 512}
 _TOKENS_AT_ONCE_ELSEWHERE = 8192
 """Small, so that a CPU's cache holds a layer's activations and texts of one batch are about equally long."""
+
+
+_EXACT_STATES = 1 << 30
+"""Bytes of the texts' lower states up to which they are kept in float32; above it in float16."""
+
+
+def pass_over(encoder: TextEncoder, tokens: Ragged) -> Callable[[Tensor], Tensor]:
+    """Return what encodes rows of ``tokens``, from row numbers ``[b]`` to vectors ``[b, dim]``.
+
+    With ``last:K`` the layers below are run here, once for all texts, and later only the top K, where the encoder's architecture allows it.
+    """
+    if not encoder.supports_lower_states:
+        return lambda rows: encoder.encode_tokens(tokens, rows.cpu().numpy())
+    size = len(tokens.values) * encoder.model.config.hidden_size * 4
+    states = encoder.lower_states(tokens, dtype=torch.float32 if size <= _EXACT_STATES else torch.float16)
+    return lambda rows: encoder.encode_states(states, rows.cpu().numpy())
 
 
 def activation_bytes(encoder: TextEncoder, tokens: int) -> int:
