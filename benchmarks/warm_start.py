@@ -50,13 +50,12 @@ def row_of(data: str, folder: Path, seed: int, model: str) -> dict[str, Any]:
     everything = load(data if data == "ml-100k" else folder / data).interactions
     everything = Interactions(everything.catalog, everything.users, everything.sequences, timestamp=everything.timestamp)
     old, new = leave_one_out(before_the_newest(everything)), leave_one_out(everything)
-    how: dict[str, Any] = {"validation": new.validation, "progress": False}
-    base, seconds = fitted(lambda: create(model, seed=seed).fit(old.train, validation=old.validation, progress=False))
+    base, seconds = fitted(lambda: create(model, seed=seed).fit(old, progress=False))
     models = {"before": (base, seconds)}
     for share in SHARES:
         models[f"trained on, {share:g} of the epochs"] = fitted(lambda share=share: base.continued(new.train, share=share, **how))
         print(measured(models, new), flush=True)
-    models["fresh fit"] = fitted(lambda: create(model, seed=seed).fit(new.train, **how))
+    models["fresh fit"] = fitted(lambda: create(model, seed=seed).fit(new, progress=False))
     return {"data": data, "seed": seed, "model": model, "rows": measured(models, new)}
 
 

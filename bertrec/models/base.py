@@ -87,7 +87,7 @@ class Recommender(Fitted, Finding):
         """Return a model that goes on from these weights with more interactions; see `check_start` for whether there is one.
 
         Args:
-            train: all interactions, the former ones too.
+            train: all interactions, the former ones too; see `fit`.
             validation: users by whom the epoch is chosen.
             epochs: at most so many.
             share: where ``epochs`` is not said, of those of the settings.

@@ -432,6 +432,22 @@ class TestInteractions:
         split = json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["protocol"]["split"]
         assert split["counts"] == record["manifest"]["counts"]
 
+    def test_whoever_is_forgotten_is_gone_from_them_and_does_not_come_back(self, cli, place, tmp_path):
+        run = place / "run"
+        table = self.write(tmp_path / "sales.csv", "1,p7,9.5", "2,p8,9.5", "new,p3,1.5")
+        assert cli("update", run, "--interactions", table, "--train", "--epochs", "1")[0] == 0
+        code, out, err = cli("forget", run, "--user", "1", "--user", "new")
+        assert code == 0, err
+        assert "interactions.parquet: rows taken out: 2" in out
+        assert json.loads((run / "run.json").read_text(encoding="utf-8"))["later_trained"] == 1
+        assert self.history(cli, run, "2") == ["p3", "p4", "p5", "p6", "p8"]
+        assert cli("evaluate", run, "--json", tmp_path / "figures.json")[0] == 0
+        assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["slices"]["all"]["users"] == 15
+        code, out, err = cli("update", run, "--interactions", self.write(tmp_path / "more.csv", "1,p7,9.5", "2,p7,10.5"))
+        assert code == 0, err
+        assert "interactions 1, of_users 1" in out
+        assert "the interactions of 1 forgotten users are left out" in err
+
     def test_a_run_that_is_trained_anew_forgets_them(self, cli, place, yaml, encoder, tmp_path):
         table = self.write(tmp_path / "sales.csv", "1,p7,9.5")
         assert cli("update", place / "run", "--interactions", table)[0] == 0
