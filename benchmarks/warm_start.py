@@ -53,7 +53,7 @@ def row_of(data: str, folder: Path, seed: int, model: str) -> dict[str, Any]:
     base, seconds = fitted(lambda: create(model, seed=seed).fit(old, progress=False))
     models = {"before": (base, seconds)}
     for share in SHARES:
-        models[f"trained on, {share:g} of the epochs"] = fitted(lambda share=share: base.continued(new.train, share=share, **how))
+        models[f"trained on, {share:g} of the epochs"] = fitted(lambda share=share: base.continued(new, share=share, progress=False))
         print(measured(models, new), flush=True)
     models["fresh fit"] = fitted(lambda: create(model, seed=seed).fit(new, progress=False))
     return {"data": data, "seed": seed, "model": model, "rows": measured(models, new)}

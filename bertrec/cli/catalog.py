@@ -94,7 +94,6 @@ def update(
             "--drop-vanished", help="Forget vanished products; otherwise they stay readable in histories and are not recommended."
         ),
     ] = False,
-    vectors: o.Vectors = None,
     max_vanished: Annotated[
         float,
         typer.Option(min=0, max=1, metavar="SHARE", help="Refuse a table that lacks more than this share: it may be half written."),

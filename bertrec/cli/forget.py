@@ -179,15 +179,6 @@ def _over(split: Split, catalog: ItemCatalog) -> Split:
     return replace(split, catalog=catalog, train=replace(train, catalog=catalog, sequences=sequences))
 
 
-def _later(run: Run, made: Run, record: Mapping[str, Any], gone: set[str]) -> dict[str, Any]:
-    """Return what the record says of the later interactions of a copy, from which those of some people were taken."""
-    rows = run.later()
-    if rows is None:
-        return {}
-    trained = {name: sum(str(user) not in gone for user in rows.users[: record[name]]) for name in ("later_trained",) if name in record}
-    return {LATER_HASH: sha256_file(made.later_file), **trained}
-
-
 def _take_out(made: Run, model: Recommender, names: Iterable[str], outcome: Outcome) -> None:
     """Rewrite what a copy of a run holds of some people."""
     from bertrec.data.erase import erase_rows, mentions

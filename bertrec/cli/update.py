@@ -124,13 +124,7 @@ def _trained(
     figures = validate(after, split, mask_seen=not keeps_seen(record))
     report(run, seconds, figures, said=after.weights_in_words)
     log = None if after.train_log is None else after.train_log.to_dict()
-    done = {
-        "data_hash": dataset.content_hash,
-        "seconds_of_update": round(seconds, 1),
-        "train_log": log,
-        "manifest": split.manifest,
-        "validation": figures,
-    }
+    done = {"seconds_of_update": round(seconds, 1), "train_log": log, "manifest": split.manifest, "validation": figures}
     return after, {**done, "later_trained": 0 if later is None else len(later)}
 
 

@@ -1,8 +1,8 @@
-"""Vectors of items of which some say what is known already: only the others are read."""
+"""Vectors of texts of which some are known already: only the others are encoded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,20 +10,18 @@ import numpy.typing as npt
 Vectors = npt.NDArray[np.float32]
 
 
-def encode_unknown(said: Sequence[Hashable], known: Sequence[Hashable], vectors: Vectors, read: Callable[[list[int]], Vectors]) -> Vectors:
-    """Return the vectors of items, ``[len(said), dim]``.
+def encode_unknown(texts: Sequence[str], known: Sequence[str], vectors: Vectors, encode: Callable[[list[str]], Vectors]) -> Vectors:
+    """Return the vectors of texts, ``[len(texts), dim]``.
 
     Args:
-        said: what each item says.
-        known: what those say whose vectors are there.
+        texts: what is asked for.
+        known: texts whose vectors are there.
         vectors: of these, ``[len(known), dim]``.
-        read: gives the vectors of the items of given numbers, no two of which say the same; not called where all are known.
+        encode: gives those of the others; not called where there are none.
     """
-    place = {one: row for row, one in enumerate(known)}
-    missing: list[int] = []
-    for row, one in enumerate(said):
-        if one not in place:
-            place[one] = len(known) + len(missing)
-            missing.append(row)
-    there = vectors if not missing else np.concatenate([vectors, read(missing)])
-    return there[[place[one] for one in said]]
+    place = {text: row for row, text in enumerate(known)}
+    missing = list(dict.fromkeys(text for text in texts if text not in place))
+    if not missing:
+        return vectors[[place[text] for text in texts]]
+    place |= {text: len(known) + row for row, text in enumerate(missing)}
+    return np.concatenate([vectors, encode(missing)])[[place[text] for text in texts]]

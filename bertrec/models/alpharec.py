@@ -29,7 +29,6 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.encoders.base import Encoder
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.known import encode_unknown
 from bertrec.encoders.registry import make_encoder
 from bertrec.evaluation.protocol import Protocol
 from bertrec.heads.similarity import paired_scores, scores

@@ -32,11 +32,6 @@ class Finding(ABC):
         """The items."""
 
     @property
-    @abstractmethod
-    def takes_vectors(self) -> bool:
-        """Whether item vectors made elsewhere stand in place of an encoder of texts."""
-
-    @property
     def text_vectors(self) -> FloatArray | None:
         """The vectors of what items say, ``[n_items, dim]``, as `encode_texts` gives them; None for a model that reads no text."""
         return None

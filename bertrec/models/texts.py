@@ -89,11 +89,6 @@ def _check_fields(catalog: ItemCatalog, fields: Sequence[str]) -> None:
         raise DataError(f"{told}: add that column, empty where nothing is known")
 
 
-def what_is_said(catalog: ItemCatalog, fields: Sequence[str] = ()) -> Sequence[Hashable]:
-    """Return for each item what its vector depends on: its text, or its fields where they are read apart."""
-    return list(zip(*(catalog.fields.get(name, []) for name in fields), strict=True)) if fields else catalog.texts
-
-
 def _field(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:
     vectors = np.zeros((len(texts), encoder.dim), np.float32)
     if there := [row for row, text in enumerate(texts) if text]:

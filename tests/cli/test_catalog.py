@@ -446,7 +446,7 @@ class TestInteractions:
         code, out, err = cli("update", run, "--interactions", self.write(tmp_path / "more.csv", "1,p7,9.5", "2,p7,10.5"))
         assert code == 0, err
         assert "interactions 1, of_users 1" in out
-        assert "the interactions of 1 forgotten users are left out" in err
+        assert "1 interactions are of people whom the run was told to forget (passed over)" in err
 
     def test_a_run_that_is_trained_anew_forgets_them(self, cli, place, yaml, encoder, tmp_path):
         table = self.write(tmp_path / "sales.csv", "1,p7,9.5")
