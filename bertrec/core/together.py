@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bertrec.core.errors import BertrecError
+from bertrec.core.errors import BertrecError, ModelError
 from bertrec.core.files import read_record, write_json
 from bertrec.core.partial import real_place, recover, replace_folder
 from bertrec.core.resuming import LOCK, InUse, only_one
@@ -131,11 +131,20 @@ def settle_target(target: Path) -> None:
         BertrecError: as `settle`.
     """
     link = _beside(real_place(target), _HOME)
-    if link.exists():
-        home = real_place(link.parent / read_record(link, {"home": str})["home"])
+    if (home := _home_of(link)) is not None:
         settle(home)
         if not (home / JOURNAL).exists():
             link.unlink(missing_ok=True)
+
+
+def _home_of(link: Path) -> Path | None:
+    """Return the folder that a target's link names; None without a link, also where the change has just ended."""
+    try:
+        return real_place(link.parent / read_record(link, {"home": str})["home"]) if link.exists() else None
+    except ModelError:
+        if link.exists():
+            raise
+        return None
 
 
 def _put_right(home: Path) -> None:
@@ -153,7 +162,12 @@ def _journal(home: Path) -> dict[str, Any]:
 
 
 def _is_whole(home: Path) -> bool:
-    return recover(home / JOURNAL).exists() and bool(_journal(home)["whole"])
+    try:
+        return recover(home / JOURNAL).exists() and bool(_journal(home)["whole"])
+    except ModelError:
+        if (home / JOURNAL).exists():
+            raise
+        return False  # the change has ended since
 
 
 def _finish(home: Path) -> None:

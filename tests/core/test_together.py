@@ -159,6 +159,23 @@ def test_readers_beside_many_changes_see_one_state(home: Path) -> None:
     assert state_of(home) == {"59"}
 
 
+def test_a_change_may_end_while_another_process_looks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there at the first look is gone at the second, in which its content is read."""
+    read = together.read_record
+
+    def late(path: Path, kinds: dict[str, type]) -> dict[str, object]:
+        path.unlink()
+        return read(path, kinds)
+
+    monkeypatch.setattr(together, "read_record", late)
+    with together.held(home):
+        write_json(home / together.JOURNAL, sealed({"whole": True, "targets": {}}))
+        settle(home)
+    write_json(home.parent / ".index.home", {"home": str(home)})
+    settle_target(home.parent / "index")
+    assert not (home / together.JOURNAL).exists()
+
+
 def test_a_whole_change_whose_new_ones_are_lost_is_named(home: Path) -> None:
     write_json(home / together.JOURNAL, sealed({"whole": True, "targets": {str(home / "model"): "0" * 64}}))
     with pytest.raises(BertrecError, match="was changed or lost since"):
