@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,19 @@ def measured(model: Recommender, split: Split) -> dict[str, Any]:
     return out
 
 
+def cost_met(run: NeuralRecommender, split: Split) -> dict[str, float]:
+    """Return NDCG@10 of the validation users, who want items of training all, without and with the weights of new items."""
+    match, figures = run.match, {}
+    assert match is not None
+    assert split.validation is not None
+    plain = replace(match, weights=match.weights.with_(new_text=0.0, new=0.0, new_vector=1.0))
+    for name, served in (("before", plain), ("after", match)):
+        run.take_match(served)
+        report = evaluate(run, split.validation, protocol=Protocol(bootstrap=0), item_counts=split.train.item_counts, lists=False)
+        figures[name] = round(report.mean("NDCG@10"), 6)
+    return figures
+
+
 def row_of(kind: str, data: str, folder: Path, draw: int, model: str) -> dict[str, Any]:
     """Train and measure one row."""
     dataset = load(data if data == "ml-100k" else folder / data)
@@ -69,6 +83,8 @@ def row_of(kind: str, data: str, folder: Path, draw: int, model: str) -> dict[st
     row["weights"] = run.weights_in_words
     row["machine"] = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
     row["models"] = {"run": measured(run, split)}
+    if kind == "cold":
+        row["others"] = cost_met(run, split)
     run.drop_match()
     row["models"]["run without its match"] = measured(run, split)
     if kind == "cold":
@@ -85,6 +101,9 @@ def table() -> None:
         for name in own[0]["models"]:
             print(f"  {name:24s}", "  ".join(f"{rules}: {_figures(own, name, rules)}" for rules in own[0]["models"][name]))
         if kind == "cold":
+            for row in own:
+                before, after = row["others"]["before"], row["others"]["after"]
+                print(f"  draw {row['draw']}: users of other items, validation: {before:.4f} -> {after:.4f}, {1 - after / before:.1%} lost")
             _paired(own)
 
 

@@ -107,15 +107,15 @@ class Encoder(Described, torch.nn.Module, ABC):
     def encode_items(self, catalog: ItemCatalog, *, progress: bool = False) -> Vectors:
         """Return the vectors of what a catalogue's items say, ``[n_items, dim]``, by way of the cache; a strange script is warned of."""
         self.warn_of_script(catalog.texts)
-        return self.read_texts(catalog.texts, progress=progress)
+        return self.encode_kept(catalog.texts, progress=progress)
 
     def warn_of_script(self, texts: Sequence[str]) -> None:
         """Log what `script_note` says."""
         if note := self.script_note(texts):
             logger.warning(note)
 
-    def read_texts(self, texts: Sequence[str], *, progress: bool = False) -> Vectors:
-        """Encode as for serving, whatever the mode, by way of the cache, ``[len(texts), dim]``."""
+    def encode_kept(self, texts: Sequence[str], *, progress: bool = False) -> Vectors:
+        """Return the vectors of texts, ``[n, dim]``, as in use, by way of the cache; a training goes on as it was."""
         was_training = self.training
         vectors = self.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
         self.train(was_training)

@@ -69,7 +69,7 @@ def reread(
     def encode(texts: list[str]) -> FloatArray:
         reader = encoder()
         reader.warn_of_script(texts)
-        return reader.read_texts(texts)
+        return reader.encode_kept(texts)
 
     if not fields:
         return encode_unknown(catalog.texts, known.texts, vectors, encode)
@@ -92,5 +92,5 @@ def _check_fields(catalog: ItemCatalog, fields: Sequence[str]) -> None:
 def _field(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:
     vectors = np.zeros((len(texts), encoder.dim), np.float32)
     if there := [row for row, text in enumerate(texts) if text]:
-        vectors[there] = encoder.read_texts([texts[row] for row in there], progress=progress)
+        vectors[there] = encoder.encode_kept([texts[row] for row in there], progress=progress)
     return vectors

@@ -22,11 +22,11 @@ _FACTORS = (2.0, 1.4)
 _START = Weights(text=1.0, behaviour=3.0)
 _VECTORS = (1.0, 0.7, 0.5, 0.35, 0.25)
 _NEW_TEXTS = tuple(2 ** (power / 2) for power in range(11))
+_OFFSETS = tuple(step / 2 for step in range(-8, 9))
+"""What the inner product of a new item may count, the weights of its near texts, and the offsets: all of these are tried."""
 ENOUGH = 300
 """Users whose next item is new. Fewer tell two numbers, not three: the inner product then counts as it is, and of near texts the least
 weight is taken that no larger one surpasses by more than a standard error."""
-_OFFSETS = tuple(step / 2 for step in range(-8, 9))
-"""What the inner product of a new item may count, the weights of its near texts, and the offsets: all of these are tried."""
 
 LEAST_FEW = 0.05
 """Share of the users from which those whose next item was seen a few times have a say of their own in the weights."""
