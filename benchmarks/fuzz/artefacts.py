@@ -410,6 +410,33 @@ def _read_lists(folder: Path) -> Any:
     return read_lists(folder / "lists.yaml")
 
 
+def _half_done(folder: Path) -> None:
+    """A change of two folders that was cut short when both were whole."""
+    from bertrec.core import together
+    from bertrec.core.files import write_json
+
+    home = folder / "home"
+    for place, state in ((home / "model", 0), (folder / "index", 0)):
+        place.mkdir(parents=True)
+        write_json(place / "about.json", {"state": state})
+    with suppress(KeyboardInterrupt), together.changing(home) as change:
+        for target in (home / "model", folder / "index"):
+            place = change.place_for(target)
+            place.mkdir()
+            write_json(place / "about.json", {"state": 1})
+        change._note(whole=True)
+        raise KeyboardInterrupt
+
+
+def _read_settled(folder: Path) -> Any:
+    from bertrec.core.files import read_json
+    from bertrec.core.together import settle
+
+    settle(folder / "home")
+    states = [read_json(place / "about.json") for place in (folder / "home" / "model", folder / "index")]
+    return states[0] == states[1]  # without its journal a change is none
+
+
 def artefacts() -> list[Target]:
     """Return a target for each artefact."""
     return [
@@ -433,5 +460,6 @@ def artefacts() -> list[Target]:
         Target("Model2Vec folder", _model2vec, _read_static, ("*",)),
         Target("item vectors, Parquet", _given_parquet, _read_given("items.parquet"), ("*",)),
         Target("item vectors, NumPy", _given_matrix, _read_given("items.npy"), ("*",)),
+        Target("change that was cut short", _half_done, _read_settled),
         Target("training checkpoint", _training, _read_training),
     ]

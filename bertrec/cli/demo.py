@@ -113,12 +113,13 @@ def build_index(model: Recommender, path: Path) -> Path:
 
 def show_lists(model: Recommender, dataset: Dataset, index: Path) -> None:
     """Print lists for two users of the data and for a history typed as titles."""
+    from bertrec.cli.index import open_index
     from bertrec.cli.lists import UserList, print_tables
     from bertrec.cli.recommend import fill, title_history, user_cases, wanted_users
 
     users = [str(user) for user in dataset.interactions.users.ids[:2]]
     cases = [*user_cases(model.catalog, wanted_users(users), dataset.interactions), UserList(None, title_history(model.catalog, TITLES))]
-    fill(model, cases, k=5, index=index)
+    fill(model, cases, k=5, index=open_index(index))
     print_tables(model.catalog, cases)
 
 

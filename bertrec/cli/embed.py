@@ -12,7 +12,7 @@ from bertrec.cli import options as o
 from bertrec.cli.output import note, say
 from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_for, fit_catalog, item_vectors
+from bertrec.cli.runs import Run, fit_catalog, item_vectors, served_data
 from bertrec.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def embed(
         check_files("--out", [out], overwrite=overwrite)
     place = Run(run)
     record, model = place.record(), place.load_model()
-    dataset = None if what == "items" and data is None and vectors is None else data_for(record, data, reading)
+    untouched = what == "items" and data is None and vectors is None
+    dataset = None if untouched else served_data(place, record, model, data, reading)
     name = _data_name(record, dataset)
     if format_ == "recbole":
         check_files("--out", _recbole_files(out, name), overwrite=overwrite)

@@ -11,8 +11,8 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen, note_adaptation, split_for
-from bertrec.core.errors import DataError
+from bertrec.cli.runs import Run, fit_catalog, keeps_seen, measured_data, note_adaptation, split_for
+from bertrec.core.errors import DataError, IndexFileError
 
 if TYPE_CHECKING:
     from bertrec.data.splits import EvaluationSet, Split
@@ -82,7 +82,7 @@ def evaluate_run(
     from bertrec.models.evaluate import evaluate
 
     model = run.load_model()
-    dataset = data_for(record, data, load)
+    dataset = measured_data(run, record, data, load)
     note_each(dataset.notes)
     split = split_for(record, dataset, data)
     note_adaptation(record, model, dataset, split)
@@ -94,7 +94,9 @@ def evaluate_run(
         from bertrec.cli.index import check_fits, open_index
 
         searched = open_index(index)
-        check_fits(searched, index, model)
+        if data is None and searched.model_hash not in ("", model.model_hash) and record.get("updates"):
+            raise IndexFileError(f"{run.folder} was updated and is measured over the items of its training: leave out --index {index}")
+        check_fits(searched, index, model, run, data)
     how: dict[str, Any] = {"protocol": rules, "item_counts": split.train.item_counts, "held_out": held_out, "index": searched}
     report = evaluate(model, rows, manifest=split.manifest, **how)
     return report.to_json() | beside_untrained(model, split, rows, report, rules)

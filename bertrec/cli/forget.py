@@ -12,12 +12,13 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_and_source, only_one, split_data
+from bertrec.cli.runs import LATER_HASH, Run, data_and_source, split_data, trained_data
 from bertrec.core import resuming
 from bertrec.core.copies import linked_copy
 from bertrec.core.errors import BertrecError, DataError, ModelError
-from bertrec.core.files import atomic_folder, read_json, write_json
+from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
 from bertrec.core.partial import recover
+from bertrec.core.together import held
 
 if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog
@@ -85,7 +86,7 @@ def forget(
         return
     check_kind(run)
     Run(run).record()  # before anything is made there
-    with only_one(Run(run)):
+    with held(run):
         outcome = forget_in_run(Run(run), names, data=data, reading=reading)
     report_run(run, Run(run).record(), outcome)
 
@@ -121,12 +122,15 @@ def forget_in_run(run: Run, names: list[str], *, data: str | None = None, readin
 
     record, model = run.record(), run.load_model()
     former = Forgotten.from_dict(record.get("forgotten"), str(run.record_file))
-    dataset, _ = data_and_source(record, data, reading)
+    dataset, source = data_and_source(record, data, reading)
     marks = former.adding(names)
     outcome = Outcome(len(set(names)), changed=dataset.content_hash != record.get("data_hash"), absorbed=model.absorbed)
-    before, split, data_hash = _counted(dataset, marks, record, outcome)
+    data_hash = marks.leave_out(dataset).content_hash
+    dataset = trained_data(run, record, source) if "later_trained" in record else dataset
+    before, split = _counted(dataset, marks, record, outcome)
+    told = model.trained_on is not None and not outcome.changed  # of other data, or items, nobody knows what the fit saw
     model.recount(_over(split, model.catalog))
-    model.trained_on = None if outcome.changed else model.trained_on  # of other data nobody knows what the fit saw
+    model.trained_on = model.trained_on if told else None
     outcome.rehashed = model.model_hash != record.get("model_hash")
     with atomic_folder(run.folder, marker=run.record_file.name) as made:
         linked_copy(run.folder, made, without=(resuming.LOCK,))
@@ -134,18 +138,27 @@ def forget_in_run(run: Run, names: list[str], *, data: str | None = None, readin
         unknown = [name for name in names if o.find_id(name, before) is None and not former.among([name])]
         if unknown and not (outcome.changed or outcome.rows):
             o.known_id(unknown[0], before)  # which says what is near
-        about = {"model_hash": model.model_hash, "forgotten": marks.to_dict()}
+        about = {"model_hash": model.model_hash, "forgotten": marks.to_dict(), **_of_later(run, Run(made), record, set(names))}
         of_data = {} if outcome.changed else {"manifest": split.manifest, "data_hash": data_hash}
         write_json(Run(made).record_file, record | about | of_data)
     return outcome
 
 
-def _counted(dataset: Dataset, marks: Forgotten, record: Mapping[str, Any], outcome: Outcome) -> tuple[set[str | int], Split, str]:
-    """Return the users that the data had, the split without those who are marked, and the hash of the data without them."""
-    left = marks.leave_out(dataset)
-    whole, split = split_data(dataset, record), split_data(left, record)
+def _counted(dataset: Dataset, marks: Forgotten, record: Mapping[str, Any], outcome: Outcome) -> tuple[set[str | int], Split]:
+    """Return the users that the data had, and the split without those who are marked."""
+    whole, split = split_data(dataset, record), split_data(marks.leave_out(dataset), record)
     outcome.interactions, outcome.of = len(whole.train) - len(split.train), len(whole.train)
-    return set(dataset.interactions.users.ids), split, left.content_hash
+    return set(dataset.interactions.users.ids), split
+
+
+def _of_later(run: Run, made: Run, record: Mapping[str, Any], gone: set[str]) -> dict[str, Any]:
+    """Return what the record says of the later interactions once some people are out of them; nothing where there are none."""
+    later = run.later()
+    if later is None:
+        return {}
+    trained = sum(str(user) not in gone for user in later.users[: int(record.get("later_trained", 0))])
+    counted = {"later_trained": trained} if "later_trained" in record else {}
+    return {LATER_HASH: sha256_file(made.later_file), **counted}
 
 
 def _over(split: Split, catalog: ItemCatalog) -> Split:

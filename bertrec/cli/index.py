@@ -10,9 +10,10 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table, say
 from bertrec.cli.outputs import check_folder
-from bertrec.cli.runs import Run, item_vectors
-from bertrec.core.errors import BertrecError, DataError, IndexFileError
+from bertrec.cli.runs import Run, item_vectors, manner_of, states
+from bertrec.core.errors import BertrecError, IndexFileError
 from bertrec.core.partial import recover
+from bertrec.core.together import settle_target
 
 if TYPE_CHECKING:
     from bertrec.models.base import Recommender
@@ -94,7 +95,14 @@ def add(
     index: IndexArgument,
     run: Annotated[Path | None, typer.Option(metavar="RUN", help="The run that embeds --items: the one the index was built from.")] = None,
     trusted: o.Classes = None,
-    items: Annotated[Path | None, typer.Option(metavar="TABLE", help="A table of new items: item_id and the text columns.")] = None,
+    items: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="A table of new items: item_id and the text columns. They are in the index alone, without titles: "
+            "bertrec catalog update takes them into the run too.",
+        ),
+    ] = None,
     vectors: Annotated[
         Path | None,
         typer.Option(
@@ -167,19 +175,44 @@ def check_there(path: Path) -> None:
     Raises:
         IndexFileError: there is none.
     """
+    settle_target(path)
     if not recover(path).exists():
         raise IndexFileError(f"{path}: no such index; make one with  bertrec index build RUN --out {path}")
 
 
-def check_fits(index: ItemIndex, path: Path, model: Recommender) -> None:
-    """See that an index was built from this model.
+def open_both(run: Run, index: Path | None) -> tuple[dict[str, Any], Recommender, ItemIndex | None]:
+    """Load a run's record and model, and its index where there is one, all of one state: an update may come between."""
+    while True:
+        before = run.state
+        record, model = run.record(), run.load_model()
+        searched = None if index is None else open_index(index)
+        if run.state == before:
+            return record, model, searched
+
+
+def check_fits(index: ItemIndex, path: Path, model: Recommender, run: Run, data: str | None = None) -> None:
+    """See that an index was built from this model over these items.
+
+    Args:
+        index: opened.
+        path: where it is.
+        model: as it is asked; over other items than the run's where ``data`` has such.
+        run: where the model is from.
+        data: other data than the run's, if they were named.
 
     Raises:
-        IndexFileError: it was built from another one, so that its scores would mean nothing.
+        IndexFileError: its scores would mean nothing; the text says how to bring run and index together.
     """
-    if index.model_hash and index.model_hash != model.model_hash:
-        mend = f"build it anew with  bertrec index build RUN --out {path} --overwrite"
-        raise IndexFileError(f"{path} was built from another model, or over other items: {mend}")
+    if not index.model_hash or index.model_hash == model.model_hash:
+        return
+    if index.model_hash not in states(run.record()):
+        raise IndexFileError(
+            f"{path} was built from another model: build it anew with  bertrec index build {run.folder} --out {path} --overwrite"
+        )
+    how = f"bertrec catalog update {run.folder} --index {path}"
+    if data is None:
+        raise IndexFileError(f"{path} holds an earlier state of {run.folder}: bring it along with  {how}")
+    raise IndexFileError(f"{data} has other items than {path}: bring run and index to them with  {how} --data {data}")
 
 
 def _items(place: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:
@@ -210,26 +243,25 @@ def _stored(path: Path | None) -> tuple[list[str | int], Any, str]:
 
 
 def _embedded(run: Run, table: Path, vectors: Path | None) -> tuple[list[str | int], Any, str]:
-    from bertrec.data.catalog import ItemCatalog
-    from bertrec.data.readers.delimited import read_table
+    from bertrec.data.one_table import read_items
 
-    model = run.load_model()
+    record, model = run.record(), run.load_model()
     if vectors is not None:
         model.add_vectors(vectors)
-    frame = read_table(table)
-    fields = [name for name in model.catalog.fields if name in frame.column_names]
-    if not fields and not model.takes_vectors:
-        raise DataError(f"{table} has none of the text columns that the run was trained with: {', '.join(model.catalog.fields)}")
-    catalog = ItemCatalog.from_frame(frame, text_fields=fields, template=model.catalog.template, source=str(table))
-    note(f"embedding {len(catalog)} items from {vectors or ', '.join(fields)}")
+    least = 0 if model.takes_vectors else 1
+    catalog = read_items(table, manner_of(record, None, {}), like=model.catalog, least=least)
+    note(f"embedding {len(catalog)} items from {vectors or ', '.join(catalog.fields)}")
+    how = f"--items {table}" + ("" if vectors is None else f" --vectors {vectors}")
+    note(f"note: {run.folder} does not know them: with  bertrec catalog update {run.folder} {how} --delta --index INDEX  it would")
     return *item_vectors(model.with_catalog(catalog)), model.model_hash
 
 
 def _as_in(index: ItemIndex, ids: list[str | int]) -> list[str | int]:
     """A CSV file holds numbers as text: where the index knows its items by whole numbers, so do the new ones."""
-    numbers = [int(value) for value in ids if str(value).isdecimal()]
-    whole = all(isinstance(value, int) for value in index.ids)
-    return list(numbers) if whole and len(numbers) == len(ids) else ids
+    from bertrec.data.changes import ids_like
+    from bertrec.data.ids import IdMap
+
+    return ids_like(IdMap(ids), IdMap(index.ids)).ids
 
 
 def _print_info(index: ItemIndex, path: Path) -> None:

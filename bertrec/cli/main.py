@@ -17,6 +17,7 @@ from typer.main import get_command
 
 from bertrec.cli import (
     audit,
+    catalog,
     compare,
     data,
     demo,
@@ -24,6 +25,7 @@ from bertrec.cli import (
     embed,
     encoder,
     evaluate,
+    find,
     forget,
     index,
     probe,
@@ -34,6 +36,7 @@ from bertrec.cli import (
     settings,
     train,
     tune,
+    update,
 )
 from bertrec.cli.output import note
 from bertrec.core.errors import BertrecError
@@ -80,8 +83,12 @@ app.add_typer(encoder.app, name="encoder")
 app.add_typer(rankers.app, name="rankers")
 app.add_typer(prompt.app, name="prompt")
 app.add_typer(index.app, name="index")
+app.add_typer(catalog.app, name="catalog")
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
+app.command("similar", epilog=find.SIMILAR_EXAMPLES)(find.similar)
+app.command("search", epilog=find.SEARCH_EXAMPLES)(find.search)
+app.command("update", epilog=update.EXAMPLES)(update.update)
 app.command("forget", epilog=forget.EXAMPLES)(forget.forget)
 app.add_typer(rerank.app, name="rerank")
 app.add_typer(tune.app, name="tune")

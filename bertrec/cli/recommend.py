@@ -10,11 +10,12 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli import rules as r
+from bertrec.cli.index import check_fits, open_both
 from bertrec.cli.lists import FORMATS, Id, UserList, form_of, give_out
 from bertrec.cli.output import note, note_each, say
 from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen
+from bertrec.cli.runs import Run, fit_catalog, keeps_seen, served_data
 from bertrec.core.errors import BertrecError, DataError
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bertrec.data.interactions import Interactions
     from bertrec.data.wanted_users import WantedUser
     from bertrec.models.base import Recommender
+    from bertrec.retrieval.index import ItemIndex
     from bertrec.retrieval.rules import Rules
 
 EXAMPLES = """
@@ -106,10 +108,12 @@ def recommend(
         raise BertrecError("say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID")
     asked = wanted_users(given["--user"], users_file)
     place = Run(run)
-    record, model = place.record(), place.load_model()
+    record, model, searched = open_both(place, index)
     typed = not any(one.history is None for one in asked)
-    dataset = None if typed and data is None and vectors is None else data_for(record, data, reading)
+    dataset = None if typed and data is None and vectors is None else served_data(place, record, model, data, reading)
     model = model if dataset is None else fit_catalog(model, dataset, vectors)
+    if searched is not None and index is not None:
+        check_fits(searched, index, model, place, data)
     if given["--history"]:
         cases = [UserList(None, title_history(model.catalog, given["--history"]))]
     elif given["--history-ids"]:
@@ -118,7 +122,7 @@ def recommend(
         cases = user_cases(model.catalog, asked, None if dataset is None else dataset.interactions, on_unknown)
     rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
     kept = keeps_seen(record, keep_seen)
-    fill(model, cases, k=k, keep_seen=kept, index=index, reranker=rerank, candidates=candidates, rules=rules)
+    fill(model, cases, k=k, keep_seen=kept, index=searched, reranker=rerank, candidates=candidates, rules=rules)
     if why:
         explain_cases(model, cases)
     give_out(model.catalog, cases, form=form, out=out, raw=raw)
@@ -259,20 +263,14 @@ def fill(
     *,
     k: int,
     keep_seen: bool = False,
-    index: Path | None = None,
+    index: ItemIndex | None = None,
     reranker: Path | None = None,
     candidates: int | None = None,
     rules: Rules | None = None,
 ) -> None:
     """Put the recommended items and their scores into the cases; with a reranker the scores are those that order the list."""
-    searched = None
-    if index is not None:
-        from bertrec.cli.index import check_fits, open_index
-
-        searched = open_index(index)
-        check_fits(searched, index, model)
     histories = [case.history for case in cases]
-    how: dict[str, Any] = {"exclude_seen": not keep_seen, "index": searched, "rules": rules}
+    how: dict[str, Any] = {"exclude_seen": not keep_seen, "index": index, "rules": rules}
     if reranker is not None:
         from bertrec.rerank.kinds import recommend_reranked
 

@@ -11,7 +11,7 @@ from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_table, protocol_line, say
 from bertrec.cli.outputs import check_folder
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_for, fit_catalog, keeps_seen, split_for
+from bertrec.cli.runs import Run, fit_catalog, keeps_seen, measured_data, split_for
 
 if TYPE_CHECKING:
     from bertrec.data.splits import Split
@@ -156,7 +156,7 @@ def compared(retriever: Report, reranked: Report) -> dict[str, Any]:
 def open_run(run: Run, data: str | None, reading: Reading, vectors: Path | None = None) -> tuple[Recommender, Split, dict[str, Any]]:
     """Load a run's model over its data, split as it was for training, or over other data."""
     record, model = run.record(), run.load_model()
-    dataset = data_for(record, data, reading)
+    dataset = measured_data(run, record, data, reading)
     note_each(dataset.notes)
     return fit_catalog(model, dataset, vectors), split_for(record, dataset, data), record
 

@@ -17,18 +17,24 @@ from bertrec.cli.output import note
 from bertrec.core import resuming
 from bertrec.core.errors import BertrecError, DataError, ModelError
 from bertrec.core.faiss_builds import BUILDS
-from bertrec.core.files import read_json, write_json
+from bertrec.core.files import read_json, sha256_file, write_json
 from bertrec.core.partial import recover
+from bertrec.core.together import settle
 from bertrec.core.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from bertrec.data.catalog import ItemCatalog
+    from bertrec.data.growing import Rows
     from bertrec.data.load import Dataset
+    from bertrec.data.one_table import Manner
     from bertrec.data.splits import Split
     from bertrec.models.base import Recommender
 
+LATER_HASH = "later_sha256"
+"""In ``run.json``, of the later interactions."""
 _PACKAGES = ("torch", "transformers", "sentence-transformers", "numpy", *BUILDS)
 
 
@@ -47,6 +53,11 @@ class Run:
     def record_file(self) -> Path:
         """How the model came about."""
         return self.folder / "run.json"
+
+    @property
+    def later_file(self) -> Path:
+        """Interactions that came after the training data."""
+        return self.folder / "interactions.parquet"
 
     @property
     def pending_file(self) -> Path:
@@ -74,7 +85,7 @@ class Run:
         Raises:
             ModelError: the folder is absent, holds no run, or one whose training has not ended.
         """
-        if not recover(self.folder).is_dir():
+        if not self.settled().is_dir():
             raise ModelError(f"{self.folder}: no such run; make one with  bertrec train DATA --out {self.folder}")
         if not self.finished:
             hint = "its training has not ended; go on with --resume" if self.pending else "it has no run.json"
@@ -95,8 +106,53 @@ class Run:
         """Load the trained model."""
         from bertrec.models.base import Recommender
 
+        while True:
+            self.record()
+            found = self.state
+            try:
+                return Recommender.from_pretrained(self.model)
+            except ModelError:
+                if self.state == found:
+                    raise  # else an update has replaced it meanwhile, and what was read is of both
+
+    def catalog(self) -> ItemCatalog:
+        """Load the model's items alone."""
+        from bertrec.data.catalog import ItemCatalog
+
         self.record()
-        return Recommender.from_pretrained(self.model)
+        return ItemCatalog.load(self.model)
+
+    def later(self) -> Rows | None:
+        """Return the interactions that came after the training data; None where there are none.
+
+        Raises:
+            ModelError: the file is missing or is not the one that was written.
+        """
+        from bertrec.data.growing import Rows
+
+        wanted = self.record().get(LATER_HASH)
+        if wanted is None:
+            return None
+        if not self.later_file.exists():
+            raise ModelError(f"{self.later_file} is missing")
+        if sha256_file(self.later_file) != wanted:
+            raise ModelError(f"{self.later_file} is damaged: its SHA-256 is not the one that {self.record_file.name} names")
+        return Rows.load(self.later_file)
+
+    def settled(self) -> Path:
+        """Put right what a killed process left of a change, of the folder as a whole or of what is in it, and return where it leads."""
+        place = recover(self.folder)
+        settle(self.folder)
+        return place
+
+    @property
+    def state(self) -> tuple[int, int] | None:
+        """What is another once the run was updated; None for a folder without a model."""
+        self.settled()
+        if not self.model.exists():
+            return None
+        found = self.model.stat()
+        return found.st_ino, found.st_mtime_ns  # the number alone comes back: a folder may get that of the one before the last
 
 
 def keeps_seen(record: Mapping[str, Any], asked: bool | None = None) -> bool:
@@ -123,6 +179,7 @@ def check_free(run: Run, *, overwrite: bool, resume: bool) -> None:
         raise BertrecError("--overwrite starts afresh and --resume goes on: give one of them")
     if run.folder.exists() and not run.folder.is_dir():
         raise BertrecError(f"--out {run.folder} is a file, not a folder")
+    run.settled()
     if resume and not run.pending:
         raise BertrecError(f"{run.folder} holds no unfinished training to resume" + (": it has ended" if run.finished else ""))
     if not (run.finished or run.pending) and resuming.holds_something(run.folder):
@@ -176,6 +233,7 @@ def end(run: Run, model: Recommender, record: Mapping[str, Any]) -> None:
     The order matters: at every moment the folder holds a whole run or one that can be resumed.
     """
     run.record_file.unlink(missing_ok=True)  # a former run's, which must never stand beside another model
+    run.later_file.unlink(missing_ok=True)
     model.save_pretrained(run.model)
     write_json(run.record_file, dict(record))
     run.pending_file.unlink(missing_ok=True)
@@ -214,8 +272,31 @@ def place_of(record: Mapping[str, Any]) -> str:
     return place
 
 
-def load_data(record: Mapping[str, Any]) -> Dataset:
+def manner_of(record: Mapping[str, Any], data: str | None, reading: Mapping[str, Any]) -> Manner:
+    """Return how a single table of a run's data is read: by the YAML description in ``data``, else by that of the run.
+
+    Where the run's own description is gone, a note says so and columns are expected to have our names.
+    """
+    from bertrec.data.one_table import Manner
+    from bertrec.data.options import LoadOptions
+
+    options = LoadOptions.from_dict({**record.get("load", {}), **reading})
+    if data is not None:
+        return Manner.of(data, options)
+    try:
+        return Manner.of(place_of(record), options)
+    except DataError as error:
+        note(f"note: {error}; columns are read by bertrec's own names")
+        return Manner.of(None, options)
+
+
+def load_data(record: Mapping[str, Any], *, known: ItemCatalog | None = None, always: bool = False) -> Dataset:
     """Load a run's data again, with the options that it was trained with and without those whom it was told to forget.
+
+    Args:
+        record: of the run.
+        known: see `bertrec.data.load.load`.
+        always: see there.
 
     Raises:
         DataError: it is no longer where it was.
@@ -225,41 +306,119 @@ def load_data(record: Mapping[str, Any]) -> Dataset:
     from bertrec.data.options import LoadOptions
 
     place = place_of(record)
-    dataset = load(place, LoadOptions.from_dict(record.get("load", {})))
+    dataset = load(place, LoadOptions.from_dict(record.get("load", {})), known=known, always=always)
     dataset = Forgotten.from_dict(record.get("forgotten"), "run.json").leave_out(dataset)
-    if "data_hash" in record and dataset.content_hash != record["data_hash"]:
+    if not always and "data_hash" in record and dataset.content_hash != record["data_hash"]:
         note(f"note: {place} has changed since the run was trained on it")
     return dataset
 
 
-def data_for(record: Mapping[str, Any], data: str | None, given: Mapping[str, Any] | None = None) -> Dataset:
+def trained_data(run: Run, record: Mapping[str, Any], source: Mapping[str, Any] | None = None) -> Dataset:
+    """Load what a run was trained on: its data, and the later interactions that its training went on with.
+
+    Args:
+        run: the folder.
+        record: of the run.
+        source: where the data are now and how they are read, as `data_and_source` says it; None where the record does.
+
+    Raises:
+        DataError: the data are no longer where they were.
+    """
+    source = record if source is None else source
+    if "later_trained" not in record:
+        return load_data(source)
+    dataset = load_data(source, known=run.catalog(), always=True)
+    return once_each(with_later(run, dataset, int(record["later_trained"])), source)
+
+
+def measured_data(run: Run, record: Mapping[str, Any], data: str | None, given: Mapping[str, Any] | None = None) -> Dataset:
+    """Load what a run is measured on: what it was trained on, or ``data`` in its place.
+
+    Raises:
+        DataError: the data are missing or cannot be read.
+    """
+    return trained_data(run, record) if data is None else data_for(record, data, given)
+
+
+def served_data(
+    run: Run, record: Mapping[str, Any], model: Recommender, data: str | None, given: Mapping[str, Any] | None = None
+) -> Dataset:
+    """Load the histories that are served: over the model's items where the data have the same, and whatever they are in an updated run.
+
+    The run's own data are followed by the later interactions; ``data`` in their place stand for themselves.
+
+    Raises:
+        DataError: the data are missing or cannot be read.
+    """
+    if data is not None:
+        return data_for(record, data, given, known=model.catalog)
+    dataset = load_data(record, known=model.catalog, always=bool(record.get("updates")))
+    grown = with_later(run, dataset)
+    return dataset if grown is dataset else once_each(grown, record)
+
+
+def with_later(run: Run, dataset: Dataset, first: int | None = None) -> Dataset:
+    """Return a data set with the later interactions of a run, or the first so many of them; a given split is then none any more."""
+    import numpy as np
+
+    from bertrec.data.growing import grown
+
+    later = run.later()
+    if later is None or first == 0:
+        return dataset
+    rows = later if first is None else later.take(np.arange(min(first, len(later))))
+    return replace(dataset, interactions=grown(dataset.interactions, rows), given=None)
+
+
+def once_each(dataset: Dataset, record: Mapping[str, Any]) -> Dataset:
+    """Return a data set that has grown without the repeats that its run does not want."""
+    from bertrec.data.filters import drop_duplicates
+
+    wanted = manner_of(record, None, {}).options.duplicates
+    return replace(dataset, interactions=drop_duplicates(dataset.interactions, wanted))
+
+
+def states(record: Mapping[str, Any]) -> set[str]:
+    """Return the hashes of the models that a run has had since it was trained, as far as its record knows them."""
+    return {record.get("model_hash", ""), *(step[end] for step in record.get("updates", []) for end in ("from", "to"))}
+
+
+def data_for(
+    record: Mapping[str, Any], data: str | None, given: Mapping[str, Any] | None = None, *, known: ItemCatalog | None = None
+) -> Dataset:
     """Load the run's own data, or ``data`` in their place, read as the run's were; reading options in ``given`` win over the run's.
 
     Where the run's options do not fit ``data``, a note says why and ``data`` is read without them.
 
+    Args:
+        record: of the run.
+        data: other data.
+        given: reading options.
+        known: see `bertrec.data.load.load`.
+
     Raises:
         DataError: the data are missing, or cannot be read with ``given`` alone either.
     """
-    return data_and_source(record, data, given)[0]
+    return data_and_source(record, data, given, known=known)[0]
 
 
 def data_and_source(
-    record: Mapping[str, Any], data: str | None, given: Mapping[str, Any] | None = None
+    record: Mapping[str, Any], data: str | None, given: Mapping[str, Any] | None = None, *, known: ItemCatalog | None = None
 ) -> tuple[Dataset, Mapping[str, Any]]:
     """Return what ``data_for`` does, and where it was and the options that it was read with, in the form of a run's record."""
     if data is None:
-        return load_data(record), record
+        return load_data(record, known=known), record
     given = dict(given or {})
     kept = {name: value for name, value in record.get("load", {}).items() if name not in given}
     forgotten = {"forgotten": record["forgotten"]} if "forgotten" in record else {}
     source = {"data": data, "load": kept | given, **forgotten}
     try:
-        return load_data(source), source
+        return load_data(source, known=known), source
     except DataError as error:
         if not kept:
             raise
         source = {"data": data, "load": given, **forgotten}
-        dataset = load_data(source)
+        dataset = load_data(source, known=known)
         note(f"note: {data} is read without the run's {', '.join(f'{name}={value}' for name, value in kept.items())}: {error}")
         return dataset, source
 

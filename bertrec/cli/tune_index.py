@@ -9,7 +9,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note
-from bertrec.cli.runs import Run, fit_catalog, item_vectors, load_data, split_data
+from bertrec.cli.runs import Run, fit_catalog, item_vectors, split_data, trained_data
 from bertrec.cli.tune_finish import finish
 from bertrec.cli.tune_start import Storage, StudyFolder, StudyName, Timeout, counts_of, minutes
 
@@ -130,12 +130,12 @@ def _of_run(run: Run, *, users: bool) -> tuple[Matrix, Matrix | None, str]:
     items = item_vectors(model)[1]
     if not users:
         return items, None, ""
-    return items, *_user_vectors(record, model)
+    return items, *_user_vectors(run, record, model)
 
 
-def _user_vectors(record: dict[str, Any], model: Recommender) -> tuple[Matrix | None, str]:
+def _user_vectors(run: Run, record: dict[str, Any], model: Recommender) -> tuple[Matrix | None, str]:
     """Return the vectors of the run's validation users, else of its training users."""
-    dataset = load_data(record)
+    dataset = trained_data(run, record)
     parts = split_data(dataset, record)
     fitted = fit_catalog(model, dataset)
     if parts.validation is not None and len(parts.validation):

@@ -19,6 +19,10 @@ _SOON, _PATIENCE = 1.0, 600.0
 logger = logging.getLogger(__name__)
 
 
+class InUse(BertrecError):
+    """Another process holds the folder."""
+
+
 @contextmanager
 def only_one(folder: Path, *, busy: str = ": another bertrec process is training into it") -> Iterator[None]:
     """Hold a folder for this process; it is made where it is not there, and left as it was found where nothing came into it.
@@ -28,7 +32,8 @@ def only_one(folder: Path, *, busy: str = ": another bertrec process is training
         busy: what a second process is told after "FOLDER is in use".
 
     Raises:
-        BertrecError: another process holds it, or the folder cannot be written.
+        InUse: another process holds it.
+        BertrecError: the folder cannot be written.
     """
     place = real_place(folder)  # a link may lead to a folder that is yet to be made
     made = not place.exists()
@@ -37,7 +42,7 @@ def only_one(folder: Path, *, busy: str = ": another bertrec process is training
         with _lock(place / LOCK, timeout=0):
             yield
     except _Busy as error:
-        raise BertrecError(f"{folder} is in use{busy}") from error
+        raise InUse(f"{folder} is in use{busy}") from error
     finally:
         if made:
             with suppress(OSError):  # it holds something

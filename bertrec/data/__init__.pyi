@@ -1,5 +1,7 @@
 from .catalog import ItemCatalog as ItemCatalog
 from .catalog import UserCatalog as UserCatalog
+from .changes import CatalogChanges as CatalogChanges
+from .changes import catalog_changes as catalog_changes
 from .convert import convert as convert
 from .forgotten import without_users as without_users
 from .ids import IdMap as IdMap

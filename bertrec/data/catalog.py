@@ -42,6 +42,7 @@ class TextCatalog(Described):
         notes: what was merged, dropped or left out, one line each; no part of the hash.
         attributes: the other columns of the item table with their types, row ``i`` as above; no part of the hash, as no model
             reads them.
+        withdrawn: ``[n]``, which rows are kept for histories alone and never recommended; ``None`` where there is none.
     """
 
     ids: IdMap
@@ -49,6 +50,7 @@ class TextCatalog(Described):
     template: str | None = None
     notes: tuple[str, ...] = field(default=(), repr=False)
     attributes: pa.Table | None = field(default=None, repr=False)
+    withdrawn: npt.NDArray[np.bool_] | None = field(default=None, repr=False)
     kind: ClassVar[str] = "item"
 
     def __post_init__(self) -> None:
@@ -58,6 +60,8 @@ class TextCatalog(Described):
         expect(self.attributes, pa.Table, f"{type(self).__name__}: attributes", optional=True)
         if self.attributes is not None and self.attributes.num_rows != len(self.ids):
             raise DataError(f"the attributes have {self.attributes.num_rows} rows for {len(self.ids)} {self.kind}s")
+        if self.withdrawn is not None and self.withdrawn.shape != (len(self.ids),):
+            raise DataError(f"withdrawn has shape {list(self.withdrawn.shape)} for {len(self.ids)} {self.kind}s")
         check_template(self.template, list(self.fields))
 
     def __len__(self) -> int:
@@ -93,8 +97,16 @@ class TextCatalog(Described):
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over ids (with their types) and texts."""
-        return sha256_text(*(f"{type(external).__name__}:{external}" for external in self.ids.ids), *self.texts)
+        """SHA-256 over ids (with their types), texts, and which are withdrawn, where any is."""
+        ids = (f"{type(external).__name__}:{external}" for external in self.ids.ids)
+        gone = (f"withdrawn:{row}" for row in np.flatnonzero(~self.listed[1:]).tolist())
+        return sha256_text(*ids, *self.texts, *gone)
+
+    @property
+    def listed(self) -> npt.NDArray[np.bool_]:
+        """Which inner ids may be recommended, ``[n + 1]``: all but padding and those withdrawn."""
+        gone = np.zeros(len(self), np.bool_) if self.withdrawn is None else self.withdrawn
+        return np.concatenate([[False], ~gone])
 
     def require_text(self, reader: str) -> None:
         """Check that there is anything to read.
@@ -146,7 +158,8 @@ class TextCatalog(Described):
         picked = np.asarray(rows, dtype=np.int64).tolist()
         fields = {name: [column[row] for row in picked] for name, column in self.fields.items()}
         attributes = None if self.attributes is None else self.attributes.take(pa.array(picked, pa.int64()))
-        return replace(self, ids=IdMap(self.ids.ids[row] for row in picked), fields=fields, attributes=attributes)
+        gone = None if self.withdrawn is None else self.withdrawn[picked]
+        return replace(self, ids=IdMap(self.ids.ids[row] for row in picked), fields=fields, attributes=attributes, withdrawn=gone)
 
     def save(self, folder: str | Path) -> None:
         """Write ``items.parquet`` and ``items.json`` (or ``users.*``) into a folder."""
@@ -155,6 +168,7 @@ class TextCatalog(Described):
         columns |= {f"text:{name}": pa.array(column, pa.string()) for name, column in self.fields.items()}
         if self.attributes is not None:
             columns |= {f"attribute:{name}": self.attributes[name] for name in self.attribute_names}
+        columns |= {} if self.withdrawn is None else {"withdrawn": pa.array(self.withdrawn)}
         table = pa.table(columns)
         with atomic_file(folder / f"{self.kind}s.parquet") as temporary:
             pq.write_table(table, temporary, compression="zstd")
@@ -183,7 +197,8 @@ class TextCatalog(Described):
             ids = IdMap(_read_ids(table, about["ids"]))
             held = about.get("attributes", [])  # of before there were any
             attributes = pa.table({name: table[f"attribute:{name}"] for name in held}) if held else None
-            catalog = cls(ids, fields, about["template"], tuple(about["notes"]), attributes)
+            gone = table["withdrawn"].to_numpy().astype(np.bool_) if "withdrawn" in table.column_names else None
+            catalog = cls(ids, fields, about["template"], tuple(about["notes"]), attributes, gone)
         except FileNotFoundError as error:
             raise ModelError(f"{path} is missing") from error
         except (OSError, pa.ArrowException, KeyError, TypeError, AttributeError, ValueError, DataError) as error:

@@ -18,6 +18,7 @@ from bertrec.core.files import read_yaml, sha256_text
 from bertrec.core.shown import visible
 from bertrec.data import filters, splits
 from bertrec.data.catalog import ItemCatalog, UserCatalog
+from bertrec.data.changes import catalog_changes, same_items
 from bertrec.data.frames import is_frame
 from bertrec.data.given import benchmark_split, impression_split
 from bertrec.data.impressions import Impressions
@@ -99,7 +100,7 @@ class Dataset(Described):
         """
         expect(options, LoadOptions, "Dataset.from_frames: options", optional=True, error=ConfigError)
         options = options or LoadOptions()
-        if said := [key for key, value in (vars(_form(options)) | {"format": options.format}).items() if value is not None]:
+        if said := [key for key, value in (vars(form_of(options)) | {"format": options.format}).items() if value is not None]:
             raise ConfigError(f"Dataset.from_frames: '{said[0]}' says how a file was written: leave it out with data frames")
         frames = {"interactions": interactions, "items": items} | ({} if users is None else {"users": users})
         return _build(read_frames(name, frames, columns), options)
@@ -132,6 +133,8 @@ def load(
     items: Any = None,
     users: Any = None,
     columns: Mapping[str, str] | None = None,
+    known: ItemCatalog | None = None,
+    always: bool = False,
 ) -> Dataset:
     """Load a data set.
 
@@ -141,6 +144,9 @@ def load(
         items: beside a data frame, that of the items.
         users: beside a data frame, that of the users, where there is one.
         columns: beside a data frame, see :meth:`Dataset.from_frames`.
+        known: of files: where the items are those of this catalogue, in whatever order, interactions are read over it: withdrawn items
+            then stay in histories, and no ``k_core`` leaves any out.
+        always: interactions are read over ``known`` whatever the items are.
 
     Raises:
         DataError: the data are missing, of no known format, or cannot be used as they are.
@@ -166,7 +172,7 @@ def load(
         raise DataError(f"{path}: a file is no data set: name its folder, or a YAML description")
     else:
         raise DataError(f"{path}: no such folder or YAML file (and the only data set known by name is ml-100k)")
-    return _build(raw, options)
+    return _build(raw, options, known, always=always)
 
 
 def make_split(dataset: Dataset, method: str = "auto", **options: Any) -> Split:
@@ -226,13 +232,14 @@ def _check_options(name: str, method: Callable[..., Split], options: dict[str, A
             raise DataError(unknown_name(f"option of the split '{name}'", option, known))
 
 
-def _form(options: LoadOptions) -> Form:
+def form_of(options: LoadOptions) -> Form:
+    """Return how tables were written, as far as the options say it."""
     return Form(**{part.name: getattr(options, part.name) for part in fields(Form)})
 
 
 def _read_folder(folder: Path, options: LoadOptions, columns: Mapping[str, str] | None = None) -> RawData:
     name = options.format or _recognised(folder)
-    form = _form(options)
+    form = form_of(options)
     if name not in ("tables", "sequences") and (
         said := [key for key, value in vars(form).items() if value is not None and key != "encoding"]
     ):
@@ -262,14 +269,24 @@ def _recognised(folder: Path) -> str:
 
 
 def _read_description(path: Path, options: LoadOptions) -> tuple[RawData, LoadOptions]:
+    described, merged = described_by(path, options)
+    return _read_described(path, described, merged), merged
+
+
+def described_by(path: Path, options: LoadOptions) -> tuple[DataDescription, LoadOptions]:
+    """Return what a YAML description says, and how to read by it and by ``options``, which win.
+
+    Raises:
+        DataError: the file is absent or no description.
+        ConfigError: it has an unknown key or a value outside its range.
+    """
     values = read_yaml(path, holds="a description, such as  folder: my-data", error=DataError)
     try:
         described = DataDescription.from_dict(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     said = {name: getattr(options, name) for name in options.model_fields_set}
-    merged = LoadOptions(**{name: getattr(described, name) for name in LoadOptions.model_fields} | said)
-    return _read_described(path, described, merged), merged
+    return described, LoadOptions(**{name: getattr(described, name) for name in LoadOptions.model_fields} | said)
 
 
 def _read_described(path: Path, described: DataDescription, options: LoadOptions) -> RawData:
@@ -286,23 +303,18 @@ def _read_described(path: Path, described: DataDescription, options: LoadOptions
         return raw
     paths = {role: path.parent / value for role, value in files.items()}
     for role in ("interactions", "items"):
-        if role not in files and not (role == "items" and sequences.is_sequences(paths["interactions"], _form(options))):
+        if role not in files and not (role == "items" and sequences.is_sequences(paths["interactions"], form_of(options))):
             raise DataError(f"{path}: '{role}' is missing")
-    raw = tables.read_files(name, paths, columns=described.columns, form=_form(options))
+    raw = tables.read_files(name, paths, columns=described.columns, form=form_of(options))
     raw.folders = tuple(dict.fromkeys([path.parent, *(file.parent for file in paths.values())]))
     return raw
 
 
-def _build(raw: RawData, options: LoadOptions) -> Dataset:
-    catalog = ItemCatalog.from_frame(
-        raw.items,
-        text_fields=raw.text_fields if options.text_fields is None else options.text_fields,
-        max_words=options.max_words,
-        template=options.template,
-        on_empty=options.on_empty,
-        source=raw.sources.get("items", "the item table"),
-        attributes=raw.item_attributes(),
-    )
+def _build(raw: RawData, options: LoadOptions, known: ItemCatalog | None = None, *, always: bool = False) -> Dataset:
+    catalog = catalog_of(raw, options)
+    if known is not None and (always or (known.content_hash != catalog.content_hash and same_items(known, catalog))):
+        # The attributes of the table may be newer than those known, unless the known items were brought to a state of their own.
+        catalog, options = known if always else catalog_changes(known, catalog).catalog, options.updated({"k_core": 0})
     impressions = {part: Impressions.from_raw(shown, catalog) for part, shown in raw.impressions.items()}
     interactions, given = _interactions(raw, catalog, impressions, options)
     filtered = _filtered(interactions, options)
@@ -323,6 +335,19 @@ def _build(raw: RawData, options: LoadOptions) -> Dataset:
     for line in (repr(dataset), *notes):
         logger.info("%s", visible(line))
     return dataset
+
+
+def catalog_of(raw: RawData, options: LoadOptions) -> ItemCatalog:
+    """Return the items of what was read."""
+    return ItemCatalog.from_frame(
+        raw.items,
+        text_fields=raw.text_fields if options.text_fields is None else options.text_fields,
+        max_words=options.max_words,
+        template=options.template,
+        on_empty=options.on_empty,
+        source=raw.sources.get("items", "the item table"),
+        attributes=raw.item_attributes(),
+    )
 
 
 def _interactions(

@@ -106,9 +106,13 @@ class Encoder(Described, torch.nn.Module, ABC):
 
     def encode_items(self, catalog: ItemCatalog, *, progress: bool = False) -> Vectors:
         """Return the vectors of what a catalogue's items say, ``[n_items, dim]``, by way of the cache; a strange script is warned of."""
-        if note := self.script_note(catalog.texts):
-            logger.warning(note)
+        self.warn_of_script(catalog.texts)
         return self.encode_kept(catalog.texts, progress=progress)
+
+    def warn_of_script(self, texts: Sequence[str]) -> None:
+        """Log what `script_note` says."""
+        if note := self.script_note(texts):
+            logger.warning(note)
 
     def encode_kept(self, texts: Sequence[str], *, progress: bool = False) -> Vectors:
         """Return the vectors of texts, ``[n, dim]``, as in use, by way of the cache; a training goes on as it was."""

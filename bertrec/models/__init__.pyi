@@ -4,6 +4,7 @@ from .contract import check_recommender as check_recommender
 from .evaluate import evaluate as evaluate
 from .explain import Reason as Reason
 from .explain import explain as explain
+from .found import Found as Found
 from .idrec import IDRec as IDRec
 from .max_similarity import MaxSimilarity as MaxSimilarity
 from .morec import MoRec as MoRec
@@ -15,6 +16,7 @@ from .sequential.config import ModelConfig as ModelConfig
 from .sequential.neural import NeuralRecommender as NeuralRecommender
 from .serving import Recommendations as Recommendations
 from .serving import Server as Server
+from .text_search import TextSearch as TextSearch
 from .text_similarity import TextSimilarity as TextSimilarity
 from .trained_on import TrainedOn as TrainedOn
 from .unisrec import UniSRec as UniSRec

@@ -27,6 +27,7 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
+from bertrec.encoders.base import Encoder
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.registry import make_encoder
 from bertrec.evaluation.protocol import Protocol
@@ -35,7 +36,7 @@ from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.folder import SavedParts
 from bertrec.models.graph import Graph, Pairs, distinct, inverse_root, neighbour_sums
-from bertrec.models.texts import read_catalog, same_encoder
+from bertrec.models.texts import read_catalog, reread, same_encoder
 from bertrec.models.trained_on import Training
 from bertrec.training.config import TrainConfig
 from bertrec.training.randomness import preserved_randomness
@@ -312,13 +313,25 @@ class AlphaRec(Recommender):
             ModelError: the encoder is not the one of training.
         """
         expect(catalog, ItemCatalog, "with_catalog: catalog")
-        texts = read_catalog(same_encoder(self.config.encoder, self.encoder_fingerprint), catalog, progress=False)
+        texts = reread(self._encoder, catalog, known=self.catalog, vectors=self.text_vectors)
         other = type(self)(self.config)
         other.catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
         rows = torch.from_numpy(self.catalog.ids.encode(catalog.ids.ids))
         other._served = self.served.over(torch.from_numpy(texts), rows)
         other._popularity = self._popularity_over(catalog)
         return other
+
+    def _encoder(self) -> Encoder:
+        return same_encoder(self.config.encoder, self.encoder_fingerprint)
+
+    @property
+    def text_vectors(self) -> FloatArray:
+        """The encoder's vectors of what items say, ``[n_items, dim]``."""
+        return np.asarray(self.served.texts[1:].numpy(), np.float32)
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return the encoder's vectors of any texts, ``[len(texts), dim]``."""
+        return self._encoder().encode(list(texts))
 
     def item_embeddings(self) -> FloatArray:
         """Return unit vectors ``[n_items + 1, width]``, row 0 zero."""
@@ -331,9 +344,9 @@ class AlphaRec(Recommender):
         return np.asarray(self.served.users(histories).numpy(), np.float32)
 
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
-        """Return the item's unit vectors ``[len(texts), width]`` with each text; its place in the graph stays."""
-        read = same_encoder(self.config.encoder, self.encoder_fingerprint).encode(list(texts))
-        return np.asarray(self.served.items(torch.from_numpy(read), self.served.gathered[item]).numpy(), np.float32)
+        """Return the item's unit vectors ``[len(texts), width]`` with each of these texts; its place in the graph stays."""
+        read = torch.from_numpy(self.encode_texts(texts))
+        return np.asarray(self.served.items(read, self.served.gathered[item]).numpy(), np.float32)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the MLP, the catalogue's raw text vectors, and what the graph made of its items."""

@@ -20,6 +20,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, Split
 from bertrec.models.fallback import CATALOGUE, POPULARITY, cold_rows, scored_by_popularity, unknown_ids
+from bertrec.models.finding import Finding
 from bertrec.models.fitted import Fitted
 from bertrec.models.names import MODELS
 from bertrec.models.serving import FloatArray, Histories, Id, Recommendations, Server
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 _USERS_AT_ONCE = 512
 
 
-class Recommender(Fitted):
+class Recommender(Fitted, Finding):
     """A user is a function of a history, an item a function of what is known of it; the score is their inner product.
 
     A model of one's own defines ``name``, `fit`, `item_embeddings`, `user_vectors`, `state_dict` and `load_state_dict`; all else is here.
@@ -73,6 +74,30 @@ class Recommender(Fitted):
         """
         if init:
             raise ConfigError(f"{self.name} trains nothing that could start from another model's weights: leave out --init")
+
+    def continued(
+        self,
+        train: Training,
+        *,
+        validation: EvaluationSet | None = None,
+        epochs: int | None = None,
+        share: float = 0.25,
+        **options: Any,
+    ) -> Self:
+        """Return a model that goes on from these weights with more interactions; see `check_start` for whether there is one.
+
+        Args:
+            train: all interactions, the former ones too; see `fit`.
+            validation: users by whom the epoch is chosen.
+            epochs: at most so many.
+            share: where ``epochs`` is not said, of those of the settings.
+            **options: of `fit`.
+
+        Raises:
+            ConfigError: nothing here could be gone on from.
+        """
+        self.check_start(resume=False, init=True)
+        raise ConfigError(f"a {self.name} model cannot go on from its own weights: fit another")
 
     @abstractmethod
     def item_embeddings(self) -> FloatArray:
@@ -371,6 +396,5 @@ class Recommender(Fitted):
         return train, validation
 
     def known_items(self) -> IntArray:
-        """Return the inner ids of the items that the model can score."""
-        known = np.flatnonzero(np.isfinite(self.item_embeddings()).all(axis=1))
-        return known[known > 0]
+        """Return the inner ids of the items that the model can score and that are not withdrawn."""
+        return np.flatnonzero(np.isfinite(self.item_embeddings()).all(axis=1) & self.catalog.listed)

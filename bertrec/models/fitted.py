@@ -17,6 +17,7 @@ from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import atomic_folder, sha256_text
 from bertrec.core.foreign import Check, guard_results, mapping, plain
 from bertrec.core.plugins import Registry, path_of, vouched
+from bertrec.core.together import settle
 from bertrec.data.catalog import ItemCatalog
 from bertrec.models.folder import ABOUT, WEIGHTS, SavedParts, check_foreign_parts, hash_tensors, read_about, read_parts, write_parts
 from bertrec.training.log import TrainLog
@@ -298,7 +299,9 @@ class Fitted(Described, ABC):
 
 
 def _model_in(folder: Path) -> Path:
-    """Return the folder of the model: that of a run holds it one below."""
+    """Return the folder of the model: that of a run holds it one below. A run that was left between two states is put right."""
+    for home in (folder, folder.parent):
+        settle(home)
     return folder / "model" if not (folder / ABOUT).exists() and (folder / "model" / ABOUT).exists() else folder
 
 

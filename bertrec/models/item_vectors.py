@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bertrec.core.errors import ModelError
@@ -13,7 +14,9 @@ from bertrec.encoders.base import Encoder
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.given import GivenVectors, reads_vectors
 from bertrec.encoders.registry import check_tune, make_encoder
+from bertrec.evaluation.ranks import BoolArray
 from bertrec.models.base import FloatArray, Recommender
+from bertrec.models.text_search import TextSearch
 
 
 class ReadsItems(Recommender):
@@ -43,6 +46,21 @@ class ReadsItems(Recommender):
         if self._catalog is not None:
             self._own_vectors().joined(more)  # says what does not fit
         self._added = more if self._added is None else self._added.joined(more)
+
+    @property
+    def told(self) -> BoolArray:
+        """Which items something is said of, ``[n_items]``: all of them, where vectors were given."""
+        return np.ones(len(self.catalog), np.bool_) if self.takes_vectors else super().told
+
+    def searcher(self) -> TextSearch:
+        """Return what answers many searches.
+
+        Raises:
+            ModelError: the model reads no text, or vectors made elsewhere.
+        """
+        if self.takes_vectors:
+            raise ModelError(f"this {self.name} model reads vectors made elsewhere and no words: search with a model of text")
+        return super().searcher()
 
     def _read(self, path: str | Path) -> GivenVectors:
         config: EncoderConfig = self.config.encoder

@@ -47,10 +47,10 @@ class MaxSimilarity(TextSimilarity):
     config: MaxSimilarityConfig
     _neighbours: Neighbours | None = None
 
-    def over(self, catalog: ItemCatalog, *, progress: bool = True) -> Self:
-        """Encode a catalogue and find each item's nearest texts: no interactions are needed."""
-        super().over(catalog, progress=progress)
-        self._neighbours = Neighbours.of(self.vectors.numpy(), self.config.neighbours, progress=progress)
+    def _holding(self, catalog: ItemCatalog, vectors: FloatArray, *, progress: bool = False) -> Self:
+        """Take a catalogue and the unit vectors of its texts, and find each item's nearest texts."""
+        super()._holding(catalog, vectors)
+        self._neighbours = Neighbours.of(vectors, self.config.neighbours, progress=progress, listed=catalog.listed[1:])
         return self
 
     def user_vectors(self, histories: Ragged) -> FloatArray:

@@ -222,6 +222,11 @@ class RecBole(Recommender):
         vectors: FloatArray = self.trained.vectors.numpy().copy()
         return vectors
 
+    @property
+    def behaviour_vectors(self) -> FloatArray:
+        """The vectors without the column of what the model adds whoever asks, ``[n_items + 1, d]``."""
+        return self.item_embeddings()[:, :-1]
+
     def user_vectors(self, histories: Ragged) -> FloatArray:
         """Return what the model gives for each history, ``[n, d + 1]``; zeros for an empty one."""
         known = self.read_histories(histories)

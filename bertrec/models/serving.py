@@ -267,7 +267,8 @@ class Server(Described):
     @cached_property
     def _best(self) -> BestItems:
         """All items by their vectors; with an index, only those of lifted items are looked at."""
-        return BestItems(self.model.item_embeddings())
+        vectors, catalog = self.model.item_embeddings(), self.model.catalog
+        return BestItems(vectors if catalog.withdrawn is None else np.where(catalog.listed[:, None], vectors, np.float32(np.nan)))
 
     def _search(self, users: FloatArray, histories: Ragged, k: int, seen: Ragged | None) -> tuple[Any, FloatArray]:
         lifts = self.model.lifts_of(users, histories)
@@ -426,8 +427,7 @@ class Server(Described):
             there = np.zeros(len(held), bool)
             there[self.model.catalog.ids.encode(self.index.ids)] = True
             held = held & there
-        held[0] = False
-        return held
+        return held & self.model.catalog.listed
 
     @cached_property
     def _numbers(self) -> IntArray:

@@ -20,6 +20,7 @@ from bertrec.encoders.registry import make_encoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.models.base import FloatArray
 from bertrec.models.item_vectors import ReadsItems
+from bertrec.models.texts import reread
 from bertrec.models.trained_on import Training
 
 _RAW = "given_vectors"  # among the saved tensors
@@ -72,8 +73,11 @@ class TextSimilarity(ReadsItems):
         if self.config.whitening != "none":
             self._raw = torch.from_numpy(vectors) if self.takes_vectors else None
             vectors = Whitening.fit(vectors, method=self.config.whitening).transform(vectors)
-        self.catalog = catalog
-        self._vectors = torch.nn.functional.normalize(torch.from_numpy(vectors), dim=1)
+        return self._holding(catalog, _unit(vectors), progress=progress)
+
+    def _holding(self, catalog: ItemCatalog, vectors: FloatArray, *, progress: bool = False) -> Self:
+        """Take a catalogue and the unit vectors of its texts, ``[n_items, dim]``."""
+        self.catalog, self._vectors = catalog, torch.from_numpy(vectors)
         return self
 
     @property
@@ -87,13 +91,29 @@ class TextSimilarity(ReadsItems):
         return ""
 
     def with_catalog(self, catalog: ItemCatalog) -> Self:
-        """Return the same model over other items."""
+        """Return the same model over other items; a fixed whitening is fitted anew on all of them."""
         other = type(self)(self.config)
         if self.takes_vectors:
             other._added = self.vectors_for(catalog)
-        other.over(catalog, progress=False)
+        if self.takes_vectors or self.config.whitening != "none":
+            other.over(catalog, progress=False)
+        else:
+            expect(catalog, ItemCatalog, f"{type(self).__name__}: catalog")
+            catalog.require_text(self.name)
+            other._holding(catalog, _unit(reread(self._first_encoder, catalog, known=self.catalog, vectors=self.vectors.numpy())))
         other._popularity = self._popularity_over(catalog)
         return other
+
+    @property
+    def text_vectors(self) -> FloatArray:
+        """The vectors of what items say, ``[n_items, dim]``, without a whitening."""
+        if self.config.whitening == "none" or self.takes_vectors:
+            return self._raw_vectors()
+        return make_encoder(self.config.encoder).encode_items(self.catalog)
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return the encoder's vectors of any texts, ``[len(texts), dim]``."""
+        return make_encoder(self.config.encoder).encode(list(texts))
 
     @property
     def vectors(self) -> torch.Tensor:
@@ -134,3 +154,8 @@ class TextSimilarity(ReadsItems):
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take the unit vectors."""
         self._vectors, self._raw = state["vectors"], state.get(_RAW)
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    unit: FloatArray = torch.nn.functional.normalize(torch.from_numpy(vectors), dim=1).numpy()
+    return unit

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -11,10 +10,9 @@ from bertrec.core.errors import DataError, ModelError
 from bertrec.data.catalog import ItemCatalog
 from bertrec.encoders.base import Encoder
 from bertrec.encoders.config import EncoderConfig
+from bertrec.encoders.known import encode_unknown
 from bertrec.encoders.registry import make_encoder
 from bertrec.models.serving import FloatArray
-
-logger = logging.getLogger(__name__)
 
 
 def same_encoder(config: EncoderConfig, fingerprint: str) -> Encoder:
@@ -47,12 +45,48 @@ def read_catalog(encoder: Encoder, catalog: ItemCatalog, fields: Sequence[str] =
     """
     if not fields:
         return encoder.encode_items(catalog, progress=progress)
-    if note := encoder.script_note(catalog.texts):
-        logger.warning(note)
+    encoder.warn_of_script(catalog.texts)
+    _check_fields(catalog, fields)
+    return np.concatenate([_field(encoder, catalog.fields[name], progress) for name in fields], axis=1)
+
+
+def reread(
+    encoder: Callable[[], Encoder], catalog: ItemCatalog, fields: Sequence[str] = (), *, known: ItemCatalog, vectors: FloatArray
+) -> FloatArray:
+    """Return what `read_catalog` does, where a catalogue was read before: texts that it holds are not encoded again.
+
+    Args:
+        encoder: gives the encoder; not called where all texts are known.
+        catalog: the items.
+        fields: as there.
+        known: the catalogue of before.
+        vectors: of that, as `read_catalog` gave them.
+
+    Raises:
+        DataError: the catalogue lacks one of the fields.
+    """
+
+    def encode(texts: list[str]) -> FloatArray:
+        reader = encoder()
+        reader.warn_of_script(texts)
+        return reader.encode_kept(texts)
+
+    if not fields:
+        return encode_unknown(catalog.texts, known.texts, vectors, encode)
+    _check_fields(catalog, fields)
+    parts = zip(fields, np.split(vectors, len(fields), axis=1), strict=True)
+    return np.concatenate([_field_again(catalog.fields[name], known.fields[name], part, encode) for name, part in parts], axis=1)
+
+
+def _field_again(texts: list[str], known: list[str], vectors: FloatArray, encode: Callable[[list[str]], FloatArray]) -> FloatArray:
+    """Return the vectors of a field, of which some texts are known; the empty one always is, and zero."""
+    return encode_unknown(texts, ["", *known], np.concatenate([np.zeros_like(vectors[:1]), vectors]), encode)
+
+
+def _check_fields(catalog: ItemCatalog, fields: Sequence[str]) -> None:
     if absent := [name for name in fields if name not in catalog.fields]:
         told = f"the model reads the text fields {', '.join(fields)} apart, and the catalogue has no '{absent[0]}'"
         raise DataError(f"{told}: add that column, empty where nothing is known")
-    return np.concatenate([_field(encoder, catalog.fields[name], progress) for name in fields], axis=1)
 
 
 def _field(encoder: Encoder, texts: list[str], progress: bool) -> FloatArray:

@@ -48,6 +48,9 @@ class IdTable:
     def __len__(self) -> int:
         return len(self._row_of)
 
+    def __contains__(self, item: object) -> bool:
+        return item in self._row_of
+
     def check_new(self, ids: Sequence[Id]) -> None:
         """Raise a DataError that names the first id that is already there, or that is given twice."""
         known = next((item for item in ids if item in self._row_of), None)

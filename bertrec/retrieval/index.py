@@ -32,6 +32,7 @@ _RECALL_QUERIES = 200
 _SCANNED_FROM = (
     64  # queries at once: where it was measured (AMX) one product is then many times as fast as FAISS, and as exact as its flat index
 )
+_MOST_DEAD = 1 / 3
 
 
 class ItemIndex(Described):
@@ -276,6 +277,45 @@ class ItemIndex(Described):
         """
         self._parts.table.remove(check_ids(ids))
         self._forget()
+
+    def bring(self, vectors: npt.ArrayLike, ids: Iterable[Id], *, model_hash: str) -> dict[str, int]:
+        """Hold exactly these items, as cheaply as may be: vectors that are as they were stay where they are.
+
+        A flat index, and one of which a third would be tombstones, is built anew.
+
+        Args:
+            vectors: ``[n, d]``.
+            ids: ``n`` distinct ids.
+            model_hash: of the model that made the vectors.
+
+        Returns:
+            How many items were ``added``, ``replaced`` (their vectors had changed) and ``removed``.
+
+        Raises:
+            DataError: ids that are not distinct, or unusable vectors; the index is then as it was.
+            IndexFileError: vectors of other dimensions than the index.
+            ConfigError: too few items for the settings.
+        """
+        names = check_ids(ids)
+        checked = check_vectors(vectors, self.metric, dim=self.dim)
+        _check_lengths(checked, names)
+        wanted, table = IdTable(names), self._parts.table
+        rows = table.rows_of(names)
+        there = np.flatnonzero(rows >= 0)
+        moved = there[~np.isclose(checked[there], self._searchable().vectors[rows[there]], rtol=1e-4, atol=1e-6).all(axis=1)]
+        fresh = np.sort(np.concatenate([np.flatnonzero(rows < 0), moved]))
+        gone = [item for item in self.ids if item not in wanted] + [names[row] for row in moved]
+        counts = {"added": len(fresh) - len(moved), "replaced": len(moved), "removed": len(gone) - len(moved)}
+        dead = int((~table.alive).sum()) + len(gone)
+        if self.kind == "flat" or dead > _MOST_DEAD * (len(table.ids) + len(fresh)):
+            probes = self._parts.probes
+            self._parts = _made_parts(self._parts.config, checked, wanted, model_hash=model_hash, probes=probes, progress=False)
+        else:
+            self.remove(gone)
+            self.add(checked[fresh], [names[row] for row in fresh])
+            self._parts = replace(self._parts, model_hash=model_hash)
+        self._forget()
+        return counts
 
     def compact(self, *, progress: bool = False) -> None:
         """Build the index anew from the items that are left: tombstones go, lists and codes are trained again, ``auto`` chooses again.

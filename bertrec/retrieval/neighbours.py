@@ -35,7 +35,15 @@ class Neighbours:
     strengths: FloatArray
 
     @classmethod
-    def of(cls, vectors: FloatArray, m: int, *, cut: bool = False, progress: bool = False) -> Self:
+    def of(
+        cls,
+        vectors: FloatArray,
+        m: int,
+        *,
+        cut: bool = False,
+        progress: bool = False,
+        listed: npt.NDArray[np.bool_] | None = None,
+    ) -> Self:
         """Find the ``m`` items of the largest cosine for every item, itself left out; exactly below 200,000 items, then by HNSW.
 
         Args:
@@ -44,6 +52,7 @@ class Neighbours:
             cut: take from each cosine that of the item after the last of its list, so that a strength falls to 0 at the end of a list; else
                 a strength is the cosine, or 0 where that is negative.
             progress: show a bar while the index is built.
+            listed: ``[n_items]``, which items may stand in lists; the others have lists all the same. None allows all.
         """
         items, strengths = np.zeros((len(vectors) + 1, m), np.int64), np.zeros((len(vectors) + 1, m), np.float32)
         there = np.flatnonzero(vectors.any(axis=1))
@@ -51,6 +60,10 @@ class Neighbours:
             return cls(items, strengths)
         known = np.ascontiguousarray(vectors[there], dtype=np.float32)
         index = ItemIndex.build(known, there.tolist(), kind="auto", metric="cosine", progress=progress)
+        if listed is not None and not listed[there].all():
+            index.remove(there[~listed[there]].tolist())
+        if not len(index):
+            return cls(items, strengths)
         for start in range(0, len(there), _ROWS_AT_ONCE):
             part = np.arange(start, min(start + _ROWS_AT_ONCE, len(there)))
             found = index.search(known[part], m + 1, exclude=Ragged.from_lengths(part + 1, np.ones(len(part), np.int64)))

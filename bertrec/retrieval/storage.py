@@ -17,6 +17,7 @@ from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
 from bertrec.core.partial import recover
 from bertrec.core.resuming import in_turn
 from bertrec.core.seal import SEAL, check_seal, sealed
+from bertrec.core.together import settle_target
 from bertrec.retrieval import engine
 from bertrec.retrieval.checks import Id, check_ids
 from bertrec.retrieval.exact import FloatArray
@@ -149,6 +150,7 @@ def load(folder: Path, *, verify: bool = True) -> IndexParts:
         IndexFileError: a file is missing, damaged or does not fit the others; the text names it.
     """
     while True:
+        settle_target(folder)
         if not recover(folder).is_dir():
             raise IndexFileError(f"{folder} is no index: there is no such folder")
         found = _identity(folder)
@@ -168,7 +170,7 @@ def _identity(folder: Path) -> tuple[int, ...] | None:
 
 
 def _read(folder: Path, *, verify: bool) -> IndexParts:
-    meta = _read_meta(folder / META)
+    meta = read_meta(folder / META)
     _check_files(folder, meta, verify=verify)
     index = _read_faiss(folder / FAISS, meta)
     table = _read_table(folder, meta)
@@ -179,7 +181,12 @@ def _read(folder: Path, *, verify: bool) -> IndexParts:
     return IndexParts(meta.config, meta.resolved, index, table, vectors, probes, meta.model_hash, meta.recall)
 
 
-def _read_meta(path: Path) -> IndexMeta:
+def read_meta(path: Path) -> IndexMeta:
+    """Read the description of an index alone.
+
+    Raises:
+        IndexFileError: it is missing, damaged or of another form; the text names it.
+    """
     try:
         values = read_json(path)
     except ModelError as error:

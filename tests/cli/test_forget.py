@@ -177,6 +177,82 @@ def test_data_that_have_grown_are_counted_over_the_items_of_the_run(cli, run, tm
     assert "the data hold none of the run's items" in cli("forget", run, "--user", STAYS, "--data", other)[2]
 
 
+TODAY = [(GONE, 107, 9), (STAYS, 107, 9), ("anew-1", 102, 9), (GONE, 108, 10), ("anew-1", 103, 10)]
+
+
+def taken_in(run: Path, rows, *more) -> int:
+    """The exit code of an update by interactions; the table is gone afterwards."""
+    table = run.parent / "today.csv"
+    table.write_text("\n".join(["user_id,item_id,timestamp", *(",".join(map(str, row)) for row in rows)]) + "\n", encoding="utf-8")
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()) as said:
+        code = main(["update", str(run), "--interactions", str(table), *more])
+    table.unlink()
+    assert not code, said.getvalue()
+    return said.getvalue()
+
+
+def test_what_they_did_later_goes_too_and_does_not_come_back(cli, run, tmp_path):
+    taken_in(run, TODAY)
+    assert traces(run) == ["interactions.parquet"]
+    code, out, err = cli("forget", run, "--user", GONE)
+    assert (code, err, traces(tmp_path)) == (0, "", [])
+    assert "interactions.parquet: rows taken out: 2" in out.splitlines()
+    later = Run(run).later()
+    assert (later.users, later.items) == ([STAYS, "anew-1", "anew-1"], ["107", "102", "103"])
+    said = taken_in(run, [*(row for row in TODAY if row[0] == GONE), (GONE, 100, 11)])
+    assert "3 interactions are of people whom the run was told to forget (passed over)" in said
+    assert (traces(tmp_path), len(Run(run).later())) == ([], 3)
+    taken_in(run, [(GONE, 100, 11), (STAYS, 100, 11)])
+    assert (traces(tmp_path), Run(run).later().users[3:]) == ([], [STAYS])
+    out = cli("recommend", run, "--user", GONE, STAYS, "-k", "1", "--format", "json")[1]
+    assert [case["fallback"] for case in json.loads(out)["recommendations"]] == ["popularity", None]
+
+
+def test_someone_of_later_interactions_alone_is_forgotten(cli, run, tmp_path):
+    taken_in(run, [row for row in TODAY if row[0] == "anew-1"])
+    before = counts(run)
+    assert cli("recommend", run, "--user", "anew-1", "-k", "1")[0] == 0
+    assert cli("forget", run, "--user", "anew-1")[0] == 0
+    assert traces(tmp_path, "anew-1") == []
+    assert (len(Run(run).later()), counts(run)) == (0, before)
+    assert cli("recommend", run, "--user", "anew-1", "-k", "1")[0] == 2
+    assert cli("recommend", run, "--user", STAYS, "-k", "1")[0] == 0
+
+
+def test_later_interactions_that_were_trained_on_leave_the_counts(cli, run, shop, tmp_path):
+    taken_in(run, TODAY, "--train")
+    assert Run(run).record()["later_trained"] == 5
+    taken_in(run, [("anew-1", 104, 11)])  # after the training
+    with_all = counts(run)
+    assert cli("forget", run, "--user", GONE)[0] == 0
+    record = Run(run).record()
+    assert (record["later_trained"], len(Run(run).later())) == (3, 4)
+
+    data = write_shop(tmp_path / "without", WITHOUT)
+    with (data / "interactions.csv").open("a", encoding="utf-8") as file:
+        file.writelines(f"{user},{item},{time}\n" for user, item, time in TODAY if user != GONE)
+    assert counts(run) == counted(data)
+    assert (np.array(with_all) - counts(run)).tolist() == [0, 1, 1, 1, 1, 1, 0, 0, 0, 0]  # five of seven: two are held out
+    own, other = (tmp_path / name for name in ("own.json", "other.json"))
+    code, _, err = cli("evaluate", run, "--json", own)
+    assert (code, "changed" in err, cli("evaluate", run, "--data", data, "--json", other)[0]) == (0, False, 0)
+    figures = [json.loads(path.read_text(encoding="utf-8"))["slices"]["all"] for path in (own, other)]
+    assert figures[0] == figures[1]
+
+
+def test_an_update_that_was_killed_does_not_bring_them_back(popular, tmp_path):
+    run, seen = shutil.copytree(popular, tmp_path / "run"), set()
+    for _ in killed_at_each_step(lambda: taken_in(run, TODAY)):
+        with redirect_stdout(io.StringIO()):
+            assert main(["forget", str(run), "--user", GONE]) == 0
+        seen.add(Run(run).later() is not None)
+        assert traces(run) == []
+        assert not [path for path in run.rglob(".*") if path.name != ".lock"]
+        shutil.rmtree(run)
+        shutil.copytree(popular, run)
+    assert seen == {False, True}
+
+
 def test_files_that_are_no_tables_are_named(cli, run):
     (run / "note.md").write_text(f"asked by {GONE}, not xx{GONE}\n", encoding="utf-8")
     (run / "broken.parquet").write_bytes(b"no parquet")
@@ -241,6 +317,7 @@ def test_a_comparison_keeps_its_report_and_no_histories(cli, tmp_path):
 def test_killed_at_any_step_the_run_is_the_former_or_the_new_one(popular, tmp_path):
     run = shutil.copytree(popular, tmp_path / "run")
     (run / "lists.csv").write_text(f"user,id\n{GONE},100\n{STAYS},101\n", encoding="utf-8")
+    taken_in(run, TODAY)
     former, new, seen = counts(run), None, set()
     new = (np.array(former) - [0, 1, 1, 1, 0, 0, 0, 0, 0, 0]).tolist()
 
@@ -252,7 +329,8 @@ def test_killed_at_any_step_the_run_is_the_former_or_the_new_one(popular, tmp_pa
     for _ in killed_at_each_step(forget):
         done = "forgotten" in Run(run).record()  # which also removes what the killed process left
         assert counts(run) == (new if done else former)
-        assert traces(tmp_path / "run") == ([] if done else ["lists.csv"])
+        assert traces(tmp_path / "run") == ([] if done else ["interactions.parquet", "lists.csv"])
+        assert len(Run(run).later()) == (3 if done else 5)
         assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
         seen.add(done)
         if done:

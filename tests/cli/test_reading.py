@@ -25,7 +25,11 @@ GIVEN = {
     "k_core": (["--k-core", "3"], 3),
     "given": (["--no-given"], False),
 }
-WITHOUT = {"data convert": {"max_words", "template"}}  # it writes whole texts, field by field
+WITHOUT = {
+    "data convert": {"max_words", "template"},  # it writes whole texts, field by field
+    "catalog update": {"text_fields", "template", "k_core"},  # texts are those of the run, and all products count
+    "update": {"text_fields", "template", "k_core", "max_words", "on_empty", "given"},  # it reads no items
+}
 PROMPTS = {
     f"{group} {command}" for group in ("prompt", "rankers") for command in ("train", "evaluate", "score")
 }  # where --template is a prompt
@@ -48,8 +52,11 @@ COMMANDS = {
     "prompt score": ["RUN", "--data", "DATA", "--submission", "OUT"],
     "evaluate": ["RUN", "--data", "DATA"],
     "embed": ["RUN", "--data", "DATA", *OUT],
+    "forget": ["RUN", "--data", "DATA", "--user", "1"],
     "recommend": ["RUN", "--data", "DATA", "--user", "1"],
-    "forget": ["RUN", "--user", "1", "--data", "DATA"],
+    "search": ["RUN", "red kettle", "--data", "DATA"],
+    "catalog update": ["RUN", "--data", "DATA"],
+    "update": ["RUN", "--interactions", "TABLE", "--data", "DATA"],
     "rerank train": ["RUN", "--data", "DATA", *OUT],
     "rerank evaluate": ["RUN", "--data", "DATA", "--rerank", "RERANKER"],
 }
@@ -91,7 +98,7 @@ def read(monkeypatch):
     """Note the options of each reading, and read nothing."""
     seen = []
 
-    def fake(data, options=None):
+    def fake(data, options=None, **known):
         seen.append((str(data), options))
         raise ModelError("read enough")
 
@@ -101,7 +108,7 @@ def read(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("catalog update", "update")])
 def test_what_is_given_reaches_the_library(name, read, trained, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     fields = [field for field in GIVEN if field not in WITHOUT.get(name, set())]
@@ -112,6 +119,19 @@ def test_what_is_given_reaches_the_library(name, read, trained, tmp_path, monkey
     assert capsys.readouterr().err.endswith("bertrec: read enough\n")
     whole = {"max_words": None} if name == "data convert" else {}
     assert read == [("DATA", LoadOptions(**{field: GIVEN[field][1] for field in fields}, **whole))]
+
+
+def test_products_of_other_data_are_read_with_the_texts_of_the_run(read, trained):
+    assert main(["catalog", "update", str(trained), "--data", "DATA", "--on-empty", "drop"]) == 2
+    assert read == [("DATA", LoadOptions(text_fields=("title", "kind"), on_empty="drop", k_core=0))]
+
+
+def test_new_interactions_are_read_as_is_said(trained, tmp_path, capsys):
+    (tmp_path / "sales.csv").write_text("user_id;item_id;timestamp\n1;109;9.5\n", encoding="utf-8")
+    (tmp_path / "shop.yaml").write_text("folder: .\ncolumns: {user_id: customer}\n", encoding="utf-8")
+    words = ["update", str(trained), "--interactions", str(tmp_path / "sales.csv"), "--data", str(tmp_path / "shop.yaml"), "--separator"]
+    assert main([*words, ","]) == 2
+    assert "sales.csv" in capsys.readouterr().err
 
 
 def test_what_is_not_given_is_left_to_the_library(read, tmp_path, monkeypatch):
@@ -129,7 +149,7 @@ def test_a_prompt_run_reads_other_data_as_its_own_but_for_what_is_given(read, ca
 @pytest.mark.parametrize("name", [name for name, words in COMMANDS.items() if "--data" in words])
 def test_reading_options_of_a_run_go_with_other_data(name, trained, capsys):
     words = [word for word in COMMANDS[name] if word not in ("--data", "DATA")]
-    assert main([*name.split(), *words, "--k-core", "2"]) == 2
+    assert main([*name.split(), *words, "--encoding", "utf-8"]) == 2
     assert capsys.readouterr().err == ("bertrec: reading options go with --data: a run's own data is read as it was for training\n")
 
 

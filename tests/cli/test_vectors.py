@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from bertrec.cli.main import main
+from bertrec.cli.runs import Run
 from bertrec.retrieval import ItemIndex
 
 IDS = list(range(100, 110))
@@ -90,6 +92,61 @@ def test_an_index_takes_new_items_with_their_vectors(cli, given_run, tmp_path):
     assert (code, "2 of 2 items have no vector" in err) == (2, True)
     assert cli("index", "add", index, "--run", given_run, "--items", tmp_path / "new.csv", "--vectors", data / "more.npy")[0] == 0
     assert set(ItemIndex.load(index).ids) == {str(number) for number in range(100, 112)}
+
+
+class TestUpdate:
+    """The shop's items get two new ones; the run was trained on given vectors."""
+
+    @pytest.fixture
+    def place(self, given_run, tmp_path):
+        shutil.copytree(given_run, tmp_path / "run")
+        assert main(["index", "build", str(tmp_path / "run"), "--out", str(tmp_path / "index")]) == 0
+        np.save(tmp_path / "more.npy", vectors(12)[10:])
+        (tmp_path / "more.ids.txt").write_text("110\n111\n")
+        (tmp_path / "new.csv").write_text("item_id,title,kind\n110,Copper Kettle,kitchen\n111,Copper Lamp,light\n")
+        return tmp_path
+
+    def update(self, cli, place, *more):
+        return cli("catalog", "update", place / "run", "--items", place / "new.csv", "--delta", "--index", place / "index", *more)
+
+    @pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+    def test_new_items_need_vectors(self, cli, place, dry):
+        before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
+        code, out, err = self.update(cli, place, *dry)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert "2 of 12 items have no vector, such as '110', '111'" in err
+        assert "--vectors FILE" in err
+        assert {path: path.read_bytes() for path in place.rglob("*") if path.is_file()} == before
+
+    def test_with_them_they_are_served_and_trained_on(self, cli, place):
+        code, out, err = self.update(cli, place, "--vectors", place / "more.npy")
+        assert (code, "new: 2 (Copper Kettle; Copper Lamp)" in out, "encoding" in err) == (0, True, False)
+        assert Run(place / "run").record()["updates"][0]["counts"]["texts_to_encode"] == 0
+        assert set(ItemIndex.load(place / "index").ids) == {str(number) for number in range(100, 112)}
+        model = Run(place / "run").load_model()
+        assert model.text_vectors == pytest.approx(vectors(12))
+        (place / "more.npy").unlink()
+        words = ["recommend", place / "run", "--index", place / "index", "--history", "Copper Kettle", "-k", "20", "--format", "json"]
+        found = json.loads(cli(*words)[1])["recommendations"][0]["items"]
+        assert {row["id"] for row in found} == {str(number) for number in range(100, 112)} - {"110"}
+        (place / "today.csv").write_text("user_id,item_id,timestamp\n1,110,90\n2,110,90\n2,111,91\n")
+        code, _, err = cli("update", place / "run", "--interactions", place / "today.csv", "--train", "--index", place / "index")
+        assert code == 0, err
+        assert Run(place / "run").load_model().text_vectors == pytest.approx(vectors(12))
+
+    def test_vectors_alone_may_change(self, cli, place):
+        assert self.update(cli, place, "--vectors", place / "more.npy")[0] == 0
+        np.save(place / "more.npy", other := -vectors(12)[10:])
+        assert self.update(cli, place, "--vectors", place / "more.npy")[0] == 0
+        assert Run(place / "run").load_model().text_vectors[10:] == pytest.approx(other)
+        assert "nothing to change" in self.update(cli, place, "--vectors", place / "more.npy")[1]
+
+    def test_words_are_not_searched_for_and_likeness_is_that_of_the_vectors(self, cli, place):
+        assert "reads vectors made elsewhere and no words" in cli("search", place / "run", "red kettle")[2]
+        found = json.loads(cli("similar", place / "run", "--item", "100", "--by", "text", "-k", "9", "--format", "json")[1])["items"]
+        unit = vectors(10) / np.linalg.norm(vectors(10), axis=1, keepdims=True)
+        order = np.argsort(-(unit @ unit[0]), kind="stable")
+        assert [row["id"] for row in found] == [str(100 + row) for row in order if row]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import torch
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
+from bertrec.data.ids import IdMap
 from bertrec.data.splits import Split
 from bertrec.models.alpharec import AlphaNetwork, AlphaRec, AlphaRecConfig
 from bertrec.models.base import Recommender
@@ -253,4 +254,4 @@ def test_what_it_cannot_do_is_one_line(split: Split, model: AlphaRec, settings: 
     other = AlphaRec(model.config)
     other.catalog, other._served, other.encoder_fingerprint = model.catalog, model.served, "another"
     with pytest.raises(ModelError, match="is not the one that this model was trained with"):
-        other.with_catalog(model.catalog)
+        other.with_catalog(ItemCatalog(IdMap(["new"]), {"title": ["unheard of"]}))  # a known text needs no encoder

@@ -20,9 +20,9 @@ from bertrec.data.item_labels import usual_field
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.rankers.composite.ranker import Composite, CompositeConfig
-from bertrec.rankers.composite.sparse_text import BM25, shared_labels
 from bertrec.rankers.composite.token_store import TokenStore, maxsim, word_pieces
 from bertrec.rankers.list_softmax import fit_list_softmax
+from bertrec.retrieval.sparse_text import BM25, shared_labels
 
 DOCUMENTS = [[], [5, 6, 5], [6], [], [7, 8, 9, 5], [6, 6, 6, 8]]
 

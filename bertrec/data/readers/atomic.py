@@ -40,13 +40,11 @@ def read_folder(folder: Path, form: Form | None = None) -> RawData:
     if not item.is_file():
         header = "item_id:token title:token_seq"
         raise DataError(f"{item}: no such file: it is to hold the items, tab-separated under a header such as  {header}")
-    items, item_types = read_atomic(item, encoding)
-    raw = RawData(name, "atomic", items, text_fields=_text_fields(item_types, "item_id"))
-    raw.sources["items"] = str(item)
-    raw.attributes = {name: _lists(items[name], kind) for name, kind in item_types.items() if _is_list(name, kind)}
+    raw = RawData(name, "atomic", pa.table({}))
+    read_one(raw, "items", item, encoding)
     flat, user = folder / f"{name}.inter", folder / f"{name}.user"
     if flat.is_file():
-        raw.interactions, raw.sources["interactions"] = read_atomic(flat, encoding)[0], str(flat)
+        read_one(raw, "interactions", flat, encoding)
     if user.is_file():
         users, user_types = read_atomic(user, encoding)
         require_columns(users, ["user_id"], str(user))
@@ -55,6 +53,16 @@ def read_folder(folder: Path, form: Form | None = None) -> RawData:
     if raw.interactions is None and not raw.sequences:
         raise DataError(f"{folder}: no {name}.inter and no {name}.train.inter")
     return raw
+
+
+def read_one(raw: RawData, role: str, path: Path, encoding: str | None = None) -> None:
+    """Read ``items`` or ``interactions`` into ``raw``."""
+    table, types = read_atomic(path, encoding)
+    setattr(raw, role, table)
+    raw.sources[role] = str(path)
+    if role == "items":
+        raw.text_fields = _text_fields(types, "item_id")
+        raw.attributes = {name: _lists(table[name], kind) for name, kind in types.items() if _is_list(name, kind)}
 
 
 def read_atomic(path: Path, encoding: str | None = None) -> tuple[pa.Table, dict[str, str]]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from bertrec.core.errors import DataError
 from bertrec.data.frames import is_text
-from bertrec.data.readers import amazon, sequences
+from bertrec.data.readers import amazon, atomic, sequences
 from bertrec.data.readers.content import Form
 from bertrec.data.readers.delimited import TABLE_SUFFIXES, read_table
 from bertrec.data.readers.raw import RawData
@@ -60,23 +60,49 @@ def read_files(name: str, paths: Mapping[str, Path], *, columns: Mapping[str, st
     """
     form, columns = form or Form(), dict(columns or {})
     raw = RawData(name, "tables", pa.table({}), sources={role: str(path) for role, path in paths.items()})
-    numbered = {ours for ours, theirs in columns.items() if is_number(theirs)}
     for role, path in paths.items():
-        if role == "interactions" and sequences.is_sequences(path, form):
-            table = sequences.read_sequences(path, form)
-        elif role == "items" and amazon.is_metadata(path):
-            table, raw.text_fields, said = amazon.read_metadata(path, encoding=form.encoding)
-            raw.notes += said
-        else:
-            table = read_table(path, form, known={*IDS, *columns.values()}, numbered=bool(numbered), notes=raw.notes)
-            table = _without_numbers(table, role, columns)
-            raw.untyped &= role != "items" or path.name.removesuffix(".gz").endswith(_UNTYPED)
-        setattr(raw, role, table)
+        _read_role(raw, role, path, form, columns)
     if "items" not in paths:
         sequences.name_items(raw)
     rename(raw, {ours: theirs for ours, theirs in columns.items() if not _is_named(raw, ours, theirs)})
     _same_ids(raw, paths)
     return raw
+
+
+def read_one(role: str, path: Path, *, columns: Mapping[str, str] | None = None, form: Form | None = None) -> RawData:
+    """Read one table alone: ``items``, also of RecBole or Amazon, or ``interactions``.
+
+    Args:
+        role: which.
+        path: the file.
+        columns: as in `read_files`; those that are for other tables do not matter.
+        form: how the table was written, as far as it was said.
+
+    Raises:
+        DataError: the file cannot be read, or our name of a column is taken.
+    """
+    form = form or Form()
+    raw = RawData(path.stem, "tables", pa.table({}), sources={role: str(path)})
+    if path.suffix in (".item", ".inter"):
+        atomic.read_one(raw, role, path, form.encoding)
+    else:
+        _read_role(raw, role, path, form, columns or {})
+    rename(raw, {ours: theirs for ours, theirs in (columns or {}).items() if theirs in getattr(raw, role).column_names})
+    return raw
+
+
+def _read_role(raw: RawData, role: str, path: Path, form: Form, columns: Mapping[str, str]) -> None:
+    if role == "interactions" and sequences.is_sequences(path, form):
+        table = sequences.read_sequences(path, form)
+    elif role == "items" and amazon.is_metadata(path):
+        table, raw.text_fields, said = amazon.read_metadata(path, encoding=form.encoding)
+        raw.notes += said
+    else:
+        numbered = any(is_number(theirs) for theirs in columns.values())
+        table = read_table(path, form, known={*IDS, *columns.values()}, numbered=numbered, notes=raw.notes)
+        table = _without_numbers(table, role, columns)
+        raw.untyped &= role != "items" or path.name.removesuffix(".gz").endswith(_UNTYPED)
+    setattr(raw, role, table)
 
 
 def rename(raw: RawData, columns: Mapping[str, str]) -> None:

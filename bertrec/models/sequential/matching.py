@@ -38,6 +38,7 @@ class MatchingRecommender(ReadsItems):
     _match: Match | None = None
     _new_item_costs: NewItemCosts | None = None
     _probed_for: tuple[Weights, BoolArray] | None = None
+    _former: MatchingRecommender | None = None
 
     @abstractmethod
     def items_trained(self) -> BoolArray:
@@ -56,6 +57,11 @@ class MatchingRecommender(ReadsItems):
         """What near texts and common behaviour add to scores; None before a fit, and where no validation users weighed it."""
         return self._match
 
+    @property
+    def behaviour_lists(self) -> Neighbours | None:
+        """What the same users took; None where nothing weighed a match."""
+        return None if self._match is None else self._match.behaviour
+
     def take_match(self, match: Match | None) -> None:
         """Serve with these lists from now on."""
         self._match = match
@@ -65,6 +71,10 @@ class MatchingRecommender(ReadsItems):
         """Serve inner products and the repeat bias alone from now on."""
         self._new_item_costs = None
         self.take_match(None)
+
+    def keep_new_weights(self, former: MatchingRecommender) -> None:
+        """Take the weights of new items from a former model in the next fits, instead of from a training of their own."""
+        self._former = former
 
     def make_match(self, train: Interactions, validation: EvaluationSet, rules: Protocol, *, progress: bool) -> None:
         """Make the lists of a trained model and weigh them on validation users.
@@ -85,18 +95,26 @@ class MatchingRecommender(ReadsItems):
             wanting = self._tried(lists, train, wanting_new(train, validation, self.config.train.seed), rules)
             plain, weights = weights, weigh_new(tried, wanting, weights, cost=COSTS[choice])
             self._new_item_costs = NewItemCosts.of(tried, plain, weights)
+        elif self._former is not None and (match := self._former.match) is not None:
+            weights = self._with_new(weights, match.weights)
+            self._new_item_costs = self._former._new_item_costs
         elif self.probes(train, validation):
             probe = self._probe(train, validation, rules, weights, progress=progress)
             if probe.match is not None:
-                told = probe.match.weights
-                weights = weights.with_(new_text=told.new_text, new=told.new, new_vector=told.new_vector)
+                weights = self._with_new(weights, probe.match.weights)
                 self._new_item_costs = probe._new_item_costs
         self.take_match(replace(lists, weights=weights))
+
+    @staticmethod
+    def _with_new(weights: Weights, told: Weights) -> Weights:
+        """Return weights with those of new items from elsewhere."""
+        return weights.with_(new_text=told.new_text, new=told.new, new_vector=told.new_vector)
 
     def probes(self, train: Interactions, validation: EvaluationSet | None) -> bool:
         """Say whether weights of new items are wanted, and only a training without some items can tell them."""
         config = self.config
-        if self._probed_for is not None or validation is None or config.match.new_items not in COSTS:
+        told = self._probed_for is not None or self._former is not None
+        if told or validation is None or config.match.new_items not in COSTS:
             return False
         if not (self.reads_text and config.match.text):
             return False
@@ -132,7 +150,7 @@ class MatchingRecommender(ReadsItems):
         """Return the lists of the catalogue, not weighed: those of behaviour from sequences, or given."""
         config, texts, text = self.config.match, self.whitened_texts(), None
         if texts is not None and nearest:
-            text = Neighbours.of(texts, nearest, cut=True).scaled()
+            text = Neighbours.of(texts, nearest, cut=True, listed=self.catalog.listed[1:]).scaled()
         if sequences is not None and config.behaviour and "id" in self.config.item.input:
             behaviour = Neighbours.together(sequences, len(self.catalog), config.behaviour).scaled()
         if text is None and behaviour is None:

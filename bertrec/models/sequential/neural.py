@@ -38,7 +38,7 @@ from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
 from bertrec.models.sequential.transplant import transplant
 from bertrec.models.sequential.whitened import empty_whitening, fit_whitening
-from bertrec.models.texts import read_catalog, same_encoder
+from bertrec.models.texts import read_catalog, reread, same_encoder
 from bertrec.models.trained_on import Training
 from bertrec.training.config import TrainConfig
 from bertrec.training.precision import training_device
@@ -156,6 +156,24 @@ class NeuralRecommender(MatchingRecommender):
             how = {"run_dir": run_dir, "resume": resume, "progress": progress, "callbacks": callbacks}
             self._train(dataset, train, validation, on_epoch, **how)
         return self
+
+    def continued(
+        self,
+        train: Training,
+        *,
+        validation: EvaluationSet | None = None,
+        epochs: int | None = None,
+        share: float = 0.25,
+        **options: Any,
+    ) -> Self:
+        """Return a model that goes on from these weights with more interactions; weights of new items in the match stay as they are."""
+        passes = max(1, round(share * self.config.train.epochs)) if epochs is None else epochs
+        other = type(self)(self.config.updated({"train.epochs": passes}))
+        other.keep_new_weights(self)
+        other._added = self.known_vectors() if self.takes_vectors else None  # the file need not be there, nor hold later items
+        other.fit(train, validation=validation, init=self, **options)
+        other.config, other._former, other._added = self.config, None, None
+        return other
 
     def reset(self) -> None:
         """Be as before any fit."""
@@ -340,13 +358,42 @@ class NeuralRecommender(MatchingRecommender):
         other.text_fields = self.text_fields
         text = None
         if self.network.text is not None:
-            other._encoder = self.vectors_for(catalog) if self.takes_vectors else self.encoder()
-            text = other._table(read_catalog(other._encoder, catalog, self.text_fields, progress=False), self.network.text.whitening)
+            vectors = self._vectors_of(catalog)
+            other._encoder = None if self.takes_vectors else self._encoder
+            text = other._table(vectors, self.network.text.whitening)
         network = other._build(catalog, text)
         transplant(self.network, network, self.catalog.ids, catalog.ids)
         other._network, other._popularity = network.eval(), self._popularity_over(catalog)
         other.carry_match(self)
         return other
+
+    def _vectors_of(self, catalog: ItemCatalog) -> FloatArray:
+        """Return the raw vectors of another catalogue; texts that are known are not encoded again."""
+        if self.takes_vectors:
+            return self.vectors_for(catalog).encode_items(catalog)
+        return reread(self.encoder, catalog, self.text_fields, known=self.catalog, vectors=self._raw_vectors())
+
+    @property
+    def text_vectors(self) -> FloatArray | None:
+        """The encoder's vectors of what items say, ``[n_items, dim]``, of fields apart their sum; None without text."""
+        if self._text_vectors is None:
+            return None
+        vectors = self._raw_vectors()
+        return vectors.reshape(len(vectors), len(self.text_fields), -1).sum(1) if self.text_fields else vectors
+
+    def encode_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return the encoder's vectors of any texts, ``[len(texts), dim]``."""
+        return self.encoder().encode(list(texts))
+
+    @property
+    def behaviour_vectors(self) -> FloatArray | None:
+        """The ID vectors, ``[n_items + 1, width]``, NaN for items that training did not see; None without IDs."""
+        tower = self.network.tower
+        if tower.id is None:
+            return None
+        vectors: FloatArray = tower.id.weight.detach().cpu().numpy().copy()
+        vectors[~tower.trained.cpu().numpy()] = np.nan
+        return vectors
 
     @torch.no_grad()
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:

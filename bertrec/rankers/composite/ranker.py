@@ -24,9 +24,9 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.registry import make_text_encoder
 from bertrec.models.folder import hash_tensors
 from bertrec.rankers.base import Ranker, labels_of
-from bertrec.rankers.composite.sparse_text import BM25, shared_labels
 from bertrec.rankers.composite.token_store import TokenStore, word_pieces
 from bertrec.rankers.list_softmax import fit_list_softmax, places_in_lists
+from bertrec.retrieval.sparse_text import BM25, shared_labels
 
 FloatArray = npt.NDArray[np.float32]
 _OWN = ("maxsim_mean", "maxsim_max", "maxsim_last", "bm25_mean", "bm25_last", "popularity", "labels")

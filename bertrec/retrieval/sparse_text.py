@@ -73,10 +73,12 @@ class BM25:
     Attributes:
         counts: ``qtf``, how often each item's text holds each term.
         weights: all of the rest.
+        words: the terms of the columns, ascending.
     """
 
     counts: SparseRows
     weights: SparseRows
+    words: IntArray
 
     @classmethod
     def build(cls, documents: Ragged, *, k1: float = 1.2, b: float = 0.75) -> Self:
@@ -103,11 +105,18 @@ class BM25:
         norm = k1 * (1 - b + b * lengths / max(1.0, lengths.sum() / filled))
         weights = idf[columns] * counts * (k1 + 1) / (counts + norm[rows])
         places = Ragged.from_lengths(columns, np.bincount(rows, minlength=len(documents)))
-        return cls(SparseRows(places, counts.astype(np.float32), width), SparseRows(places, weights.astype(np.float32), width))
+        return cls(SparseRows(places, counts.astype(np.float32), width), SparseRows(places, weights.astype(np.float32), width), words)
 
     def score(self, histories: Ragged, candidates: Ragged) -> FloatArray:
         """Return the score of each candidate's text for its history's texts, the mean over the history's items, ``[total candidates]``."""
         return overlap(self.counts, self.weights, histories, candidates)
+
+    def score_terms(self, query: IntArray) -> FloatArray:
+        """Return the score of every row's text for the terms of a query, ``[n_items + 1]``; terms that no text holds count nothing."""
+        known = query[np.isin(query, self.words)]
+        asked = np.bincount(np.searchsorted(self.words, known), minlength=len(self.words))
+        rows = self.weights
+        return np.bincount(rows.terms.rows, rows.values * asked[rows.terms.values], minlength=len(rows.terms)).astype(np.float32)
 
 
 def shared_labels(labels: Ragged, histories: Ragged, candidates: Ragged) -> FloatArray:

@@ -1,0 +1,203 @@
+"""``bertrec catalog``: bring a run and its indexes to today's products."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertrec.cli import options as o
+from bertrec.cli.output import note, note_each, say
+from bertrec.cli.reading import Reading, reads_data
+from bertrec.cli.runs import Run, manner_of
+from bertrec.cli.states import Indexes, belonging, next_state, write_state
+from bertrec.core.errors import BertrecError, DataError
+
+if TYPE_CHECKING:
+    from bertrec.data.catalog import ItemCatalog
+    from bertrec.data.changes import CatalogChanges
+    from bertrec.models.base import Recommender
+
+app = typer.Typer(
+    help="Bring a run and its indexes to today's products.",
+    no_args_is_help=True,
+    epilog="""
+Examples:
+
+bertrec catalog update runs/shop --items products.csv --index runs/shop.index --dry-run
+
+bertrec catalog update runs/shop --items products.csv --index runs/shop.index
+
+bertrec catalog update runs/shop --items new-today.csv --delta --index runs/shop.index
+
+bertrec catalog update runs/shop --data shop.yaml --index runs/shop.index
+""",
+)
+MOST_VANISHED = 0.2
+_SHOWN = 60  # letters of a title
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What an update is to do: see the options of `update`."""
+
+    items: Path | None
+    data: str | None
+    reading: Reading
+    delta: bool
+    drop: bool
+    most_vanished: float
+
+    def products(self, record: Mapping[str, Any], like: ItemCatalog) -> ItemCatalog:
+        """Read today's products.
+
+        Raises:
+            DataError: they cannot be read, or do not have the text fields of the run.
+        """
+        from bertrec.data.one_table import read_items
+
+        if self.items is None:
+            return self._of_data(record, like)
+        return read_items(self.items, manner_of(record, self.data, self.reading), like=like)
+
+    def _of_data(self, record: Mapping[str, Any], like: ItemCatalog) -> ItemCatalog:
+        from bertrec.data.load import load
+        from bertrec.data.options import LoadOptions
+
+        assert self.data is not None
+        fields = {"text_fields": list(like.fields)} if like.fields else {}
+        kept = {**record.get("load", {}), **fields, **self.reading, "k_core": 0}
+        return load(self.data, LoadOptions.from_dict(kept)).catalog
+
+
+@app.command(epilog="Example: bertrec catalog update runs/shop --items products.csv --index runs/shop.index")
+@reads_data(without=("text_fields", "template", "k_core"))
+def update(
+    run: o.RunArgument,
+    reading: Reading,
+    items: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="All products there are now, with the columns that the run's item table had.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="DATA", help="A YAML that names the columns of --items; without --items, the products are its own."),
+    ] = None,
+    index: Indexes = None,
+    delta: Annotated[bool, typer.Option("--delta", help="The table holds new and changed products alone: none vanishes.")] = False,
+    drop_vanished: Annotated[
+        bool,
+        typer.Option(
+            "--drop-vanished", help="Forget vanished products; otherwise they stay readable in histories and are not recommended."
+        ),
+    ] = False,
+    max_vanished: Annotated[
+        float,
+        typer.Option(min=0, max=1, metavar="SHARE", help="Refuse a table that lacks more than this share: it may be half written."),
+    ] = MOST_VANISHED,
+    vectors: o.Vectors = None,
+    trusted: o.Classes = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
+) -> None:
+    """Bring RUN and its indexes to the products of a table: new, changed and vanished ones are found by their content.
+
+    Only texts that the run does not know are encoded. Run and indexes change in one step: killed at any moment, all are old or all are new.
+    """
+    from bertrec.models.item_vectors import ReadsItems
+
+    place, asked = Run(run), Asked(items, data, reading, delta, drop_vanished, max_vanished)
+    if items is None and data is None and not index:
+        raise BertrecError("give the products with --items TABLE or --data DATA")
+    if dry_run:
+        record, model = place.record(), _with_vectors(place, vectors)
+        found = compared(asked, record, model)
+        if isinstance(model, ReadsItems) and model.takes_vectors:
+            model.vectors_for(found.catalog)
+        print_changes(found, "would change")
+        return
+    with next_state(place) as change:
+        record, model = place.record(), _with_vectors(place, vectors)
+        indexes = belonging(place, index, model, record)
+        found = compared(asked, record, model)
+        after = move(model, found, anew=vectors is not None)
+        behind = [path for path in indexes if not _is_current(path, after)]
+        if not found and not behind and after.model_hash == model.model_hash:
+            say("nothing to change")
+            return
+        how: dict[str, Any] = {"before": model, "after": after, "counts": found.counts, "indexes": behind}
+        said = write_state(change, place, record, kind="catalog", **how)
+    print_changes(found, "changed")
+    for path, counts in zip(behind, said, strict=True):
+        say(f"{path}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+
+
+def _with_vectors(run: Run, vectors: Path | None) -> Recommender:
+    model = run.load_model()
+    if vectors is not None:
+        model.add_vectors(vectors)
+    return model
+
+
+def compared(asked: Asked, record: Mapping[str, Any], model: Recommender) -> CatalogChanges:
+    """Return what the products change in the catalogue of a run's model; of one without an encoder no text is to be encoded.
+
+    Raises:
+        DataError: more of it vanished than may.
+    """
+    found = _compared(asked, record, model.catalog)
+    return found if model.reads_text and not model.takes_vectors else replace(found, to_encode=0)
+
+
+def _compared(asked: Asked, record: Mapping[str, Any], catalog: ItemCatalog) -> CatalogChanges:
+    import numpy as np
+
+    from bertrec.data.changes import catalog_changes
+
+    if asked.items is None and asked.data is None:
+        return catalog_changes(catalog, catalog.take(np.flatnonzero(catalog.listed[1:])), delta=True, drop=asked.drop)
+    products = asked.products(record, catalog)
+    note_each(products.notes)
+    found = catalog_changes(catalog, products, delta=asked.delta, drop=asked.drop)
+    listed = int(catalog.listed.sum())
+    if len(found.vanished) > asked.most_vanished * listed:
+        share = f"{len(found.vanished)} of {listed} products ({len(found.vanished) / listed:.0%})"
+        mend = f"--delta where it holds changes alone, --max-vanished {len(found.vanished) / listed + 0.005:.2f} where they are gone"
+        raise DataError(
+            f"{asked.items or asked.data} lacks {share}, more than --max-vanished {asked.most_vanished:g} allows: "
+            f"it may be half written; {mend}"
+        )
+    return found
+
+
+def move(model: Recommender, found: CatalogChanges, *, anew: bool = False) -> Recommender:
+    """Return the model over the catalogue as it is to be: itself where nothing changed, unless vectors may have, of any item."""
+    from bertrec.models.moving import moved
+
+    if anew:
+        return model.with_catalog(found.catalog)
+    if not found and found.catalog.content_hash == model.catalog.content_hash:
+        return model
+    if found.to_encode:
+        note(f"encoding {found.to_encode} texts")
+    return moved(model, found.catalog)
+
+
+def _is_current(index: Path, model: Recommender) -> bool:
+    from bertrec.retrieval.storage import META, read_meta
+
+    return read_meta(index / META).model_hash == model.model_hash
+
+
+def print_changes(found: CatalogChanges, verb: str) -> None:
+    """Say how many products are new, changed and so on, with examples of each."""
+    titles = [textwrap.shorten(title, _SHOWN, placeholder="…") for title in found.catalog.titles]
+    for name in ("new", "changed", "returned", "vanished", "described"):
+        ids = getattr(found, name)
+        rows = found.catalog.ids.encode(ids[:3]).tolist()
+        shown = "; ".join(titles[row - 1] if row else str(one) for one, row in zip(ids[:3], rows, strict=True))
+        label = "only attributes changed" if name == "described" else name
+        say(f"{label}: {len(ids)}" + (f" ({shown}{'; …' if len(ids) > 3 else ''})" if ids else ""))
+    say(f"unchanged: {found.unchanged}; texts to encode: {found.to_encode}" if verb == "would change" else f"unchanged: {found.unchanged}")

@@ -1,0 +1,122 @@
+"""``bertrec similar`` and ``bertrec search``: items like an item, and items that words ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertrec.cli import options as o
+from bertrec.cli.output import note, print_table, say_document
+from bertrec.cli.reading import Reading, reads_data
+from bertrec.cli.runs import Run, fit_catalog, served_data
+from bertrec.cli.titles import find_title
+from bertrec.core.errors import BertrecError, DataError
+from bertrec.core.shown import json_text
+
+if TYPE_CHECKING:
+    from bertrec.models.base import Recommender
+    from bertrec.models.found import Found
+
+SIMILAR_EXAMPLES = """
+Examples:
+
+bertrec similar runs/ml --title "Toy Story"
+
+bertrec similar runs/shop --item B00004W4UP --by text -k 5
+"""
+SEARCH_EXAMPLES = """
+Examples:
+
+bertrec search runs/shop "waterproof hiking boots"
+
+bertrec search runs/shop "drill bits" --user 42 -k 5
+"""
+FORMATS = ("table", "json")
+BY = ("auto", "text", "behaviour", "both")
+K = Annotated[int, typer.Option("-k", min=1, help="How many items.")]
+Form = Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")]
+
+
+def similar(
+    run: o.RunArgument,
+    item: Annotated[str | None, typer.Option(metavar="ID", help="The item.")] = None,
+    title: Annotated[str | None, typer.Option(metavar="T", help="Or its title.")] = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="text, behaviour (what the same users took), both, joined by their ranks, or auto: whatever is known of the item."
+        ),
+    ] = "auto",
+    k: K = 10,
+    form: Form = "table",
+    trusted: o.Classes = None,
+) -> None:
+    """Print the items of RUN that are most like one."""
+    o.choice("format", form, FORMATS)
+    o.choice("likeness", by, BY)
+    if (item is None) == (title is None):
+        raise BertrecError("name the item with --item ID or --title T")
+    model = Run(run).load_model()
+    ids = model.catalog.ids.ids
+    asked = ids[find_title(title, model.catalog.titles)] if title is not None else o.known_id(str(item), set(ids))
+    found = model.similar(asked, k, by=by)  # type: ignore[arg-type]  # checked above
+    name = model.catalog.titles[int(model.catalog.ids.encode([asked])[0]) - 1]
+    show(model, found, f"like {asked}: {name}, by {' and '.join(found.ranks)}", form, k, {"item": asked})
+
+
+@reads_data()
+def search(
+    run: o.RunArgument,
+    query: Annotated[str, typer.Argument(metavar="WORDS", help="What is looked for, in quotation marks.")],
+    reading: Reading,
+    user: Annotated[str | None, typer.Option(metavar="ID", help="Whose taste counts too.")] = None,
+    data: o.OtherData = None,
+    k: K = 10,
+    form: Form = "table",
+    trusted: o.Classes = None,
+) -> None:
+    """Print the items of RUN that words ask for: by meaning (the run's encoder) and by words (BM25), joined by their ranks."""
+    o.choice("format", form, FORMATS)
+    place = Run(run)
+    record, model = place.record(), place.load_model()
+    history = None
+    if user is not None or data is not None:
+        dataset = served_data(place, record, model, data, reading)
+        model = fit_catalog(model, dataset)
+        history = None if user is None else _history(dataset.interactions, user)
+    show(model, model.search(query, k, history=history), f"'{query}'" + (f" for user {user}" if user else ""), form, k, {"query": query})
+
+
+def _history(interactions: Any, user: str) -> list[str | int]:
+    inner = interactions.users.encode([o.known_id(user, set(interactions.users.ids))])[0]
+    ids: list[str | int] = interactions.catalog.ids.decode(interactions.sequences[int(inner) - 1])
+    if not ids:
+        raise DataError(f"user {user} has no interactions: leave out --user")
+    return ids
+
+
+def show(model: Recommender, found: Found, title: str, form: str, k: int, asked: dict[str, Any]) -> None:
+    """Print what was found, with the rank in each list that was joined."""
+    if len(found.items) < k:
+        note(f"note: only {len(found.items)} items were found where {k} were asked for")
+    titles = [model.catalog.titles[row - 1] for row in model.catalog.ids.encode(found.items)]
+    if form == "json":
+        rows = [
+            {
+                "rank": rank,
+                "id": one,
+                "title": name,
+                "score": score,
+                "ranks": {by: ranks[rank - 1] or None for by, ranks in found.ranks.items()},
+            }
+            for rank, (one, name, score) in enumerate(zip(found.items, titles, found.scores, strict=True), start=1)
+        ]
+        say_document(json_text({**asked, "items": rows}))
+        return
+    parts = list(found.ranks) if len(found.ranks) > 1 else []
+    lines = [
+        [rank, one, name, f"{score:.4f}", *(found.ranks[part][rank - 1] or "-" for part in parts)]
+        for rank, (one, name, score) in enumerate(zip(found.items, titles, found.scores, strict=True), start=1)
+    ]
+    print_table(title, ["rank", "id", "title", "score", *(f"by {part}" for part in parts)], lines, right=["rank", "score"])

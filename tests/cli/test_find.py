@@ -1,0 +1,80 @@
+"""``bertrec similar`` and ``bertrec search`` on a shop of texts and behaviour."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tiny_encoders import tiny_bert
+
+from bertrec.cli.main import main
+from bertrec.models.base import Recommender
+
+TITLES = ["Red Kettle", "Blue Kettle", "Green Teapot", "Oak Shelf", "Pine Shelf", "Steel Lamp", "Brass Lamp", "Wool Rug", "Jute Rug"]
+
+
+@pytest.fixture(scope="module")
+def text_run(shop, tmp_path_factory):
+    """Read-only: a model of texts and ids."""
+    encoder = tiny_bert(tmp_path_factory.mktemp("encoder"), [*TITLES, "kitchen wood light floor"], hidden=32)
+    run = tmp_path_factory.mktemp("runs") / "text"
+    settings = ["--set", f"encoder.name={encoder}", "--set", "item.width=16", "--set", "head.layers=1", "--set", "train.batch_size=16"]
+    assert main(["train", str(shop), "--epochs", "2", "--out", str(run), *settings]) == 0
+    return run
+
+
+def ids(out):
+    return [row["id"] for row in json.loads(out)["items"]]
+
+
+def test_the_neighbours_of_the_walk_are_alike_in_behaviour(cli, text_run):
+    code, out, err = cli("similar", text_run, "--title", "oak shelf", "--by", "behaviour", "-k", "2", "--format", "json")
+    assert code == 0, err
+    assert json.loads(out)["item"] == "104"
+    assert sorted(ids(out)) == ["103", "105"]  # everybody walks from 103 over 104 to 105
+
+
+def test_what_is_printed_is_what_the_library_gives(cli, text_run):
+    model = Recommender.from_pretrained(text_run)
+    out = cli("similar", text_run, "--item", "100", "--by", "text", "-k", "3", "--format", "json")[1]
+    assert ids(out) == model.similar("100", 3, by="text").items
+    out = cli("search", text_run, "brass lamp", "-k", "3", "--format", "json")[1]
+    assert ids(out) == model.search("brass lamp", 3).items
+    assert ids(out)[0] == "107"
+    assert json.loads(out)["items"][0]["ranks"]["words"] == 1
+    out = cli("search", text_run, "brass lamp", "--user", "1", "-k", "3", "--format", "json")[1]
+    assert ids(out) == model.search("brass lamp", 3, history=["101", "102", "103", "104", "105"]).items
+
+
+def test_tables_show_the_ranks_that_were_joined(cli, text_run):
+    code, out, _ = cli("similar", text_run, "--item", "100", "-k", "3")
+    assert code == 0
+    assert "like 100: Red Kettle, by text and behaviour" in out
+    assert "by behaviour" in out
+    code, out, err = cli("search", text_run, "rug", "-k", "30")
+    assert code == 0
+    assert "Wool Rug" in out
+    assert "note: only 10 items were found where 30 were asked for" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["similar", "TEXT"], "name the item with --item ID or --title T"),
+        (["similar", "TEXT", "--item", "100", "--title", "Red Kettle"], "name the item with --item ID or --title T"),
+        (["similar", "TEXT", "--item", "1000"], "unknown id '1000': near it are"),
+        (["similar", "TEXT", "--title", "Kettle"], "fits 2 items"),
+        (["similar", "TEXT", "--item", "100", "--by", "txt"], "did you mean 'text'"),
+        (["similar", "ID", "--item", "100", "--by", "text"], "this IDRec reads no text"),
+        (["search", "ID", "red kettle"], "this IDRec reads no text"),
+        (["search", "TEXT", " "], "an empty query"),
+        (["search", "TEXT", "rug", "--user", "999"], "unknown id '999'"),
+        (["search", "TEXT", "rug", "--format", "csv"], "unknown format 'csv'"),
+        (["search", "nowhere", "rug"], "no such run"),
+    ],
+)
+def test_bad_input_is_one_line(cli, text_run, trained, words, said):
+    code, out, err = cli(*[{"TEXT": text_run, "ID": trained}.get(word, word) for word in words])
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
