@@ -22,6 +22,7 @@ from bertrec.cli import (
     data,
     demo,
     doctor,
+    draws,
     embed,
     encoder,
     evaluate,
@@ -85,6 +86,7 @@ app.add_typer(prompt.app, name="prompt")
 app.add_typer(index.app, name="index")
 app.add_typer(catalog.app, name="catalog")
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+app.command("new-items", epilog=draws.EXAMPLES)(draws.new_items)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
 app.command("similar", epilog=find.SIMILAR_EXAMPLES)(find.similar)
 app.command("search", epilog=find.SEARCH_EXAMPLES)(find.search)

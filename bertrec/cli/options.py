@@ -28,6 +28,10 @@ Vectors = Annotated[
         help="Vectors (.parquet, .npy) of items that a run trained with --vectors has not met; those that it has met it keeps.",
     ),
 ]
+GivenVectors = Annotated[
+    Path | None,
+    typer.Option("--vectors", metavar="FILE", help="Item vectors made elsewhere (.parquet, .npy), in place of an encoder; docs/data.md."),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by bertrec train.")]
 
 

@@ -58,10 +58,7 @@ def train(
     ] = None,
     item_input: Annotated[str | None, typer.Option(help="What an item is made of: id, text or text+id (default text+id).")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full (default frozen).")] = None,
-    vectors: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Item vectors made elsewhere (.parquet, .npy), in place of an encoder; docs/data.md."),
-    ] = None,
+    vectors: o.GivenVectors = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN", help="Start from this run's weights; it may be on other data.")] = None,
     config: o.SettingsFile = None,
     set_: o.Settings = None,
