@@ -31,7 +31,8 @@ class Reason:
 def explain(model: Recommender, history: Sequence[Id], item: Id) -> list[Reason]:
     """Return the reasons for one recommendation, those that raised the score most first.
 
-    Each part is left out in turn and the score taken again (occlusion), so that contributions need not add up to the score.
+    Each part is left out in turn and the score taken again (occlusion), so that contributions need not add up to the score. An only item of
+    the history carries the whole score: without it the user would be served the popular items, whose scores are counts.
 
     Args:
         model: fitted.
@@ -53,10 +54,12 @@ def explain(model: Recommender, history: Sequence[Id], item: Id) -> list[Reason]
 
 
 def _history_reasons(model: Recommender, history: np.ndarray, inner: int) -> list[Reason]:
-    rows = [history, *(np.delete(history, place) for place in range(len(history)))]
+    others = [np.delete(history, place) for place in range(len(history))] if len(history) > 1 else []
+    rows = [history, *others]
     scores = np.concatenate(model.score(Ragged.from_rows(rows), Ragged.from_rows([[inner]] * len(rows))))
+    without = scores[1:] if len(others) else np.zeros(len(history))
     titles = model.catalog.titles
-    return [Reason("history", titles[item - 1], float(scores[0] - score)) for item, score in zip(history, scores[1:], strict=True)]
+    return [Reason("history", titles[item - 1], float(scores[0] - score)) for item, score in zip(history, without, strict=True)]
 
 
 def _field_reasons(model: Recommender, history: np.ndarray, inner: int, target: np.ndarray) -> list[Reason]:

@@ -205,6 +205,9 @@ def test_reasons_are_what_the_score_loses(split: Split, small: dict[str, Any]) -
     without = float((model.user_embeddings([["blue-4"]]) @ target)[0])
     whole = float((model.user_embeddings([["blue-4", "red-1"]]) @ target)[0])
     assert by_text["red thing number1"] == pytest.approx(whole - without, abs=1e-4)
+    (only,) = [reason for reason in explain(model, ["red-1"], "red-2") if reason.kind == "history"]
+    alone = float((model.user_embeddings([["red-1"]]) @ target)[0])
+    assert only.contribution == pytest.approx(alone, abs=1e-4)  # and not against counts, as a user without history is served by
 
 
 @pytest.mark.parametrize("classes", [3, 1.5, None, [3], ["my_models:Mine", None], {"a": 1}.values(), b"x"])
