@@ -17,6 +17,7 @@ from bertrec.core.id_lists import id_lists
 from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
+from bertrec.data.changes import catalog_changes
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, Split
 from bertrec.models.fallback import CATALOGUE, POPULARITY, cold_rows, scored_by_popularity, unknown_ids
@@ -116,6 +117,24 @@ class Recommender(Fitted, Finding):
         """
         expect(catalog, ItemCatalog, "with_catalog: catalog")
         raise ModelError(f"a {self.name} model cannot move to other items: it does not read what they say")
+
+    def with_products(self, products: Any, *, delta: bool = False, **options: Any) -> Self:
+        """Return the same model over today's products; only texts that it has not read are encoded, and it stays as it is.
+
+        Vanished products are recommended no more and stay readable in histories, as with ``bertrec catalog update``.
+
+        Args:
+            products: a pandas, polars or PyArrow table with the columns of the item table that the model was trained on.
+            delta: the table holds new and changed products alone; none vanishes.
+            **options: of `ItemCatalog.from_frame`, such as ``item_id`` or ``max_words``; text fields and template are the model's.
+
+        Raises:
+            DataError: a text field is missing, or an id occurs twice with different texts.
+            ModelError: there are new products, and the model does not read what they say.
+        """
+        own = {"text_fields": list(self.catalog.fields), "template": self.catalog.template, "source": "the products"}
+        table = ItemCatalog.from_frame(products, **{**options, **own})
+        return self.with_catalog(catalog_changes(self.catalog, table, delta=delta).catalog)
 
     @property
     def takes_vectors(self) -> bool:
