@@ -11,8 +11,10 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, fit_catalog, keeps_seen, measured_data, note_adaptation, split_for
+from bertrec.cli.runs import measured_data, note_adaptation, split_for
 from bertrec.core.errors import DataError, IndexFileError
+from bertrec.runs.data import fit_catalog
+from bertrec.runs.folder import Run, keeps_seen
 
 if TYPE_CHECKING:
     from bertrec.data.splits import EvaluationSet, Split
@@ -78,10 +80,11 @@ def evaluate_run(
     """Return the figures of a run in the one JSON shape."""
     from bertrec.evaluation.protocol import Protocol
 
-    rules, record = Protocol.from_dict(protocol), run.record()
+    rules = Protocol.from_dict(protocol)
     from bertrec.models.evaluate import evaluate
+    from bertrec.runs.indexes import check_fits, open_both
 
-    model = run.load_model()
+    record, model, searched = open_both(run, index)
     dataset = measured_data(run, record, data, load)
     note_each(dataset.notes)
     split = split_for(record, dataset, data)
@@ -89,11 +92,7 @@ def evaluate_run(
     rows = part_of(split, part)
     model = fit_catalog(model, dataset, vectors)
     held_out = split.held_out if len(split.held_out) else None
-    searched = None
-    if index is not None:
-        from bertrec.cli.index import check_fits, open_index
-
-        searched = open_index(index)
+    if index is not None and searched is not None:
         if data is None and searched.model_hash not in ("", model.model_hash) and record.get("updates"):
             raise IndexFileError(f"{run.folder} was updated and is measured over the items of its training: leave out --index {index}")
         check_fits(searched, index, model, run, data)

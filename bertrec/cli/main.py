@@ -34,6 +34,7 @@ from bertrec.cli import (
     rankers,
     recommend,
     rerank,
+    serve,
     settings,
     train,
     tune,
@@ -90,6 +91,7 @@ app.command("new-items", epilog=draws.EXAMPLES)(draws.new_items)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
 app.command("similar", epilog=find.SIMILAR_EXAMPLES)(find.similar)
 app.command("search", epilog=find.SEARCH_EXAMPLES)(find.search)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("update", epilog=update.EXAMPLES)(update.update)
 app.command("forget", epilog=forget.EXAMPLES)(forget.forget)
 app.add_typer(rerank.app, name="rerank")
