@@ -31,16 +31,30 @@ function condition({ name, type }, value) {
 // insert(text, whole): a whole condition can be applied at once.
 export function showAttributes(list, attributes, insert) {
   const rows = attributes.map((one) => {
-    const name = button(one.name, () => insert(beginning(one), /bool/.test(one.type)), `${one.name}, ${one.type}: put into the filter`, { class: "code" });
-    const values = (one.values ?? []).slice(0, VALUES).map((value) => button(value, () => insert(condition(one, value), true), `${one.name} is ${value}`));
-    return make("li", { children: [name, make("span", { class: "type", text: one.type }), ...(values.length ? [make("div", { class: "values", children: values })] : [])] });
+    const name = button(
+      one.name,
+      () => insert(beginning(one), /bool/.test(one.type)),
+      `${one.name}, ${one.type}: put into the filter`,
+      { class: "code" },
+    );
+    const values = (one.values ?? [])
+      .slice(0, VALUES)
+      .map((value) => button(value, () => insert(condition(one, value), true), `${one.name} is ${value}`));
+    return make("li", {
+      children: [
+        name,
+        make("span", { class: "type", text: one.type }),
+        ...(values.length ? [make("div", { class: "values", children: values })] : []),
+      ],
+    });
   });
   list.replaceChildren(...rows);
 }
 
 // A condition to show what one looks like.
 export function example(attributes) {
-  const one = attributes.find(({ values }) => typeof values?.[0] === "string") ?? attributes.find(({ values }) => values?.length);
+  const one =
+    attributes.find(({ values }) => typeof values?.[0] === "string") ?? attributes.find(({ values }) => values?.length);
   return one ? condition(one, one.values[0]) : "";
 }
 

@@ -9,6 +9,7 @@ export class Combobox {
   #at = -1;
   #timer;
   #asking;
+  searches = true; // whether words that are no title can be searched for
 
   // suggest(words, signal) -> items with a title; pick(item); search(words); say(message)
   constructor({ input, list, suggest, pick, search, say }) {
@@ -17,7 +18,7 @@ export class Combobox {
     input.addEventListener("keydown", (event) => this.#key(event));
     input.addEventListener("blur", () => this.close());
     input.addEventListener("focus", () => input.value.trim() && this.#later());
-    list.addEventListener("pointerdown", (event) => event.preventDefault()); // the field keeps the focus
+    list.addEventListener("mousedown", (event) => event.preventDefault()); // the field keeps the focus
     list.addEventListener("click", (event) => this.#clicked(event));
   }
 
@@ -41,25 +42,33 @@ export class Combobox {
     this.#asking?.abort();
     this.#asking = new AbortController();
     const { signal } = this.#asking;
-    const items = await this.suggest(words, signal).catch(() => null);
+    const items = await this.suggest(words, signal).catch((error) => (error.name === "AbortError" ? null : []));
     if (items && !signal.aborted) this.#show(items, words);
   }
 
   #show(items, words) {
-    this.#items = [...items, null];
+    this.#items = this.searches ? [...items, null] : items;
     const options = items.map((item, place) => this.#option(place, marked(item.title, words), item.title));
-    options.push(this.#option(items.length, [`Search “${visible(words)}” by meaning`], null));
+    if (this.searches) options.push(this.#option(items.length, [`Search “${visible(words)}” by meaning`], null));
+    this.say(items.length === 1 ? "1 title" : `${items.length || "No"} titles`);
+    if (!options.length) return this.close();
     this.list.replaceChildren(...options);
     this.list.hidden = false;
     this.list.scrollTop = 0;
     this.input.setAttribute("aria-expanded", "true");
     this.#move(-1);
-    this.say(items.length === 1 ? "1 title" : `${items.length} titles`);
   }
 
   #option(place, children, title) {
     const kind = title === null ? "meaning" : null;
-    return make("li", { role: "option", id: `suggestion-${place}`, "aria-selected": "false", dir: "auto", class: kind, children });
+    return make("li", {
+      role: "option",
+      id: `suggestion-${place}`,
+      "aria-selected": "false",
+      dir: "auto",
+      class: kind,
+      children,
+    });
   }
 
   #move(to) {
@@ -99,7 +108,7 @@ export class Combobox {
     if (item) {
       this.input.value = "";
       this.pick(item);
-    } else if (words) {
+    } else if (words && this.searches) {
       this.search(words);
     }
   }

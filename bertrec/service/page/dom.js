@@ -28,7 +28,13 @@ export function quoted(text, tag = "bdi") {
 }
 
 export function button(label, does, name, attributes = {}) {
-  return make("button", { type: "button", text: label, "aria-label": name && visible(name), on: { click: does }, ...attributes });
+  return make("button", {
+    type: "button",
+    text: label,
+    "aria-label": name && visible(name),
+    on: { click: does },
+    ...attributes,
+  });
 }
 
 export function byId(id) {

@@ -31,30 +31,56 @@ function attributes(item) {
   if (!told.length) return [];
   const pairs = told.slice(0, MOST_ATTRIBUTES).map(([name, value]) => {
     const whole = shownValue(value);
-    const dd = make("dd", { text: cut(whole), dir: "auto", title: whole.length > LONGEST_VALUE ? visible(whole) : null });
+    const dd = make("dd", {
+      text: cut(whole),
+      dir: "auto",
+      title: whole.length > LONGEST_VALUE ? visible(whole) : null,
+    });
     return make("div", { children: [make("dt", { text: name }), dd] });
   });
   return [make("dl", { class: "attributes", children: pairs })];
 }
 
+// The part of the item's own text that counted most, "kind: wood"; of the title, which stands above it, the name alone.
+function part(item) {
+  const [name, ...content] = (item.why.words ?? "").split(": ");
+  if (!name) return [];
+  const text = content.join(": ");
+  return [`, by its ${visible(name)}`, ...(text && text !== item.title ? [" ", quoted(cut(text))] : [])];
+}
+
 function reason(item) {
   if (!item.why) return [];
-  return [make("p", { class: "because", children: ["because of ", quoted(item.why.title)] })];
+  return [make("p", { class: "because", children: ["because of ", quoted(item.why.title), ...part(item)] })];
 }
 
 // does: { similar(item), add(item), has(item) }
 function actions(item, does) {
   const held = does.has(item);
-  const add = button(held ? "In the history" : "Add to history", () => does.add(item), `${held ? "In the history" : "Add to history"}: ${item.title}`);
+  const add = button(
+    held ? "In the history" : "Add to history",
+    () => does.add(item),
+    `${held ? "In the history" : "Add to history"}: ${item.title}`,
+  );
   add.disabled = held;
-  return make("div", { class: "actions", children: [button("Similar", () => does.similar(item), `Similar: ${item.title}`), add] });
+  return make("div", {
+    class: "actions",
+    children: [button("Similar", () => does.similar(item), `Similar: ${item.title}`), add],
+  });
 }
 
 export function row(item, does) {
   const title = make("h3", { children: [quoted(item.title)] });
-  if (item.new) title.append(" ", make("span", { class: "badge", text: "new", title: "Not in the training: known by its text alone" }));
+  if (item.new)
+    title.append(
+      " ",
+      make("span", { class: "badge", text: "new", title: "Not in the training: known by its text alone" }),
+    );
   const body = make("div", { class: "body", children: [title, ...reason(item), ...attributes(item)] });
-  const score = make("p", { class: "score", children: [make("span", { class: "unseen", text: "score " }), shownScore(item.score)] });
+  const score = make("p", {
+    class: "score",
+    children: [make("span", { class: "unseen", text: "score " }), shownScore(item.score)],
+  });
   const rank = make("span", { class: "rank", text: item.rank, "aria-hidden": "true" });
   return make("li", { class: "item", children: [rank, body, score, actions(item, does)] });
 }

@@ -7,20 +7,21 @@ import { focusChip, showHistory } from "./history.js";
 import { row } from "./items.js";
 import { openPanel, refreshPanel, setUpPanel } from "./panel.js";
 import { ask, keep } from "./service.js";
-import { fromHash, request, same, toHash } from "./view.js";
+import { fromHash, request, toHash } from "./view.js";
 
 const TITLES = 8;
-const titles = new Map(); // by id, as far as answers told them
+const LONGEST = 1000; // items of a history that the service reads
 
 let view = fromHash(location.hash);
 let shown = []; // the history as it stands: of the view, or of the user that was loaded
 let allShown = false;
 let running;
+let combobox;
 
 const does = {
   similar: (item) => openPanel({ kind: "similar", item }),
   add: (item) => add(item),
-  has: (item) => shown.some((one) => same(one.id, item.id)),
+  has: (item) => shown.some((one) => one.id === item.id),
 };
 const editing = { move, remove };
 
@@ -37,16 +38,15 @@ function change(changes) {
 }
 
 function setHistory(items) {
-  for (const item of items) titles.set(item.id, item.title);
-  shown = items;
-  const done = change({ user: null, history: items.map((item) => item.id) });
+  shown = items.slice(-LONGEST);
+  const done = change({ user: null, history: shown.map((item) => item.id) });
   showChips();
   refreshPanel();
   return done;
 }
 
 function add(item) {
-  setHistory([...shown.filter((one) => !same(one.id, item.id)), { id: item.id, title: item.title }]);
+  setHistory([...shown.filter((one) => one.id !== item.id), { id: item.id, title: item.title }]);
   say(`${item.title} is now the newest of the history`);
 }
 
@@ -72,7 +72,9 @@ function showChips() {
   byId("earlier").hidden = earlier === 0;
   byId("earlier").textContent = `Show ${earlier} earlier`;
   byId("clear").hidden = !shown.length && view.user === null;
-  byId("history-title").replaceChildren(...(view.user === null ? ["History"] : ["History of user ", quoted(view.user)]));
+  byId("history-title").replaceChildren(
+    ...(view.user === null ? ["History"] : ["History of user ", quoted(view.user)]),
+  );
   byId("history-note").textContent = historyNote();
 }
 
@@ -87,7 +89,10 @@ function showControls() {
   byId("diversity").value = view.diversity;
   showDiversity();
   byId("at-most-number").value = view.atMost?.number ?? "";
-  byId("at-most-attribute").value = ensureOption(byId("at-most-attribute"), view.atMost?.attribute ?? byId("at-most-attribute").value);
+  byId("at-most-attribute").value = ensureOption(
+    byId("at-most-attribute"),
+    view.atMost?.attribute ?? byId("at-most-attribute").value,
+  );
   byId("user").value = view.user ?? "";
   const active = [view.filter, view.atMost, view.diversity].filter(Boolean).length;
   byId("active").textContent = active ? `${active} in use` : "";
@@ -95,7 +100,8 @@ function showControls() {
 
 // A shared address may ask for what the list of choices lacks.
 function ensureOption(select, value) {
-  if (value !== "" && ![...select.options].some((option) => option.value === String(value))) select.append(make("option", { text: value }));
+  if (value !== "" && ![...select.options].some((option) => option.value === String(value)))
+    select.append(make("option", { text: value }));
   return value;
 }
 
@@ -117,7 +123,7 @@ async function refresh() {
 
 function showAnswer(answer) {
   shown = answer.history ?? [];
-  for (const item of [...shown, ...answer.items]) titles.set(item.id, item.title);
+  byId("key").hidden = true;
   showProblem("", "");
   showChips();
   byId("summary").replaceChildren(...origin(answer));
@@ -149,7 +155,10 @@ function showProblem(general, ofFilter) {
   byId("filter-problem").textContent = visible(ofFilter);
   byId("filter").toggleAttribute("aria-invalid", Boolean(ofFilter));
   byId("results").classList.toggle("stale", Boolean(general || ofFilter));
-  if (general || ofFilter) byId("summary").textContent = byId("items").children.length ? "The list below is the one from before." : "No list yet.";
+  if (general || ofFilter)
+    byId("summary").textContent = byId("items").children.length
+      ? "The list below is the one from before."
+      : "No list yet.";
 }
 
 function askForKey(message) {
@@ -171,9 +180,16 @@ async function start() {
 }
 
 function showHealth(health) {
-  const facts = [health.model, `${health.items.toLocaleString("en")} items`, health.index ? `${health.index} index` : "exact search"];
+  const facts = [
+    health.model,
+    `${health.items.toLocaleString("en")} items`,
+    health.index ? `${health.index} index` : "exact search",
+  ];
   byId("facts").replaceChildren(...facts.map((text) => make("span", { text })));
   document.title = `${visible(health.model)} – bertrec`;
+  byId("known").hidden = health.users === 0;
+  combobox.searches = health.reads_text ?? true;
+  byId("query-hint").textContent = combobox.searches ? "Titles as you type; Enter searches by meaning." : "Titles as you type.";
   const attributes = health.attributes ?? [];
   byId("attributes").hidden = !attributes.length;
   showAttributes(byId("attribute-list"), attributes, insert);
@@ -221,15 +237,18 @@ function applyRules() {
 
 function loadUser() {
   const user = byId("user").value.trim();
+  if (!user) return;
   allShown = false;
-  if (user) change({ user, history: [] });
+  shown = [];
+  change({ user, history: [] });
 }
 
 function setUp() {
-  new Combobox({
+  combobox = new Combobox({
     input: byId("query"),
     list: byId("suggestions"),
-    suggest: async (words, signal) => (await ask(`titles?${new URLSearchParams({ starts: words, k: TITLES })}`, undefined, signal)).items,
+    suggest: async (words, signal) =>
+      (await ask(`titles?${new URLSearchParams({ starts: words, k: TITLES })}`, undefined, signal)).items,
     pick: add,
     search: (text) => openPanel({ kind: "search", text }),
     say,
@@ -241,7 +260,7 @@ function setUp() {
   onSubmit("key", () => {
     keep(byId("key-field").value);
     byId("key-field").value = "";
-    start().then(() => byId("problem").textContent || (byId("key").hidden = Boolean(byId("items").children.length)));
+    start().then(() => byId("key").hidden && byId("results").focus());
   });
   byId("rules").addEventListener("change", applyRules);
   byId("diversity").addEventListener("input", showDiversity);
@@ -261,7 +280,7 @@ function setUp() {
     refresh();
   });
   byId("options").open = matchMedia("(min-width: 60rem)").matches;
-  shown = view.history.map((id) => ({ id, title: titles.get(id) ?? String(id) }));
+  shown = view.history.map((id) => ({ id, title: String(id) }));
   showControls();
   showChips();
 }

@@ -54,7 +54,9 @@ export function openPanel(what) {
   asked = what;
   found = [];
   byId("by").hidden = what.kind !== "similar";
-  byId("panel-title").replaceChildren(...(what.kind === "search" ? ["Found for “", quoted(what.text), "”"] : ["Like ", quoted(what.item.title)]));
+  byId("panel-title").replaceChildren(
+    ...(what.kind === "search" ? ["Found for “", quoted(what.text), "”"] : ["Like ", quoted(what.item.title)]),
+  );
   byId("panel-summary").textContent = "";
   byId("panel-items").replaceChildren();
   if (!panel.open) {

@@ -2,22 +2,15 @@
 
 const PLAIN = { user: null, history: [], k: 10, filter: "", atMost: null, diversity: 0 };
 
-// An id is a number or a text, and "7" is another id than 7: a text that reads as a number stands in quotation marks.
+// An id is a text or a number, and the text 7 is another id than the number 7: a number is written as *7.
 function written(id) {
-  return typeof id === "string" && (Number.isSafeInteger(Number(id)) || id.startsWith('"')) ? JSON.stringify(id) : String(id);
+  if (typeof id === "number") return `*${id}`;
+  return id.startsWith("*") ? `*${id}` : id;
 }
 
 function read(text) {
-  if (/^-?\d+$/.test(text) && Number.isSafeInteger(Number(text))) return Number(text);
-  try {
-    return text.startsWith('"') ? String(JSON.parse(text)) : text;
-  } catch {
-    return text;
-  }
-}
-
-export function same(a, b) {
-  return written(a) === written(b);
+  if (text.startsWith("**")) return text.slice(1);
+  return text.startsWith("*") ? Number(text.slice(1)) || 0 : text;
 }
 
 function within(text, low, high, otherwise) {
