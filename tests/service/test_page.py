@@ -10,11 +10,12 @@ import pytest
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 pytest.importorskip("json", reason="fastapi is not installed")
-from page_shop import HOSTILE, NEW, TITLES, Service, trained_shop
+from page_shop import HOSTILE, NEW, TITLES, trained_shop
 from report_browser import emulate, lightness, needed, of_body, open_page, started_driver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from services import Service
 
 pytestmark = needed
 KEY = "sesame"

@@ -189,7 +189,9 @@ function showHealth(health) {
   document.title = `${visible(health.model)} – bertrec`;
   byId("known").hidden = health.users === 0;
   combobox.searches = health.reads_text ?? true;
-  byId("query-hint").textContent = combobox.searches ? "Titles as you type; Enter searches by meaning." : "Titles as you type.";
+  byId("query-hint").textContent = combobox.searches
+    ? "Titles as you type; Enter searches by meaning."
+    : "Titles as you type.";
   const attributes = health.attributes ?? [];
   byId("attributes").hidden = !attributes.length;
   showAttributes(byId("attribute-list"), attributes, insert);
