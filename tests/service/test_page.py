@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-pytest.importorskip("json", reason="fastapi is not installed")
+pytest.importorskip("fastapi", reason="fastapi is not installed")
 from page_shop import HOSTILE, NEW, TITLES, trained_shop
 from report_browser import emulate, lightness, needed, of_body, open_page, started_driver
 from selenium.webdriver.common.by import By
@@ -141,8 +141,8 @@ def reason(item):
     if item["why"] is None:
         return None
     name, _, text = item["why"]["words"].partition(": ")
-    part = f", by its {name}" if name else ""
-    return f"because of {item['why']['title']}{part}" + (f" {text}" if text and text != item["title"] else "")
+    part = f", and its own {name}: {text}" if text and text != item["title"] else ""
+    return f"because of {item['why']['title']}{part}"
 
 
 def unnamed_controls(driver):

@@ -41,12 +41,11 @@ function attributes(item) {
   return [make("dl", { class: "attributes", children: pairs })];
 }
 
-// The part of the item's own text that counted most, "kind: wood"; of the title, which stands above it, the name alone.
+// The part of the item's own text that counted most, such as "kind: wood"; the title stands above already.
 function part(item) {
   const [name, ...content] = (item.why.words ?? "").split(": ");
-  if (!name) return [];
   const text = content.join(": ");
-  return [`, by its ${visible(name)}`, ...(text && text !== item.title ? [" ", quoted(cut(text))] : [])];
+  return text && text !== item.title ? [`, and its own ${visible(name)}: `, quoted(cut(text))] : [];
 }
 
 function reason(item) {
