@@ -11,8 +11,10 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, fit_catalog, keeps_seen, measured_data, note_adaptation, split_for
+from bertrec.cli.runs import measured_data, note_adaptation, split_for
 from bertrec.core.errors import DataError, IndexFileError
+from bertrec.runs.data import fit_catalog
+from bertrec.runs.folder import Run, keeps_seen
 
 if TYPE_CHECKING:
     from bertrec.data.splits import EvaluationSet, Split
@@ -91,7 +93,7 @@ def evaluate_run(
     held_out = split.held_out if len(split.held_out) else None
     searched = None
     if index is not None:
-        from bertrec.cli.index import check_fits, open_index
+        from bertrec.runs.indexes import check_fits, open_index
 
         searched = open_index(index)
         if data is None and searched.model_hash not in ("", model.model_hash) and record.get("updates"):

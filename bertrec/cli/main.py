@@ -33,6 +33,7 @@ from bertrec.cli import (
     rankers,
     recommend,
     rerank,
+    serve,
     settings,
     train,
     tune,
@@ -88,6 +89,7 @@ app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
 app.command("similar", epilog=find.SIMILAR_EXAMPLES)(find.similar)
 app.command("search", epilog=find.SEARCH_EXAMPLES)(find.search)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("update", epilog=update.EXAMPLES)(update.update)
 app.command("forget", epilog=forget.EXAMPLES)(forget.forget)
 app.add_typer(rerank.app, name="rerank")

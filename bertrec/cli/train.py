@@ -14,11 +14,12 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, figure, note, note_each, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, keeps_seen, only_one, versions
+from bertrec.cli.runs import abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
 from bertrec.core.config import SEEDS
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.plugins import is_path, vouch
 from bertrec.heads.config import ITEM_INPUTS
+from bertrec.runs.folder import Run, keeps_seen
 
 if TYPE_CHECKING:
     from bertrec.data.interactions import Interactions
@@ -128,7 +129,8 @@ def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | Non
 
 def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
     """Carry out a training plan in its run folder and say how it went."""
-    from bertrec.cli.runs import adaptation_record, load_data, split_data
+    from bertrec.cli.runs import adaptation_record, split_data
+    from bertrec.runs.data import load_data
 
     model = made(plan)
     model.check_start(resume=resume, init=bool(plan["init"]))

@@ -13,8 +13,6 @@ from kills import ended, forked, killed_after, killed_at_each_step
 from tiny_encoders import tiny_bert
 
 from bertrec.cli.main import main
-from bertrec.cli.runs import Run
-from bertrec.cli.states import next_state, write_state
 from bertrec.core import partial
 from bertrec.core.together import changing
 from bertrec.data.catalog import ItemCatalog
@@ -24,6 +22,8 @@ from bertrec.models.base import Recommender
 from bertrec.models.moving import moved
 from bertrec.models.texts import read_catalog
 from bertrec.retrieval.index import ItemIndex
+from bertrec.runs.folder import Run
+from bertrec.runs.states import next_state, write_state
 
 PRODUCTS = [
     ("p1", "Red Kettle", "kitchen", "9.5"),

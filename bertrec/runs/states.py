@@ -8,26 +8,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from bertrec.cli.index import check_there
-from bertrec.cli.runs import LATER_HASH, Run, states
 from bertrec.core.errors import IndexFileError
 from bertrec.core.files import sha256_file, write_json
 from bertrec.core.partial import real_place
 from bertrec.core.resuming import in_turn
 from bertrec.core.together import changing
+from bertrec.runs.folder import LATER_HASH, Run, states
+from bertrec.runs.indexes import check_there
 
 if TYPE_CHECKING:
     from bertrec.core.together import Change
     from bertrec.data.growing import Rows
     from bertrec.models.base import Recommender
-
-Indexes = Annotated[
-    list[Path] | None, typer.Option("--index", metavar="INDEX", help="An index of the run that is to change with it; repeatable.")
-]
 
 
 @contextmanager
