@@ -442,17 +442,16 @@ class TestTrouble:
         finally:
             service.stop()
 
-    def test_a_service_that_is_away_is_said_and_asked_again(self, driver, run):
-        service = Service(run)
-        page = Page(driver, service)
+    def test_a_service_that_is_away_is_said_and_asked_again(self, page):
         page.open("#item=100")
-        service.stop()
-        page.one("#clear").click()
-        assert page.until(lambda: page.text("#problem")) == "The service does not answer."
-        again = Service(run, port=service.port)
+        away = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        page.driver.execute_cdp_cmd("Network.enable", {})
+        page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", away)
         try:
-            page.one("#again").click()
-            assert page.shows(page.expected([]))
-            page.until(lambda: not page.one("#trouble").is_displayed())
+            page.one("#clear").click()
+            assert page.until(lambda: page.text("#problem")) == "The service does not answer."
         finally:
-            again.stop()
+            page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", away | {"offline": False})
+        page.one("#again").click()
+        assert page.shows(page.expected([]))
+        page.until(lambda: not page.one("#trouble").is_displayed())

@@ -19,12 +19,12 @@ from typing import Any
 class Service:
     """The service of a run in a process of its own, on a free port of this machine."""
 
-    def __init__(self, run: Path, *, key: str | None = None, port: int | None = None) -> None:
-        self.port = port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}/"
+    def __init__(self, run: Path, *, key: str | None = None) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/"
         self.key = key
         variables = {name: value for name, value in os.environ.items() if name != "BERTREC_API_KEY"}
-        command = [sys.executable, "-m", "bertrec", "serve", str(run), "--port", str(self.port)]
+        command = [sys.executable, "-m", "bertrec", "serve", str(run), "--port", str(port)]
         self.process = subprocess.Popen(command, env=variables | ({"BERTREC_API_KEY": key} if key else {}))
         self._wait()
 
