@@ -122,7 +122,7 @@ def _results(facts: CardFacts, record: Mapping[str, Any]) -> list[EvalResult]:
         return []
     part, figures = found
     means = figures["slices"].get("all", {}).get("metrics", {})
-    about = {"task_type": facts.task, "dataset_type": data, "dataset_name": data, "dataset_split": part}
+    about: dict[str, Any] = {"task_type": facts.task, "dataset_type": data, "dataset_name": data, "dataset_split": part}
     return [
         EvalResult(metric_type=_metric_type(name), metric_name=name, metric_value=round(means[name]["mean"], 6), **about)
         for name in shown_metrics(means)

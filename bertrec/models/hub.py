@@ -214,7 +214,7 @@ def fetch(repo_id: str, *, revision: str | None = None, token: str | None = None
             logger.warning("%s: the hub is not reached: commit %s of the cache is taken", repo_id, folder.name)
         else:
             names = _wanted(info, repo_id, most)
-            _check_ours(api, repo_id, info)
+            _check_ours(api, repo_id, info, revision)
             folder = Path(api.snapshot_download(repo_id, revision=info.sha, allow_patterns=names))
     if folder.name != revision:
         logger.info("%s: revision='%s' takes the same files again", repo_id, folder.name)
@@ -244,12 +244,15 @@ def _wanted(info: ModelInfo, repo_id: str, most: float) -> list[str]:
     return list(sizes)
 
 
-def _check_ours(api: HfApi, repo_id: str, info: ModelInfo) -> None:
+def _check_ours(api: HfApi, repo_id: str, info: ModelInfo, revision: str | None = None) -> None:
     """See, before anything else is fetched or replaced, that a repository's ``config.json`` is of a model of ours."""
     size = next((one.size for one in info.siblings or [] if one.rfilename == ABOUT), None) or 0
     if size > _MOST_ABOUT:
         raise ModelError(f"{repo_id} holds something else than a model of bertrec: its {ABOUT} has {size} bytes")
-    path = Path(api.hf_hub_download(repo_id, ABOUT, revision=info.sha))
+    # By the revision's own name, so that the cache knows which commit that was when there is no network.
+    path = Path(api.hf_hub_download(repo_id, ABOUT, revision=revision))
+    if path.parent.name != info.sha:
+        raise ModelError(f"{repo_id} was changed while it was read: try again")
     try:
         check_kinds(read_json(path), path)
     except ModelError as error:
