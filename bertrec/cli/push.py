@@ -9,6 +9,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table, say
 from bertrec.cli.runs import Run
+from bertrec.core.together import held
 
 if TYPE_CHECKING:
     from bertrec.models.hub import Sent
@@ -46,7 +47,8 @@ def push(
     if dry_run:
         show(repo, sent)
         return
-    origin = hub.push(place.model, repo, private=not public, revision=revision, message=message)
+    with held(run):  # so that an update does not replace files while they are read
+        origin = hub.push(place.model, repo, private=not public, revision=revision, message=message)
     say(f"sent {len(sent)} files, {size(sum(one.size for one in sent))}, to {origin}")
 
 
