@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test bench bench-full fuzz lint type format clean
+.PHONY: help venv demo test test-all bench bench-full fuzz lint type format clean
 
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test: lint  ## Run every check: ruff, mypy, pytest with branch coverage
 	$(BIN)/mypy & types=$$!; \
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term; tests=$$?; \
 	wait $$types && exit $$tests
+
+# An empty environment is filled from pip's index: this takes minutes and a few GB for that time.
+test-all: test  ## The same, then build wheel and sdist, install each in an empty environment, and use it there
+	$(BIN)/python -m checks.wheel
 
 # DATA=folder names the data sets; without it the benchmarks look beside the clone, and take data of their own where there are none.
 bench: $(STAMP)  ## Time our fast ways against our slow ones and sentence-transformers

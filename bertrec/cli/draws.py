@@ -64,7 +64,7 @@ def new_items(
 
 
 def _loaded(data: str, reading: Reading) -> Any:
-    from bertrec.cli.runs import load_data
+    from bertrec.runs.data import load_data
 
     return load_data({"data": data, "load": reading})
 

@@ -12,7 +12,7 @@ from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import measured_data, note_adaptation, split_for
-from bertrec.core.errors import DataError, IndexFileError
+from bertrec.core.errors import ConfigError, DataError, IndexFileError, ModelError
 from bertrec.runs.data import fit_catalog
 from bertrec.runs.folder import Run, keeps_seen
 
@@ -30,6 +30,8 @@ bertrec evaluate runs/ml
 bertrec evaluate runs/shop --keep-seen --metrics HR@10,Recall@50,Coverage@10 --json figures.json
 
 bertrec evaluate runs/ml --index runs/ml.index
+
+bertrec evaluate runs/ml --card
 
 bertrec evaluate runs/text --data data/scientific
 """
@@ -50,9 +52,12 @@ def evaluate(
     metrics: o.Metrics = None,
     bootstrap: o.Bootstrap = None,
     json_out: o.Json = None,
+    card: Annotated[bool, typer.Option("--card", help="Write the test figures into the model card of RUN too.")] = False,
 ) -> None:
     """Measure RUN on its held-out interactions, every figure with its protocol."""
     o.choice("split", split, ("test", "valid"))
+    if card and (split != "test" or data is not None or vectors is not None or index is not None):
+        raise ConfigError("--card writes what the model reaches on its own test users: leave out --split, --data, --vectors and --index")
     place = Run(run)
     rules = {"mask_seen": not keeps_seen(place.record(), keep_seen), "seen_targets": seen_targets, "candidates": candidates}
     rules |= {} if bootstrap is None else {"bootstrap": bootstrap}
@@ -65,6 +70,27 @@ def evaluate(
 
         write_json(json_out, figures)
         note(f"wrote {json_out}")
+    if card:
+        keep_figures(place, figures)
+        note(f"wrote {place.model / 'README.md'}")
+
+
+def keep_figures(run: Run, figures: Mapping[str, Any]) -> None:
+    """Keep test figures in the record of a run and write them into its model's card.
+
+    Raises:
+        ModelError: the run was changed since they were measured.
+    """
+    from bertrec.core.files import write_json
+    from bertrec.core.together import held
+    from bertrec.models.card import write_card
+
+    with held(run.folder):
+        record = {**run.record(), "test": dict(figures)}
+        if figures["protocol"]["model"]["hash"] != (model := run.load_model()).model_hash:
+            raise ModelError(f"{run.folder} was changed while it was measured: measure it again")
+        write_json(run.record_file, record)
+        write_card(run.model, model.card(record))
 
 
 def evaluate_run(

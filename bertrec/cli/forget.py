@@ -122,6 +122,7 @@ def forget_in_run(run: Run, names: list[str], *, data: str | None = None, readin
         ModelError: the run is not finished, or damaged.
     """
     from bertrec.data.forgotten import Forgotten
+    from bertrec.models.card import write_card
 
     record, model = run.record(), run.load_model()
     former = Forgotten.from_dict(record.get("forgotten"), str(run.record_file))
@@ -143,7 +144,9 @@ def forget_in_run(run: Run, names: list[str], *, data: str | None = None, readin
             known_id(unknown[0], before)  # which says what is near
         about = {"model_hash": model.model_hash, "forgotten": marks.to_dict(), **_of_later(run, Run(made), record, set(names))}
         of_data = {} if outcome.changed else {"manifest": split.manifest, "data_hash": data_hash}
-        write_json(Run(made).record_file, record | about | of_data)
+        now = record | about | of_data
+        write_json(Run(made).record_file, now)
+        write_card(Run(made).model, model.card(now))
     return outcome
 
 

@@ -31,6 +31,7 @@ from bertrec.cli import (
     index,
     probe,
     prompt,
+    push,
     rankers,
     recommend,
     rerank,
@@ -94,6 +95,7 @@ app.command("search", epilog=find.SEARCH_EXAMPLES)(find.search)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("update", epilog=update.EXAMPLES)(update.update)
 app.command("forget", epilog=forget.EXAMPLES)(forget.forget)
+app.command("push", epilog=push.EXAMPLES)(push.push)
 app.add_typer(rerank.app, name="rerank")
 app.add_typer(tune.app, name="tune")
 app.command("probe", epilog=probe.EXAMPLES)(probe.probe)

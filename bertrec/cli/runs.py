@@ -106,7 +106,7 @@ def end(run: Run, model: Recommender, record: Mapping[str, Any]) -> None:
     """
     run.record_file.unlink(missing_ok=True)  # a former run's, which must never stand beside another model
     run.later_file.unlink(missing_ok=True)
-    model.save_pretrained(run.model)
+    model.save_pretrained(run.model, record=record)
     write_json(run.record_file, dict(record))
     run.pending_file.unlink(missing_ok=True)
     shutil.rmtree(run.checkpoints, ignore_errors=True)

@@ -78,12 +78,13 @@ def write_state(
             index = ItemIndex.load(path)
             said.append(bring(index, after))
             index.save(change.place_for(path))
+        record = _recorded(record, kind, before, after, counts)
         if after is not before:
-            after.save_pretrained(change.place_for(run.model))
+            after.save_pretrained(change.place_for(run.model), record=record)
         if later is not None:
             later.save(place := change.place_for(run.later_file))
             record = {**record, LATER_HASH: sha256_file(place)}
-        write_json(change.place_for(run.record_file), _recorded(record, kind, before, after, counts))
+        write_json(change.place_for(run.record_file), record)
         change.commit()
     return said
 

@@ -68,7 +68,7 @@ def test_untrained_models_are_saved_too(split: Split, encoder_name: str, folder:
 def test_no_file_of_a_model_is_a_pickle(split: Split, small: dict[str, Any], folder: Path) -> None:
     fitted(split, small, "morec", "text", "full").save_pretrained(folder)
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert suffixes <= {".json", ".safetensors", ".parquet", ".txt"}
+    assert suffixes <= {".json", ".safetensors", ".parquet", ".txt", ".md"}
 
 
 def test_damage_is_named(split: Split, small: dict[str, Any], folder: Path) -> None:
