@@ -27,7 +27,7 @@ from bertrec.core.files import write_json
 from bertrec.core.machine import usable_cores
 
 RESULTS = Path(__file__).parent / "results-serve" / "serve-load.json"
-USERS, LENGTH, DIM = 2_000, 20, 384
+USERS, LENGTH, DIM, WIDTH = 2_000, 20, 64, 64
 CLIENTS = (1, 2, 16, 100)
 
 
@@ -47,7 +47,18 @@ def make_run(work: Path, items: int) -> Path:
     rows = [f"u{user},i{item},{step}" for user, history in enumerate(met.tolist()) for step, item in enumerate(history)]
     (shop / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n", encoding="utf-8")
     write_vectors(work / f"vectors-{items}.parquet", items, draw)
-    options = ["--vectors", work / f"vectors-{items}.parquet", "--item-input", "text", "--epochs", "1", "--set", "train.patience=1"]
+    options = [
+        "--vectors",
+        work / f"vectors-{items}.parquet",
+        "--item-input",
+        "text",
+        "--epochs",
+        "1",
+        "--set",
+        f"item.width={WIDTH}",
+        "--set",
+        "match.new_items=off",
+    ]
     bertrec("train", shop, "--out", run, "--text-fields", "title", *options)
     return run
 
@@ -71,7 +82,9 @@ class Served:
     def __init__(self, run: Path, *options: str) -> None:
         words = [sys.executable, "-m", "bertrec", "serve", str(run), "--port", "0", *options]
         self.log = (run.parent / "serve.log").open("w", encoding="utf-8")
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=self.log, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=self.log, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         self.port = int(re.search(r"http://127\.0\.0\.1:(\d+)", line)[1])  # type: ignore[index]
@@ -113,7 +126,15 @@ async def load(port: int, clients: int, lasting: float, bodies: list[tuple[str, 
     took = time.perf_counter() - began
     p50, p95, p99 = (round(1000 * float(value), 2) for value in np.percentile(seconds, [50, 95, 99]))
     rate = round(len(seconds) / took, 1)
-    return {"clients": clients, "requests": len(seconds), "per_second": rate, "p50_ms": p50, "p95_ms": p95, "p99_ms": p99, "errors": dict(errors)}
+    return {
+        "clients": clients,
+        "requests": len(seconds),
+        "per_second": rate,
+        "p50_ms": p50,
+        "p95_ms": p95,
+        "p99_ms": p99,
+        "errors": dict(errors),
+    }
 
 
 def bodies_of(path: str, more: dict[str, Any]) -> list[tuple[str, bytes]]:
@@ -132,7 +153,6 @@ def asked(port: int, clients: int, lasting: float, path: str = "/recommend", mor
 def change_price(run: Path) -> None:
     """Bring the run to another state, as a shop does with today's prices."""
     table = run.parent / "price.csv"
-    table.write_text(f"item_id,title,price\ni0,a new title,{int(time.time()) % 900}\n", encoding="utf-8")
     before = json.loads((run / "run.json").read_text(encoding="utf-8")).get("updates", [])
     table.write_text(f"item_id,title,price\ni0,{title_of(run)},{1 + len(before)}\n", encoding="utf-8")
     bertrec("catalog", "update", run, "--items", table, "--delta")
@@ -156,7 +176,7 @@ def measured(run: Path, lasting: float, options: list[str]) -> dict[str, Any]:
             ("/similar", "/similar", {}),
         ):
             rows.append(asked(served.port, 1, lasting / 2, path, more) | {"asked": name})
-        rows.append(with_reload(served.port, run, 3 * lasting) | {"asked": "/recommend, a reload in between"})
+        rows.append(with_reload(served.port, run, max(60.0, 3 * lasting)) | {"asked": "/recommend, a reload in between"})
     finally:
         code = served.stop()
     return {"rows": rows, "exit_code": code}

@@ -26,8 +26,8 @@ def refused(answer, status, said):
 @pytest.mark.parametrize(
     ("path", "body", "status", "said"),
     [
-        ("/recommend", {}, 422, "say for whom: one of user, history, titles, or a profile"),
-        ("/recommend", {"user": 1, "history": []}, 422, "say for whom"),
+        ("/recommend", {}, 400, "say for whom: one of user, history, titles, or a profile"),
+        ("/recommend", {"user": 1, "history": []}, 400, "say for whom"),
         ("/recommend", {"history": ["p1"], "k": 0}, 422, "k: "),
         ("/recommend", {"history": ["p1"], "k": 101}, 422, "k: "),
         ("/recommend", {"history": ["p1"], "k": True}, 422, "k: "),
@@ -48,13 +48,13 @@ def refused(answer, status, said):
         ("/recommend", {"history": ["p1"], "boost": {"price": 1e300}}, 400, "take smaller weights"),
         ("/recommend", {"history": ["p1"], "only": ["x"]}, 400, "only: none of its 1 ids is an item"),
         ("/recommend", {"profile": "lamp", "diversity": 0.5}, 400, "a list by profile takes filter"),
-        ("/similar", {}, 422, "name the item: one of item and title"),
+        ("/similar", {}, 400, "name the item: one of item and title"),
         ("/similar", {"item": "x"}, 404, "no item has the id 'x'"),
         ("/similar", {"item": "p1", "by": "txt"}, 422, "by: "),
         ("/search", {"text": ""}, 422, "text: "),
         ("/search", {"text": " "}, 400, "an empty query"),
         ("/search", {"text": "rug", "user": "99"}, 404, "no user has the id '99'"),
-        ("/search", {"text": "rug", "user": "1", "history": []}, 422, "whose taste"),
+        ("/search", {"text": "rug", "user": "1", "history": []}, 400, "whose taste"),
     ],
 )
 def test_a_body_that_cannot_be_used(client, path, body, status, said):
@@ -65,18 +65,16 @@ def test_a_body_that_cannot_be_used(client, path, body, status, said):
     ("content", "status", "said"),
     [
         (b"{", 422, "the body is no JSON"),
-        (b"[" * 100_000, 400, "body"),
+        (b"[" * 100_000, 400, "the body cannot be read: it is nested"),
         (b"[1]", 422, "the body is no JSON object"),
         (b'{"history": ["\\ud800"]}', 422, "history"),
         (b'{"history": ["p1"], "diversity": NaN}', 422, "diversity"),
-        (b"\xff\xfe", 400, "body"),
-        (b'{"history": [' + b"9" * 5000 + b"]}", 422, ""),
+        (b"\xff\xfe", 422, "the body is no JSON"),
+        (b'{"history": [' + b"9" * 5000 + b"]}", 400, "the body cannot be read: it is nested"),
     ],
 )
 def test_what_is_hardly_json(client, content, status, said):
-    answer = client.post("/recommend", content=content, headers=JSON)
-    assert answer.status_code in (400, 422)
-    refused(answer, answer.status_code, said)
+    refused(client.post("/recommend", content=content, headers=JSON), status, said)
 
 
 def test_other_paths_and_methods(client):
@@ -96,12 +94,13 @@ def test_no_script_but_the_pages_own_may_run(client):
         assert "unsafe" not in policy
 
 
-class TestKey:
-    @pytest.fixture(scope="class")
-    def keyed(self, trained):
-        with client_of(service_of(trained, index=False, key=KEY)) as client:
-            yield client
+@pytest.fixture(scope="module")
+def keyed(trained):
+    with client_of(service_of(trained, index=False, key=KEY)) as client:
+        yield client
 
+
+class TestKey:
     @pytest.mark.parametrize(
         "shown", [{}, {"authorization": "Bearer x"}, {"authorization": KEY}, {"x-api-key": KEY[:-1]}, {"x-api-key": ""}]
     )
