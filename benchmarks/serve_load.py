@@ -47,19 +47,8 @@ def make_run(work: Path, items: int) -> Path:
     rows = [f"u{user},i{item},{step}" for user, history in enumerate(met.tolist()) for step, item in enumerate(history)]
     (shop / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n", encoding="utf-8")
     write_vectors(work / f"vectors-{items}.parquet", items, draw)
-    options = [
-        "--vectors",
-        work / f"vectors-{items}.parquet",
-        "--item-input",
-        "text",
-        "--epochs",
-        "1",
-        "--set",
-        f"item.width={WIDTH}",
-        "--set",
-        "match.new_items=off",
-    ]
-    bertrec("train", shop, "--out", run, "--text-fields", "title", *options)
+    options = ["--vectors", work / f"vectors-{items}.parquet", "--item-input", "text", "--epochs", "1", "--text-fields", "title"]
+    bertrec("train", shop, "--out", run, *options, "--set", f"item.width={WIDTH}", "--set", "match.new_items=off")
     return run
 
 
@@ -90,6 +79,7 @@ class Served:
         self.port = int(re.search(r"http://127\.0\.0\.1:(\d+)", line)[1])  # type: ignore[index]
 
     def stop(self) -> int:
+        """End it as a service manager does, and return its exit code."""
         self.process.terminate()
         return self.process.wait(60)
 
@@ -154,7 +144,7 @@ def change_price(run: Path) -> None:
     """Bring the run to another state, as a shop does with today's prices."""
     table = run.parent / "price.csv"
     before = json.loads((run / "run.json").read_text(encoding="utf-8")).get("updates", [])
-    table.write_text(f"item_id,title,price\ni0,{title_of(run)},{1 + len(before)}\n", encoding="utf-8")
+    table.write_text(f"item_id,title,price\ni0,{title_of(run)},{5000 + len(before)}\n", encoding="utf-8")
     bertrec("catalog", "update", run, "--items", table, "--delta")
 
 

@@ -8,7 +8,7 @@ import pytest
 from served import KEY, SHOWN, client_of, service_of
 
 from bertrec.cli.main import main
-from bertrec.service import answers
+from bertrec.service import answers, app
 from bertrec.service.run import bound, key_for
 
 JSON = {"content-type": "application/json"}
@@ -142,6 +142,23 @@ class TestKey:
         monkeypatch.setenv("BERTREC_API_KEY", key)
         assert main(["serve", str(trained / "run")]) == 2
         assert "BERTREC_API_KEY is empty" in capsys.readouterr().err
+
+
+def test_the_page_is_open_and_its_calls_are_not(trained, tmp_path, monkeypatch):
+    (tmp_path / "index.html").write_text("<title>ours</title>", encoding="utf-8")
+    (tmp_path / "page.js").write_text("1", encoding="utf-8")
+    (tmp_path.parent / "secret").write_text("not for you", encoding="utf-8")
+    monkeypatch.setattr(app, "_PAGE", tmp_path)
+    with client_of(service_of(trained, index=False, key=KEY)) as client:
+        page = client.get("/")
+        assert (page.status_code, page.text) == (200, "<title>ours</title>")
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert client.get("/page/page.js").headers["content-security-policy"] == page.headers["content-security-policy"]
+        for path in ("/page/none.js", "/page/../secret", "/page/%2e%2e/secret", "/page/..%2fsecret"):
+            assert client.get(path).status_code in (401, 404), path
+        refused(client.get("/page/none.js"), 404, "no such path")
+        refused(client.get("/titles?starts=a"), 401, "the key is missing")
 
 
 class TestLimits:
