@@ -45,7 +45,11 @@ def joined(catalog: ItemCatalog, lists: Mapping[str, FloatArray], k: int) -> Fou
 
 def best_of(values: FloatArray, depth: int) -> IntArray:
     """Return the inner ids of the ``depth`` largest finite values, the largest first and among equals the smaller id."""
-    order = np.argsort(-values, kind="stable")[:depth]
+    rows = np.arange(len(values))
+    if depth < len(values):
+        least = np.partition(values, len(values) - depth)[len(values) - depth]
+        rows = np.flatnonzero(~(values < least))
+    order = rows[np.argsort(-values[rows], kind="stable")[:depth]]
     return order[np.isfinite(values[order])]
 
 

@@ -48,8 +48,11 @@ def asked(loaded: Loaded, body: RecommendBody) -> Asked:
 
     Raises:
         Refused: the user is unknown, or no item of the history is known, 404.
-        DataError: a title fits several items.
+        DataError: it does not say for whom, or a title fits several items.
     """
+    given = [name for name in ("user", "history", "titles") if getattr(body, name) is not None]
+    if len(given) > 1 or (not given and body.profile is None):
+        raise DataError("say for whom: one of user, history, titles, or a profile")
     notes: list[str] = []
     if body.user is not None:
         history, source = loaded.history_of(body.user), "user"
@@ -149,8 +152,10 @@ def similar(loaded: Loaded, body: SimilarBody) -> Answer:
 
     Raises:
         Refused: the item is unknown, 404.
-        BertrecError: nothing of the kind is known of it.
+        BertrecError: nothing of the kind is known of it, or none is named.
     """
+    if (body.item is None) == (body.title is None):
+        raise DataError("name the item: one of item and title")
     inner = loaded.item(body.item) if body.item is not None else loaded.titled(body.title or "")
     notes: list[str] = []
     rules = rules_of(loaded, body, notes)
@@ -163,8 +168,10 @@ def search(loaded: Loaded, body: SearchBody) -> Answer:
 
     Raises:
         Refused: the user or all items of the history are unknown, 404.
-        DataError: the model reads no text.
+        DataError: the model reads no text, or two tastes are named.
     """
+    if body.user is not None and body.history is not None:
+        raise DataError("whose taste: one of user and history")
     notes: list[str] = []
     inner = None if body.user is None else loaded.history_of(body.user)
     inner = inner if body.history is None else known_history(loaded, body.history, notes)

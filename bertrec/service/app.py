@@ -36,6 +36,7 @@ _SAID = {
     503: "Too many requests at once, or the run is in use.",
     504: "Too slow.",
 }
+_UNREAD = "the body cannot be read: it is nested too deeply, or holds a number of too many digits"
 _ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": schemas.Error, "description": text} for status, text in _SAID.items()}
 
 
@@ -201,7 +202,8 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> JSONResponse:
-        text = {404: f"no such path: {request.url.path:.100}", 405: f"{request.method} does not go with {request.url.path:.100}"}
+        path = request.url.path[:100]
+        text = {400: _UNREAD, 404: f"no such path: {path}", 405: f"{request.method} does not go with {path}"}
         return JSONResponse(shown(Refused(error.status_code, text.get(error.status_code, error.detail))), error.status_code, error.headers)
 
 

@@ -67,11 +67,12 @@ class Batcher:
 
     def __init__(self, workers: int = 1) -> None:
         self._waiting: SimpleQueue[Job | None] = SimpleQueue()
-        self._threads = [Thread(target=self._work, name=f"lists-{number}", daemon=True) for number in range(workers)]
+        self._workers, self._threads = workers, list[Thread]()
         self.batches = self.jobs = 0
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, also once more after an end."""
+        self._threads = [Thread(target=self._work, name=f"lists-{number}", daemon=True) for number in range(self._workers)]
         for thread in self._threads:
             thread.start()
 

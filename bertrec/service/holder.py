@@ -34,7 +34,8 @@ class Holder:
         self._thread: Thread | None = None
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch, also once more after an end."""
+        self._over.clear()
         self._thread = Thread(target=self._watch, name="reload", daemon=True)
         self._thread.start()
 

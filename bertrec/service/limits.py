@@ -108,7 +108,7 @@ class Gate:
         headers = {name: value for name, value in scope["headers"] if name in (b"host", b"authorization", b"x-api-key")}
         if self._key is None:
             host = _host(headers.get(b"host", b"").decode("latin-1"))
-            if host not in LOOPBACK and scope["client"] is not None:
+            if host not in LOOPBACK:
                 raise Refused(FORBIDDEN, f"the service answers to {LOOPBACK[1]} alone until {KEY} is set, not to {host!r:.60}")
         elif scope["path"] not in OPEN and not scope["path"].startswith(PAGE) and not _shows(headers, self._key):
             raise Refused(NO_KEY, "the key is missing or wrong: send it as  Authorization: Bearer KEY")

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 LARGEST_K, LONGEST_TEXT, LONGEST_FILTER = 100, 1_000, 4_000
 MOST_IDS, MOST_HISTORY, MOST_TITLES, MOST_RULES, MOST_ITEMS = 10_000, 1_000, 100, 20, 10_000
-_INT = 1 << 63
+_INT = (1 << 53) - 1  # what every reader of JSON holds exactly; a longer number is an id as text too
 
+
+def _whole(value: Any) -> Any:
+    """Take 3.0 for 3, as JSON does."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_AS_JSON = BeforeValidator(_whole)
 Text = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_TEXT)]
-Id = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_TEXT)] | Annotated[StrictInt, Field(ge=-_INT, lt=_INT)]
-K = Annotated[StrictInt, Field(ge=1, le=LARGEST_K, description="How many items.")]
+Id = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_TEXT)] | Annotated[StrictInt, Field(ge=-_INT, le=_INT), _AS_JSON]
+K = Annotated[StrictInt, Field(ge=1, le=LARGEST_K, description="How many items."), _AS_JSON]
 Value = StrictBool | StrictInt | float | StrictStr | list[StrictStr] | None
 
 
@@ -45,7 +52,7 @@ class RecommendBody(Listing):
     titles: Annotated[list[Text] | None, Field(max_length=MOST_TITLES, description="Titles in place of ids, oldest first.")] = None
     profile: Annotated[Text | None, Field(description="What is said of a user whose history is empty.")] = None
     at_most: Annotated[
-        dict[str, Annotated[StrictInt, Field(ge=1, le=LARGEST_K)]],
+        dict[str, Annotated[StrictInt, Field(ge=1, le=LARGEST_K), _AS_JSON]],
         Field(max_length=MOST_RULES, description='At most so many items with the same value of an attribute, such as {"brand": 2}.'),
     ] = {}
     boost: Annotated[
@@ -56,13 +63,6 @@ class RecommendBody(Listing):
     why: Annotated[StrictBool, Field(description="Name what raised each item's score most.")] = False
     keep_seen: Annotated[StrictBool | None, Field(description="List items of the history too; null: as the run was trained.")] = None
 
-    @model_validator(mode="after")
-    def _for_one(self) -> RecommendBody:
-        given = [name for name in ("user", "history", "titles") if getattr(self, name) is not None]
-        if len(given) > 1 or (not given and self.profile is None):
-            raise ValueError("say for whom: one of user, history, titles, or a profile")
-        return self
-
 
 class SimilarBody(Listing):
     """The item, by its id or its title."""
@@ -71,12 +71,6 @@ class SimilarBody(Listing):
     title: Annotated[Text | None, Field(description="Or its title.")] = None
     by: Annotated[Literal["auto", "text", "behaviour", "both"], Field(description="What likeness is of; auto: whatever is known.")] = "auto"
 
-    @model_validator(mode="after")
-    def _one_item(self) -> SimilarBody:
-        if (self.item is None) == (self.title is None):
-            raise ValueError("name the item: one of item and title")
-        return self
-
 
 class SearchBody(Listing):
     """What is looked for, and whose taste counts too."""
@@ -84,12 +78,6 @@ class SearchBody(Listing):
     text: Annotated[Text, Field(description="In words.")]
     user: Annotated[Id | None, Field(description="A user of the run's data.")] = None
     history: Annotated[list[Id] | None, Field(max_length=MOST_HISTORY, description="Item ids, oldest first.")] = None
-
-    @model_validator(mode="after")
-    def _one_taste(self) -> SearchBody:
-        if self.user is not None and self.history is not None:
-            raise ValueError("whose taste: one of user and history")
-        return self
 
 
 class Product(BaseModel):

@@ -47,7 +47,8 @@ def put(source: Source, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         found = product_changes(model, products, delta=True)
         brought = bring_products(change, run, record, model, found, indexes)
     index = None if brought is None else next(iter(brought.indexes.values()), None)
-    return {**found.counts, "index": index, "notes": list(products.notes)}
+    notes = [line for line in products.notes if ": columns: " not in line]  # how a table is read, which who put the items knows
+    return {**found.counts, "index": index, "notes": notes}
 
 
 def products_of(rows: Sequence[Mapping[str, Any]], catalog: ItemCatalog, options: LoadOptions) -> ItemCatalog:
@@ -102,6 +103,8 @@ def _column(name: str, values: Sequence[Any], kind: pa.DataType | None) -> pa.Ar
         column = pa.array(values)
         if kind is None or pa.types.is_null(column.type) or column.type == kind:
             return column
+        if pa.types.is_boolean(column.type) != pa.types.is_boolean(kind):
+            raise ValueError("true and false go with one another alone")
         widened = pa.types.is_integer(kind) and pa.types.is_floating(column.type)
         same = pa.types.is_string(column.type) or not (pa.types.is_string(kind) or pa.types.is_large_string(kind))
         if not same:

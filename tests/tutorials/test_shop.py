@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 
 import pytest
@@ -43,8 +42,8 @@ def serve(tmp_path, environment):
         started.append(subprocess.Popen(["bash", "-c", f"exec {command}"], cwd=tmp_path, env=environment, stdout=log, stderr=log))
         for _ in range(600):
             try:
-                return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status
-            except (urllib.error.URLError, ConnectionError):
+                return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30).status
+            except OSError:  # nobody listens yet, or too slowly
                 assert started[-1].poll() is None, (tmp_path / "serve.log").read_text()
                 time.sleep(0.1)
         raise AssertionError("the service never answered")
