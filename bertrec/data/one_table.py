@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bertrec.core.checks import expect_path
 from bertrec.core.errors import DataError
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.load import catalog_of, described_by, form_of
 from bertrec.data.options import LoadOptions
+from bertrec.data.places import Place, place_of
 from bertrec.data.readers import tables
 from bertrec.data.readers.raw import RawData
 
@@ -40,14 +40,14 @@ class Manner:
             DataError, ConfigError: a description that cannot be read.
         """
         options = options or LoadOptions()
-        if data is None or Path(data).suffix not in (".yaml", ".yml"):
+        if data is None or (place := place_of(data, "the data")).suffix not in (".yaml", ".yml"):
             return cls(options)
-        described, merged = described_by(Path(data), options)
+        described, merged = described_by(place, options)
         return cls(merged, described.columns)
 
-    def read(self, role: str, path: Path) -> RawData:
+    def read(self, role: str, path: Place) -> RawData:
         """Read one table, ``items`` or ``interactions``."""
-        return tables.read_one(role, path, columns=self.columns, form=form_of(self.options))
+        return tables.read_one(role, path, columns=self.columns, form=form_of(self.options), time_column=self.options.time_column)
 
 
 def read_items(path: str | Path, manner: Manner, *, like: ItemCatalog, least: int | None = None) -> ItemCatalog:
@@ -62,20 +62,20 @@ def read_items(path: str | Path, manner: Manner, *, like: ItemCatalog, least: in
     Raises:
         DataError: the file cannot be read, lacks a text field or has none of them, or has an id twice with different content.
     """
-    path = expect_path(path, "the table of items")
-    raw = manner.read("items", path)
+    place = place_of(path, "the table of items")
+    raw = manner.read("items", place)
     there = [name for name in like.fields if name in raw.items.column_names]
     missing = [name for name in like.fields if name not in there]
     if len(there) < (len(like.fields) if least is None else least):
         lacks = f"lacks the text field{'s' if len(missing) > 1 else ''} {', '.join(missing)}, which the run was trained with"
         mend = "rename them, or name a YAML description whose  columns:  does (--data)"
-        raise DataError(f"{path} {lacks} (its columns: {', '.join(raw.items.column_names)}): {mend}")
-    _check_once(raw.items, path)
+        raise DataError(f"{place} {lacks} (its columns: {', '.join(raw.items.column_names)}): {mend}")
+    _check_once(raw.items, place)
     options = manner.options.updated({"text_fields": tuple(there), "template": None if missing else like.template})
     return catalog_of(raw, options)
 
 
-def _check_once(table: pa.Table, path: Path) -> None:
+def _check_once(table: pa.Table, path: Place) -> None:
     """See that rows with the same id are the same rows."""
     if "item_id" not in table.column_names or pc.count_distinct(table["item_id"]).as_py() == table.num_rows:
         return
@@ -93,7 +93,7 @@ def read_interactions(path: str | Path, manner: Manner, catalog: ItemCatalog) ->
     Raises:
         DataError: as `Interactions.from_frame`.
     """
-    path = expect_path(path, "the table of interactions")
-    raw, options = manner.read("interactions", path), manner.options
-    how: dict[str, Any] = {"time_format": options.time_format, "on_missing": options.on_missing, "source": str(path)}
+    place = place_of(path, "the table of interactions")
+    raw, options = manner.read("interactions", place), manner.options
+    how: dict[str, Any] = {"time_format": options.time_format, "on_missing": options.on_missing, "source": str(place)}
     return Interactions.from_frame(raw.interactions, catalog, timestamp=options.time_column or "timestamp", **how)
