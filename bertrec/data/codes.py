@@ -10,44 +10,49 @@ import pyarrow.compute as pc
 from bertrec.data.ids import is_plain_text
 
 CodeArray = npt.NDArray[np.int32]
-# So many distinct values of batches are gathered at least before they are brought together.
-_FEW = 1 << 20
+_GATHERED = 1 << 27  # bytes
 _STEP = 1 << 20
 
 
 class Codes:
-    """A column that grows by batches and holds four bytes a row, however long its values are."""
+    """A column that grows by batches and holds four bytes a row, however long its values are, once some of them were gathered."""
 
     def __init__(self) -> None:
-        self._known: pa.Array | None = None
-        self._codes: list[pa.Array] = []
-        self._waiting: list[pa.DictionaryArray] = []
-        self._new = 0
+        self._plain: list[pa.Array] = []
+        self._bytes = 0
+        self._coded: list[pa.DictionaryArray] = []
 
     def add(self, column: pa.Array) -> None:
         """Add the values of a batch: text or whole numbers of up to 64 bits, also dictionary-encoded."""
-        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-        values = _widened(encoded.dictionary)
-        self._waiting.append(pa.DictionaryArray.from_arrays(encoded.indices.cast(pa.int32()), values))
-        self._new += len(values)
-        # Each time costs as much as all that is known: rarely enough, it adds up to no more than a few times the values.
-        if self._new > max(_FEW, 0 if self._known is None else len(self._known)):
-            self._bring_together()
+        self._plain.append(_widened(column.dictionary_decode() if pa.types.is_dictionary(column.type) else column))
+        self._bytes += column.nbytes
+        if self._bytes > _GATHERED:
+            self._encode()
 
     def array(self, kind: pa.DataType) -> pa.Array:
         """Return all rows, dictionary-encoded; of none the empty column of the type ``kind``."""
+        self._encode()
         self._bring_together()
-        if self._known is None:
-            return pa.array([], kind)
-        return pa.DictionaryArray.from_arrays(pa.concat_arrays(self._codes), self._known)
+        return self._coded[0] if self._coded else pa.array([], kind)
+
+    def _encode(self) -> None:
+        if self._plain:
+            # Over all that was gathered at once, for values that come again are then looked up rather than brought together.
+            encoded = pa.chunked_array(self._plain).dictionary_encode()
+            self._plain, self._bytes = [], 0
+            self._coded.append(_one(encoded))
+        # The last ones may grow to the size of the first before each is looked at again, so that this happens rarely.
+        if sum(len(part.dictionary) for part in self._coded[1:]) > 2 * len(self._coded[0].dictionary if self._coded else ()):
+            self._bring_together()
 
     def _bring_together(self) -> None:
-        if not self._waiting:
-            return
-        start = [] if self._known is None else [pa.DictionaryArray.from_arrays(pa.array([], pa.int32()), self._known)]
-        one = pa.chunked_array([*start, *self._waiting]).unify_dictionaries()
-        self._codes += [chunk.indices for chunk in one.chunks[len(start) :]]
-        self._known, self._waiting, self._new = one.chunk(0).dictionary, [], 0
+        if len(self._coded) > 1:
+            self._coded = [_one(pa.chunked_array(self._coded).unify_dictionaries())]
+
+
+def _one(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Make one array of chunks that share a dictionary."""
+    return pa.DictionaryArray.from_arrays(pa.concat_arrays([chunk.indices for chunk in column.chunks]), column.chunk(0).dictionary)
 
 
 def _widened(values: pa.Array) -> pa.Array:

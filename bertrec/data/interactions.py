@@ -229,7 +229,9 @@ class Interactions(Described):
         said = account(source, names, table.column_names, dropped=dropped)
         table, lost = _without_missing(table, names, source, time_format, on_missing)
         table, negatives, unclicked = _positives(table, names, source)
-        built = _from_table(table, catalog, names, users, source)
+        held = [table]
+        del table
+        built = _from_table(held, catalog, names, users, source)
         return replace(built, negatives=negatives, notes=(*built.notes, *notes, *lost, *unclicked, *([said] if said else [])))
 
 
@@ -293,22 +295,24 @@ def _is_plain_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _from_table(table: pa.Table, catalog: ItemCatalog, names: dict[str, str], users: IdMap | None, source: str) -> Interactions:
+def _from_table(held: list[pa.Table], catalog: ItemCatalog, names: dict[str, str], users: IdMap | None, source: str) -> Interactions:
+    """Build from the one table in ``held``, which is taken out: each column leaves the memory when it is done with."""
+    table = held.pop()
     items, notes = _known_items(*id_codes(table, names["item_id"], source), catalog, source)
     users, owner = _owners(*id_codes(table, names["user_id"], source), users, source)
-    fault, part = "", None
-    if "split" in names:
-        part, fault = _parts(table, names["split"], source)
-        notes = (*notes, fault) if fault else notes
+    part, fault = _parts(table, names["split"], source) if "split" in names else (None, "")
     time = number_column(table, names["timestamp"], source) if "timestamp" in names else None
-    table = table.select([names[role] for role in (*_NUMBERS, "text") if role in names])
+    table = table.select([names[role] for role in ("rating", "label", "weight", "text") if role in names])
+    pa.default_memory_pool().release_unused()  # what was freed, Arrow would keep for later
     order = stable_order(owner, time)
     positions = time is not None and _is_position(owner, time, order)
     if (items == 0).any():
         order = order[items[order] > 0]
-    sequences = Ragged.from_lengths(items[order], np.bincount(owner[order], minlength=len(users)).astype(np.int64))
+    sequences = Ragged.from_lengths(items[order].astype(np.int64), np.bincount(owner[order], minlength=len(users)).astype(np.int64))
     del items, owner
-    arranged = _arranged(table, names, order, source) | ({} if part is None else {"part": part[order]})
+    arranged = _arranged(table, names, order, source)
+    arranged |= {name: column[order] for name, column in {"timestamp": time, "part": part}.items() if column is not None}
+    notes = (*notes, fault) if fault else notes
     built = Interactions(catalog, users, sequences, timestamp_is_position=positions, part_fault=fault, notes=notes, **arranged)
     return built.without_empty_users()
 
@@ -325,19 +329,15 @@ def _owners(values: pa.Array, codes: CodeArray, users: IdMap | None, source: str
 
 
 def _arranged(table: pa.Table, names: dict[str, str], order: IntArray, source: str) -> dict[str, Any]:
-    """Return the columns of numbers and texts, their rows in a new order."""
+    """Return the columns of ratings, labels, weights and texts, their rows in a new order."""
     arranged: dict[str, Any] = {}
-    for role in _NUMBERS:
+    for role in ("rating", "label", "weight"):
         if role in names:
-            arranged[role] = _as_stored(role, number_column(table, names[role], source))[order]
+            arranged[role] = number_column(table, names[role], source).astype(np.float32)[order]
     if "text" in names:
         texts = text_column(table, names["text"])
         arranged["text"] = [texts[row] for row in order]
     return arranged
-
-
-def _as_stored(role: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return column.astype(np.float64 if role == "timestamp" else np.float32, copy=False)
 
 
 def _known_items(values: pa.Array, codes: CodeArray, catalog: ItemCatalog, source: str) -> tuple[CodeArray, tuple[str, ...]]:

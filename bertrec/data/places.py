@@ -264,7 +264,7 @@ def _of_arrow(address: Address) -> tuple[FileSystem, str]:
 
 
 def _of_fsspec(address: Address) -> tuple[FileSystem, str]:
-    import fsspec
+    import fsspec  # type: ignore[import-untyped]
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
     if address.scheme not in fsspec.available_protocols():

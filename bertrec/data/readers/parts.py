@@ -50,15 +50,14 @@ class _Part:
     def name(self) -> str:
         return shown(self.place, self.path)
 
-    def opened(self, encoded: Collection[str] = ()) -> pq.ParquetFile:
-        """Open it; texts of the columns ``encoded`` are read as numbers of the distinct ones.
+    def opened(self) -> pq.ParquetFile:
+        """Open it.
 
         Raises:
             DataError: it is missing or no Parquet.
         """
         try:
-            stream = held_by(self.place)[0].open_input_file(self.path)
-            return pq.ParquetFile(stream, read_dictionary=list(encoded), pre_buffer=True)
+            return pq.ParquetFile(held_by(self.place)[0].open_input_file(self.path), pre_buffer=True)
         except FileNotFoundError as error:
             raise DataError(f"{self.name}: no such file") from error
         except (OSError, pa.ArrowException) as error:
@@ -79,15 +78,15 @@ class _Part:
                 schema = schema.append(pa.field(name, pa.string() if value is None else pa.scalar(value).type))
         return schema
 
-    def batches(self, columns: Collection[str], encoded: Collection[str] = ()) -> Iterator[pa.RecordBatch]:
+    def batches(self, columns: Collection[str]) -> Iterator[pa.RecordBatch]:
         """Yield the rows by and by, of the columns named.
 
         Raises:
             DataError: the file is damaged.
         """
-        inside = [name for name in self.opened().schema_arrow.names if name in columns]
+        file = self.opened()
         try:
-            for batch in self.opened(encoded).iter_batches(_BATCH, columns=inside):
+            for batch in file.iter_batches(_BATCH, columns=[name for name in file.schema_arrow.names if name in columns]):
                 batch.validate(full=True)  # texts that are no UTF-8, offsets beyond the values
                 yield self._with_keys(batch, columns)
         except (OSError, pa.ArrowException) as error:
@@ -177,10 +176,11 @@ def read_interactions(place: Place, columns: Mapping[str, str] | None = None, *,
     rows = 0
     for part in parts:
         _check_alike(part, parts[0], needed)
-        for batch in part.batches(needed, [name for name in coded if is_text(schema.field(name).type)]):
+        for batch in part.batches(needed):
             rows += batch.num_rows
             for name, column in held.items():
                 (column.add if isinstance(column, Codes) else column.append)(batch[name])
+    pa.default_memory_pool().release_unused()
     return pa.table({name: _whole(held.get(name), schema.field(name).type, rows) for name in schema.names})
 
 
