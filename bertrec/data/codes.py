@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from bertrec.data.ids import is_plain_text
 
 CodeArray = npt.NDArray[np.int32]
-_GATHERED = 1 << 27  # bytes
+_GATHERED = 1 << 29  # bytes
 _STEP = 1 << 20
 
 
@@ -24,7 +24,8 @@ class Codes:
 
     def add(self, column: pa.Array) -> None:
         """Add the values of a batch: text or whole numbers of up to 64 bits, also dictionary-encoded."""
-        self._plain.append(_widened(column.dictionary_decode() if pa.types.is_dictionary(column.type) else column))
+        plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+        self._plain.append(plain if not self._plain or plain.type == self._plain[0].type else plain.cast(self._plain[0].type))
         self._bytes += column.nbytes
         if self._bytes > _GATHERED:
             self._encode()
@@ -52,7 +53,8 @@ class Codes:
 
 def _one(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """Make one array of chunks that share a dictionary."""
-    return pa.DictionaryArray.from_arrays(pa.concat_arrays([chunk.indices for chunk in column.chunks]), column.chunk(0).dictionary)
+    codes = pa.concat_arrays([chunk.indices for chunk in column.chunks])
+    return pa.DictionaryArray.from_arrays(codes, _widened(column.chunk(0).dictionary))
 
 
 def _widened(values: pa.Array) -> pa.Array:

@@ -276,7 +276,7 @@ def _without_missing(
     keep = np.ones(table.num_rows, dtype=bool)
     notes = []
     for role in _NUMBERS:
-        if role in names:
+        if role in names and not _is_whole(table[names[role]]):
             values = numbers_or_nan(table, names[role], source, time_format=time_format if role == "timestamp" else None)
             missing = ~np.isfinite(values)
             if missing.any() or not _is_plain_number(table[names[role]].type):
@@ -289,6 +289,10 @@ def _without_missing(
     if not keep.any():
         raise DataError(f"{source}: no row is left after dropping those with a missing value: leave out the column instead")
     return table.filter(pa.array(keep)), notes
+
+
+def _is_whole(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_integer(column.type) and not column.null_count
 
 
 def _is_plain_number(kind: pa.DataType) -> bool:

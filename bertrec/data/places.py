@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -211,10 +212,13 @@ def fetched(place: Place) -> Iterator[Path]:
 
 
 def _copied(place: Address, copy: Path) -> None:
-    from pyarrow.fs import LocalFileSystem, copy_files
-
     system, path = place.held
-    copy_files(path, str(copy), source_filesystem=system, destination_filesystem=LocalFileSystem())
+    names = [info.path for info in system.get_file_info(_selector(path, recursive=True)) if info.is_file] if place.is_dir() else [path]
+    for name in names:
+        target = copy / name[len(path) :].lstrip("/") if name != path else copy
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with system.open_input_stream(name, compression=None) as source, target.open("wb") as stream:
+            shutil.copyfileobj(source, stream)
 
 
 @contextmanager

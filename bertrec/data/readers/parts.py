@@ -15,7 +15,7 @@ from bertrec.core.errors import DataError
 from bertrec.data.codes import Codes
 from bertrec.data.columns import LOOKED_AT, may_be_times
 from bertrec.data.frames import is_text
-from bertrec.data.places import Place, files_of, held_by, is_pattern, shown
+from bertrec.data.places import Address, Place, files_of, held_by, is_pattern, shown
 
 IDS = ("user_id", "item_id")
 ROLES = (*IDS, "timestamp", "rating", "label", "weight", "text", "split")
@@ -57,7 +57,8 @@ class _Part:
             DataError: it is missing or no Parquet.
         """
         try:
-            return pq.ParquetFile(held_by(self.place)[0].open_input_file(self.path), pre_buffer=True)
+            # From afar a few long requests are quicker; here they would only be one more copy.
+            return pq.ParquetFile(held_by(self.place)[0].open_input_file(self.path), pre_buffer=isinstance(self.place, Address))
         except FileNotFoundError as error:
             raise DataError(f"{self.name}: no such file") from error
         except (OSError, pa.ArrowException) as error:
@@ -86,9 +87,11 @@ class _Part:
         """
         file = self.opened()
         try:
-            for batch in file.iter_batches(_BATCH, columns=[name for name in file.schema_arrow.names if name in columns]):
-                batch.validate(full=True)  # texts that are no UTF-8, offsets beyond the values
-                yield self._with_keys(batch, columns)
+            inside = [name for name in file.schema_arrow.names if name in columns]
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(_BATCH, row_groups=[group], columns=inside):
+                    batch.validate(full=True)  # texts that are no UTF-8, offsets beyond the values
+                    yield self._with_keys(batch, columns)
         except (OSError, pa.ArrowException) as error:
             raise self.unreadable(error) from error
 
@@ -170,17 +173,18 @@ def read_interactions(place: Place, columns: Mapping[str, str] | None = None, *,
     schema = parts[0].schema
     if len(set(schema.names)) < len(schema.names):
         return read_all(place)
-    needed = _needed(parts[0], {*ROLES, *columns.values(), *([] if time_column is None else [time_column])})
+    roles = {*ROLES, *columns.values(), *([] if time_column is None else [time_column])}
+    needed = _needed(parts[0], roles)
     coded = {name for name in needed if name in {*IDS, *(columns.get(ours, ours) for ours in IDS)} and is_id(schema.field(name).type)}
     held: dict[str, Codes | list[pa.Array]] = {name: Codes() if name in coded else [] for name in needed}
     rows = 0
     for part in parts:
-        _check_alike(part, parts[0], needed)
+        _check_alike(part, parts[0], {*roles, *needed})
         for batch in part.batches(needed):
             rows += batch.num_rows
             for name, column in held.items():
                 (column.add if isinstance(column, Codes) else column.append)(batch[name])
-    pa.default_memory_pool().release_unused()
+    pa.default_memory_pool().release_unused()  # which Arrow would keep
     return pa.table({name: _whole(held.get(name), schema.field(name).type, rows) for name in schema.names})
 
 
