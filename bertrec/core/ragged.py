@@ -98,8 +98,12 @@ class Ragged(Described):
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Ragged:
         """Return the rows with only the values where ``keep`` (``[total]``) holds; rows may become empty."""
-        lengths = np.bincount(self.rows[keep], minlength=len(self))
-        return Ragged.from_lengths(self.values[keep], lengths.astype(np.int64))
+        before = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])
+        return Ragged(self.values[keep], before[self.offsets])
+
+    def without_empty(self) -> Ragged:
+        """Return the rows that hold something, with the same values."""
+        return Ragged(self.values, np.concatenate([[0], self.offsets[1:][self.lengths > 0]]))
 
     def padded(self, width: int | None = None, *, left: bool = False) -> IntArray:
         """Return ``[n, width]``, rows cut to their last ``width`` values, padded with 0 on the right (or left)."""

@@ -18,7 +18,8 @@ _JOINED = re.compile(r"(timestamp|datetime|time|date)$")
 _UNLIKE = frozenset({"update", "candidate", "mandate", "validate", "runtime", "lifetime", "showtime"})
 # Seconds, milliseconds, microseconds and nanoseconds between 1980 and 2100.
 _EPOCHS = tuple((3.1e8 * unit, 4.1e9 * unit) for unit in (1, 1e3, 1e6, 1e9))
-_LOOKED_AT = 1000
+# Of so many rows the values say whether a column may be the time.
+LOOKED_AT = 1000
 _MEND = "--time-column NAME  (time_column: NAME  in a YAML description or LoadOptions; none: the order of the rows counts)"
 _CARRIED = {
     "rating": "for minimum ratings and rankers",
@@ -54,6 +55,11 @@ def find_time(table: pa.Table, others: Collection[str], source: str, *, dropped:
     if numbers := [name for name in free if _words(name)[-1:] != ["id"] and _is_epoch(table[name])]:
         raise DataError(f"{source}: the numbers of column '{numbers[0]}' look like times: say so or not, with  {_MEND}")
     return None
+
+
+def may_be_times(head: pa.Table) -> list[str]:
+    """Return the columns that `find_time` would take as times, or ask about, by their names, types and first `LOOKED_AT` rows."""
+    return [name for name in head.column_names if _named_so(name, head[name]) or _typed_so(head[name]) or _is_epoch(head[name])]
 
 
 def account(source: str, names: Mapping[str, str], there: Sequence[str], *, dropped: Sequence[str] = ()) -> str:
@@ -124,7 +130,7 @@ def _typed_so(column: pa.ChunkedArray) -> bool:
 
 
 def _first(column: pa.ChunkedArray) -> pa.Array:
-    text = pc.utf8_trim_whitespace(column.slice(0, _LOOKED_AT).cast(pa.large_string()))
+    text = pc.utf8_trim_whitespace(column.slice(0, LOOKED_AT).cast(pa.large_string()))
     return text.filter(pc.not_equal(text, "")).drop_null().combine_chunks()
 
 
@@ -133,7 +139,7 @@ def _numbers(column: pa.ChunkedArray) -> pa.ChunkedArray | None:
     if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return None
     try:
-        found = (_first(column) if is_text(kind) else column.slice(0, _LOOKED_AT)).cast(pa.float64(), safe=False)
+        found = (_first(column) if is_text(kind) else column.slice(0, LOOKED_AT)).cast(pa.float64(), safe=False)
     except pa.ArrowInvalid:
         return None
     return found.drop_null() if len(found.drop_null()) else None

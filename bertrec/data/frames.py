@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bertrec.core.errors import DataError
+from bertrec.data.codes import CodeArray, appearing
 from bertrec.data.ids import flat_array
 
 # What Arrow raises where values are not of one type, or a whole number has more than 64 bits.
@@ -161,6 +162,19 @@ def id_column(table: pa.Table, name: str, source: str) -> pa.Array:
             raise DataError(f"{source}: row {empty[0] + 1}, column '{name}': the id is empty")
         return text
     raise DataError(f"{source}: column '{name}' is of type {kind}: ids are text or whole numbers")
+
+
+def id_codes(table: pa.Table, name: str, source: str) -> tuple[pa.Array, CodeArray]:
+    """Return the distinct ids of a column, in the order in which they first occur, and the place (from 0) of each row's id among them.
+
+    Raises:
+        DataError: as `id_column`.
+    """
+    found = appearing(table[name])
+    if found is not None:
+        return found
+    encoded = id_column(table, name, source).dictionary_encode()
+    return encoded.dictionary, encoded.indices.to_numpy(zero_copy_only=False)
 
 
 def number_column(table: pa.Table, name: str, source: str) -> npt.NDArray[np.float64]:

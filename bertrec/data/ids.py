@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +20,7 @@ from bertrec.core.errors import DataError
 IntArray = npt.NDArray[np.int64]
 # Below this many look-ups a cached dict beats building Arrow's hash table anew.
 _FEW = 10_000
+_PIECE = 1 << 20
 
 
 class IdMap(Described):
@@ -33,10 +35,17 @@ class IdMap(Described):
     def __init__(self, ids: Iterable[str | int]) -> None:
         if isinstance(ids, str) or not isinstance(ids, Iterable):
             expect_list(ids, "IdMap: ids", of="ids")
-        self.ids: list[str | int] = [_plain(value) for value in ids]
+        self.__dict__["ids"] = [_plain(value) for value in ids]
         if len(self._inner) != len(self.ids):
             repeated = next(value for row, value in enumerate(self.ids) if self._inner[value] != row + 1)
             raise DataError(f"id {repeated!r} occurs more than once: ids must be distinct")
+
+    @classmethod
+    def of_distinct(cls, values: pa.Array) -> IdMap:
+        """Number values of one type, text or int64, that are known to be distinct; they stay Arrow's until a list is asked for."""
+        ids = cls.__new__(cls)
+        ids.__dict__["_values"] = values
+        return ids
 
     @classmethod
     def from_column(cls, column: pa.Array | pa.ChunkedArray) -> tuple[IdMap, IntArray]:
@@ -46,7 +55,19 @@ class IdMap(Described):
             The map and the inner id of each row, ``[n]``.
         """
         encoded = flat_array(column).dictionary_encode()
-        return cls(encoded.dictionary.to_pylist()), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64) + 1
+        return cls._of_column(encoded.dictionary), encoded.indices.to_numpy(zero_copy_only=False).astype(np.int64) + 1
+
+    @classmethod
+    def _of_column(cls, values: pa.Array) -> IdMap:
+        """Number the distinct values of a column; of types and values that ids do not have, the list is looked at."""
+        plain = is_plain_text(values.type) or pa.types.is_signed_integer(values.type)
+        return cls.of_distinct(values) if plain and not values.null_count else cls(values.to_pylist())
+
+    @cached_property
+    def ids(self) -> list[str | int]:
+        """All external ids in order."""
+        found: list[str | int] = [] if self._values is None else self._values.to_pylist()
+        return found
 
     @cached_property
     def _inner(self) -> dict[str | int, int]:
@@ -56,19 +77,49 @@ class IdMap(Described):
     def _values(self) -> pa.Array | None:
         return _uniform(self.ids)
 
+    @property
+    def column(self) -> pa.Array | None:
+        """All external ids as one Arrow column; None where they are not all text, or all whole numbers of 64 bits."""
+        return self._values
+
     def __len__(self) -> int:
-        return len(self.ids)
+        held = self.__dict__.get("ids")
+        return len(self._values if held is None and self._values is not None else self.ids)
 
     def __contains__(self, external: object) -> bool:
         return external in self._inner
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, IdMap) and self.ids == other.ids and list(map(type, self.ids)) == list(map(type, other.ids))
+        if not isinstance(other, IdMap):
+            return False
+        if "ids" not in self.__dict__ and "ids" not in other.__dict__ and self._values is not None and other._values is not None:
+            return is_plain_text(self._values.type) == is_plain_text(other._values.type) and _same(self._values, other._values)
+        return self.ids == other.ids and list(map(type, self.ids)) == list(map(type, other.ids))
 
     __hash__ = None  # type: ignore[assignment]  # equal by value, and the list of ids can be long
 
     def _facts(self) -> dict[str, object]:
-        return {"ids": len(self), "first": self.ids[0] if self.ids else None}
+        return {"ids": len(self), "first": self.decode([1])[0] if len(self) else None}
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over the ids in order, each with its type."""
+        digest = hashlib.sha256()
+        for part in self._hashed():
+            digest.update(part)
+        return digest.hexdigest()
+
+    def _hashed(self) -> Iterator[bytes | pa.Buffer]:
+        """Yield what `bertrec.core.files.sha256_text` hashes of ``str:…`` and ``int:…``, id by id."""
+        if self._values is None:
+            yield from (f"{type(one).__name__}:{one}\0".encode("utf-8", "surrogatepass") for one in self.ids)
+            return
+        kind = "str:" if is_plain_text(self._values.type) else "int:"
+        for start in range(0, len(self), _PIECE):
+            piece = self._values[start : start + _PIECE].cast(pa.large_string())
+            before, after, between = (pa.scalar(text, pa.large_string()) for text in (kind, "\0", ""))
+            text = pc.binary_join_element_wise(before, piece, after, between)
+            yield text.buffers()[2][: pc.sum(pc.binary_length(text)).as_py()]
 
     def encode(self, external: Sequence[str | int] | npt.NDArray[Any] | pa.Array | pa.ChunkedArray) -> IntArray:
         """Return the inner id of each external id, ``[n]`` int64, 0 where it is unknown."""
@@ -93,10 +144,18 @@ class IdMap(Described):
         found = np.asarray(inner)
         if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
             raise DataError(f"IdMap.decode: inner ids are a list of whole numbers, not {reprlib.repr(inner)}")
-        rows = found.tolist()
-        if rows and not (min(rows) >= 1 and max(rows) <= len(self.ids)):
-            raise DataError(f"inner ids run from 1 to {len(self.ids)}, got {min(rows)} to {max(rows)}")
-        return [self.ids[row - 1] for row in rows]
+        if found.size and not (found.min() >= 1 and found.max() <= len(self)):
+            raise DataError(f"inner ids run from 1 to {len(self)}, got {found.min()} to {found.max()}")
+        if "ids" not in self.__dict__ and self._values is not None and found.size:
+            some: list[str | int] = self._values.take(pa.array(found.astype(np.int64) - 1)).to_pylist()
+            return some
+        return [self.ids[row - 1] for row in found.tolist()]
+
+    def take(self, rows: npt.NDArray[Any]) -> IdMap:
+        """Return the ids of the rows numbered ``rows`` (from 0, each at most once), in that order."""
+        if self._values is not None and self._values.type != pa.uint64():
+            return self.of_distinct(self._values.take(pa.array(rows)))
+        return IdMap(self.ids[row] for row in rows.tolist())
 
     def from_text(self, texts: Iterable[str]) -> list[str | int]:
         """Return ids typed by hand as this map holds them: ``"7"`` becomes ``7`` where only the number is known."""
@@ -129,17 +188,23 @@ def _uniform(values: Any) -> pa.Array | None:
         array = pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         return None
-    return array if _is_text(array.type) or pa.types.is_integer(array.type) else None
+    return array if is_plain_text(array.type) or pa.types.is_integer(array.type) else None
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_plain_text(kind: pa.DataType) -> bool:
+    """Say whether an Arrow type is text that is not dictionary-encoded."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+def _same(one: pa.Array, other: pa.Array) -> bool:
+    common = pa.large_string() if is_plain_text(one.type) else pa.int64()
+    return bool(one.cast(common).equals(other.cast(common)))
+
+
 def _look_up(column: pa.Array, known: pa.Array) -> IntArray:
-    if _is_text(column.type) != _is_text(known.type):
+    if is_plain_text(column.type) != is_plain_text(known.type):
         return np.zeros(len(column), np.int64)
-    common = pa.large_string() if _is_text(known.type) else pa.int64()
+    common = pa.large_string() if is_plain_text(known.type) else pa.int64()
     if column.type == pa.uint64():  # values above the int64 range cannot be known
         column = pc.if_else(pc.greater(column, pa.scalar(2**63 - 1, pa.uint64())), None, column)
     found = pc.index_in(column.cast(common), value_set=known.cast(common), skip_nulls=True)

@@ -16,12 +16,13 @@ from bertrec.core.checks import expect
 from bertrec.core.described import Described, Preview
 from bertrec.core.distinct import distinct
 from bertrec.core.errors import DataError, unknown_name
-from bertrec.core.files import sha256_text
+from bertrec.core.ordering import stable_order
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
+from bertrec.data.codes import CodeArray
 from bertrec.data.columns import account, find_time
-from bertrec.data.frames import id_column, number_column, numbers_or_nan, require_columns, text_column, to_arrow
-from bertrec.data.ids import IdMap
+from bertrec.data.frames import id_codes, number_column, numbers_or_nan, require_columns, text_column, to_arrow
+from bertrec.data.ids import IdMap, flat_array
 from bertrec.data.outgoing import Backend, frame_of
 
 IntArray = npt.NDArray[np.int64]
@@ -139,9 +140,10 @@ class Interactions(Described):
         """SHA-256 over catalogue, users, sequences, times and values."""
         digest = hashlib.sha256()
         digest.update(self.catalog.content_hash.encode())
-        digest.update(sha256_text(*(f"{type(user).__name__}:{user}" for user in self.users.ids)).encode())
+        digest.update(self.users.content_hash.encode())
         for array in (self.sequences.values, self.sequences.offsets, *(getattr(self, name) for name in _ALIGNED)):
-            digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes() + b"|")
+            for part in (b"-",) if array is None else (np.ascontiguousarray(array).data, b"|"):
+                digest.update(part)
         return digest.hexdigest()
 
     def where(self, keep: BoolArray) -> Interactions:
@@ -155,8 +157,7 @@ class Interactions(Described):
         rows = np.flatnonzero(self.sequences.lengths)
         if len(rows) == len(self.users):
             return self
-        users = IdMap(self.users.ids[row] for row in rows)
-        return replace(self, users=users, sequences=self.sequences.take(rows))
+        return replace(self, users=self.users.take(rows), sequences=self.sequences.without_empty())
 
     def without_users(self, gone: Collection[str | int]) -> Interactions:
         """Return the interactions of all other users, who are numbered anew in the same order; negatives are left out with them."""
@@ -166,7 +167,7 @@ class Interactions(Described):
         negatives = self.negatives
         if negatives is not None:
             negatives = negatives.filter(pa.array([user not in gone for user in negatives["user_id"].to_pylist()], pa.bool_()))
-        return replace(kept, users=IdMap(self.users.ids[row] for row in rows), sequences=kept.sequences.take(rows), negatives=negatives)
+        return replace(kept, users=self.users.take(rows), sequences=kept.sequences.take(rows), negatives=negatives)
 
     @classmethod
     def from_frame(
@@ -220,6 +221,7 @@ class Interactions(Described):
         optional = {role: column for role, column in optional.items() if (role, column) != ("timestamp", NO_TIME)}
         renamed = [column for role, column in optional.items() if column != role]
         table, dropped = to_arrow(frame, source, needed=[user_id, item_id, *optional.values()])
+        del frame  # columns that are done with leave the memory, unless the caller holds them
         require_columns(table, [user_id, item_id, *renamed], source)
         names = {role: column for role, column in optional.items() if column in table.column_names}
         names = {"user_id": user_id, "item_id": item_id} | names
@@ -227,7 +229,9 @@ class Interactions(Described):
         said = account(source, names, table.column_names, dropped=dropped)
         table, lost = _without_missing(table, names, source, time_format, on_missing)
         table, negatives, unclicked = _positives(table, names, source)
-        built = _from_table(table, catalog, names, users, source)
+        held = [table]
+        del table
+        built = _from_table(held, catalog, names, users, source)
         return replace(built, negatives=negatives, notes=(*built.notes, *notes, *lost, *unclicked, *([said] if said else [])))
 
 
@@ -259,22 +263,24 @@ def _positives(table: pa.Table, names: dict[str, str], source: str) -> tuple[pa.
     if not clicked.any():
         what = "nobody clicked anything: leave the column out if it is no label"
         raise DataError(f"{source}: column '{names['label']}' is 0 in every row: {what}")
-    shown = table.select([names["user_id"], names["item_id"]]).rename_columns(["user_id", "item_id"])
+    shown = table.select([names["user_id"], names["item_id"]]).rename_columns(["user_id", "item_id"]).filter(pa.array(~clicked))
     note = f"{source}: {int((~clicked).sum())} of {len(clicked)} rows have label 0 (no positives: kept apart as negatives)"
-    return table.filter(pa.array(clicked)), shown.filter(pa.array(~clicked)), [note]
+    plain = pa.table({name: flat_array(column) for name, column in zip(shown.column_names, shown.columns, strict=True)})
+    return table.filter(pa.array(clicked)), plain, [note]
 
 
 def _without_missing(
     table: pa.Table, names: dict[str, str], source: str, time_format: str | None, policy: OnMissing
 ) -> tuple[pa.Table, list[str]]:
-    """Return the table with numbers and times as float64, without the rows that lack one where the policy says so."""
+    """Return the table with what reads as numbers and times as numbers, without the rows that lack one where the policy says so."""
     keep = np.ones(table.num_rows, dtype=bool)
     notes = []
     for role in _NUMBERS:
-        if role in names:
+        if role in names and not _is_whole(table[names[role]]):
             values = numbers_or_nan(table, names[role], source, time_format=time_format if role == "timestamp" else None)
-            table = table.set_column(table.column_names.index(names[role]), names[role], pa.array(values))
             missing = ~np.isfinite(values)
+            if missing.any() or not _is_plain_number(table[names[role]].type):
+                table = table.set_column(table.column_names.index(names[role]), names[role], pa.array(values))
             keep &= ~missing
             if missing.any() and policy == "drop":
                 notes.append(f"{source}: {int(missing.sum())} of {len(values)} rows have no '{names[role]}' (dropped)")
@@ -285,53 +291,79 @@ def _without_missing(
     return table.filter(pa.array(keep)), notes
 
 
-def _from_table(table: pa.Table, catalog: ItemCatalog, names: dict[str, str], users: IdMap | None, source: str) -> Interactions:
-    items, notes = _known_items(id_column(table, names["item_id"], source), catalog, source)
-    external = id_column(table, names["user_id"], source)
-    if users is None:
-        users, owner = IdMap.from_column(external)
-    elif not (owner := users.encode(external)).all():
-        raise DataError(f"{source}: user {external[int(np.argmin(owner))].as_py()!r} is not among the given users")
-    columns: dict[str, Any] = {role: number_column(table, names[role], source) for role in _NUMBERS if role in names}
-    fault = ""
-    if "split" in names:
-        part, fault = _parts(table, names["split"], source)
-        columns |= {} if part is None else {"part": part}
-        notes = (*notes, fault) if fault else notes
-    time = columns.get("timestamp")
-    order = np.argsort(owner, kind="stable") if time is None else np.lexsort((time, owner))
-    positions = time is not None and _is_position(owner[order], time[order])
-    order = order[items[order] > 0]
-    lengths = np.bincount(owner[order] - 1, minlength=len(users)).astype(np.int64)
-    arranged: dict[str, Any] = {role: _as_stored(role, column[order]) for role, column in columns.items()}
-    if "text" in names:
-        texts = text_column(table, names["text"])
-        arranged["text"] = [texts[row] for row in order]
-    sequences = Ragged.from_lengths(items[order], lengths)
+def _is_whole(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_integer(column.type) and not column.null_count
+
+
+def _is_plain_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _from_table(held: list[pa.Table], catalog: ItemCatalog, names: dict[str, str], users: IdMap | None, source: str) -> Interactions:
+    """Build from the one table in ``held``, which is taken out: each column leaves the memory when it is done with."""
+    table = held.pop()
+    items, notes = _known_items(*id_codes(table, names["item_id"], source), catalog, source)
+    users, owner = _owners(*id_codes(table, names["user_id"], source), users, source)
+    part, fault = _parts(table, names["split"], source) if "split" in names else (None, "")
+    time = number_column(table, names["timestamp"], source) if "timestamp" in names else None
+    table = table.select([names[role] for role in ("rating", "label", "weight", "text") if role in names])
+    pa.default_memory_pool().release_unused()  # what was freed, Arrow would keep for later
+    order = stable_order(owner, time)
+    positions = time is not None and _is_position(owner, time, order)
+    if (items == 0).any():
+        order = order[items[order] > 0]
+    sequences = Ragged.from_lengths(items[order].astype(np.int64), np.bincount(owner[order], minlength=len(users)).astype(np.int64))
+    del items, owner
+    arranged = _arranged(table, names, order, source)
+    arranged |= {name: column[order] for name, column in {"timestamp": time, "part": part}.items() if column is not None}
+    notes = (*notes, fault) if fault else notes
     built = Interactions(catalog, users, sequences, timestamp_is_position=positions, part_fault=fault, notes=notes, **arranged)
     return built.without_empty_users()
 
 
-def _as_stored(role: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return column.astype({"timestamp": np.float64, "part": np.int8}.get(role, np.float32))
+def _owners(values: pa.Array, codes: CodeArray, users: IdMap | None, source: str) -> tuple[IdMap, CodeArray]:
+    """Return all users, and of each row the user's place among them (from 0)."""
+    if users is None:
+        return IdMap.from_column(values)[0], codes
+    inner = users.encode(values)
+    if not inner.all():
+        unknown = values[int(codes[np.argmin(inner[codes])])].as_py()
+        raise DataError(f"{source}: user {unknown!r} is not among the given users")
+    return users, (inner - 1).astype(np.int32)[codes]
 
 
-def _known_items(external: pa.Array, catalog: ItemCatalog, source: str) -> tuple[IntArray, tuple[str, ...]]:
-    items = catalog.ids.encode(external)
+def _arranged(table: pa.Table, names: dict[str, str], order: IntArray, source: str) -> dict[str, Any]:
+    """Return the columns of ratings, labels, weights and texts, their rows in a new order."""
+    arranged: dict[str, Any] = {}
+    for role in ("rating", "label", "weight"):
+        if role in names:
+            arranged[role] = number_column(table, names[role], source).astype(np.float32)[order]
+    if "text" in names:
+        texts = text_column(table, names["text"])
+        arranged["text"] = [texts[row] for row in order]
+    return arranged
+
+
+def _known_items(values: pa.Array, codes: CodeArray, catalog: ItemCatalog, source: str) -> tuple[CodeArray, tuple[str, ...]]:
+    """Return the inner item id of each row, 0 where the catalogue lacks it, and what is to be noted of that."""
+    items = catalog.ids.encode(values).astype(np.int32)[codes]
     unknown = int((items == 0).sum())
     if not unknown:
         return items, ()
     count = f"{source}: {unknown} of {len(items)} interactions are of items absent from the item table"
     if unknown * 2 > len(items):
-        example = external[int(np.argmin(items))].as_py()
+        example = values[int(codes[np.argmin(items)])].as_py()
         mixed = len(catalog) > 0 and type(catalog.ids.ids[0]) is not type(example)
         hint = "one table has its item ids as text and the other as numbers: make them alike" if mixed else "check both tables' id columns"
         raise DataError(f"{count}, such as {example!r}, more than half of them: {hint}")
     return items, (f"{count} (dropped)",)
 
 
-def _is_position(owner: IntArray, time: npt.NDArray[np.float64]) -> bool:
-    """Say whether the times, sorted within each user, are exactly 0, 1, 2, … for every user."""
+def _is_position(owner: CodeArray, time: npt.NDArray[np.float64], order: IntArray) -> bool:
+    """Say whether the times, sorted within each user by ``order``, are exactly 0, 1, 2, … for every user."""
+    if time.min() != 0 or time.max() >= len(time):  # as nearly all times are no positions
+        return False
+    owner, time = owner[order], time[order]
     starts = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))
     within = np.arange(len(owner)) - np.repeat(starts, np.diff(np.append(starts, len(owner))))
     return bool(np.all(time == within))
@@ -339,10 +371,13 @@ def _is_position(owner: IntArray, time: npt.NDArray[np.float64]) -> bool:
 
 def _parts(table: pa.Table, name: str, source: str) -> tuple[npt.NDArray[np.int8] | None, str]:
     """Read a ``split`` column; one with other values is ignored and said to be so, as it is used only when asked for."""
-    values = text_column(table, name)
-    codes = np.array([PARTS.get(value.strip().lower(), -1) for value in values], dtype=np.int8)
+    column = flat_array(table[name])
+    nested = pa.types.is_nested(column.type)
+    encoded = (pa.array(text_column(table, name)) if nested else column).dictionary_encode(null_encoding="encode")
+    values = text_column(pa.table({name: encoded.dictionary}), name)
+    codes = np.array([PARTS.get(value.strip().lower(), -1) for value in values], dtype=np.int8)[encoded.indices.to_numpy()]
     bad = np.flatnonzero(codes < 0)
     if not len(bad):
         return codes, ""
-    what = f"row {bad[0] + 1} holds {values[bad[0]]!r}, which is none of train, valid, test"
+    what = f"row {bad[0] + 1} holds {values[encoded.indices[int(bad[0])].as_py()]!r}, which is none of train, valid, test"
     return None, f"{source}: column '{name}' is ignored: {what}"

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bertrec.core.checks import expect, expect_path
+from bertrec.core.checks import expect
 from bertrec.core.described import Described, Preview
 from bertrec.core.errors import ConfigError, DataError, MissingExtraError, unknown_name
 from bertrec.core.files import read_yaml, sha256_text
@@ -24,7 +24,8 @@ from bertrec.data.given import benchmark_split, impression_split
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.data.options import DataDescription, LoadOptions
-from bertrec.data.readers import amazon, atomic, mind, movielens, sequences, tables
+from bertrec.data.places import Address, Place, beside, fetched, files_of, is_pattern, place_of
+from bertrec.data.readers import amazon, atomic, mind, movielens, parts, sequences, tables
 from bertrec.data.readers.content import Form
 from bertrec.data.readers.in_memory import read_frames
 from bertrec.data.readers.raw import RawData
@@ -42,7 +43,8 @@ _FORMATS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, Form], RawData
     "sequences": (lambda folder: bool(sequences.find_files(folder)), sequences.read_folder),
 }
 _HINT = (
-    "tables (interactions.* and items.*), RecBole atomic files (*.inter), MovieLens (u.data, ratings.dat, ratings.csv), "
+    "tables (interactions.* and items.*, or folders of Parquet parts so called), RecBole atomic files (*.inter), "
+    "MovieLens (u.data, ratings.dat, ratings.csv), "
     "Amazon reviews (JSON lines), MIND (behaviors.tsv) or lines of numbers (train.txt); or write a YAML description that names the files:  "
     "interactions: FILE, items: FILE, columns: {user_id: …, item_id: …}"
 )
@@ -140,6 +142,7 @@ def load(
 
     Args:
         data: the name ``ml-100k``, a folder whose format is recognised from its files, a YAML description, or a data frame of interactions.
+            Folder and YAML may be addresses such as ``s3://bucket/shop``.
         options: how to read; what is set here goes before what a YAML says.
         items: beside a data frame, that of the items.
         users: beside a data frame, that of the users, where there is one.
@@ -162,16 +165,17 @@ def load(
         return Dataset.from_frames(data, items, users, columns=columns, options=options)
     if not (items is None and users is None and columns is None):
         raise DataError("bertrec.load: items, users and columns go with a data frame; of files a YAML description names them")
-    path = expect_path(data, "bertrec.load: data")
-    path = ml_100k_folder() if str(data) == "ml-100k" else path
-    if path.suffix in (".yaml", ".yml"):
-        raw, options = _read_description(path, options)
-    elif path.is_dir():
-        raw = _read_folder(path, options)
-    elif path.exists():
-        raise DataError(f"{path}: a file is no data set: name its folder, or a YAML description")
+    place = ml_100k_folder() if str(data) == "ml-100k" else place_of(data, "bertrec.load: data")
+    if place.suffix in (".yaml", ".yml"):
+        raw, options = _read_description(place, options)
+    elif is_pattern(place):
+        raise DataError(_parts_alone(place))
+    elif place.is_dir():
+        raw = _read_folder(place, options)
+    elif place.exists():
+        raise DataError(f"{place}: a file is no data set: name its folder, or a YAML description")
     else:
-        raise DataError(f"{path}: no such folder or YAML file (and the only data set known by name is ml-100k)")
+        raise DataError(f"{place}: no such folder or YAML file (and the only data set known by name is ml-100k)")
     return _build(raw, options, known, always=always)
 
 
@@ -237,19 +241,30 @@ def form_of(options: LoadOptions) -> Form:
     return Form(**{part.name: getattr(options, part.name) for part in fields(Form)})
 
 
-def _read_folder(folder: Path, options: LoadOptions, columns: Mapping[str, str] | None = None) -> RawData:
-    name = options.format or _recognised(folder)
+def _read_folder(folder: Place, options: LoadOptions, columns: Mapping[str, str] | None = None) -> RawData:
+    if isinstance(folder, Path) or options.format == "tables" or (options.format is None and tables.is_tables(folder)):
+        return _read_there(folder, options, columns)
+    with fetched(folder) as copy:
+        raw = _read_there(copy, options, columns)
+        raw.notes = [note.replace(str(copy), str(folder)) for note in raw.notes]
+        raw.sources = {role: source.replace(str(copy), str(folder)) for role, source in raw.sources.items()}
+    raw.folders = ()
+    return raw
+
+
+def _read_there(folder: Place, options: LoadOptions, columns: Mapping[str, str] | None) -> RawData:
+    name = options.format or ("tables" if isinstance(folder, Address) else _recognised(folder))
     form = form_of(options)
     if name not in ("tables", "sequences") and (
         said := [key for key, value in vars(form).items() if value is not None and key != "encoding"]
     ):
         raise DataError(f"{folder}: '{said[0]}' is for tables, and the format {name} has its own: leave it out, or set  format: tables")
-    if name == "tables":
-        raw = tables.read_folder(folder, form, columns=columns)
+    if isinstance(folder, Address) or name == "tables":
+        raw = tables.read_folder(folder, form, columns=columns, time_column=options.time_column)
     else:
         raw = _FORMATS[name][1](folder, form)
         tables.rename(raw, columns or {})
-    raw.folders = (folder,)
+    raw.folders = (folder,) if isinstance(folder, Path) else ()
     return raw
 
 
@@ -260,6 +275,8 @@ def formats_in(folder: Path) -> list[str]:
 
 def _recognised(folder: Path) -> str:
     found = formats_in(folder)
+    if not found and any(path.endswith(".parquet") for path in files_of(folder)[1]):
+        raise DataError(_parts_alone(folder))
     if not found:
         raise DataError(f"{folder}: no known format: expected {_HINT}")
     if len(found) > 1:
@@ -268,19 +285,25 @@ def _recognised(folder: Path) -> str:
     return found[0]
 
 
-def _read_description(path: Path, options: LoadOptions) -> tuple[RawData, LoadOptions]:
+def _parts_alone(place: Place) -> str:
+    mend = f"write a YAML description that names them and the items:  interactions: {place}  items: FILE"
+    return f"{place}: Parquet files alone are no data set, as it is not known which are the interactions: {mend}"
+
+
+def _read_description(path: Place, options: LoadOptions) -> tuple[RawData, LoadOptions]:
     described, merged = described_by(path, options)
     return _read_described(path, described, merged), merged
 
 
-def described_by(path: Path, options: LoadOptions) -> tuple[DataDescription, LoadOptions]:
+def described_by(path: Place, options: LoadOptions) -> tuple[DataDescription, LoadOptions]:
     """Return what a YAML description says, and how to read by it and by ``options``, which win.
 
     Raises:
         DataError: the file is absent or no description.
         ConfigError: it has an unknown key or a value outside its range.
     """
-    values = read_yaml(path, holds="a description, such as  folder: my-data", error=DataError)
+    with fetched(path) as file:
+        values = read_yaml(file, holds="a description, such as  folder: my-data", error=DataError)
     try:
         described = DataDescription.from_dict(values)
     except ConfigError as error:
@@ -289,25 +312,41 @@ def described_by(path: Path, options: LoadOptions) -> tuple[DataDescription, Loa
     return described, LoadOptions(**{name: getattr(described, name) for name in LoadOptions.model_fields} | said)
 
 
-def _read_described(path: Path, described: DataDescription, options: LoadOptions) -> RawData:
+def _read_described(path: Place, described: DataDescription, options: LoadOptions) -> RawData:
     files = {role: value for role in ("interactions", "items", "users") if (value := getattr(described, role)) is not None}
     if (described.folder is None) == (not files):
         raise DataError(f"{path}: give either 'folder' or 'interactions' and 'items'")
-    name = described.name or path.stem
     if described.folder is not None:
-        folder = path.parent / described.folder
+        folder = beside(path.parent, described.folder)
         if not folder.is_dir():
             raise DataError(f"{path}: folder {folder} does not exist")
         raw = _read_folder(folder, options, described.columns)
-        raw.name, raw.folders = name, (*raw.folders, path.parent)
-        return raw
-    paths = {role: path.parent / value for role, value in files.items()}
-    for role in ("interactions", "items"):
-        if role not in files and not (role == "items" and sequences.is_sequences(paths["interactions"], form_of(options))):
-            raise DataError(f"{path}: '{role}' is missing")
-    raw = tables.read_files(name, paths, columns=described.columns, form=form_of(options))
-    raw.folders = tuple(dict.fromkeys([path.parent, *(file.parent for file in paths.values())]))
+        raw.folders = _local(*raw.folders, path.parent)
+    else:
+        places = {role: beside(path.parent, value) for role, value in files.items()}
+        _check_roles(path, places, options)
+        how: dict[str, Any] = {"columns": described.columns, "form": form_of(options), "time_column": options.time_column}
+        raw = tables.read_files(path.stem, places, **how)
+        raw.folders = _local(path.parent, *(place.parent for place in places.values()))
+    raw.name = described.name or path.stem
     return raw
+
+
+def _check_roles(path: Place, places: Mapping[str, Place], options: LoadOptions) -> None:
+    for role in ("interactions", "items"):
+        if role not in places and not (role == "items" and _is_sequences(places["interactions"], options)):
+            raise DataError(f"{path}: '{role}' is missing")
+
+
+def _is_sequences(place: Place, options: LoadOptions) -> bool:
+    if parts.is_parquet(place):
+        return False
+    with fetched(place) as file:
+        return sequences.is_sequences(file, form_of(options))
+
+
+def _local(*places: Place) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(place for place in places if isinstance(place, Path)))
 
 
 def _build(raw: RawData, options: LoadOptions, known: ItemCatalog | None = None, *, always: bool = False) -> Dataset:
@@ -356,8 +395,9 @@ def _interactions(
     """Return all interactions and the split that the files give, if they do."""
     flat = None
     if raw.interactions is not None:
+        table, raw.interactions = [raw.interactions], None  # which then leaves the memory as soon as it is done with
         flat = Interactions.from_frame(
-            raw.interactions,
+            table.pop(),
             catalog,
             timestamp=options.time_column or "timestamp",
             time_format=options.time_format,

@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bertrec.core.checks import expect_path
 from bertrec.core.errors import DataError
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.load import catalog_of, described_by, form_of
 from bertrec.data.options import LoadOptions
+from bertrec.data.places import Place, place_of
 from bertrec.data.readers import tables
 from bertrec.data.readers.raw import RawData
 
@@ -40,14 +40,14 @@ class Manner:
             DataError, ConfigError: a description that cannot be read.
         """
         options = options or LoadOptions()
-        if data is None or Path(data).suffix not in (".yaml", ".yml"):
+        if data is None or (place := place_of(data, "the data")).suffix not in (".yaml", ".yml"):
             return cls(options)
-        described, merged = described_by(Path(data), options)
+        described, merged = described_by(place, options)
         return cls(merged, described.columns)
 
-    def read(self, role: str, path: Path) -> RawData:
+    def read(self, role: str, path: Place) -> RawData:
         """Read one table, ``items`` or ``interactions``."""
-        return tables.read_one(role, path, columns=self.columns, form=form_of(self.options))
+        return tables.read_one(role, path, columns=self.columns, form=form_of(self.options), time_column=self.options.time_column)
 
 
 def read_items(path: str | Path, manner: Manner, *, like: ItemCatalog, least: int | None = None) -> ItemCatalog:
@@ -62,8 +62,8 @@ def read_items(path: str | Path, manner: Manner, *, like: ItemCatalog, least: in
     Raises:
         DataError: the file cannot be read, lacks a text field or has none of them, or has an id twice with different content.
     """
-    path = expect_path(path, "the table of items")
-    return items_like(manner.read("items", path), manner.options, like=like, what=str(path), least=least)
+    place = place_of(path, "the table of items")
+    return items_like(manner.read("items", place), manner.options, like=like, what=str(place), least=least)
 
 
 def items_like(raw: RawData, options: LoadOptions, *, like: ItemCatalog, what: str, least: int | None = None) -> ItemCatalog:
@@ -105,7 +105,7 @@ def read_interactions(path: str | Path, manner: Manner, catalog: ItemCatalog) ->
     Raises:
         DataError: as `Interactions.from_frame`.
     """
-    path = expect_path(path, "the table of interactions")
-    raw, options = manner.read("interactions", path), manner.options
-    how: dict[str, Any] = {"time_format": options.time_format, "on_missing": options.on_missing, "source": str(path)}
+    place = place_of(path, "the table of interactions")
+    raw, options = manner.read("interactions", place), manner.options
+    how: dict[str, Any] = {"time_format": options.time_format, "on_missing": options.on_missing, "source": str(place)}
     return Interactions.from_frame(raw.interactions, catalog, timestamp=options.time_column or "timestamp", **how)

@@ -9,7 +9,9 @@ import pyarrow as pa
 
 from bertrec.core.errors import DataError
 from bertrec.data.frames import is_text
-from bertrec.data.readers import amazon, atomic, sequences
+from bertrec.data.ids import flat_array
+from bertrec.data.places import Place, children, fetched
+from bertrec.data.readers import amazon, atomic, parts, sequences
 from bertrec.data.readers.content import Form
 from bertrec.data.readers.delimited import TABLE_SUFFIXES, read_table
 from bertrec.data.readers.raw import RawData
@@ -19,33 +21,45 @@ _IDS = {"interactions": ("user_id", "item_id"), "items": ("item_id", "title"), "
 _UNTYPED = (".csv", ".tsv", ".txt", ".dat")
 
 
-def find_table(folder: Path, stem: str) -> Path | None:
-    """Return the one table ``stem.*`` of a folder, or None.
+def find_table(folder: Place, stem: str) -> Place | None:
+    """Return the one table ``stem.*`` of a folder, which may be a folder of Parquet parts, or None.
 
     Raises:
         DataError: there are several.
     """
-    found = [folder / f"{stem}{suffix}" for suffix in TABLE_SUFFIXES if (folder / f"{stem}{suffix}").is_file()]
+    there = children(folder)
+    found = [folder / name for suffix in TABLE_SUFFIXES if there.get(name := f"{stem}{suffix}") is False]
+    found += [folder / name for name in (stem, f"{stem}.parquet") if there.get(name) and parts.has_parts(folder / name)]
     if len(found) > 1:
         raise DataError(f"{folder}: both {found[0].name} and {found[1].name} are there: keep one, or write a YAML that names it")
     return found[0] if found else None
 
 
-def is_tables(folder: Path) -> bool:
+def is_tables(folder: Place) -> bool:
     """Say whether a folder holds ``interactions.*``."""
     return find_table(folder, "interactions") is not None
 
 
-def read_folder(folder: Path, form: Form | None = None, *, columns: Mapping[str, str] | None = None) -> RawData:
+def read_folder(
+    folder: Place, form: Form | None = None, *, columns: Mapping[str, str] | None = None, time_column: str | None = None
+) -> RawData:
     """Read the tables of a folder; see :func:`read_files`."""
     paths = {stem: find_table(folder, stem) for stem in ("interactions", "items", "users")}
     if paths["interactions"] is None or paths["items"] is None:
         missing = "interactions" if paths["interactions"] is None else "items"
         raise DataError(f"{folder}: no {missing}.csv, .tsv, .jsonl or .parquet")
-    return read_files(folder.name, {stem: path for stem, path in paths.items() if path is not None}, columns=columns, form=form)
+    there = {stem: path for stem, path in paths.items() if path is not None}
+    return read_files(folder.name, there, columns=columns, form=form, time_column=time_column)
 
 
-def read_files(name: str, paths: Mapping[str, Path], *, columns: Mapping[str, str] | None = None, form: Form | None = None) -> RawData:
+def read_files(
+    name: str,
+    paths: Mapping[str, Place],
+    *,
+    columns: Mapping[str, str] | None = None,
+    form: Form | None = None,
+    time_column: str | None = None,
+) -> RawData:
     """Read named tables.
 
     Args:
@@ -54,6 +68,7 @@ def read_files(name: str, paths: Mapping[str, Path], *, columns: Mapping[str, st
         columns: the files' names of our columns, such as ``{"user_id": "uid"}``; a name counts in every table that has it. Columns of a
             table without a header are called by their numbers from 1.
         form: how the tables were written, as far as it was said.
+        time_column: the column of times, where it was said.
 
     Raises:
         DataError: a file that cannot be read, or a column named in ``columns`` that no table has.
@@ -61,7 +76,7 @@ def read_files(name: str, paths: Mapping[str, Path], *, columns: Mapping[str, st
     form, columns = form or Form(), dict(columns or {})
     raw = RawData(name, "tables", pa.table({}), sources={role: str(path) for role, path in paths.items()})
     for role, path in paths.items():
-        _read_role(raw, role, path, form, columns)
+        _read_role(raw, role, path, form, columns, time_column)
     if "items" not in paths:
         sequences.name_items(raw)
     rename(raw, {ours: theirs for ours, theirs in columns.items() if not _is_named(raw, ours, theirs)})
@@ -69,7 +84,9 @@ def read_files(name: str, paths: Mapping[str, Path], *, columns: Mapping[str, st
     return raw
 
 
-def read_one(role: str, path: Path, *, columns: Mapping[str, str] | None = None, form: Form | None = None) -> RawData:
+def read_one(
+    role: str, path: Place, *, columns: Mapping[str, str] | None = None, form: Form | None = None, time_column: str | None = None
+) -> RawData:
     """Read one table alone: ``items``, also of RecBole or Amazon, or ``interactions``.
 
     Args:
@@ -77,6 +94,7 @@ def read_one(role: str, path: Path, *, columns: Mapping[str, str] | None = None,
         path: the file.
         columns: as in `read_files`; those that are for other tables do not matter.
         form: how the table was written, as far as it was said.
+        time_column: the column of times, where it was said.
 
     Raises:
         DataError: the file cannot be read, or our name of a column is taken.
@@ -84,14 +102,26 @@ def read_one(role: str, path: Path, *, columns: Mapping[str, str] | None = None,
     form = form or Form()
     raw = RawData(path.stem, "tables", pa.table({}), sources={role: str(path)})
     if path.suffix in (".item", ".inter"):
-        atomic.read_one(raw, role, path, form.encoding)
+        with fetched(path) as file:
+            atomic.read_one(raw, role, file, form.encoding)
     else:
-        _read_role(raw, role, path, form, columns or {})
+        _read_role(raw, role, path, form, columns or {}, time_column)
     rename(raw, {ours: theirs for ours, theirs in (columns or {}).items() if theirs in getattr(raw, role).column_names})
     return raw
 
 
-def _read_role(raw: RawData, role: str, path: Path, form: Form, columns: Mapping[str, str]) -> None:
+def _read_role(raw: RawData, role: str, place: Place, form: Form, columns: Mapping[str, str], time_column: str | None) -> None:
+    if parts.is_parquet(place):
+        table = parts.read_interactions(place, columns, time_column=time_column) if role == "interactions" else parts.read_all(place)
+        raw.untyped &= role != "items"
+        setattr(raw, role, _without_numbers(table, role, columns))
+        return
+    with fetched(place) as path:
+        _read_text(raw, role, path, form, columns)
+        raw.notes = [note.replace(str(path), str(place)) for note in raw.notes]
+
+
+def _read_text(raw: RawData, role: str, path: Path, form: Form, columns: Mapping[str, str]) -> None:
     if role == "interactions" and sequences.is_sequences(path, form):
         table = sequences.read_sequences(path, form)
     elif role == "items" and amazon.is_metadata(path):
@@ -162,7 +192,7 @@ def _is_named(raw: RawData, ours: str, theirs: str) -> bool:
     return is_number(theirs) and raw.interactions is not None and ours in raw.interactions.column_names
 
 
-def _same_ids(raw: RawData, paths: Mapping[str, Path]) -> None:
+def _same_ids(raw: RawData, paths: Mapping[str, Place]) -> None:
     """Write whole-number ids as text where another table, of a format without types, has them so."""
     for name, roles in (("item_id", ("interactions", "items")), ("user_id", ("interactions", "users"))):
         held = {role: table for role in roles if (table := getattr(raw, role)) is not None and name in table.column_names}
@@ -171,5 +201,6 @@ def _same_ids(raw: RawData, paths: Mapping[str, Path]) -> None:
             continue
         for role in held.keys() - set(texts):
             table = held[role]
-            if pa.types.is_integer(table[name].type):
-                setattr(raw, role, table.set_column(table.column_names.index(name), name, table[name].cast(pa.string())))
+            column = flat_array(table[name])
+            if pa.types.is_integer(column.type):
+                setattr(raw, role, table.set_column(table.column_names.index(name), name, column.cast(pa.string())))
