@@ -18,7 +18,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = "cpu"
-IN_WHEEL = ["__init__.py", "__init__.pyi", "py.typed", "pages/page.css", "rankers/prompts/library/item-text.yaml", "cli/main.py"]
+IN_WHEEL = [
+    "__init__.py",
+    "__init__.pyi",
+    "py.typed",
+    "pages/page.css",
+    "service/page/index.html",
+    "rankers/prompts/library/item-text.yaml",
+    "cli/main.py",
+]
 IN_SDIST = [
     *("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "constraints.txt", "bertrec/cli/main.py"),
     *("tests/conftest.py", "tests/support/hub_stand_in.py", "benchmarks/speed/__main__.py", "checks/wheel.py", "docs/design.md"),
