@@ -4,14 +4,14 @@
 CANDIDATES := python3.11 python3.12 python3.13 python3 python
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS := cpu,tuning,tuning-cmaes,tuning-postgresql,tuning-redis,report,dev
+EXTRAS := cpu,serve,tuning,tuning-cmaes,tuning-postgresql,tuning-redis,report,dev
 # Modules are compiled when they are first imported: compiling all of torch's takes longer than installing them.
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
 # Which is why Python must be allowed to keep what it compiles, wherever an image forbids it: importing torch would take three times as long in every process.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test bench bench-full fuzz lint type format clean
+.PHONY: help venv demo test test-all bench bench-full fuzz lint type format clean
 
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ test: lint  ## Run every check: ruff, mypy, pytest with branch coverage
 	$(BIN)/mypy & types=$$!; \
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term; tests=$$?; \
 	wait $$types && exit $$tests
+
+# An empty environment is filled from pip's index: this takes minutes and a few GB for that time.
+test-all: test  ## The same, then build wheel and sdist, install each in an empty environment, and use it there
+	$(BIN)/python -m checks.wheel
 
 # DATA=folder names the data sets; without it the benchmarks look beside the clone, and take data of their own where there are none.
 bench: $(STAMP)  ## Time our fast ways against our slow ones and sentence-transformers

@@ -58,7 +58,8 @@ def _run(folder: Path) -> None:
     """A run of ``bertrec train`` on tables beside it."""
     import bertrec
     from benchmarks.fuzz.tables import readers
-    from bertrec.cli.runs import Run, data_record, end
+    from bertrec.cli.runs import data_record, end
+    from bertrec.runs.folder import Run
 
     readers()[0].make(folder)
     model = bertrec.Popularity().fit(bertrec.make_split(bertrec.load(folder)).train)
@@ -66,7 +67,9 @@ def _run(folder: Path) -> None:
 
 
 def _read_run(folder: Path) -> Any:
-    from bertrec.cli.runs import Run, data_for, fit_catalog, split_data
+    from bertrec.cli.runs import split_data
+    from bertrec.runs.data import data_for, fit_catalog
+    from bertrec.runs.folder import Run
 
     run = Run(folder / "run")
     record, model = run.record(), run.load_model()

@@ -13,8 +13,9 @@ from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each, print_table, say
 from bertrec.cli.outputs import check_report
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, data_and_source, fit_catalog, load_data
 from bertrec.core.errors import BertrecError
+from bertrec.runs.data import data_and_source, fit_catalog, load_data
+from bertrec.runs.folder import Run
 
 if TYPE_CHECKING:
     from bertrec.core.ragged import IntArray

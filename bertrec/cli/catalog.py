@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bertrec.cli import options as o
-from bertrec.cli.output import note, note_each, say
+from bertrec.cli.options import Indexes
+from bertrec.cli.output import note_each, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, manner_of
-from bertrec.cli.states import Indexes, belonging, next_state, write_state
 from bertrec.core.errors import BertrecError, DataError
+from bertrec.runs.data import manner_of
+from bertrec.runs.folder import Run
+from bertrec.runs.products import bring_products, product_changes
+from bertrec.runs.states import belonging, next_state
 
 if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog
@@ -122,15 +125,12 @@ def update(
         record, model = place.record(), _with_vectors(place, vectors)
         indexes = belonging(place, index, model, record)
         found = compared(asked, record, model)
-        after = move(model, found, anew=vectors is not None)
-        behind = [path for path in indexes if not _is_current(path, after)]
-        if not found and not behind and after.model_hash == model.model_hash:
+        brought = bring_products(change, place, record, model, found, indexes, anew=vectors is not None)
+        if brought is None:
             say("nothing to change")
             return
-        how: dict[str, Any] = {"before": model, "after": after, "counts": found.counts, "indexes": behind}
-        said = write_state(change, place, record, kind="catalog", **how)
     print_changes(found, "changed")
-    for path, counts in zip(behind, said, strict=True):
+    for path, counts in brought.indexes.items():
         say(f"{path}: " + ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 
@@ -142,25 +142,19 @@ def _with_vectors(run: Run, vectors: Path | None) -> Recommender:
 
 
 def compared(asked: Asked, record: Mapping[str, Any], model: Recommender) -> CatalogChanges:
-    """Return what the products change in the catalogue of a run's model; of one without an encoder no text is to be encoded.
+    """Return what the products change in the catalogue of a run's model.
 
     Raises:
         DataError: more of it vanished than may.
     """
-    found = _compared(asked, record, model.catalog)
-    return found if model.reads_text and not model.takes_vectors else replace(found, to_encode=0)
-
-
-def _compared(asked: Asked, record: Mapping[str, Any], catalog: ItemCatalog) -> CatalogChanges:
     import numpy as np
 
-    from bertrec.data.changes import catalog_changes
-
+    catalog = model.catalog
     if asked.items is None and asked.data is None:
-        return catalog_changes(catalog, catalog.take(np.flatnonzero(catalog.listed[1:])), delta=True, drop=asked.drop)
+        return product_changes(model, catalog.take(np.flatnonzero(catalog.listed[1:])), delta=True, drop=asked.drop)
     products = asked.products(record, catalog)
     note_each(products.notes)
-    found = catalog_changes(catalog, products, delta=asked.delta, drop=asked.drop)
+    found = product_changes(model, products, delta=asked.delta, drop=asked.drop)
     listed = int(catalog.listed.sum())
     if len(found.vanished) > asked.most_vanished * listed:
         share = f"{len(found.vanished)} of {listed} products ({len(found.vanished) / listed:.0%})"
@@ -170,25 +164,6 @@ def _compared(asked: Asked, record: Mapping[str, Any], catalog: ItemCatalog) -> 
             f"it may be half written; {mend}"
         )
     return found
-
-
-def move(model: Recommender, found: CatalogChanges, *, anew: bool = False) -> Recommender:
-    """Return the model over the catalogue as it is to be: itself where nothing changed, unless vectors may have, of any item."""
-    from bertrec.models.moving import moved
-
-    if anew:
-        return model.with_catalog(found.catalog)
-    if not found and found.catalog.content_hash == model.catalog.content_hash:
-        return model
-    if found.to_encode:
-        note(f"encoding {found.to_encode} texts")
-    return moved(model, found.catalog)
-
-
-def _is_current(index: Path, model: Recommender) -> bool:
-    from bertrec.retrieval.storage import META, read_meta
-
-    return read_meta(index / META).model_hash == model.model_hash
 
 
 def print_changes(found: CatalogChanges, verb: str) -> None:

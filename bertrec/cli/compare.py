@@ -62,10 +62,11 @@ def compare(
 
 
 def _execute(source: dict[str, Any], plan_of: Callable[..., Plan], out: Path) -> None:
-    from bertrec.cli.runs import load_data, split_data
+    from bertrec.cli.runs import split_data
     from bertrec.comparison.run import compare as run
     from bertrec.comparison.run import total_minutes
     from bertrec.models.untrained import UNTRAINED
+    from bertrec.runs.data import load_data
 
     dataset = load_data(source)
     chosen = split_data(dataset, source)

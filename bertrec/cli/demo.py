@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli.output import note, print_comparison, print_figures, protocol_line, say
-from bertrec.cli.runs import Run, item_vectors, load_data, split_data
+from bertrec.cli.runs import item_vectors, split_data
 from bertrec.core.described import SHOWN_METRICS
+from bertrec.runs.data import load_data
+from bertrec.runs.folder import Run
 
 if TYPE_CHECKING:
     from bertrec.data.load import Dataset
@@ -113,9 +115,9 @@ def build_index(model: Recommender, path: Path) -> Path:
 
 def show_lists(model: Recommender, dataset: Dataset, index: Path) -> None:
     """Print lists for two users of the data and for a history typed as titles."""
-    from bertrec.cli.index import open_index
     from bertrec.cli.lists import UserList, print_tables
     from bertrec.cli.recommend import fill, title_history, user_cases, wanted_users
+    from bertrec.runs.indexes import open_index
 
     users = [str(user) for user in dataset.interactions.users.ids[:2]]
     cases = [*user_cases(model.catalog, wanted_users(users), dataset.interactions), UserList(None, title_history(model.catalog, TITLES))]

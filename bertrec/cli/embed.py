@@ -12,8 +12,10 @@ from bertrec.cli import options as o
 from bertrec.cli.output import note, say
 from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, fit_catalog, item_vectors, served_data
+from bertrec.cli.runs import item_vectors
 from bertrec.core.errors import ConfigError, DataError
+from bertrec.runs.data import fit_catalog, served_data
+from bertrec.runs.folder import Run
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,8 +11,9 @@ from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each, say
 from bertrec.cli.outputs import check_folder
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import data_record, load_data, split_data
+from bertrec.cli.runs import data_record, split_data
 from bertrec.core.errors import ConfigError
+from bertrec.runs.data import load_data
 
 if TYPE_CHECKING:
     from bertrec.data.splits import Split

@@ -11,8 +11,10 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, fit_catalog, keeps_seen, measured_data, note_adaptation, split_for
-from bertrec.core.errors import DataError, IndexFileError
+from bertrec.cli.runs import measured_data, note_adaptation, split_for
+from bertrec.core.errors import ConfigError, DataError, IndexFileError, ModelError
+from bertrec.runs.data import fit_catalog
+from bertrec.runs.folder import Run, keeps_seen
 
 if TYPE_CHECKING:
     from bertrec.data.splits import EvaluationSet, Split
@@ -28,6 +30,8 @@ bertrec evaluate runs/ml
 bertrec evaluate runs/shop --keep-seen --metrics HR@10,Recall@50,Coverage@10 --json figures.json
 
 bertrec evaluate runs/ml --index runs/ml.index
+
+bertrec evaluate runs/ml --card
 
 bertrec evaluate runs/text --data data/scientific
 """
@@ -48,9 +52,12 @@ def evaluate(
     metrics: o.Metrics = None,
     bootstrap: o.Bootstrap = None,
     json_out: o.Json = None,
+    card: Annotated[bool, typer.Option("--card", help="Write the test figures into the model card of RUN too.")] = False,
 ) -> None:
     """Measure RUN on its held-out interactions, every figure with its protocol."""
     o.choice("split", split, ("test", "valid"))
+    if card and (split != "test" or data is not None or vectors is not None or index is not None):
+        raise ConfigError("--card writes what the model reaches on its own test users: leave out --split, --data, --vectors and --index")
     place = Run(run)
     rules = {"mask_seen": not keeps_seen(place.record(), keep_seen), "seen_targets": seen_targets, "candidates": candidates}
     rules |= {} if bootstrap is None else {"bootstrap": bootstrap}
@@ -63,6 +70,27 @@ def evaluate(
 
         write_json(json_out, figures)
         note(f"wrote {json_out}")
+    if card:
+        keep_figures(place, figures)
+        note(f"wrote {place.model / 'README.md'}")
+
+
+def keep_figures(run: Run, figures: Mapping[str, Any]) -> None:
+    """Keep test figures in the record of a run and write them into its model's card.
+
+    Raises:
+        ModelError: the run was changed since they were measured.
+    """
+    from bertrec.core.files import write_json
+    from bertrec.core.together import held
+    from bertrec.models.card import write_card
+
+    with held(run.folder):
+        record = {**run.record(), "test": dict(figures)}
+        if figures["protocol"]["model"]["hash"] != (model := run.load_model()).model_hash:
+            raise ModelError(f"{run.folder} was changed while it was measured: measure it again")
+        write_json(run.record_file, record)
+        write_card(run.model, model.card(record))
 
 
 def evaluate_run(
@@ -78,10 +106,11 @@ def evaluate_run(
     """Return the figures of a run in the one JSON shape."""
     from bertrec.evaluation.protocol import Protocol
 
-    rules, record = Protocol.from_dict(protocol), run.record()
+    rules = Protocol.from_dict(protocol)
     from bertrec.models.evaluate import evaluate
+    from bertrec.runs.indexes import check_fits, open_both
 
-    model = run.load_model()
+    record, model, searched = open_both(run, index)
     dataset = measured_data(run, record, data, load)
     note_each(dataset.notes)
     split = split_for(record, dataset, data)
@@ -89,11 +118,7 @@ def evaluate_run(
     rows = part_of(split, part)
     model = fit_catalog(model, dataset, vectors)
     held_out = split.held_out if len(split.held_out) else None
-    searched = None
-    if index is not None:
-        from bertrec.cli.index import check_fits, open_index
-
-        searched = open_index(index)
+    if index is not None and searched is not None:
         if data is None and searched.model_hash not in ("", model.model_hash) and record.get("updates"):
             raise IndexFileError(f"{run.folder} was updated and is measured over the items of its training: leave out --index {index}")
         check_fits(searched, index, model, run, data)

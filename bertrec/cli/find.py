@@ -9,10 +9,12 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table, say_document
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, fit_catalog, served_data
-from bertrec.cli.titles import find_title
 from bertrec.core.errors import BertrecError, DataError
+from bertrec.core.known_ids import known_id
 from bertrec.core.shown import json_text
+from bertrec.data.titles import find_title
+from bertrec.runs.data import fit_catalog, served_data
+from bertrec.runs.folder import Run
 
 if TYPE_CHECKING:
     from bertrec.models.base import Recommender
@@ -59,7 +61,7 @@ def similar(
         raise BertrecError("name the item with --item ID or --title T")
     model = Run(run).load_model()
     ids = model.catalog.ids.ids
-    asked = ids[find_title(title, model.catalog.titles)] if title is not None else o.known_id(str(item), set(ids))
+    asked = ids[find_title(title, model.catalog.titles)] if title is not None else known_id(str(item), set(ids))
     found = model.similar(asked, k, by=by)  # type: ignore[arg-type]  # checked above
     name = model.catalog.titles[int(model.catalog.ids.encode([asked])[0]) - 1]
     show(model, found, f"like {asked}: {name}, by {' and '.join(found.ranks)}", form, k, {"item": asked})
@@ -89,7 +91,7 @@ def search(
 
 
 def _history(interactions: Any, user: str) -> list[str | int]:
-    inner = interactions.users.encode([o.known_id(user, set(interactions.users.ids))])[0]
+    inner = interactions.users.encode([known_id(user, set(interactions.users.ids))])[0]
     ids: list[str | int] = interactions.catalog.ids.decode(interactions.sequences[int(inner) - 1])
     if not ids:
         raise DataError(f"user {user} has no interactions: leave out --user")

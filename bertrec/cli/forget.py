@@ -12,13 +12,16 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import LATER_HASH, Run, data_and_source, split_data, trained_data
+from bertrec.cli.runs import split_data, trained_data
 from bertrec.core import resuming
 from bertrec.core.copies import linked_copy
 from bertrec.core.errors import BertrecError, DataError, ModelError
 from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
+from bertrec.core.known_ids import find_id, known_id
 from bertrec.core.partial import recover
 from bertrec.core.together import held
+from bertrec.runs.data import data_and_source
+from bertrec.runs.folder import LATER_HASH, Run
 
 if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog
@@ -119,6 +122,7 @@ def forget_in_run(run: Run, names: list[str], *, data: str | None = None, readin
         ModelError: the run is not finished, or damaged.
     """
     from bertrec.data.forgotten import Forgotten
+    from bertrec.models.card import write_card
 
     record, model = run.record(), run.load_model()
     former = Forgotten.from_dict(record.get("forgotten"), str(run.record_file))
@@ -135,12 +139,14 @@ def forget_in_run(run: Run, names: list[str], *, data: str | None = None, readin
     with atomic_folder(run.folder, marker=run.record_file.name) as made:
         linked_copy(run.folder, made, without=(resuming.LOCK,))
         _take_out(Run(made), model, names, outcome)
-        unknown = [name for name in names if o.find_id(name, before) is None and not former.among([name])]
+        unknown = [name for name in names if find_id(name, before) is None and not former.among([name])]
         if unknown and not (outcome.changed or outcome.rows):
-            o.known_id(unknown[0], before)  # which says what is near
+            known_id(unknown[0], before)  # which says what is near
         about = {"model_hash": model.model_hash, "forgotten": marks.to_dict(), **_of_later(run, Run(made), record, set(names))}
         of_data = {} if outcome.changed else {"manifest": split.manifest, "data_hash": data_hash}
-        write_json(Run(made).record_file, record | about | of_data)
+        now = record | about | of_data
+        write_json(Run(made).record_file, now)
+        write_card(Run(made).model, model.card(now))
     return outcome
 
 

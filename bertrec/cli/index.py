@@ -10,13 +10,14 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table, say
 from bertrec.cli.outputs import check_folder
-from bertrec.cli.runs import Run, item_vectors, manner_of, states
+from bertrec.cli.runs import item_vectors
 from bertrec.core.errors import BertrecError, IndexFileError
-from bertrec.core.partial import recover
-from bertrec.core.together import settle_target
+from bertrec.core.known_ids import known_id
+from bertrec.runs.data import manner_of
+from bertrec.runs.folder import Run
+from bertrec.runs.indexes import check_there, open_index
 
 if TYPE_CHECKING:
-    from bertrec.models.base import Recommender
     from bertrec.retrieval.index import ItemIndex
 
 KINDS = ("auto", "flat", "ivf", "hnsw", "ivfpq")
@@ -138,7 +139,7 @@ def remove(
     check_there(index)
     with ItemIndex.changing(index) as opened:
         known = set(opened.ids)
-        wanted = [o.known_id(value, known) for value in ids or []] + (o.listed_ids(ids_file, known) if ids_file else [])
+        wanted = [known_id(value, known) for value in ids or []] + (o.listed_ids(ids_file, known) if ids_file else [])
         if not wanted:
             raise BertrecError("name the items to remove with --id ID or --ids-file F")
         opened.remove(wanted)
@@ -155,64 +156,6 @@ def compact(index: IndexArgument) -> None:
     with ItemIndex.changing(index) as opened:
         opened.compact()
     _print_info(opened, index)
-
-
-def open_index(path: Path) -> ItemIndex:
-    """Load an index.
-
-    Raises:
-        IndexFileError: it is absent or damaged.
-    """
-    from bertrec.retrieval.index import ItemIndex
-
-    check_there(path)
-    return ItemIndex.load(path)
-
-
-def check_there(path: Path) -> None:
-    """See that there is an index.
-
-    Raises:
-        IndexFileError: there is none.
-    """
-    settle_target(path)
-    if not recover(path).exists():
-        raise IndexFileError(f"{path}: no such index; make one with  bertrec index build RUN --out {path}")
-
-
-def open_both(run: Run, index: Path | None) -> tuple[dict[str, Any], Recommender, ItemIndex | None]:
-    """Load a run's record and model, and its index where there is one, all of one state: an update may come between."""
-    while True:
-        before = run.state
-        record, model = run.record(), run.load_model()
-        searched = None if index is None else open_index(index)
-        if run.state == before:
-            return record, model, searched
-
-
-def check_fits(index: ItemIndex, path: Path, model: Recommender, run: Run, data: str | None = None) -> None:
-    """See that an index was built from this model over these items.
-
-    Args:
-        index: opened.
-        path: where it is.
-        model: as it is asked; over other items than the run's where ``data`` has such.
-        run: where the model is from.
-        data: other data than the run's, if they were named.
-
-    Raises:
-        IndexFileError: its scores would mean nothing; the text says how to bring run and index together.
-    """
-    if not index.model_hash or index.model_hash == model.model_hash:
-        return
-    if index.model_hash not in states(run.record()):
-        raise IndexFileError(
-            f"{path} was built from another model: build it anew with  bertrec index build {run.folder} --out {path} --overwrite"
-        )
-    how = f"bertrec catalog update {run.folder} --index {path}"
-    if data is None:
-        raise IndexFileError(f"{path} holds an earlier state of {run.folder}: bring it along with  {how}")
-    raise IndexFileError(f"{data} has other items than {path}: bring run and index to them with  {how} --data {data}")
 
 
 def _items(place: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:

@@ -22,6 +22,7 @@ from bertrec.cli import (
     data,
     demo,
     doctor,
+    draws,
     embed,
     encoder,
     evaluate,
@@ -30,9 +31,11 @@ from bertrec.cli import (
     index,
     probe,
     prompt,
+    push,
     rankers,
     recommend,
     rerank,
+    serve,
     settings,
     train,
     tune,
@@ -85,11 +88,14 @@ app.add_typer(prompt.app, name="prompt")
 app.add_typer(index.app, name="index")
 app.add_typer(catalog.app, name="catalog")
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
+app.command("new-items", epilog=draws.EXAMPLES)(draws.new_items)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
 app.command("similar", epilog=find.SIMILAR_EXAMPLES)(find.similar)
 app.command("search", epilog=find.SEARCH_EXAMPLES)(find.search)
+app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("update", epilog=update.EXAMPLES)(update.update)
 app.command("forget", epilog=forget.EXAMPLES)(forget.forget)
+app.command("push", epilog=push.EXAMPLES)(push.push)
 app.add_typer(rerank.app, name="rerank")
 app.add_typer(tune.app, name="tune")
 app.command("probe", epilog=probe.EXAMPLES)(probe.probe)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from bertrec.core.errors import BertrecError, ConfigError, DataError, unknown_name
 from bertrec.core.files import read_yaml
+from bertrec.core.known_ids import known_id
 from bertrec.core.parsing import parse_yaml
 from bertrec.core.plugins import vouch
 
@@ -27,6 +27,10 @@ Vectors = Annotated[
         metavar="FILE",
         help="Vectors (.parquet, .npy) of items that a run trained with --vectors has not met; those that it has met it keeps.",
     ),
+]
+GivenVectors = Annotated[
+    Path | None,
+    typer.Option("--vectors", metavar="FILE", help="Item vectors made elsewhere (.parquet, .npy), in place of an encoder; docs/data.md."),
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A folder made by bertrec train.")]
 
@@ -76,6 +80,9 @@ Split = Annotated[str, typer.Option(help=f"How to split: {', '.join(SPLITS)}.")]
 HeldOut = Annotated[str, typer.Option("--split", help="Which held-out part: test or valid.")]
 Bootstrap = Annotated[int | None, typer.Option(min=0, help="Bootstrap samples behind each interval.")]
 Metrics = Annotated[str | None, typer.Option(help="Metrics to show, comma-separated, or all.")]
+Indexes = Annotated[
+    list[Path] | None, typer.Option("--index", metavar="INDEX", help="An index of the run that is to change with it; repeatable.")
+]
 KeepSeen = Annotated[
     bool | None,
     typer.Option(
@@ -141,26 +148,6 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 def _number(value: Any) -> Any:
     return float(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else value
-
-
-def find_id(text: str, known: Collection[str | int]) -> str | int | None:
-    """Return the id that ``text`` names among ``known``, or None; see `known_id`."""
-    candidates: list[str | int] = [text]
-    if re.fullmatch(r"-?\d{1,18}", text):
-        candidates.append(int(text))
-    return next((candidate for candidate in candidates if candidate in known), None)
-
-
-def known_id(text: str, known: Collection[str | int]) -> str | int:
-    """Return the id that ``text`` names among ``known``; ids may be whole numbers there, while a command line holds words.
-
-    Raises:
-        DataError: no such id; the text names near ones.
-    """
-    if (found := find_id(text, known)) is not None:
-        return found
-    near = difflib.get_close_matches(text, [str(value) for value in known], n=3, cutoff=0.6)
-    raise DataError(f"unknown id '{text}'" + (f": near it are {', '.join(near)}" if near else ""))
 
 
 def listed_names(path: Path) -> list[tuple[int, str]]:

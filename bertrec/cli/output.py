@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertrec.core.described import shown_metrics
+from bertrec.core.notes import note as note
+from bertrec.core.notes import note_each as note_each
 from bertrec.core.shown import visible
 
 if TYPE_CHECKING:
@@ -24,11 +26,6 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, width=None if stream.isatty() else _WIDTH_OF_A_FILE, highlight=False, markup=False, emoji=False)
 
 
-def note(text: str) -> None:
-    """Print one line on standard error, so that standard output stays fit for a pipe."""
-    print(visible(text), file=sys.stderr, flush=True)
-
-
 def say(text: object) -> None:
     """Print one line on standard output."""
     print(visible(text))
@@ -37,12 +34,6 @@ def say(text: object) -> None:
 def say_document(text: str) -> None:
     """Print text of many lines, such as JSON or YAML."""
     print(visible(text, keep="\n"))
-
-
-def note_each(lines: Iterable[str]) -> None:
-    """Print what was noted on the way, such as the notes of a data set."""
-    for line in lines:
-        note(f"note: {line}")
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[str] = ()) -> None:

@@ -12,8 +12,8 @@ from bertrec.cli.audit import domain_word
 from bertrec.cli.output import note, note_each, print_table, say
 from bertrec.cli.outputs import check_report
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import load_data
 from bertrec.core.errors import DataError
+from bertrec.runs.data import load_data
 
 if TYPE_CHECKING:
     from bertrec.data.item_labels import ItemLabels

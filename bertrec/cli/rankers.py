@@ -12,8 +12,9 @@ from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each, print_figures, print_table, protocol_line, say
 from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import data_for, data_record, load_data
+from bertrec.cli.runs import data_record
 from bertrec.core.errors import ConfigError, DataError
+from bertrec.runs.data import data_for, load_data
 
 if TYPE_CHECKING:
     from bertrec.data.impressions import Impressions

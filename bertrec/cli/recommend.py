@@ -10,13 +10,15 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli import rules as r
-from bertrec.cli.index import check_fits, open_both
 from bertrec.cli.lists import FORMATS, Id, UserList, form_of, give_out
 from bertrec.cli.output import note, note_each, say
 from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, fit_catalog, keeps_seen, served_data
 from bertrec.core.errors import BertrecError, DataError
+from bertrec.core.known_ids import find_id, known_id
+from bertrec.runs.data import fit_catalog, served_data
+from bertrec.runs.folder import Run, keeps_seen
+from bertrec.runs.indexes import check_fits, open_both
 
 if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog
@@ -153,7 +155,7 @@ def wanted_users(names: Sequence[str], users_file: Path | None = None) -> list[W
 
 def title_history(catalog: ItemCatalog, typed: Sequence[str]) -> list[Id]:
     """Return the ids of the items whose titles were typed."""
-    from bertrec.cli.titles import find_title
+    from bertrec.data.titles import find_title
 
     return [catalog.ids.ids[find_title(title, catalog.titles)] for title in typed]
 
@@ -168,7 +170,7 @@ def history_cases(catalog: ItemCatalog, typed: Sequence[str], on_unknown: str | 
     found: list[Id] = []
     for text in typed:
         try:
-            found.append(o.known_id(text, known))
+            found.append(known_id(text, known))
         except DataError as error:
             note(f"note: left out of the history: {error}")
     if not found and on_unknown in (None, "error"):
@@ -204,7 +206,7 @@ def user_cases(
 
 
 def _of_data(one: WantedUser, known: set[Id]) -> UserList:
-    user = o.find_id(str(one.user), known)
+    user = find_id(str(one.user), known)
     return UserList(one.user, [], fallback="unknown") if user is None else UserList(user, [])
 
 
@@ -212,10 +214,10 @@ def _fill_given(given: Sequence[tuple[WantedUser, UserList]], catalog: ItemCatal
     """Put the known items of the histories of a file into the cases; a line counts the others."""
     items, lost = set(catalog.ids.ids), [(one, item) for one, _ in given for item in one.history or ()]
     for one, case in given:
-        found = [o.find_id(str(item), items) for item in one.history or ()]
+        found = [find_id(str(item), items) for item in one.history or ()]
         case.history = [item for item in found if item is not None]
         case.fallback = None if case.history else "unknown"
-    lost = [(one, item) for one, item in lost if o.find_id(str(item), items) is None]
+    lost = [(one, item) for one, item in lost if find_id(str(item), items) is None]
     if lost:
         one, item = lost[0]
         note(f"note: {len(lost)} ids in the histories are no items (left out); the first: {one.where}: {item!r}")
@@ -242,7 +244,7 @@ def _why_unknown(one: WantedUser, known: set[Id]) -> str:
     if one.history is not None:
         return f"none of the {len(one.history)} items of the history is in the catalogue"
     try:
-        o.known_id(str(one.user), known)
+        known_id(str(one.user), known)
     except DataError as error:
         return str(error)
     return ""
@@ -288,7 +290,8 @@ def fill(
 
 def explain_cases(model: Recommender, cases: list[UserList]) -> None:
     """Put into the cases what raised the score of each item most."""
-    from bertrec.models.explain import explain
+    from bertrec.models.explain import explain_list
 
     for case in (case for case in cases if case.fallback is None):
-        case.why = [explain(model, case.history, item)[:_REASONS] for item in case.items]
+        history = model.histories([case.history])[0]
+        case.why = [reasons[:_REASONS] for reasons in explain_list(model, history, case.items)]

@@ -11,7 +11,9 @@ from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_table, protocol_line, say
 from bertrec.cli.outputs import check_folder
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, fit_catalog, keeps_seen, measured_data, split_for
+from bertrec.cli.runs import measured_data, split_for
+from bertrec.runs.data import fit_catalog
+from bertrec.runs.folder import Run, keeps_seen
 
 if TYPE_CHECKING:
     from bertrec.data.splits import Split

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bertrec.cli.options import known_id, listed_names
+from bertrec.cli.options import listed_names
 from bertrec.cli.output import note
 from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.known_ids import known_id
 
 if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog

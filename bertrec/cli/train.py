@@ -14,11 +14,12 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, figure, note, note_each, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, abandon_on_error, begin, check_free, check_same, data_record, end, keeps_seen, only_one, versions
+from bertrec.cli.runs import abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
 from bertrec.core.config import SEEDS
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.plugins import is_path, vouch
 from bertrec.heads.config import ITEM_INPUTS
+from bertrec.runs.folder import Run, keeps_seen
 
 if TYPE_CHECKING:
     from bertrec.data.interactions import Interactions
@@ -58,10 +59,7 @@ def train(
     ] = None,
     item_input: Annotated[str | None, typer.Option(help="What an item is made of: id, text or text+id (default text+id).")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full (default frozen).")] = None,
-    vectors: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Item vectors made elsewhere (.parquet, .npy), in place of an encoder; docs/data.md."),
-    ] = None,
+    vectors: o.GivenVectors = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN", help="Start from this run's weights; it may be on other data.")] = None,
     config: o.SettingsFile = None,
     set_: o.Settings = None,
@@ -128,7 +126,8 @@ def choose(settings: dict[str, Any], **given: str | None) -> dict[str, str | Non
 
 def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
     """Carry out a training plan in its run folder and say how it went."""
-    from bertrec.cli.runs import adaptation_record, load_data, split_data
+    from bertrec.cli.runs import adaptation_record, split_data
+    from bertrec.runs.data import load_data
 
     model = made(plan)
     model.check_start(resume=resume, init=bool(plan["init"]))

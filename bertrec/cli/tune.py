@@ -89,7 +89,7 @@ def run(
     keep_seen: o.KeepSeen = None,
 ) -> None:
     """Start a study on DATA, or go on with the same one."""
-    from bertrec.cli.runs import load_data
+    from bertrec.runs.data import load_data
     from bertrec.tuning.plan import JOURNAL, TunePlan
     from bertrec.tuning.run import begin
 

@@ -9,9 +9,11 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note
-from bertrec.cli.runs import Run, fit_catalog, item_vectors, split_data, trained_data
+from bertrec.cli.runs import item_vectors, split_data, trained_data
 from bertrec.cli.tune_finish import finish
 from bertrec.cli.tune_start import Storage, StudyFolder, StudyName, Timeout, counts_of, minutes
+from bertrec.runs.data import fit_catalog
+from bertrec.runs.folder import Run
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertrec.cli import options as o
+from bertrec.cli.options import Indexes
 from bertrec.cli.output import note, note_each, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import Run, keeps_seen, load_data, manner_of, note_adaptation, once_each, split_data, with_later
-from bertrec.cli.states import Indexes, belonging, next_state, write_state
+from bertrec.cli.runs import note_adaptation, split_data
 from bertrec.cli.train import report, validate
 from bertrec.core.errors import BertrecError, ConfigError
+from bertrec.runs.data import load_data, manner_of, once_each, with_later
+from bertrec.runs.folder import Run, keeps_seen
+from bertrec.runs.states import belonging, next_state, write_state
 
 if TYPE_CHECKING:
     from bertrec.data.growing import Rows

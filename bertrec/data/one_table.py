@@ -63,19 +63,31 @@ def read_items(path: str | Path, manner: Manner, *, like: ItemCatalog, least: in
         DataError: the file cannot be read, lacks a text field or has none of them, or has an id twice with different content.
     """
     place = place_of(path, "the table of items")
-    raw = manner.read("items", place)
+    return items_like(manner.read("items", place), manner.options, like=like, what=str(place), least=least)
+
+
+def items_like(raw: RawData, options: LoadOptions, *, like: ItemCatalog, what: str, least: int | None = None) -> ItemCatalog:
+    """Make a catalogue of a table of items with the text fields of another; see `read_items`.
+
+    Args:
+        raw: the table.
+        options: how it is read.
+        like: the catalogue.
+        what: is named in messages.
+        least: how many of its fields must be there; None asks for all.
+    """
     there = [name for name in like.fields if name in raw.items.column_names]
     missing = [name for name in like.fields if name not in there]
     if len(there) < (len(like.fields) if least is None else least):
         lacks = f"lacks the text field{'s' if len(missing) > 1 else ''} {', '.join(missing)}, which the run was trained with"
         mend = "rename them, or name a YAML description whose  columns:  does (--data)"
-        raise DataError(f"{place} {lacks} (its columns: {', '.join(raw.items.column_names)}): {mend}")
-    _check_once(raw.items, place)
-    options = manner.options.updated({"text_fields": tuple(there), "template": None if missing else like.template})
+        raise DataError(f"{what} {lacks} (its columns: {', '.join(raw.items.column_names)}): {mend}")
+    _check_once(raw.items, what)
+    options = options.updated({"text_fields": tuple(there), "template": None if missing else like.template})
     return catalog_of(raw, options)
 
 
-def _check_once(table: pa.Table, path: Place) -> None:
+def _check_once(table: pa.Table, what: str) -> None:
     """See that rows with the same id are the same rows."""
     if "item_id" not in table.column_names or pc.count_distinct(table["item_id"]).as_py() == table.num_rows:
         return
@@ -84,7 +96,7 @@ def _check_once(table: pa.Table, path: Place) -> None:
         before = seen.setdefault(row["item_id"], row)
         if before != row:
             name = next(name for name in row if row[name] != before[name])
-            raise DataError(f"{path}: item id {row['item_id']!r} occurs twice with different '{name}': keep one of the rows")
+            raise DataError(f"{what}: item id {row['item_id']!r} occurs twice with different '{name}': keep one of the rows")
 
 
 def read_interactions(path: str | Path, manner: Manner, catalog: ItemCatalog) -> Interactions:

@@ -206,7 +206,7 @@ def split_by_part(interactions: Interactions) -> Split:
     return _assemble(interactions, valid, test, _manifest(interactions, "given", {}))
 
 
-def cold_items(interactions: Interactions, *, share: float = 0.1, seed: int = 0) -> Split:
+def cold_items(interactions: Interactions, *, share: float = 0.1, seed: int = 0, part: int | None = None) -> Split:
     """Hold out a uniform share of the catalogue: items that training never sees.
 
     They are gone from every training sequence and validation history, and stay in test histories. Test: leave-one-out targets that are
@@ -216,27 +216,38 @@ def cold_items(interactions: Interactions, *, share: float = 0.1, seed: int = 0)
         interactions: the data.
         share: share of the catalogue, above 0 and below 1.
         seed: of the draw.
+        part: which of the ``round(1 / share)`` parts, counted from 0, into which the seed deals the whole catalogue; None draws freely.
 
     Raises:
-        DataError: a share outside its range or one that holds out no item, or nothing left to train on.
+        DataError: a share outside its range or one that holds out no item, a part that is not there, or nothing left to train on.
     """
     _check(interactions, "cold_items")
     expect_whole(seed, "cold items: the seed", least=0, error=DataError)
     if not 0 < expect_number(share, "cold items: the share", error=DataError) < 1:
         raise DataError(f"cold items: the share must be above 0 and below 1, got {share}")
-    count = round(share * len(interactions.catalog))
-    if not count:
+    held_out = _drawn(len(interactions.catalog), share, seed, part)
+    if not len(held_out):
         raise DataError(f"cold items: a share of {share} of {len(interactions.catalog)} items holds out none: raise it")
-    held_out = np.sort(np.random.default_rng(seed).choice(len(interactions.catalog), size=count, replace=False)).astype(np.int64) + 1
     cold = np.isin(interactions.sequences.values, held_out)
     last, before = _nth_last(interactions, 1), _nth_last(interactions, 2)
-    manifest = _manifest(interactions, "cold_items", {"share": share}, seed=seed)
+    manifest = _manifest(interactions, "cold_items", {"share": share} | ({} if part is None else {"part": part}), seed=seed)
     whole = _assemble(interactions, before, last, manifest, test_target=last & cold, valid_target=before & ~cold, drop=cold)
     if not len(whole.train):
         raise DataError("cold items: nothing is left to train on: lower the share")
-    manifest["counts"] |= {"held_out_items": count, "held_out_interactions": int(cold.sum())}
+    manifest["counts"] |= {"held_out_items": len(held_out), "held_out_interactions": int(cold.sum())}
     manifest["held_out"] = interactions.catalog.ids.decode(held_out)
     return replace(whole, held_out=held_out)
+
+
+def _drawn(items: int, share: float, seed: int, part: int | None) -> IntArray:
+    """Return the inner ids that are held out, ascending."""
+    generator = np.random.default_rng(seed)
+    if part is None:
+        return np.sort(generator.choice(items, size=round(share * items), replace=False)).astype(np.int64) + 1
+    parts = round(1 / share)
+    if expect_whole(part, "cold items: the part", least=0, error=DataError) >= parts:
+        raise DataError(f"cold items: a share of {share} deals the catalogue into parts 0 to {parts - 1}, there is no part {part}")
+    return np.sort(np.array_split(generator.permutation(items), parts)[part]).astype(np.int64) + 1
 
 
 def _assemble(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bertrec.core.ragged import IntArray
@@ -68,3 +70,27 @@ def bootstrap_intervals(values: Float64Array, *, resamples: int = 1000, seed: in
     tail = 50.0 * (1.0 - level)
     means = resampled_means(values, resamples=resamples, seed=seed)
     return np.asarray(np.percentile(means, [tail, 100.0 - tail], axis=0).T, dtype=np.float64)
+
+
+def interval_over_groups(
+    groups: Sequence[Float64Array], *, resamples: int = 10_000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the percentile interval of the mean over all values, where groups are resampled first and then the values in each.
+
+    So it tells what another set of groups would give (draws of new items, say), and not only other users in the same ones. With
+    two or three groups it is a rough answer.
+
+    Args:
+        groups: the values of each group, ``[n_g]``, none of them empty.
+        resamples: how many samples.
+        seed: of the generator.
+        level: of the interval.
+    """
+    generator = np.random.default_rng(seed)
+    sizes = np.array([len(values) for values in groups])
+    means = np.stack([resampled_means(v[:, None], resamples=resamples, seed=seed + n)[:, 0] for n, v in enumerate(groups)])
+    picked = generator.integers(len(groups), size=(resamples, len(groups)))
+    rows = generator.integers(resamples, size=picked.shape)  # a group that is picked twice is resampled twice
+    drawn = (sizes[picked] * means[picked, rows]).sum(axis=1) / sizes[picked].sum(axis=1)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,8 +18,10 @@ from bertrec.core.id_lists import id_lists
 from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
+from bertrec.data.changes import catalog_changes
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, Split
+from bertrec.models.card import CardFacts
 from bertrec.models.fallback import CATALOGUE, POPULARITY, cold_rows, scored_by_popularity, unknown_ids
 from bertrec.models.finding import Finding
 from bertrec.models.fitted import Fitted
@@ -117,6 +120,24 @@ class Recommender(Fitted, Finding):
         expect(catalog, ItemCatalog, "with_catalog: catalog")
         raise ModelError(f"a {self.name} model cannot move to other items: it does not read what they say")
 
+    def with_products(self, products: Any, *, delta: bool = False, **options: Any) -> Self:
+        """Return the same model over today's products; only texts that it has not read are encoded, and it stays as it is.
+
+        Vanished products are recommended no more and stay readable in histories, as with ``bertrec catalog update``.
+
+        Args:
+            products: a pandas, polars or PyArrow table with the columns of the item table that the model was trained on.
+            delta: the table holds new and changed products alone; none vanishes.
+            **options: of `ItemCatalog.from_frame`, such as ``item_id`` or ``max_words``; text fields and template are the model's.
+
+        Raises:
+            DataError: a text field is missing, or an id occurs twice with different texts.
+            ModelError: there are new products, and the model does not read what they say.
+        """
+        own = {"text_fields": list(self.catalog.fields), "template": self.catalog.template, "source": "the products"}
+        table = ItemCatalog.from_frame(products, **{**options, **own})
+        return self.with_catalog(catalog_changes(self.catalog, table, delta=delta).catalog)
+
     @property
     def takes_vectors(self) -> bool:
         """Whether item vectors made elsewhere stand in place of an encoder of texts."""
@@ -185,6 +206,22 @@ class Recommender(Fitted, Finding):
         """Be as before any fit."""
         super().reset()
         self._popularity = self.trained_on = None
+
+    def card_facts(self) -> CardFacts:
+        """Return what the card says of the model: what its fit saw, and what it cannot do."""
+        facts = super().card_facts()
+        seen = None if self.trained_on is None else self.trained_on.to_dict()
+        if not self.reads_text:
+            facts = replace(facts, encoder=None, tuned=False)
+        return replace(facts, trained_on=seen, limits=self._limits())
+
+    def _limits(self) -> list[str]:
+        reads = "An item that training did not see is known by what it says alone."
+        lines = [reads if self.reads_text else "It does not read what items say: of an item that training did not see it knows nothing."]
+        lines.append(f"A user of whose history nothing is known gets a list ordered by {self.fallback}.")
+        if self.absorbed:
+            lines.append(f"One user cannot be taken out of {self.absorbed} again, except by training anew.")
+        return lines
 
     def kept_values(self) -> dict[str, Any]:
         """Return what the fit saw, as hashes."""

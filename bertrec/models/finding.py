@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from bertrec.core.products import FloatArray
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.evaluation.ranks import BoolArray
-from bertrec.models.found import Found, cosines, joined, padded
+from bertrec.models.found import Cosines, Found, joined, padded
 from bertrec.models.text_search import TextSearch
 from bertrec.retrieval.neighbours import Neighbours
 
@@ -61,7 +62,7 @@ class Finding(ABC):
     ) -> list[FloatArray]:
         """Score given candidates."""
 
-    def similar(self, item: str | int, k: int = 10, *, by: By = "auto") -> Found:
+    def similar(self, item: str | int, k: int = 10, *, by: By = "auto", allowed: BoolArray | None = None) -> Found:
         """Return the items that are most like one.
 
         Args:
@@ -69,11 +70,73 @@ class Finding(ABC):
             k: how many, at most.
             by: ``text``: by the cosine of their texts; ``behaviour``: by what the same users took, close to one another; ``both``: by
                 reciprocal rank fusion of these; ``auto``: by whatever is known of the item.
+            allowed: which items may be found, ``[n_items + 1]``; None: all that are listed.
 
         Raises:
             DataError: the item is unknown, or nothing of the kind is known of it.
             ModelError: the model knows no text, or no behaviour.
         """
+        return self.likeness().similar(item, k, by=by, allowed=allowed)
+
+    def likeness(self) -> Likeness:
+        """Return what answers many questions of likeness: vectors are taken once, as the catalogue is now."""
+        return Likeness(self)
+
+    def searcher(self) -> TextSearch:
+        """Return what answers many searches: texts are counted once, as the catalogue is now.
+
+        Raises:
+            ModelError: the model reads no text.
+        """
+        return TextSearch(self)
+
+    def search(self, query: str, k: int = 10, *, history: Sequence[str | int] | None = None, allowed: BoolArray | None = None) -> Found:
+        """Return the items that a text asks for: the nearest by the model's encoder and by BM25, joined by reciprocal rank fusion.
+
+        Args:
+            query: what is looked for, in words.
+            k: how many, at most.
+            history: of a user, oldest first; the model's own order of what was found is then joined too.
+            allowed: which items may be found, ``[n_items + 1]``; None: all that are listed.
+
+        Raises:
+            ModelError: the model reads no text.
+            DataError: an empty query, or a history of which no item is known.
+        """
+        return self.searcher().search(query, k, history=history, allowed=allowed)
+
+
+class Likeness:
+    """What a model knows of likeness, ready to be asked.
+
+    Args:
+        model: fitted.
+    """
+
+    def __init__(self, model: Finding) -> None:
+        self.model, self.catalog = model, model.catalog
+
+    @cached_property
+    def texts(self) -> Cosines | None:
+        """The vectors of what items say; None for a model that reads no text."""
+        vectors = self.model.text_vectors
+        return None if vectors is None else Cosines(padded(vectors))
+
+    @cached_property
+    def _told(self) -> BoolArray:
+        return self.model.told
+
+    @cached_property
+    def _lists(self) -> Neighbours | None:
+        return self.model.behaviour_lists
+
+    @cached_property
+    def _behaviour(self) -> Cosines | None:
+        vectors = self.model.behaviour_vectors
+        return None if vectors is None else Cosines(vectors)
+
+    def similar(self, item: str | int, k: int = 10, *, by: By = "auto", allowed: BoolArray | None = None) -> Found:
+        """Return what `Finding.similar` does."""
         k = expect_whole(k, "k", least=1, error=DataError)
         if by not in BY:
             raise ConfigError(unknown_name("likeness", by, BY))
@@ -83,8 +146,9 @@ class Finding(ABC):
         lists = {name: values for name in (TEXT, BEHAVIOUR) if (values := self._likeness(name, inner, by)) is not None}
         if not lists:
             raise DataError(f"nothing is known that could say what is like item {item!r}: neither its text nor who took it")
+        open_ = self.catalog.listed if allowed is None else self.catalog.listed & allowed
         for values in lists.values():
-            values[~self.catalog.listed] = values[inner] = -np.inf
+            values[~open_] = values[inner] = -np.inf
         return joined(self.catalog, lists, k)
 
     def _likeness(self, kind: str, inner: int, by: By) -> FloatArray | None:
@@ -99,49 +163,25 @@ class Finding(ABC):
             raise
 
     def _by_text(self, inner: int) -> FloatArray:
-        vectors = self.text_vectors
-        if vectors is None:
-            raise ModelError(f"this {type(self).__name__} reads no text: ask it for likeness by behaviour")
-        told = self.told
-        if not told[inner - 1]:
+        if self.texts is None:
+            raise ModelError(f"this {type(self.model).__name__} reads no text: ask it for likeness by behaviour")
+        if not self._told[inner - 1]:
             raise DataError(f"item {self.catalog.ids.ids[inner - 1]!r} has no text: ask for likeness by behaviour")
-        values = cosines(vectors[inner - 1], padded(vectors))
-        values[1:][~told] = -np.inf
+        values = self.texts.of(self.texts.table[inner])
+        values[1:][~self._told] = -np.inf
         return values
 
     def _by_behaviour(self, inner: int) -> FloatArray:
-        lists, vectors = self.behaviour_lists, self.behaviour_vectors
-        if lists is None and vectors is None:
-            raise ModelError(f"this {type(self).__name__} has learned of no behaviour: ask it for likeness by text")
+        lists = self._lists
+        if lists is None and self._behaviour is None:
+            raise ModelError(f"this {type(self.model).__name__} has learned of no behaviour: ask it for likeness by text")
         values = np.full(len(self.catalog) + 1, -np.inf, np.float32)
         if lists is not None:
             there = lists.items[inner] > 0
             values[lists.items[inner][there]] = lists.strengths[inner][there]
-        elif vectors is not None and np.isfinite(vectors[inner]).all():
-            values = cosines(vectors[inner], vectors)
+        elif self._behaviour is not None and self._behaviour.lengths[inner] >= 0:
+            values = self._behaviour.of(self._behaviour.table[inner])
         if not np.isfinite(values).any():
             name = self.catalog.ids.ids[inner - 1]
             raise DataError(f"training saw nobody take item {name!r} beside others: ask for likeness by text")
         return values
-
-    def searcher(self) -> TextSearch:
-        """Return what answers many searches: texts are counted once, as the catalogue is now.
-
-        Raises:
-            ModelError: the model reads no text.
-        """
-        return TextSearch(self)
-
-    def search(self, query: str, k: int = 10, *, history: Sequence[str | int] | None = None) -> Found:
-        """Return the items that a text asks for: the nearest by the model's encoder and by BM25, joined by reciprocal rank fusion.
-
-        Args:
-            query: what is looked for, in words.
-            k: how many, at most.
-            history: of a user, oldest first; the model's own order of what was found is then joined too.
-
-        Raises:
-            ModelError: the model reads no text.
-            DataError: an empty query, or a history of which no item is known.
-        """
-        return self.searcher().search(query, k, history=history)

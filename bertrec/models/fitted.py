@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ from bertrec.core.foreign import Check, guard_results, mapping, plain
 from bertrec.core.plugins import Registry, path_of, vouched
 from bertrec.core.together import settle
 from bertrec.data.catalog import ItemCatalog
+from bertrec.models.card import CardFacts, card_text, write_card
 from bertrec.models.folder import ABOUT, WEIGHTS, SavedParts, check_foreign_parts, hash_tensors, read_about, read_parts, write_parts
+from bertrec.models.hub import MAX_GIB, fetch, is_repo, push
 from bertrec.training.log import TrainLog
 
 _KEPT = "kept."  # begins the names of tensors that are saved beside what was learned
@@ -41,6 +44,7 @@ class Fitted(Described, ABC):
         item_inputs: what ``--item-input`` may say of it.
         config: the settings.
         train_log: what happened in the last fit; None before it, and for a class without training.
+        origin: ``user/name@commit`` of a model that came from the hub; None for any other, and after a fit.
     """
 
     registry: ClassVar[Registry]
@@ -51,6 +55,9 @@ class Fitted(Described, ABC):
     ready_by: ClassVar[str] = "call fit(…) or from_pretrained(…)"
     config: Config
     train_log: TrainLog | None = None
+    origin: str | None = None
+    task: ClassVar[str] = "other"
+    """Of the Hugging Face hub's list, for the card."""
     _catalog: ItemCatalog | None = None
 
     results: ClassVar[Mapping[str, Check]] = {"state_dict": mapping, "saved_values": plain}
@@ -66,7 +73,7 @@ class Fitted(Described, ABC):
         self.config = self.config_class() if config is None else config
 
     def _facts(self) -> dict[str, object]:
-        return {"fitted": False} if self._catalog is None else {"items": len(self._catalog)}
+        return {"fitted": False} if self._catalog is None else {"items": len(self._catalog), "origin": self.origin}
 
     def _preview(self) -> Preview:
         usual, own = type(self.config)().to_flat(), self.config.to_flat()
@@ -175,7 +182,7 @@ class Fitted(Described, ABC):
 
     def reset(self) -> None:
         """Be as before any fit."""
-        self._catalog = self.train_log = None
+        self._catalog = self.train_log = self.origin = None
 
     @contextmanager
     def fitting(self) -> Iterator[None]:
@@ -220,8 +227,12 @@ class Fitted(Described, ABC):
     def save_folders(self, folder: Path) -> None:  # most have none
         """Write parts that have a folder of their own below ``folder``; there are none by default."""
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write settings, catalogue and what was learned as safetensors and JSON, whole or not at all.
+    def save_pretrained(self, folder: str | Path, *, record: Mapping[str, Any] | None = None) -> None:
+        """Write settings, catalogue and what was learned as safetensors and JSON, and a model card, whole or not at all.
+
+        Args:
+            folder: to make or to replace.
+            record: what is known of its run beside the model, for the card: see `card`.
 
         Raises:
             ModelError: it was not fitted.
@@ -231,6 +242,66 @@ class Fitted(Described, ABC):
             self.save_folders(partial)
             values = {**self.saved_values(), "kept": self.kept_values()}
             write_parts(partial, type(self), config=self.config.to_dict(), catalog=catalog, tensors=self.saved_tensors(), **values)
+            write_card(partial, self.card(record))
+
+    def card(self, record: Mapping[str, Any] | None = None) -> str:
+        """Return the model card: Markdown with the metadata of the Hugging Face hub.
+
+        Args:
+            record: of a run, as in its ``run.json``; see `bertrec.models.card.card_text`. What is not in it is said to be not known.
+
+        Raises:
+            ModelError: it was not fitted, or the record is damaged.
+        """
+        return card_text(self.card_facts(), record)
+
+    def card_facts(self) -> CardFacts:
+        """Return what the card says of the model itself."""
+        usual, own, catalog = type(self.config)().to_flat(), self.config.to_flat(), self.catalog
+        tune = own.get("encoder.tune", "frozen")
+        return CardFacts(
+            model=self.name,
+            task=self.task,
+            items=len(catalog),
+            fields=list(catalog.fields),
+            attributes=[name for name in catalog.attribute_names if name not in catalog.fields],
+            model_hash=self.model_hash,
+            settings={name: value for name, value in own.items() if value != usual.get(name)},
+            encoder=own.get("encoder.name"),
+            tuned=tune != "frozen",
+            epochs=len(self.train_log.epochs) if self.train_log is not None else None,
+        )
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = True,
+        revision: str | None = None,
+        token: str | None = None,
+        commit_message: str = "Model of bertrec",
+        record: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Publish the model on the Hugging Face hub: what `save_pretrained` writes, and nothing else.
+
+        Args:
+            repo_id: ``user/name``; made where it is not there.
+            private: whether only its owners may see it.
+            revision: a branch; None takes the main one.
+            token: of the hub; None takes the one that this machine is logged in with.
+            commit_message: of the one commit.
+            record: see `save_pretrained`.
+
+        Returns:
+            ``user/name@commit``.
+
+        Raises:
+            ModelError: it was not fitted, the repository holds something else or is public, or the hub refuses or cannot be reached.
+        """
+        with tempfile.TemporaryDirectory(prefix="bertrec-") as temporary:
+            folder = Path(temporary) / "model"
+            self.save_pretrained(folder, record=record)
+            return push(folder, repo_id, private=private, revision=revision, token=token, message=commit_message)
 
     def saved_tensors(self) -> dict[str, Tensor]:
         """Return all tensors under the names that they are saved by."""
@@ -252,24 +323,48 @@ class Fitted(Described, ABC):
         self.take_kept({name.removeprefix(_KEPT): value for name, value in parts.tensors.items() if name.startswith(_KEPT)})
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, classes: str | type | Iterable[str | type] = ()) -> Self:
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        classes: str | type | Iterable[str | type] = (),
+        revision: str | None = None,
+        token: str | None = None,
+        max_gib: float = MAX_GIB,
+    ) -> Self:
         """Read what ``save_pretrained`` wrote; no code from the folder is run, and the folder chooses no code to import.
 
         Called on a base class, it reads any model whose class is ours or that of an installed package with an entry point; any other class
         has to be named. Called on a class itself, it reads that class.
 
         Args:
-            folder: of the model, or of the run that holds it as ``model``.
+            folder: of the model, or of the run that holds it as ``model``; or the name of a repository on the Hugging Face hub,
+                ``user/name``, where no folder has that name.
             classes: classes of other packages that the caller vouches for, or their dotted paths: the model's own, and those that its
                 settings name.
+            revision: branch, tag or commit of the repository; only a commit is the same files for ever.
+            token: of the hub; None takes the one that this machine is logged in with.
+            max_gib: what is fetched from the hub at most, in GiB.
 
         Raises:
-            ModelError: a file is missing or damaged, or the class is not known; the text names it.
-            ConfigError: ``classes`` holds something else.
+            ModelError: a file is missing or damaged, or the class is not known; the text names it. Or the hub has no such model, one that
+                is too large, or cannot be reached.
+            ConfigError: ``classes`` or ``max_gib`` is something else.
         """
-        folder = _model_in(expect_path(folder, f"{cls.__name__}.from_pretrained: folder", error=ModelError))
+        given = (*_given_classes(classes, cls.__name__), *vouched())
+        if not is_repo(folder):
+            place = expect_path(folder, f"{cls.__name__}.from_pretrained: folder", error=ModelError)
+            if revision is not None:
+                raise ModelError(f"{folder} is no name of a repository on the hub, so it has no revision: leave revision out")
+            return cls._from_folder(_model_in(place), given)
+        fetched = fetch(str(folder), revision=revision, token=token, max_gib=max_gib)
+        model = cls._from_folder(fetched.folder, given)
+        model.origin = fetched.origin
+        return model
+
+    @classmethod
+    def _from_folder(cls, folder: Path, trusted: tuple[str | type, ...]) -> Self:
         about = read_about(folder)
-        trusted = (*_given_classes(classes, cls.__name__), *vouched())
         kind = cls._class_of(about, trusted, folder)
         paths = [path_of(one) if isinstance(one, type) else one for one in trusted]
         check_foreign_parts(kind.config_class, about["config"], paths, str(folder))

@@ -3,6 +3,7 @@
 config.json        class, settings, versions, hashes of the files below and of itself
 model.safetensors  weights (and text vectors of the catalogue)
 items.parquet, items.json
+README.md          the model card, the one file without a hash: its owner may write in it
 …/                 parts that have a folder of their own, such as a tuned encoder
 """
 
@@ -136,12 +137,21 @@ def read_about(folder: Path) -> dict[str, Any]:
     """
     if not recover(folder).is_dir():
         raise ModelError(f"{folder} is no model folder: it {'is a file' if folder.exists() else 'does not exist'}")
-    about = read_json(folder / ABOUT)
-    if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in _KINDS.items()):
-        raise ModelError(f"{folder / ABOUT} is not the file of a bertrec model")
+    about = check_kinds(read_json(folder / ABOUT), folder / ABOUT)
     if about["format"] > FORMAT:
         raise ModelError(f"{folder} was written by a newer bertrec (format {about['format']}, this one reads {FORMAT}): upgrade bertrec")
     check_seal(about, folder / ABOUT)
+    return about
+
+
+def check_kinds(about: Any, path: Path) -> dict[str, Any]:
+    """Return what ``config.json`` holds, if it is that of a model of ours.
+
+    Raises:
+        ModelError: it is not.
+    """
+    if not isinstance(about, dict) or not all(isinstance(about.get(name), kind) for name, kind in _KINDS.items()):
+        raise ModelError(f"{path} is not the file of a bertrec model")
     return about
 
 
@@ -153,7 +163,7 @@ def read_parts(folder: Path, classes: tuple[str | type, ...] = ()) -> SavedParts
     """
     about = read_about(folder)
     for name in {WEIGHTS, *about["sha256"]}:
-        _check_file(folder / name, about["sha256"].get(name))
+        check_file(folder / name, about["sha256"].get(name))
     try:
         tensors = safetensors.torch.load_file(folder / WEIGHTS)
     except safetensors.SafetensorError as error:
@@ -161,7 +171,12 @@ def read_parts(folder: Path, classes: tuple[str | type, ...] = ()) -> SavedParts
     return SavedParts(folder, about, ItemCatalog.load(folder), tensors, classes)
 
 
-def _check_file(path: Path, expected: str | None) -> None:
+def check_file(path: Path, expected: str | None) -> None:
+    """Compare a file of a saved folder with its SHA-256.
+
+    Raises:
+        ModelError: it is missing, damaged or not the one that was saved; the text names it.
+    """
     if not path.is_file():
         raise ModelError(f"{path} is missing: the model folder is not whole")
     if sha256_file(path) != expected:

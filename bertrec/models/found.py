@@ -45,16 +45,31 @@ def joined(catalog: ItemCatalog, lists: Mapping[str, FloatArray], k: int) -> Fou
 
 def best_of(values: FloatArray, depth: int) -> IntArray:
     """Return the inner ids of the ``depth`` largest finite values, the largest first and among equals the smaller id."""
-    order = np.argsort(-values, kind="stable")[:depth]
+    rows = np.arange(len(values))
+    if depth < len(values):
+        least = np.partition(values, len(values) - depth)[len(values) - depth]
+        rows = np.flatnonzero(~(values < least))
+    order = rows[np.argsort(-values[rows], kind="stable")[:depth]]
     return order[np.isfinite(values[order])]
 
 
-def cosines(vector: FloatArray, table: FloatArray) -> FloatArray:
-    """Return the cosine of a vector with each row of a table, ``[rows]``; -inf for rows of NaN or of zeros."""
-    lengths = row_lengths(table) * np.linalg.norm(vector.astype(np.float64))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        values = (np.nan_to_num(table) @ vector) / lengths
-    return np.where(lengths > 0, values, -np.inf).astype(np.float32)
+class Cosines:
+    """A table of vectors, ready for their cosines with others.
+
+    Args:
+        table: ``[rows, dim]``; a row of NaN or of zeros has a cosine with nothing.
+    """
+
+    def __init__(self, table: FloatArray) -> None:
+        self.lengths = row_lengths(table)
+        self.table = np.nan_to_num(table)
+
+    def of(self, vector: FloatArray) -> FloatArray:
+        """Return the cosine of a vector with each row, ``[rows]``; -inf for rows that have none."""
+        lengths = self.lengths * np.linalg.norm(vector.astype(np.float64))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = (self.table @ vector) / lengths
+        return np.where(lengths > 0, values, -np.inf).astype(np.float32)
 
 
 def padded(vectors: FloatArray) -> FloatArray:

@@ -12,7 +12,8 @@ from bertrec.core.errors import DataError, ModelError
 from bertrec.core.products import FloatArray
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
-from bertrec.models.found import DEPTH, Found, best_of, cosines, joined, padded
+from bertrec.evaluation.ranks import BoolArray
+from bertrec.models.found import DEPTH, Cosines, Found, best_of, joined, padded
 from bertrec.retrieval.sparse_text import BM25
 from bertrec.retrieval.words import Vocabulary
 
@@ -42,31 +43,33 @@ class TextSearch:
 
     Args:
         model: fitted.
+        texts: the vectors of what its items say, where they were made ready already, a row of NaN for padding before them.
 
     Raises:
         ModelError: it reads no text.
     """
 
-    def __init__(self, model: Searchable) -> None:
-        vectors = model.text_vectors
+    def __init__(self, model: Searchable, texts: Cosines | None = None) -> None:
+        vectors = model.text_vectors if texts is None else texts.table
         if vectors is None:
             raise ModelError(f"this {type(model).__name__} reads no text: search with a model of text, such as --item-input text+id")
         self.model, self.catalog = model, model.catalog
-        self._vectors = padded(vectors)
+        self._vectors = Cosines(padded(vectors)) if texts is None else texts
         self._listed = self.catalog.listed
         self._listed[1:] &= np.array([bool(text) for text in self.catalog.texts], np.bool_)
         self._vocabulary, documents = Vocabulary.of(self.catalog.texts)
         self._bm25 = BM25.build(documents)
 
-    def search(self, query: str, k: int = 10, *, history: Sequence[str | int] | None = None) -> Found:
+    def search(self, query: str, k: int = 10, *, history: Sequence[str | int] | None = None, allowed: BoolArray | None = None) -> Found:
         """Return what `bertrec.models.finding.Finding.search` does."""
         k = expect_whole(k, "k", least=1, error=DataError)
         expect(query, str, "search: query", called="text")
         if not query.strip():
             raise DataError("an empty query asks for nothing: give words")
-        lists = {MEANING: cosines(self.model.encode_texts([query])[0], self._vectors), WORDS: self._by_words(query)}
+        lists = {MEANING: self._vectors.of(self.model.encode_texts([query])[0]), WORDS: self._by_words(query)}
+        open_ = self._listed if allowed is None else self._listed & allowed
         for values in lists.values():
-            values[~self._listed] = -np.inf
+            values[~open_] = -np.inf
         if history is not None:
             expect_list(history, "search: history", of="ids")
             lists[USER] = self._by_user(history, lists, max(DEPTH, k))

@@ -84,7 +84,7 @@ def takes_data(fit: Callable[..., Any]) -> Callable[..., Any]:
                 what = "data set" if isinstance(train, Dataset) else "split"
                 raise DataError(f"{type(self).__name__}.fit: a {what} brings its own validation users: leave validation out")
             train, options["validation"] = split.train, split.validation
-        self.trained_on = None
+        self.trained_on = self.origin = None
         found = fit(self, train, *args, **options)
         self.trained_on = TrainedOn.of(train, split)
         return found

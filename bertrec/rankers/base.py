@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,6 +20,7 @@ from bertrec.data.impressions import Impressions
 from bertrec.evaluation.impressions import IMPRESSION_METRICS, evaluate_impressions
 from bertrec.evaluation.labels import auc
 from bertrec.evaluation.protocol import Protocol
+from bertrec.models.card import CardFacts
 from bertrec.models.fitted import Fitted
 from bertrec.rankers.names import RANKERS
 
@@ -40,6 +42,7 @@ class Ranker(Fitted):
     fit_options: ClassVar[frozenset[str]] = frozenset(
         {"run_dir", "resume", "progress", "on_epoch", "callbacks", "item_counts", "retrieval_scores"}
     )
+    task = "text-ranking"
     notes: tuple[str, ...] = ()
 
     @abstractmethod
@@ -102,6 +105,11 @@ class Ranker(Fitted):
             scored: whether the retriever's scores may be learned from.
         """
         return {}
+
+    def card_facts(self) -> CardFacts:
+        """Return what the card says of the ranker."""
+        limits = ["It orders candidates that something else has chosen, and finds none itself."]
+        return replace(super().card_facts(), door="Ranker", limits=limits)
 
     def prepare(self, catalog: ItemCatalog) -> Self:
         """Move to other items; what was learned stays. Nothing is done where they are the same.

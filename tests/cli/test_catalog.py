@@ -10,11 +10,8 @@ import shutil
 import numpy as np
 import pytest
 from kills import ended, forked, killed_after, killed_at_each_step
-from tiny_encoders import tiny_bert
+from products import PRODUCTS, TODAY, encoder_of_products, train_on, write_products, write_shop
 
-from bertrec.cli.main import main
-from bertrec.cli.runs import Run
-from bertrec.cli.states import next_state, write_state
 from bertrec.core import partial
 from bertrec.core.together import changing
 from bertrec.data.catalog import ItemCatalog
@@ -24,60 +21,25 @@ from bertrec.models.base import Recommender
 from bertrec.models.moving import moved
 from bertrec.models.texts import read_catalog
 from bertrec.retrieval.index import ItemIndex
-
-PRODUCTS = [
-    ("p1", "Red Kettle", "kitchen", "9.5"),
-    ("p2", "Blue Kettle", "kitchen", "12"),
-    ("p3", "Oak Shelf", "wood", "40"),
-    ("p4", "Pine Shelf", "wood", "30"),
-    ("p5", "Steel Lamp", "light", "25"),
-    ("p6", "Brass Lamp", "light", "35"),
-    ("p7", "Wool Rug", "floor", "80"),
-    ("p8", "Jute Rug", "floor", "60"),
-]
-TODAY = [
-    *PRODUCTS[1:5],  # p1 has gone
-    ("p6", "Brass Lamp shining", "light", "35"),  # another text
-    ("p7", "Wool Rug", "floor", "70"),  # another price
-    PRODUCTS[7],
-    ("p9", "Copper Kettle", "kitchen", "19"),
-]
-
-
-def write_products(path, rows=TODAY):
-    path.write_text("\n".join(["sku,name,kind,price", *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
-    return path
+from bertrec.runs.folder import Run
+from bertrec.runs.states import next_state, write_state
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    words = [*(row[1] for row in PRODUCTS), "kitchen wood light floor copper shining"]
-    return tiny_bert(tmp_path_factory.mktemp("encoder"), words, hidden=32)
+    return encoder_of_products(tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture(scope="module")
 def yaml(tmp_path_factory):
     """The shop's data, whose columns have other names than ours."""
-    folder = tmp_path_factory.mktemp("shop")
-    write_products(folder / "products.csv", PRODUCTS)
-    rows = [f"{user},p{1 + (user + step) % 8},{step}.5" for user in range(1, 17) for step in range(4)]
-    (folder / "sales.csv").write_text("\n".join(["customer,sku,when", *rows]) + "\n", encoding="utf-8")
-    columns = "columns: {user_id: customer, item_id: sku, title: name, timestamp: when}\n"
-    (folder / "shop.yaml").write_text(
-        f"interactions: sales.csv\nitems: products.csv\n{columns}text_fields: [title, kind]\n", encoding="utf-8"
-    )
-    return folder / "shop.yaml"
+    return write_shop(tmp_path_factory.mktemp("shop"))
 
 
 @pytest.fixture(scope="module")
 def trained(yaml, encoder, tmp_path_factory):
     """Read-only: a model of texts and ids, and its index."""
-    place = tmp_path_factory.mktemp("trained")
-    settings = [f"encoder.name={encoder}", "item.width=16", "head.layers=1", "train.batch_size=16"]
-    words = ["train", str(yaml), "--out", str(place / "run"), "--epochs", "2"]
-    assert main([*words, *(word for setting in settings for word in ("--set", setting))]) == 0
-    assert main(["index", "build", str(place / "run"), "--out", str(place / "index"), "--kind", "hnsw"]) == 0
-    return place
+    return train_on(yaml, encoder, tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture

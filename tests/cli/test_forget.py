@@ -17,8 +17,8 @@ from kills import killed_at_each_step
 import bertrec
 from bertrec.cli.forget import forget_in_run
 from bertrec.cli.main import main
-from bertrec.cli.runs import Run
 from bertrec.data.splits import leave_one_out
+from bertrec.runs.folder import Run
 
 GONE, STAYS = "anna.k@example", "ben-7"
 

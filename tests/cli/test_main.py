@@ -151,7 +151,7 @@ def test_every_command_that_takes_a_folder_of_models_lets_the_caller_vouch_for_i
     asked = {}
     for path, command in commands(get_command(program.app), []):
         reads = [p for p in command.params if p.metavar and any(word in p.metavar for word in words) and p.name != "out"]
-        if reads or path == "audit":
+        if (reads or path == "audit") and path != "push":  # which makes no model of the files that it sends
             asked[path] = any("--model" in parameter.opts for parameter in command.params)
     assert len(asked) >= 15
     assert [path for path, has in asked.items() if not has] == []

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertrec.cli.options import choice, known_id, listed_ids, read_settings
+from bertrec.cli.options import choice, listed_ids, read_settings
 from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.known_ids import known_id
 from bertrec.models.sequential.config import ModelConfig
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bertrec.cli.runs import Run, load_data, split_data
+from bertrec.cli.runs import split_data
 from bertrec.cli.tune_index import _study_data
 from bertrec.models.base import Recommender
 from bertrec.retrieval.index import ItemIndex
+from bertrec.runs.data import load_data
+from bertrec.runs.folder import Run
 
 
 def test_the_queries_of_a_run_are_its_validation_users(trained):

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from bertrec.cli.main import main
-from bertrec.cli.runs import Run
 from bertrec.retrieval import ItemIndex
+from bertrec.runs.folder import Run
 
 IDS = list(range(100, 110))
 SMALL = ["--set", "item.width=16", "--set", "head.layers=1", "--set", "train.batch_size=16", "--epochs", "1"]

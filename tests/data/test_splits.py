@@ -169,6 +169,25 @@ def test_an_evaluation_set_must_match_in_length():
     assert (both.take(np.array([1])).users, lists(both.take(np.array([1])).targets)) == (["v"], [[4]])
 
 
+def test_parts_deal_the_catalogue_out():
+    interactions = data([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]] * 3)
+    parts = [cold_items(interactions, share=0.3, seed=2, part=part).held_out for part in range(3)]
+    assert sorted(np.concatenate(parts).tolist()) == list(range(1, len(interactions.catalog) + 1))
+    again = cold_items(interactions, share=0.3, seed=2, part=1)
+    assert again.held_out.tolist() == parts[1].tolist()
+    assert again.manifest["options"] == {"share": 0.3, "part": 1}
+    other = cold_items(interactions, share=0.3, seed=3, part=1)
+    assert other.held_out.tolist() != parts[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("part", "said"), [(3, "parts 0 to 2, there is no part 3"), (-1, "cold items: the part"), (0.5, "cold items: the part")]
+)
+def test_a_part_that_is_not_there_is_an_error(part, said):
+    with pytest.raises(DataError, match=said):
+        cold_items(data([[1, 2, 3, 4, 5, 6]]), share=0.3, part=part)
+
+
 def test_the_manifest_says_what_was_done():
     manifest = cold_items(data([[1, 2, 3, 4]], filters=("k_core=5",), notes=("something dropped",)), share=0.2, seed=3).manifest
     assert (manifest["method"], manifest["seed"], manifest["options"]) == ("cold_items", 3, {"share": 0.2})

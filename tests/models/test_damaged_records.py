@@ -15,6 +15,7 @@ import bertrec
 from bertrec.cli.main import main
 from bertrec.core.errors import BertrecError
 from bertrec.data import impressions_from_sequences
+from bertrec.models.hub import files_to_send
 from bertrec.rankers import Ensemble, unfinished
 
 
@@ -46,6 +47,8 @@ def test_an_ensembles_record(split, tmp_path, count):
     Ensemble(rankers).save_pretrained(tmp_path / "both")
     loaded = bertrec.Ranker.from_pretrained(tmp_path / "both", classes="my_rankers:ClickRate")
     np.testing.assert_array_equal(loaded.score(clicks.histories, clicks.candidates), rankers[0].score(clicks.histories, clicks.candidates))
+    sent = {one.name for one in files_to_send(tmp_path / "both")}
+    assert {"members/0/model.safetensors", "members/1/items.parquet", "config.json"} <= sent
     change(tmp_path / "both" / "config.json", members=count)
     with pytest.raises(BertrecError, match="members of the ensemble"):
         bertrec.Ranker.from_pretrained(tmp_path / "both", classes="my_rankers:ClickRate")

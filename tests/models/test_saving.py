@@ -68,7 +68,7 @@ def test_untrained_models_are_saved_too(split: Split, encoder_name: str, folder:
 def test_no_file_of_a_model_is_a_pickle(split: Split, small: dict[str, Any], folder: Path) -> None:
     fitted(split, small, "morec", "text", "full").save_pretrained(folder)
     suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert suffixes <= {".json", ".safetensors", ".parquet", ".txt"}
+    assert suffixes <= {".json", ".safetensors", ".parquet", ".txt", ".md"}
 
 
 def test_damage_is_named(split: Split, small: dict[str, Any], folder: Path) -> None:
@@ -205,6 +205,9 @@ def test_reasons_are_what_the_score_loses(split: Split, small: dict[str, Any]) -
     without = float((model.user_embeddings([["blue-4"]]) @ target)[0])
     whole = float((model.user_embeddings([["blue-4", "red-1"]]) @ target)[0])
     assert by_text["red thing number1"] == pytest.approx(whole - without, abs=1e-4)
+    (only,) = [reason for reason in explain(model, ["red-1"], "red-2") if reason.kind == "history"]
+    alone = float((model.user_embeddings([["red-1"]]) @ target)[0])
+    assert only.contribution == pytest.approx(alone, abs=1e-4)  # and not against counts, as a user without history is served by
 
 
 @pytest.mark.parametrize("classes", [3, 1.5, None, [3], ["my_models:Mine", None], {"a": 1}.values(), b"x"])

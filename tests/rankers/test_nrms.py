@@ -17,6 +17,7 @@ from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
+from bertrec.models.hub import left_out
 from bertrec.models.registry import create
 from bertrec.rankers.nrms import NRMS, NRMSConfig, UserTower
 from bertrec.training.config import TrainConfig
@@ -95,6 +96,8 @@ def test_saved_towers_give_the_same_scores(config, tmp_path, tune):
     model = NRMS(config.updated({"encoder.tune": tune, "train.epochs": 2})).fit(same_colour(40), progress=False)
     model.save_pretrained(tmp_path / "towers")
     loaded = NRMS.from_pretrained(tmp_path / "towers")
+    assert left_out(tmp_path / "towers") == []  # all of it would be sent to the hub
+    assert "bertrec.Ranker.from_pretrained(name)" in (tmp_path / "towers" / "README.md").read_text()
     histories, candidates = ragged([1, 2], [], [5, 6, 7, 8]), ragged([3], [1, 2], [9, 1])
     np.testing.assert_array_equal(loaded.score(histories, candidates), model.score(histories, candidates))
     assert (loaded.config, loaded.train_log) == (model.config, model.train_log)

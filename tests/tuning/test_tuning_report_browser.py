@@ -9,7 +9,7 @@ import pytest
 for needed_package in ("optuna", "matplotlib"):
     pytest.importorskip(needed_package)
 pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "comparison" / "report")]
+sys.path.insert(0, str(Path(__file__).parent))
 import tuning_report_studies as studies  # noqa: E402
 from report_browser import DRAWN, FETCHED, WIDTHS, emulate, needed, of_body, of_chart, open_page, started_driver  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # report_browser is shared with the tests of other pages
 
 METRICS = ["NDCG@10", "HR@10", "MRR@10"]
 EVIL = "<script>alert(1)</script>"

@@ -14,6 +14,7 @@ from bertrec.data.ids import IdMap
 from bertrec.data.impressions import Impressions
 from bertrec.data.negatives import sample_negatives
 from bertrec.encoders.masked.config import MaskedConfig
+from bertrec.models.hub import left_out
 from bertrec.models.popularity import Popularity
 from bertrec.rankers.ensemble import Ensemble as PromptEnsemble
 from bertrec.rankers.prompts.config import PromptConfig
@@ -199,6 +200,7 @@ def test_a_saved_ranker_scores_as_before_and_an_ensemble_is_the_mean_of_its_memb
     scores = [member.score(HISTORIES, CANDIDATES) for member in members]
     members[0].save_pretrained(tmp_path / "ranker")
     again = PromptRanker.from_pretrained(tmp_path / "ranker")
+    assert left_out(tmp_path / "ranker") == []  # all of it would be sent to the hub
     assert again.score(HISTORIES, CANDIDATES) == pytest.approx(scores[0], abs=1e-7)
     assert again.config == members[0].config
     assert again.model_hash == members[0].model_hash != members[1].model_hash

@@ -1,4 +1,4 @@
-"""A headless browser that opens a report, shared by the tests of every page."""
+"""A headless browser that opens a report or the page of a service, shared by the tests of every page."""
 
 import re
 import shutil
@@ -36,21 +36,21 @@ return Array.from(document.querySelectorAll('.chart svg'), (svg) => {
 
 
 def started_driver(profile):
-    """Start the browser with a profile of its own that keeps what is said on the console."""
+    """Start the browser with a profile of its own that keeps what is said on the console, and every request."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for flag in [*FLAGS, f"--user-data-dir={profile}"]:
         options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
 
 
 def open_page(driver, page, *, width=1280, scheme="light", media=""):
-    """Open a page afresh."""
+    """Open a page afresh: a file, or an address."""
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     emulate(driver, scheme, media)
-    driver.get(page.as_uri())
+    driver.get(page if isinstance(page, str) else page.as_uri())
     return driver
 
 

@@ -8,26 +8,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from bertrec.cli.index import check_there
-from bertrec.cli.runs import LATER_HASH, Run, states
 from bertrec.core.errors import IndexFileError
 from bertrec.core.files import sha256_file, write_json
 from bertrec.core.partial import real_place
 from bertrec.core.resuming import in_turn
 from bertrec.core.together import changing
+from bertrec.runs.folder import LATER_HASH, Run, states
+from bertrec.runs.indexes import check_there
 
 if TYPE_CHECKING:
     from bertrec.core.together import Change
     from bertrec.data.growing import Rows
     from bertrec.models.base import Recommender
-
-Indexes = Annotated[
-    list[Path] | None, typer.Option("--index", metavar="INDEX", help="An index of the run that is to change with it; repeatable.")
-]
 
 
 @contextmanager
@@ -84,12 +78,13 @@ def write_state(
             index = ItemIndex.load(path)
             said.append(bring(index, after))
             index.save(change.place_for(path))
+        record = _recorded(record, kind, before, after, counts)
         if after is not before:
-            after.save_pretrained(change.place_for(run.model))
+            after.save_pretrained(change.place_for(run.model), record=record)
         if later is not None:
             later.save(place := change.place_for(run.later_file))
             record = {**record, LATER_HASH: sha256_file(place)}
-        write_json(change.place_for(run.record_file), _recorded(record, kind, before, after, counts))
+        write_json(change.place_for(run.record_file), record)
         change.commit()
     return said
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertrec.cli.titles import find_title
 from bertrec.core.errors import DataError
+from bertrec.data.titles import find_title
 
 TITLES = ["Aladdin", "Aladdin and the King of Thieves", "Toy Story", "toy story", "기생충", "The Matrix", "Heat", "Heat", "Dead Heat"]
 
@@ -31,7 +31,7 @@ def test_the_strictest_test_that_fits_one_title_wins(typed, position):
     ("typed", "said"),
     [
         ("TOY STORY", "fits 2 items: Toy Story; toy story"),
-        ("Heat", "2 items have the title 'Heat'.*--history-ids"),
+        ("Heat", "2 items have the title 'Heat': name the item by its id"),
         ("t", "fits 3 items"),
         ("The Matrxi", "nearest are The Matrix"),
         ("zzzzzz", "no item has the title 'zzzzzz'$"),

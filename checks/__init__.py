@@ -1,0 +1,1 @@
+"""Checks that are too long for every change: ``make test-all``."""
