@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from bertrec.evaluation.significance import paired_comparison, with_holm
 from bertrec.models.base import Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.registry import create
-from bertrec.models.sequential.neural import NeuralRecommender
 from bertrec.models.untrained import UNTRAINED, untrained_reports
 
 RANKINGS = {"full": "all", "among": "held_out"}
@@ -172,15 +171,12 @@ def told(report: Report) -> dict[str, Any]:
 
 def others(model: Recommender, split: Split, *, mask_seen: bool = True) -> dict[str, float] | None:
     """Return NDCG@10 of the validation users, who want known items all, without and with the weights of new items; None without a match."""
-    match = model.match if isinstance(model, NeuralRecommender) else None
-    if match is None or split.validation is None:
+    plain, figures = model.without_new_weights(), {}
+    if plain is None or split.validation is None:
         return None
-    assert isinstance(model, NeuralRecommender)
-    plain, figures = replace(match, weights=match.weights.with_(new_text=0.0, new=0.0, new_vector=1.0)), {}
-    for name, served in (("before", plain), ("after", match)):
-        model.take_match(served)
+    for name, served in (("before", plain), ("after", model)):
         rules = Protocol(bootstrap=0, mask_seen=mask_seen)
-        report = evaluate(model, split.validation, protocol=rules, item_counts=split.train.item_counts, lists=False)
+        report = evaluate(served, split.validation, protocol=rules, item_counts=split.train.item_counts, lists=False)
         figures[name] = round(report.mean(METRIC), 6)
     return figures
 

@@ -38,6 +38,7 @@ COMMANDS = {
     "train": ["DATA", *OUT],
     "compare": ["DATA", *OUT, "--models", "idrec", "--baselines", "none"],
     "tune run": ["DATA", *OUT, "--model", "idrec", "--preset", "quick"],
+    "new-items": ["DATA", *OUT],
     "data describe": ["DATA"],
     "data convert": ["DATA", *OUT],
     "probe": ["DATA"],
