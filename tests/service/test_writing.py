@@ -82,6 +82,15 @@ def test_what_is_not_said_stays_as_it_was(client):
     assert [one["name"] for one in client.get("/health").json()["attributes"]] == ["price", "stock", "title", "kind"]
 
 
+def test_what_was_emptied_can_be_filled_again(client):
+    done(put(client, {"item_id": "p2", "title": None, "price": None, "size": None}))
+    done(put(client, {"item_id": "p2", "title": "1984", "price": 3.5, "size": 4}))
+    about = client.get("/items/p2").json()
+    assert (about["title"], about["attributes"]) == ("1984", {"price": 3.5, "size": 4, "kind": "kitchen"})
+    body = {"history": [], "filter": "title == 'Red Kettle'"}  # a title of any other item is text still
+    assert [one["id"] for one in client.post("/recommend", json=body).json()["items"]] == ["p1"]
+
+
 def test_the_same_again_changes_nothing(client, place):
     done(put(client, NEW))
     before = files_of(place)
