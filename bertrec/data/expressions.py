@@ -93,7 +93,7 @@ class ItemColumns:
         """
         if name not in self.names:
             if not self.names:
-                raise DataError(f"{what}: unknown attribute '{name}': the items have ids alone, no attribute and no text")
+                raise DataError(f"{what}: unknown attribute '{name:.100}': the items have ids alone, no attribute and no text")
             raise DataError(f"{what}: {unknown_name('attribute', name, self.names)}")
         if name not in self._made:
             attributes = self._catalog.attributes

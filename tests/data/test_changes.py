@@ -122,7 +122,7 @@ def test_a_text_field_that_is_an_attribute_too_is_missing_where_a_part_says_some
 @pytest.mark.parametrize("before", [[1.5, 2.5], [1, 2], [True, False]])
 def test_one_text_in_a_part_does_not_make_text_of_a_column_of_all(before: list[object]) -> None:
     old = priced({"a": before[0], "b": before[1]})
-    with pytest.raises(DataError, match="column 'price' is of the type .* the changes hold text, such as '12,50'"):
+    with pytest.raises(DataError, match=r"column 'price' is of the type .* the changes hold text, such as '12,50'"):
         catalog_changes(old, part_of(["b"], ["title of b"], price=pa.array(["12,50"])), delta=True)
 
 
