@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 
 import pytest
@@ -116,6 +117,19 @@ class TestKey:
 
     def test_health_is_open(self, keyed):
         assert keyed.get("/health").json()["writes"] is True
+
+    def test_health_shows_strangers_no_values_and_no_places(self, trained, tmp_path):
+        place = shutil.copytree(trained, tmp_path / "place")
+        service = service_of(place, key=KEY)
+        with client_of(service) as client:
+            (place / "run").rename(place / "away")
+            service.holder.refresh()
+            stranger, known = client.get("/health"), client.get("/health", headers=SHOWN)
+        assert "kitchen" in known.text
+        assert str(place) in known.text
+        assert "kitchen" not in stranger.text
+        assert str(tmp_path) not in stranger.text
+        assert stranger.json()["notes"] == ["a newer state cannot be served: the key shows why"]
 
     def test_with_a_key_any_host_may_be_named(self, keyed):
         assert keyed.get("/items/p1", headers={**SHOWN, "host": "shop.example"}).status_code == 200
