@@ -153,6 +153,7 @@ def _add_reads(app: FastAPI, service: Service) -> None:
         """List titles that hold the words typed so far."""
         return JSONResponse(answers.titles(service.holder.current, starts, k))
 
+    @app.get("/items/{item_id:path}", include_in_schema=False)  # an id may hold a stroke
     @app.get("/items/{item_id}", response_model=schemas.OneItem)
     async def item(item_id: str) -> Any:
         """Return all that is said of an item."""

@@ -6,10 +6,11 @@ import shutil
 import threading
 
 import pytest
+from pydantic import ValidationError
 from served import KEY, SHOWN, client_of, service_of
 
 from bertrec.cli.main import main
-from bertrec.service import answers, app
+from bertrec.service import answers, app, schemas
 from bertrec.service.run import bound, key_for
 
 JSON = {"content-type": "application/json"}
@@ -76,6 +77,24 @@ def test_a_body_that_cannot_be_used(client, path, body, status, said):
 )
 def test_what_is_hardly_json(client, content, status, said):
     refused(client.post("/recommend", content=content, headers=JSON), status, said)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({f"k{number}": 1 for number in range(50_000)}, schemas.RecommendBody),
+        ({"boost": {f"k{number}": "x" for number in range(50_000)}}, schemas.RecommendBody),
+        ({"at_most": {f"k{number}": "x" for number in range(50_000)}}, schemas.RecommendBody),
+        ({"exclude": [None] * 10_000, "only": [None] * 10_000}, schemas.RecommendBody),
+        ({"history": [None] * 1_000, "titles": [None] * 100}, schemas.RecommendBody),
+        ({"text": "a", "history": [[]] * 1_000}, schemas.SearchBody),
+        ({"items": [{"item_id": 1, **{f"c{number}": {} for number in range(150)}}] * 1_000}, schemas.ItemsBody),
+    ],
+)
+def test_a_body_of_many_mistakes_is_not_a_list_of_all_of_them(body, kind):
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate(body)
+    assert caught.value.error_count() <= 200
 
 
 def test_other_paths_and_methods(client):
