@@ -41,7 +41,7 @@ def attributes_of(table: pa.Table, id_name: str, texts: Collection[str]) -> tupl
         column = None if table.column_names.count(name) > 1 else flat_array(table[name])
         if column is None or not _held(column.type):
             unfit += [] if name in texts else [name]
-        elif not (name in texts and is_text(column.type)):
+        elif not (name in texts and (is_text(column.type) or pa.types.is_null(column.type))):
             columns[name] = column
     return pa.table(columns), unfit
 
