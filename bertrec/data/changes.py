@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bertrec.core.errors import DataError
-from bertrec.core.id_lists import find_id
+from bertrec.core.known_ids import find_id
 from bertrec.core.ragged import IntArray
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.frames import is_text
