@@ -31,7 +31,8 @@ def attributes_of(table: pa.Table, id_name: str, texts: Collection[str]) -> tupl
     Args:
         table: one row per item.
         id_name: the column of ids.
-        texts: the text fields; one that is no plain text, such as a year or a list of genres, is an attribute too.
+        texts: the text fields; one that is no plain text, such as a year or a list of genres, is an attribute too. One without any
+            value is none: it would hide the texts of other items.
     """
     columns: dict[str, pa.Array] = {}
     unfit = []
@@ -41,7 +42,7 @@ def attributes_of(table: pa.Table, id_name: str, texts: Collection[str]) -> tupl
         column = None if table.column_names.count(name) > 1 else flat_array(table[name])
         if column is None or not _held(column.type):
             unfit += [] if name in texts else [name]
-        elif not (name in texts and is_text(column.type)):
+        elif not (name in texts and (is_text(column.type) or pa.types.is_null(column.type))):
             columns[name] = column
     return pa.table(columns), unfit
 

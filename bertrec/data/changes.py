@@ -139,8 +139,19 @@ def _joined(old: ItemCatalog, products: ItemCatalog, origin: IntArray, source: I
         for (name, column), new in zip(old.fields.items(), products.fields.values(), strict=True)
     }
     ids = IdMap(products.ids.ids[s - 1] if s else old.ids.ids[o - 1] for s, o in zip(here, before, strict=True))
-    attributes = _joined_attributes(old.attributes, products.attributes, origin, source, delta=delta)
+    attributes = _joined_attributes(old.attributes, _of_part(old, products) if delta else products.attributes, origin, source, delta=delta)
     return ItemCatalog(ids, fields, old.template, products.notes, attributes, withdrawn if withdrawn.any() else None)
+
+
+def _of_part(old: ItemCatalog, products: ItemCatalog) -> pa.Table | None:
+    """Return the attributes of a part of the products without fields that are mere text in the catalogue.
+
+    A part may hold one book, called 1984: such a number would hide the titles of all others from filters.
+    """
+    if products.attributes is None:
+        return None
+    plain = [name for name in products.attribute_names if name in old.fields and name not in old.attribute_names]
+    return products.attributes.drop_columns(plain)
 
 
 def _joined_attributes(
