@@ -10,7 +10,7 @@ from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table, say_document
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.core.errors import BertrecError, DataError
-from bertrec.core.id_lists import known_id
+from bertrec.core.known_ids import known_id
 from bertrec.core.shown import json_text
 from bertrec.data.titles import find_title
 from bertrec.runs.data import fit_catalog, served_data

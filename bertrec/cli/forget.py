@@ -17,7 +17,7 @@ from bertrec.core import resuming
 from bertrec.core.copies import linked_copy
 from bertrec.core.errors import BertrecError, DataError, ModelError
 from bertrec.core.files import atomic_folder, read_json, sha256_file, write_json
-from bertrec.core.id_lists import find_id, known_id
+from bertrec.core.known_ids import find_id, known_id
 from bertrec.core.partial import recover
 from bertrec.core.together import held
 from bertrec.runs.data import data_and_source

@@ -12,7 +12,7 @@ from bertrec.cli.output import note, print_table, say
 from bertrec.cli.outputs import check_folder
 from bertrec.cli.runs import item_vectors
 from bertrec.core.errors import BertrecError, IndexFileError
-from bertrec.core.id_lists import known_id
+from bertrec.core.known_ids import known_id
 from bertrec.runs.data import manner_of
 from bertrec.runs.folder import Run
 from bertrec.runs.indexes import check_there, open_index

@@ -11,7 +11,7 @@ import typer
 
 from bertrec.core.errors import BertrecError, ConfigError, DataError, unknown_name
 from bertrec.core.files import read_yaml
-from bertrec.core.id_lists import known_id
+from bertrec.core.known_ids import known_id
 from bertrec.core.parsing import parse_yaml
 from bertrec.core.plugins import vouch
 

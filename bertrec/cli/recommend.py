@@ -15,7 +15,7 @@ from bertrec.cli.output import note, note_each, say
 from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.core.errors import BertrecError, DataError
-from bertrec.core.id_lists import find_id, known_id
+from bertrec.core.known_ids import find_id, known_id
 from bertrec.runs.data import fit_catalog, served_data
 from bertrec.runs.folder import Run, keeps_seen
 from bertrec.runs.indexes import check_fits, open_both

@@ -12,7 +12,7 @@ import typer
 from bertrec.cli.options import listed_names
 from bertrec.cli.output import note
 from bertrec.core.errors import ConfigError, DataError
-from bertrec.core.id_lists import known_id
+from bertrec.core.known_ids import known_id
 
 if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog

@@ -7,17 +7,20 @@ import os
 import reprlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertrec.core.checks import expect_path
 from bertrec.core.errors import BertrecError, ConfigError, ModelError
 from bertrec.core.parsing import YAML_BYTES, parse_json, parse_yaml
 from bertrec.core.partial import made_beside, recover, replace_folder
 from bertrec.core.shown import json_text
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _CHUNK = 1 << 20
 
@@ -177,6 +180,19 @@ def sha256_file(path: str | Path) -> str:
     with open(path, "rb") as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_parts(texts: Iterable[str], arrays: Iterable[npt.NDArray[Any]]) -> str:
+    """Return what `sha256_text` does of the texts and the bytes of the arrays in hexadecimal, without a copy of them all."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    for array in arrays:
+        content = array.data.cast("B") if array.size else memoryview(b"")
+        for start in range(0, len(content), _CHUNK):
+            digest.update(content[start : start + _CHUNK].hex().encode())
+        digest.update(b"\0")
     return digest.hexdigest()
 
 

@@ -1,11 +1,9 @@
-"""External ids as they come in calls: lists of lists of them, and words that name one."""
+"""Lists of lists of external ids, as histories and candidates come in public calls."""
 
 from __future__ import annotations
 
-import difflib
-import re
 import reprlib
-from collections.abc import Collection, Container, Mapping, Set
+from collections.abc import Mapping, Set
 from itertools import chain
 from numbers import Integral
 from typing import Any
@@ -59,23 +57,3 @@ def _as_lists(rows: Any) -> list[Any] | None:
         return list(rows)
     except TypeError:
         return None
-
-
-def find_id(text: str, known: Container[str | int]) -> str | int | None:
-    """Return the id that ``text`` names among ``known``, or None; see `known_id`."""
-    candidates: list[str | int] = [text]
-    if re.fullmatch(r"-?\d{1,18}", text):
-        candidates.append(int(text))
-    return next((candidate for candidate in candidates if candidate in known), None)
-
-
-def known_id(text: str, known: Collection[str | int]) -> str | int:
-    """Return the id that ``text`` names among ``known``; ids may be whole numbers there, while a command line holds words.
-
-    Raises:
-        DataError: no such id; the text names near ones.
-    """
-    if (found := find_id(text, known)) is not None:
-        return found
-    near = difflib.get_close_matches(text, [str(value) for value in known], n=3, cutoff=0.6)
-    raise DataError(f"unknown id '{text}'" + (f": near it are {', '.join(near)}" if near else ""))

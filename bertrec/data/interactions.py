@@ -132,8 +132,10 @@ class Interactions(Described):
     @cached_property
     def repeats(self) -> int:
         """How many interactions are of an item that the user had before."""
-        width = len(self.catalog) + 1
-        return len(self) - len(distinct(self.sequences.rows * width + self.sequences.values))
+        keys = self.sequences.rows
+        keys *= len(self.catalog) + 1
+        keys += self.sequences.values
+        return len(self) - len(distinct(keys))
 
     @cached_property
     def content_hash(self) -> str:

@@ -13,7 +13,7 @@ from bertrec.core.checks import expect, expect_number, expect_whole
 from bertrec.core.described import Described
 from bertrec.core.distinct import among
 from bertrec.core.errors import DataError, unknown_name
-from bertrec.core.files import sha256_text
+from bertrec.core.files import sha256_parts, sha256_text
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
@@ -53,6 +53,9 @@ class EvaluationSet(Described):
     @cached_property
     def seen_targets(self) -> int:
         """How many targets stand in their own history, as repeats do."""
+        if len(self.targets.values) == len(self) and (self.targets.lengths == 1).all():
+            repeated = self.histories.values == np.repeat(self.targets.values, self.histories.lengths)
+            return len(np.unique(np.searchsorted(self.histories.offsets, np.flatnonzero(repeated), side="right")))
         width = int(max(self.targets.values.max(initial=0), self.histories.values.max(initial=0))) + 1
         keys = [part.rows * width + part.values for part in (self.targets, self.histories)]
         return int(np.count_nonzero(among(*keys)))
@@ -61,7 +64,7 @@ class EvaluationSet(Described):
     def content_hash(self) -> str:
         """SHA-256 over users, histories and targets."""
         arrays = (self.histories.values, self.histories.offsets, self.targets.values, self.targets.offsets)
-        return sha256_text(*map(str, self.users), *(array.tobytes().hex() for array in arrays))
+        return sha256_parts(map(str, self.users), arrays)
 
     def take(self, rows: IntArray) -> EvaluationSet:
         """Return the rows numbered ``rows``, in that order."""
@@ -114,8 +117,7 @@ def leave_one_out(interactions: Interactions) -> Split:
     The history of a test item is everything before it, with the validation item.
     """
     _check(interactions, "leave_one_out")
-    from_end, long_enough = _from_end(interactions)
-    test, valid = long_enough & (from_end == 0), long_enough & (from_end == 1)
+    test, valid = _nth_last(interactions, 1), _nth_last(interactions, 2)
     manifest = _manifest(interactions, "leave_one_out", {})
     manifest["counts"]["users_with_tied_last_two"] = _tied(interactions, test, valid)
     return _assemble(interactions, valid, test, manifest)
@@ -227,8 +229,7 @@ def cold_items(interactions: Interactions, *, share: float = 0.1, seed: int = 0,
     if not len(held_out):
         raise DataError(f"cold items: a share of {share} of {len(interactions.catalog)} items holds out none: raise it")
     cold = np.isin(interactions.sequences.values, held_out)
-    from_end, long_enough = _from_end(interactions)
-    last, before = long_enough & (from_end == 0), long_enough & (from_end == 1)
+    last, before = _nth_last(interactions, 1), _nth_last(interactions, 2)
     manifest = _manifest(interactions, "cold_items", {"share": share} | ({} if part is None else {"part": part}), seed=seed)
     whole = _assemble(interactions, before, last, manifest, test_target=last & cold, valid_target=before & ~cold, drop=cold)
     if not len(whole.train):
@@ -263,13 +264,15 @@ def _assemble(
     """Build the three parts from masks over interactions, ``[total]`` each; ``drop`` leaves training and validation histories."""
     keep = ~(valid | test) if drop is None else ~(valid | test | drop)
     train = interactions.where(keep)
-    validation = _evaluation(interactions, keep, valid if valid_target is None else valid_target, targets)
-    tested = _evaluation(interactions, ~test, test if test_target is None else test_target, targets)
+    validation = _evaluation(interactions, train.sequences, valid if valid_target is None else valid_target, targets)
+    histories = interactions.sequences.where(~test)
+    tested = _evaluation(interactions, histories, test if test_target is None else test_target, targets)
     manifest["counts"] |= _counts(interactions, train, validation, tested)
     return Split(interactions.catalog, train, validation, tested, manifest=manifest)
 
 
-def _evaluation(interactions: Interactions, history: BoolArray, target: BoolArray, targets: Targets) -> EvaluationSet | None:
+def _evaluation(interactions: Interactions, histories: Ragged, target: BoolArray, targets: Targets) -> EvaluationSet | None:
+    """Return the users who have a history and a target; ``histories`` has a row of every user, ``target`` is ``[total]``."""
     if targets not in ("all", "first"):
         raise DataError(unknown_name("choice of targets", targets, ["all", "first"]))
     if targets == "first":
@@ -277,7 +280,7 @@ def _evaluation(interactions: Interactions, history: BoolArray, target: BoolArra
         first = np.zeros_like(target)
         first[np.flatnonzero(target)[np.unique(rows, return_index=True)[1]]] = True
         target = first
-    histories, chosen = interactions.sequences.where(history), interactions.sequences.where(target)
+    chosen = interactions.sequences.where(target)
     users = np.flatnonzero((histories.lengths > 0) & (chosen.lengths > 0))
     if not len(users):
         return None
@@ -296,7 +299,10 @@ def given_manifest(
 def _counts(
     interactions: Interactions, train: Interactions, validation: EvaluationSet | None, test: EvaluationSet | None
 ) -> dict[str, int]:
-    evaluated = set(validation.users if validation else ()) | set(test.users if test else ())
+    evaluated = np.zeros(len(interactions.users) + 1, bool)
+    for part in (validation, test):
+        if part is not None:
+            evaluated[interactions.users.encode(part.users)] = True
     return {
         "users": len(interactions.users),
         "items": len(interactions.catalog),
@@ -306,7 +312,7 @@ def _counts(
         "train_items": int((train.item_counts > 0).sum()),
         "validation_users": len(validation) if validation else 0,
         "test_users": len(test) if test else 0,
-        "users_not_evaluated": sum(user not in evaluated for user in interactions.users.ids),
+        "users_not_evaluated": int((~evaluated[1:]).sum()),
         "repeated_interactions": interactions.repeats,
         "validation_targets_in_history": 0 if validation is None else validation.seen_targets,
         "test_targets_in_history": 0 if test is None else test.seen_targets,
@@ -330,6 +336,14 @@ def _from_end(interactions: Interactions) -> tuple[IntArray, BoolArray]:
     sequences = interactions.sequences
     rows = sequences.rows
     return sequences.offsets[1:][rows] - 1 - np.arange(len(rows)), sequences.lengths[rows] >= _SHORTEST
+
+
+def _nth_last(interactions: Interactions, place: int) -> BoolArray:
+    """Say which interactions are the last but ``place - 1`` of a user who has enough for three parts, ``[total]``."""
+    sequences = interactions.sequences
+    chosen = np.zeros(len(interactions), bool)
+    chosen[sequences.offsets[1:][sequences.lengths >= _SHORTEST] - place] = True
+    return chosen
 
 
 def _tied(interactions: Interactions, test: BoolArray, valid: BoolArray) -> int:

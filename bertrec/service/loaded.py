@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bertrec.core.errors import BertrecError, DataError
-from bertrec.core.id_lists import find_id
+from bertrec.core.known_ids import find_id
 from bertrec.data.expressions import ItemColumns
 from bertrec.data.interactions import Interactions
 from bertrec.data.titles import Titles

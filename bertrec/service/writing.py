@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from bertrec.core.errors import DataError
-from bertrec.core.id_lists import find_id
+from bertrec.core.known_ids import find_id
 from bertrec.data.ids import flat_array
 from bertrec.data.one_table import items_like
 from bertrec.data.options import LoadOptions

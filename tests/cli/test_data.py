@@ -106,3 +106,22 @@ def test_an_encoders_folder_runs_no_code_and_lacks_nothing_in_silence(cli, shop,
     assert code == 2
     assert f"no tokenizer can be read from {folder}" in err
     assert not (tmp_path / "ran").exists()
+
+
+def test_parts_and_addresses_are_data_as_any_other(cli, shop, tmp_path):
+    dataset = load(shop)
+    place = tmp_path / "parts"
+    (place / "interactions").mkdir(parents=True)
+    frame = dataset.interactions.to_frame("pyarrow")
+    for part in range(2):
+        pq.write_table(frame.slice(part * 100, 100), place / "interactions" / f"{part}.parquet")
+    pq.write_table(dataset.catalog.to_frame("pyarrow"), place / "items.parquet")
+    hashes = set()
+    for name, data in {"path": place, "address": f"file://{place}"}.items():
+        code, _, _ = cli("data", "describe", data, "--encoder", "none", "--json", tmp_path / name)
+        assert code == 0
+        hashes.add(json.loads((tmp_path / name).read_text())["data_hash"])
+    assert hashes == {load(place).content_hash}
+    code, _, error = cli("data", "describe", "sky://lake/shop", "--encoder", "none")
+    assert code == 2
+    assert "no file system is called sky" in error

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bertrec.cli.options import choice, listed_ids, read_settings
 from bertrec.core.errors import ConfigError, DataError
-from bertrec.core.id_lists import known_id
+from bertrec.core.known_ids import known_id
 from bertrec.models.sequential.config import ModelConfig
 
 

@@ -427,7 +427,8 @@ class NeuralRecommender(MatchingRecommender):
         """Return ``[n, width]``, scaled; zeros for an empty history."""
         network = self.network
         was_training = network.training
-        network.eval()
+        if was_training:  # else all of it is as it must be, and telling each part so takes a tenth of one user's time
+            network.eval()
         items, read = self._item_vectors(), self.read_histories(histories)
         users = torch.zeros(len(read), self.config.item.width)
 
@@ -446,7 +447,8 @@ class NeuralRecommender(MatchingRecommender):
         else:
             for rows in parts:
                 work(rows)
-        network.train(was_training)
+        if was_training:
+            network.train()
         return users.numpy()
 
     def knows_all(self, histories: Ragged) -> bool:

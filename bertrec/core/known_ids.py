@@ -1,0 +1,29 @@
+"""Words that name an id: ids may be whole numbers, while a command line or a path holds words."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Container
+
+from bertrec.core.errors import DataError
+
+
+def find_id(text: str, known: Container[str | int]) -> str | int | None:
+    """Return the id that ``text`` names among ``known``, or None; see `known_id`."""
+    candidates: list[str | int] = [text]
+    if re.fullmatch(r"-?\d{1,18}", text):
+        candidates.append(int(text))
+    return next((candidate for candidate in candidates if candidate in known), None)
+
+
+def known_id(text: str, known: Collection[str | int]) -> str | int:
+    """Return the id that ``text`` names among ``known``; ids may be whole numbers there, while a command line holds words.
+
+    Raises:
+        DataError: no such id; the text names near ones.
+    """
+    if (found := find_id(text, known)) is not None:
+        return found
+    near = difflib.get_close_matches(text, [str(value) for value in known], n=3, cutoff=0.6)
+    raise DataError(f"unknown id '{text}'" + (f": near it are {', '.join(near)}" if near else ""))
