@@ -59,7 +59,8 @@ def evaluate(
     if card and (split != "test" or data is not None or vectors is not None or index is not None):
         raise ConfigError("--card writes what the model reaches on its own test users: leave out --split, --data, --vectors and --index")
     place = Run(run)
-    rules = {"mask_seen": not keeps_seen(place.record(), keep_seen), "seen_targets": seen_targets, "candidates": candidates}
+    before = place.record()
+    rules = {"mask_seen": not keeps_seen(before, keep_seen), "seen_targets": seen_targets, "candidates": candidates}
     rules |= {} if bootstrap is None else {"bootstrap": bootstrap}
     figures = evaluate_run(place, data=data, load=reading, part=split, protocol=rules, index=index, vectors=vectors)
     print_figures(f"{run}: {split}", figures, chosen_metrics(figures, metrics))
@@ -71,12 +72,19 @@ def evaluate(
         write_json(json_out, figures)
         note(f"wrote {json_out}")
     if card:
-        keep_figures(place, figures)
+        keep_figures(place, figures, before=before)
         note(f"wrote {place.model / 'README.md'}")
 
 
-def keep_figures(run: Run, figures: Mapping[str, Any]) -> None:
+def keep_figures(run: Run, figures: Mapping[str, Any], *, before: Mapping[str, Any]) -> None:
     """Keep test figures in the record of a run and write them into its model's card.
+
+    A run whose catalogue was updated is measured over the items of its training: the card says so by the hash of that state.
+
+    Args:
+        run: that was measured.
+        figures: what came out.
+        before: the run's record as it was before the measurement.
 
     Raises:
         ModelError: the run was changed since they were measured.
@@ -87,10 +95,10 @@ def keep_figures(run: Run, figures: Mapping[str, Any]) -> None:
 
     with held(run.folder):
         record = {**run.record(), "test": dict(figures)}
-        if figures["protocol"]["model"]["hash"] != (model := run.load_model()).model_hash:
+        if any(record.get(name) != before.get(name) for name in ("model_hash", "updates")):
             raise ModelError(f"{run.folder} was changed while it was measured: measure it again")
         write_json(run.record_file, record)
-        write_card(run.model, model.card(record))
+        write_card(run.model, run.load_model().card(record))
 
 
 def evaluate_run(

@@ -61,7 +61,10 @@ def similar(
         raise BertrecError("name the item with --item ID or --title T")
     model = Run(run).load_model()
     ids = model.catalog.ids.ids
-    asked = ids[find_title(title, model.catalog.titles)] if title is not None else known_id(str(item), set(ids))
+    if title is not None:
+        asked = ids[find_title(title, model.catalog.titles)]
+    else:
+        asked = known_id(str(item), set(ids), option="--item", mend=f'bertrec search {run} "WORDS" finds ids')
     found = model.similar(asked, k, by=by)  # type: ignore[arg-type]  # checked above
     name = model.catalog.titles[int(model.catalog.ids.encode([asked])[0]) - 1]
     show(model, found, f"like {asked}: {name}, by {' and '.join(found.ranks)}", form, k, {"item": asked})
@@ -91,7 +94,8 @@ def search(
 
 
 def _history(interactions: Any, user: str) -> list[str | int]:
-    inner = interactions.users.encode([known_id(user, set(interactions.users.ids))])[0]
+    known = known_id(user, set(interactions.users.ids), option="--user", mend="leave it out to search without anyone's taste")
+    inner = interactions.users.encode([known])[0]
     ids: list[str | int] = interactions.catalog.ids.decode(interactions.sequences[int(inner) - 1])
     if not ids:
         raise DataError(f"user {user} has no interactions: leave out --user")

@@ -48,6 +48,7 @@ bertrec recommend runs/shop --user 1 --exclude sold-out.txt --boost "in_stock=0.
 
 ON_UNKNOWN = ("fallback", "skip", "error")
 _REASONS = 3
+_MEND = "give items with --history or --history-ids, or take the most popular ones with --on-unknown fallback"
 
 
 @reads_data()
@@ -234,7 +235,7 @@ def _report_unknown(unknown: Sequence[WantedUser], known: set[Id], asked: int, p
     where = f"{first.where}: " if first.where else ""
     why = _why_unknown(first, known)
     if policy == "error":
-        raise DataError(f"{where}{why}")
+        raise DataError(f"{where or '--user: '}{why}; {_MEND}")
     what = "are not in the data" if all(one.history is None for one in unknown) else "have nothing to go by"
     served = "left out" if policy == "skip" else "served by popularity (--on-unknown skip leaves them out)"
     note(f"note: {len(unknown)} of {asked} users {what}: {served}; the first: {where}{why}")

@@ -17,8 +17,14 @@ def find_id(text: str, known: Container[str | int]) -> str | int | None:
     return next((candidate for candidate in candidates if candidate in known), None)
 
 
-def known_id(text: str, known: Collection[str | int]) -> str | int:
+def known_id(text: str, known: Collection[str | int], *, option: str = "", mend: str = "") -> str | int:
     """Return the id that ``text`` names among ``known``; ids may be whole numbers there, while a command line holds words.
+
+    Args:
+        text: as it was typed.
+        known: the ids there are.
+        option: what held it, for the message.
+        mend: what else can be done, for the message.
 
     Raises:
         DataError: no such id; the text names near ones.
@@ -26,4 +32,6 @@ def known_id(text: str, known: Collection[str | int]) -> str | int:
     if (found := find_id(text, known)) is not None:
         return found
     near = difflib.get_close_matches(text, [str(value) for value in known], n=3, cutoff=0.6)
-    raise DataError(f"unknown id '{text}'" + (f": near it are {', '.join(near)}" if near else ""))
+    said = f"{option}: " if option else ""
+    mends = [*([f"near it are {', '.join(near)}"] if near else []), *([mend] if mend else [])]
+    raise DataError(f"{said}unknown id '{text}'" + (f": {'; '.join(mends)}" if mends else ""))

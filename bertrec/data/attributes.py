@@ -7,7 +7,7 @@ from collections.abc import Collection
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bertrec.data.frames import MISSING, is_text
+from bertrec.data.frames import MISSING, is_numeric_text, is_text
 from bertrec.data.ids import flat_array
 
 LABEL_FIELDS = ("genres", "genre", "categories", "category", "class", "subcategory")
@@ -31,7 +31,8 @@ def attributes_of(table: pa.Table, id_name: str, texts: Collection[str]) -> tupl
     Args:
         table: one row per item.
         id_name: the column of ids.
-        texts: the text fields; one that is no plain text, such as a year or a list of genres, is an attribute too.
+        texts: the text fields; one that is no plain text, such as a year or a list of genres, is an attribute too. One without any
+            value is none: it would hide the texts of other items.
     """
     columns: dict[str, pa.Array] = {}
     unfit = []
@@ -71,6 +72,14 @@ def inferred(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     except pa.ArrowInvalid:  # a number of more than 64 bits, the 31st of February
         found = None
     return text if found is None else found
+
+
+def values_alone(column: pa.ChunkedArray) -> bool:
+    """Say whether a column of text holds numbers, amounts, dates, times or true and false alone; one without any value does not."""
+    if not is_text(column.type):
+        return False
+    kind = inferred(column).type
+    return is_numeric_text(column) or not (is_text(kind) or pa.types.is_null(kind))
 
 
 def _parsed(text: pa.Array) -> pa.Array | None:

@@ -17,9 +17,9 @@ from bertrec.core.checks import expect, expect_list, expect_path, expect_whole
 from bertrec.core.described import Described, Preview
 from bertrec.core.errors import DataError, ModelError, unknown_name
 from bertrec.core.files import atomic_file, read_record, sha256_text, write_json
-from bertrec.data.attributes import attributes_of
+from bertrec.data.attributes import attributes_of, values_alone
 from bertrec.data.columns import account_items
-from bertrec.data.frames import MISSING, id_column, is_numeric_text, is_text_like, require_columns, text_column, to_arrow
+from bertrec.data.frames import MISSING, id_column, is_text_like, require_columns, text_column, to_arrow
 from bertrec.data.ids import IdMap
 from bertrec.data.outgoing import Backend, frame_of
 from bertrec.data.templates import check_template, cut_words, render, template_fields
@@ -231,7 +231,9 @@ class TextCatalog(Described):
         ids, inner = IdMap.from_column(external)
         held = None
         if cls.kind == "item":
-            held, said = _attributes(table if attributes is None else attributes, id_name, names, mixed, source)
+            told = text_fields is None and any(name not in _TITLES for name in names)
+            typed = table if attributes is None else attributes
+            held, said = _attributes(typed, id_name, names, mixed, source, told=told)
             notes += said
         if len(ids) < len(inner):
             notes.append(f"{source}: {_check_repeated(external, inner, fields, cls.kind, source)}")
@@ -300,8 +302,8 @@ class ItemCatalog(TextCatalog):
         Args:
             frame: one row per item.
             item_id: the column of ids (text or whole numbers).
-            text_fields: columns to use as text; by default titles and names, and every other column of text that is not all numbers;
-                the others are the catalogue's attributes.
+            text_fields: columns to use as text; by default titles and names, and every other column of text but those of numbers,
+                amounts, dates or times alone; the others are the catalogue's attributes.
             max_words: each field is cut to so many words; ``None`` for no cut.
             template: how fields are joined, see :class:`TextCatalog`.
             on_empty: what to do with items that have no text at all.
@@ -351,7 +353,7 @@ def _chosen_fields(
                 raise DataError(f"{source}: {unknown_name('text field', name, others)}")
         return list(dict.fromkeys(text_fields)), []
     # In CSV and TSV every column was read as text; of a user even a number, such as the age, says something.
-    text = [name for name in others if is_text_like(table[name].type) and not (kind == "item" and is_numeric_text(table[name]))]
+    text = [name for name in others if is_text_like(table[name].type) and not (kind == "item" and values_alone(table[name]))]
     for name in _TITLES:
         if name in others and name not in text:
             text.append(_plain_title(table, name, source))
@@ -363,13 +365,12 @@ def _chosen_fields(
 
 
 def _attributes(
-    table: pa.Table, id_name: str, texts: Sequence[str], mixed: Sequence[str], source: str
+    table: pa.Table, id_name: str, texts: Sequence[str], mixed: Sequence[str], source: str, *, told: bool
 ) -> tuple[pa.Table | None, list[str]]:
-    """Return the attributes, and a note on the columns that are no text; None where there are none."""
+    """Return the attributes, and a note on the columns, where ``told`` on those of text too; None where there are none."""
     held, unfit = attributes_of(table, id_name, texts)
-    said = account_items(
-        source, [part.name for part in held.schema if part.name not in texts and not pa.types.is_null(part.type)], unfit=unfit, mixed=mixed
-    )
+    carried = [part.name for part in held.schema if part.name not in texts and not pa.types.is_null(part.type)]
+    said = account_items(source, carried, texts=texts if told else (), unfit=unfit, mixed=mixed)
     return (held if held.num_columns else None), [said] if said else []
 
 

@@ -79,18 +79,22 @@ def account(source: str, names: Mapping[str, str], there: Sequence[str], *, drop
     return f"{source}: columns: {'; '.join(parts)}" if len(parts) > 1 else ""
 
 
-def account_items(source: str, carried: Sequence[str], *, unfit: Sequence[str] = (), mixed: Sequence[str] = ()) -> str:
-    """Say in one line what becomes of the columns of an item table that are no text; ``""`` where there are none.
+def account_items(
+    source: str, carried: Sequence[str], *, texts: Sequence[str] = (), unfit: Sequence[str] = (), mixed: Sequence[str] = ()
+) -> str:
+    """Say in one line what becomes of the columns of an item table; ``""`` where there is nothing to say.
 
     Args:
         source: what messages call the table.
         carried: the attributes.
+        texts: the text fields, where nobody named them; said where there are others.
         unfit: columns of a type that cannot be carried, such as objects in objects.
         mixed: columns of mixed types.
     """
     parts = [f"carried {_listed(carried)} (to filter and boost by; to read one as text, list it in the text fields)"] if carried else []
     parts += [f"ignored {_listed(unfit)} (of a type that cannot be compared)"] if unfit else []
     parts += [f"ignored {_listed(mixed)} (mixed types)"] if mixed else []
+    parts = [f"read as text {_listed(texts)}", *parts] if texts and parts else parts
     return f"{source}: columns: {'; '.join(parts)}" if parts else ""
 
 

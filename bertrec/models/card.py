@@ -248,7 +248,7 @@ def _figures(facts: CardFacts, record: Mapping[str, Any]) -> str:
     )
     measured_hash = figures["protocol"].get("model", {}).get("hash", facts.model_hash)
     if measured_hash != facts.model_hash:
-        said += f" Measured before the model or its items were changed (SHA-256 then {measured_hash})."
+        said += f" Measured on another state of the model or its items (SHA-256 of that state: {measured_hash})."
     names = shown_metrics(list(dict.fromkeys(name for one in figures["slices"].values() for name in one["metrics"])))
     bounds = figures["protocol"].get("slices", {})
     rows = [

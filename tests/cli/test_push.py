@@ -15,8 +15,11 @@ import pytest
 from hub_fixture import hub
 
 import bertrec
+from bertrec.cli.evaluate import keep_figures
 from bertrec.cli.main import main
+from bertrec.core.errors import ModelError
 from bertrec.core.files import read_json
+from bertrec.runs.folder import Run
 
 __all__ = ["hub"]
 REPO = "me/shop"
@@ -126,9 +129,30 @@ def test_an_update_leaves_former_figures_marked(people, tmp_path, cli):
     assert code == 0, err
     after = (run / "model" / "README.md").read_text()
     former = re.search("SHA-256 of the model: `(.*)`", before)[1]
-    assert "Measured before" not in before
-    assert f"Measured before the model or its items were changed (SHA-256 then {former})." in after
+    assert "another state" not in before
+    assert f"Measured on another state of the model or its items (SHA-256 of that state: {former})." in after
     assert f"`{read_json(run / 'run.json')['model_hash']}`" in after
+
+
+def test_a_run_with_new_items_takes_test_figures_and_says_of_which_state(people, cli, tmp_path):
+    run = tmp_path / "run"
+    assert cli("train", people, "--model", "text-similarity", "--out", run)[0] == 0
+    (tmp_path / "new.csv").write_text("item_id,title,price\n999,one more thing,3.5\n")
+    assert cli("catalog", "update", run, "--items", tmp_path / "new.csv", "--delta")[0] == 0
+    code, _, err = cli("evaluate", run, "--card")
+    assert code == 0, err
+    record, card = read_json(run / "run.json"), (run / "model" / "README.md").read_text()
+    measured = record["test"]["protocol"]["model"]["hash"]
+    assert measured != record["model_hash"]  # over the items of the training
+    assert record["test"]["protocol"]["items"] == 10
+    assert f"Measured on another state of the model or its items (SHA-256 of that state: {measured})." in card
+
+
+def test_figures_of_a_run_that_changed_meanwhile_are_not_kept(run):
+    before = Run(run).record()
+    with pytest.raises(ModelError, match="was changed while it was measured"):
+        keep_figures(Run(run), {}, before={**before, "model_hash": "of another"})
+    assert "test" not in Run(run).record()
 
 
 def test_a_run_that_forgot_people_keeps_a_card(run, cli):

@@ -198,7 +198,8 @@ def test_an_unknown_item_of_a_history_is_named_and_left_out(cli, trained):
     [
         ([], "say for whom"),
         (["--user", "1", "--history", "Red Kettle"], "say for whom"),
-        (["--user", "4000"], "unknown id '4000'"),
+        (["--user", "4000"], "--user: unknown id '4000'"),
+        (["--user", "4000"], "; give items with --history or --history-ids"),
         (["--history-ids", "999"], "none of the 1 items"),
         (["--history", "Kettle"], "Red Kettle; Blue Kettle"),
         (["--history", "Red Kettel"], "nearest are Red Kettle"),

@@ -12,6 +12,7 @@ from bertrec.core.errors import DataError, ModelError
 from bertrec.data import IdMap, ItemCatalog, load
 from bertrec.data.attributes import inferred
 from bertrec.data.convert import convert
+from bertrec.data.options import LoadOptions
 
 SEEN = "user_id,item_id\nu,1\nu,2\nv,2\nv,1\n"
 
@@ -50,14 +51,27 @@ def test_a_csv_table_keeps_its_columns_typed_and_its_texts_as_they_are(tmp_path)
     table = "item_id,title,price,in_stock,since,code\n1,Mug,12.50,true,2021-01-02,007\n2,Bowl,,false,,12\n"
     (tmp_path / "items.csv").write_text(table)
     catalog = load(tmp_path).catalog
-    assert (catalog.ids.ids, list(catalog.fields)) == (["1", "2"], ["title", "since"])
-    assert catalog.texts == ["Mug 2021-01-02", "Bowl"]
+    assert (catalog.ids.ids, list(catalog.fields)) == (["1", "2"], ["title"])
+    assert catalog.texts == ["Mug", "Bowl"]
     assert catalog.attributes.to_pydict() == {
         "price": [12.5, None],
         "in_stock": [True, False],
         "since": [dt.date(2021, 1, 2), None],
         "code": ["007", "12"],
     }
+
+
+def test_prices_dates_and_times_of_a_csv_table_are_no_text_and_the_note_says_what_is(tmp_path):
+    (tmp_path / "interactions.csv").write_text(SEEN)
+    rows = ['1,Mug,"₩12,000",2021-01-02,2021-01-02 09:30,clay', "2,Bowl,₩900,2020-05-06,2021-01-03 10:00,wood"]
+    (tmp_path / "items.csv").write_text("\n".join(["item_id,title,price,since,sold,made_of", *rows]) + "\n")
+    read = load(tmp_path)
+    assert list(read.catalog.fields) == ["title", "made_of"]
+    assert read.catalog.attributes["price"].to_pylist() == [12000.0, 900.0]
+    assert "columns: read as text 'title', 'made_of'; carried 'price', 'since', 'sold' (" in read.notes[0]
+    chosen = load(tmp_path, LoadOptions(text_fields=("title", "since")))
+    assert chosen.catalog.texts == ["Mug 2021-01-02", "Bowl 2020-05-06"]
+    assert "columns: carried 'price'" in chosen.notes[0]
 
 
 def test_json_and_parquet_keep_the_types_they_have(tmp_path):

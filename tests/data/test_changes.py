@@ -160,3 +160,22 @@ def test_the_same_items_are_the_same_in_any_order_and_with_withdrawn_ones_beside
     assert same_items(without, catalog(c="rug", b="lamp"))
     assert not same_items(without, OLD)
     assert not same_items(without, catalog(c="rug", b="Lamp"))
+
+
+def test_a_part_without_values_of_a_text_field_leaves_the_texts_of_others_to_filters() -> None:
+    rows = {"item_id": ["a", "b"], "title": ["Kettle", "Rug"], "kind": ["kitchen", "floor"]}
+    old = ItemCatalog.from_frame(pa.table(rows))
+    part = ItemCatalog.from_frame(pa.table({"item_id": ["c"], "title": ["Lamp"], "kind": [""]}), attributes=pa.table({"kind": pa.nulls(1)}))
+    assert part.attribute_names == []
+    joined = catalog_changes(old, part, delta=True).catalog
+    assert joined.attribute_names == []
+    assert joined.fields["kind"] == ["kitchen", "floor", ""]
+
+
+def test_a_title_of_digits_in_a_part_does_not_hide_the_other_titles() -> None:
+    old = ItemCatalog.from_frame(pa.table({"item_id": ["a"], "title": ["Dune"]}))
+    types = pa.table({"title": pa.array([1984])})  # as a table without types is read
+    part = ItemCatalog.from_frame(pa.table({"item_id": ["b"], "title": ["1984"]}), attributes=types)
+    joined = catalog_changes(old, part, delta=True).catalog
+    assert joined.attribute_names == []
+    assert joined.titles == ["Dune", "1984"]

@@ -340,7 +340,7 @@ SAMPLES: dict[tuple[str, str], Callable[[Path], None]] = {
     ("review", "`text`"): review,
     ("split", "`split` of `train`, `valid` and `test`"): split,
     ("other column", "of interactions"): ignored,
-    ("text", "`title`, `name`, any column of text that is not all numbers"): texts,
+    ("text", "`title`, `name`, any column of text but values alone"): texts,
     ("text", "lists of texts (JSON lines, Parquet)"): lists,
     ("text", "`NaN`, `null`, `None`, `N/A` as the whole of a text"): placeholders,
     (

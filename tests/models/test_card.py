@@ -100,7 +100,7 @@ def test_validation_figures_are_never_passed_off_as_test_figures() -> None:
 
 def test_figures_of_a_former_state_are_said_to_be_so() -> None:
     card = card_text(replace(FACTS, model_hash="now"), {**RECORD, "test": FIGURES})
-    assert "Measured before the model or its items were changed (SHA-256 then abc)." in card
+    assert "Measured on another state of the model or its items (SHA-256 of that state: abc)." in card
 
 
 def test_no_path_of_a_machine_and_no_note_of_the_data_is_in_it() -> None:

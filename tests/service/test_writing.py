@@ -92,6 +92,16 @@ def test_what_was_emptied_can_be_filled_again(client):
     assert [one["id"] for one in client.post("/recommend", json=body).json()["items"]] == ["p1"]
 
 
+def test_an_item_without_a_text_field_hides_that_of_no_other(client):
+    done(put(client, {"item_id": "p9", "title": "1984"}))
+    assert client.get("/items/p9").json()["attributes"] == {"price": None, "kind": ""}
+    assert client.get("/items/p1").json()["attributes"]["kind"] == "kitchen"
+    found = client.post("/recommend", json={"history": ["p3"], "filter": "kind == 'kitchen' and 'Kettle' in title"}).json()["items"]
+    assert found
+    assert all(item["attributes"]["kind"] == "kitchen" for item in found)
+    assert done(put(client, {"item_id": "p9", "kind": "kitchen"}))["changed"] == 1
+
+
 def test_the_same_again_changes_nothing(client, place):
     done(put(client, NEW))
     before = files_of(place)
