@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)(.*)", re.DOTALL)
 _MARKS = {"*": "[^/]*", "?": "[^/]"}
 _MAGIC = re.compile(r"[*?\[]")
-_OPTIONS = re.compile(r"\?[a-z_]+=.*$")  # of the file system, as in s3://bucket/clicks?region=eu-central-1
+_OPTIONS = re.compile(r"\?[A-Za-z_]+=.*$")  # of the file system, as in s3://bucket/clicks?region=eu-central-1
+_SECRET = re.compile(r"[?&][a-z_]*(secret|password|passwd|token|access_key|account_key|sig)[a-z_]*=", re.IGNORECASE)
 # Arrow has clients of its own for these; fsspec those for all others, some in packages of their own.
 _OF_ARROW = frozenset({"s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss"})
 _KEYS = {
@@ -49,9 +50,11 @@ class Address:
     text: str
 
     def __post_init__(self) -> None:
-        if "@" in urlsplit(self.text).netloc and self.scheme in ("s3", "gs", "gcs"):
-            what = f"keys of access belong into the environment ({_KEYS['s3' if self.scheme == 's3' else 'gs']}), not into an address"
-            raise DataError(f"{self.scheme}://…@…: {what}")
+        server = urlsplit(self.text).netloc
+        if _SECRET.search(self.options) or ("@" in server and (self.scheme in ("s3", "gs", "gcs") or ":" in server.rpartition("@")[0])):
+            key = "gs" if self.scheme == "gcs" else self.scheme
+            where = f"the environment ({_KEYS[key]})" if key in _KEYS else "the environment or fsspec's own files of settings"
+            raise DataError(f"{self.scheme}://…: keys of access and passwords belong into {where}, not into an address")
 
     def __str__(self) -> str:
         return self.text

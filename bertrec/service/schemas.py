@@ -119,10 +119,13 @@ class SearchBody(Listing):
     history: Annotated[Ids | None, Field(max_length=MOST_HISTORY, description="Item ids, oldest first.")] = None
 
 
+_COLUMNS: Any = {"maxProperties": MOST_COLUMNS, "propertyNames": {"minLength": 1, "maxLength": LONGEST_NAME}}
+
+
 class Product(BaseModel):
     """An item that is new, or is to change; a column that is not said stays as it was."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, json_schema_extra=_COLUMNS)
     __pydantic_extra__: dict[Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)], Value]
 
     item_id: Id

@@ -124,7 +124,12 @@ def test_messages_and_notes_name_the_address(memory):
         ("memory://lake/shop/items.csv", r"^memory://lake/shop/items\.csv: a file is no data set: name its folder"),
         ("memory://lake/clicks/*.parquet", r"^memory://lake/clicks/\*\.parquet: Parquet files alone are no data set"),
         ("sky://lake/shop", r"^sky://lake/shop: no file system is called sky: name one such as s3://, gs://, hdfs:// or file://$"),
-        ("s3://key:secret@lake/shop", r"^s3://…@…: keys of access belong into the environment"),
+        ("s3://key:secret@lake/shop", r"^s3://…: keys of access and passwords belong into the environment"),
+        ("gcs://key@lake/shop", r"^gcs://…: keys .* into the environment \(for gs://"),
+        ("hdfs://ann:word@host/shop", r"^hdfs://…: keys .* \(for hdfs://"),
+        ("ftp://ann:word@host/shop", r"^ftp://…: keys of access and passwords belong into the environment or fsspec's own"),
+        ("abfs://shop@ours/x?account_key=abc", r"^abfs://…: keys "),
+        ("s3://lake/shop?region=x&secret_key=abc", r"^s3://…: keys "),
     ],
 )
 def test_addresses_that_hold_no_data_are_one_line(memory, address, message):
