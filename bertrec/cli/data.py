@@ -33,6 +33,7 @@ bertrec data convert my-folder --to atomic --out for-recbole
 """,
 )
 FORMATS = ("parquet", "atomic")
+_IN_ONE_ROW = ("days", "empty_by_field")  # whose names are few, or those of columns
 
 
 @app.command(epilog="Example: bertrec data describe ml-100k")
@@ -137,8 +138,8 @@ def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in found.items():
         if name in ("name", "format", "notes", "warnings") or value is None or value == {} or value == []:
             continue
-        if isinstance(value, dict) and "median" not in value:
-            yield from ((f"{name}: {inner}", shown) for inner, shown in _rows(value))
+        if isinstance(value, dict) and "median" not in value and name not in _IN_ONE_ROW:
+            yield from ((f"{name.replace('_', ' ')}: {inner}", shown) for inner, shown in _rows(value))
         else:
             yield name.replace("_", " "), _shown(value)
 

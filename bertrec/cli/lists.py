@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog
 
 Id = str | int
+_SHOWN = 60  # letters of a title, where it stands beside others
 FORMATS = ("table", "json", "jsonl", "csv")
 """What is printed."""
 ENDINGS = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
@@ -44,19 +46,26 @@ def print_tables(catalog: ItemCatalog, cases: list[UserList]) -> None:
     """Print one table per case, with the latest items of its history above it."""
     for case in cases:
         whose = f"user {case.user}" if case.user is not None else "history"
-        recent = "; ".join(_titles(catalog, case.history[-5:]))
-        known = f"{len(case.history)} items, the latest: {recent}" if case.history else "no items"
+        recent = "; ".join(_short(title) for title in _titles(catalog, case.history[-5:]))
+        count = f"{len(case.history)} item{'s' if len(case.history) > 1 else ''}"
+        known = f"{count}, the latest: {recent}" if case.history else "no items"
         say(f"{whose} ({known})" + (f": nothing to go by, ordered by {case.fallback}" if case.fallback else ""))
         columns = ["rank", "id", "title", "score", *(["why"] if case.why else [])]
         rows = [
-            [rank, item, title, _score(score), *([_reasons(case.why[rank - 1])] if case.why else [])]
+            [rank, item, title, _score(score), *([_reasons(case.why[rank - 1], short=True)] if case.why else [])]
             for rank, (item, title, score) in enumerate(zip(case.items, _titles(catalog, case.items), case.scores, strict=True), start=1)
         ]
         print_table("", columns, rows, right=["rank", "score"])
 
 
-def _reasons(reasons: Sequence[Any]) -> str:
-    return "\n".join(f"{reason.kind}: {reason.text} ({reason.contribution:+.3f})" for reason in reasons)
+def _short(title: str) -> str:
+    return textwrap.shorten(title, _SHOWN, placeholder="…")
+
+
+def _reasons(reasons: Sequence[Any], *, short: bool = False) -> str:
+    """Return what raised a score, a line each; texts are cut where people read them."""
+    texts = [_short(reason.text) if short else reason.text for reason in reasons]
+    return "\n".join(f"{reason.kind}: {text} ({reason.contribution:+.3f})" for reason, text in zip(reasons, texts, strict=True))
 
 
 def _score(value: float) -> str:

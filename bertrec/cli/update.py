@@ -73,7 +73,8 @@ def update(
         after, more = (model, {}) if not train else _trained(place, record, model, later, epochs)
         how: dict[str, Any] = {"before": model, "after": after, "counts": counts, "indexes": indexes, "later": later}
         write_state(change, place, {**record, **more}, kind="interactions", **how)
-    say(", ".join(f"{name} {count}" for name, count in counts.items()) or f"run: {run}")
+    if counts:
+        say(f"took in {counts['interactions']} interactions of {counts['of_users']} users, {counts['new_users']} of them new")
 
 
 def _grown(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from bertrec.data.times import odd_times
 Tokenize = Callable[[list[str]], Ragged | Sequence[Sequence[int]]]
 # Above this share of unknown word pieces an encoder does not read the language of the texts.
 UNKNOWN_WARNING = 0.05
+_YEAR_1980, _YEAR_2100 = 315_532_800, 4_102_444_800
 
 
 def describe(
@@ -52,6 +54,7 @@ def describe(
         "data_hash": dataset.content_hash,
         **_counts(dataset.interactions),
         "timestamps": _clock(dataset.interactions),
+        "days": _days(dataset.interactions),
         "text": text,
         "user_texts": None if dataset.users is None else _texts(dataset.users),
         "impressions": {part: _shown(impressions) for part, impressions in dataset.impressions.items()},
@@ -83,6 +86,17 @@ def _clock(interactions: Interactions) -> str:
     if interactions.timestamp is None:
         return "none (the order of the rows counts)"
     return "positions within each user" if interactions.timestamp_is_position else "times"
+
+
+def _days(interactions: Interactions) -> dict[str, str] | None:
+    """Return the first and the last day; None where the times are no seconds between 1970 and 2100."""
+    times = interactions.timestamp
+    if times is None or interactions.timestamp_is_position or not len(times):
+        return None
+    first, last = float(times.min()), float(times.max())
+    if not 0 <= first <= last < _YEAR_2100 or last < _YEAR_1980:
+        return None
+    return {name: f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}" for name, at in (("first", first), ("last", last))}
 
 
 def _texts(catalog: TextCatalog) -> dict[str, Any]:

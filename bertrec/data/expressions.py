@@ -116,6 +116,11 @@ class ItemColumns:
         return self._terms[name]
 
 
+def type_in_words(kind: pa.DataType) -> str:
+    """Return what messages call the values of a type, such as ``a number``."""
+    return _CALLED[_plain(pa.nulls(0, kind))[0]]
+
+
 def keeps(columns: ItemColumns, text: str, what: str = "filter") -> npt.NDArray[np.bool_]:
     """Return for each inner id whether the condition holds, ``[n_items + 1]``; row 0: for an item without any attribute.
 

@@ -108,7 +108,7 @@ def _ambiguous(typed: str, found: Sequence[str]) -> str:
     if len(distinct) == 1:
         return f"{len(found)} items have the title '{typed}': name the item by its id"
     more = f" and {len(distinct) - _SHOWN} more" if len(distinct) > _SHOWN else ""
-    return f"the title '{typed}' fits {len(found)} items: {'; '.join(distinct[:_SHOWN])}{more}"
+    return f"the title '{typed}' fits {len(found)} items: {'; '.join(distinct[:_SHOWN])}{more}: give one of them whole"
 
 
 def _unknown(typed: str, titles: Sequence[str]) -> str:

@@ -15,9 +15,11 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.models.found import DEPTH, Cosines, Found, best_of, joined, padded
 from bertrec.retrieval.sparse_text import BM25
-from bertrec.retrieval.words import Vocabulary
+from bertrec.retrieval.words import Vocabulary, words_of
 
 WORDS, MEANING, USER = "words", "meaning", "user"
+# In short titles these are rare, so that BM25 would put every "rain cape for cyclists" first for "something for the night".
+_SMALL = frozenset(["a", "an", "and", "as", "at", "by", "for", "from", "in", "is", "it", "of", "on", "or", "the", "to", "with"])
 
 
 class Searchable(Protocol):
@@ -76,7 +78,8 @@ class TextSearch:
         return joined(self.catalog, lists, k)
 
     def _by_words(self, query: str) -> FloatArray:
-        scores = self._bm25.score_terms(self._vocabulary.encode(query))
+        words = [word for word in words_of(query) if word not in _SMALL]
+        scores = self._bm25.score_terms(self._vocabulary.encode(" ".join(words) or query))
         return np.where(scores > 0, scores, np.float32(-np.inf))
 
     def _by_user(self, history: Sequence[str | int], lists: Mapping[str, FloatArray], depth: int) -> FloatArray:

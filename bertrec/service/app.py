@@ -216,6 +216,8 @@ def _first(error: RequestValidationError) -> str:
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"] if part not in ("body", "query", "path"))
     said = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["type"] == "extra_forbidden":
+        said = "no such field: GET /openapi.json lists those there are"
     if problem["type"] == "json_invalid":
         return f"the body is no JSON: {problem.get('ctx', {}).get('error', said)}"
     if problem["type"] == "model_attributes_type" and not where:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from bertrec.core.errors import DataError
 from bertrec.core.known_ids import find_id
+from bertrec.data.expressions import type_in_words
 from bertrec.data.ids import flat_array
 from bertrec.data.one_table import items_like
 from bertrec.data.options import LoadOptions
@@ -111,7 +112,7 @@ def _column(name: str, values: Sequence[Any], kind: pa.DataType | None) -> pa.Ar
             raise DataError(f"items: column '{name}' is text, got {_first(values, str)!r:.60}: write it in quotation marks")
         return column if widened else flat_array(column).cast(kind)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, ValueError) as error:
-        wanted = "of one type" if kind is None else f"of the type {kind} that the run has"
+        wanted = "of one type" if kind is None else f"{type_in_words(kind)}, as in the run"
         raise DataError(f"items: column '{name}' must be {wanted}: {error}") from error
 
 

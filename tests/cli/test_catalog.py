@@ -359,7 +359,7 @@ class TestInteractions:
         model_hash = Recommender.from_pretrained(run).model_hash
         code, out, err = cli("update", run, "--interactions", table)
         assert code == 0, err
-        assert "interactions 3, of_users 2, new_users 1" in out
+        assert "took in 3 interactions of 2 users, 1 of them new" in out
         assert self.history(cli, run, "1", "--index", place / "index") == ["p2", "p8", "p3", "p4", "p5", "p7"]
         assert self.history(cli, run, "new") == ["p3"]
         assert Recommender.from_pretrained(run).model_hash == model_hash
@@ -381,7 +381,7 @@ class TestInteractions:
         words = ["update", place / "run", "--interactions", table, "--train", "--epochs", "1", "--index", place / "index"]
         code, out, err = cli(*words)
         assert code == 0, err
-        assert "interactions 8, of_users 8, new_users 0" in out
+        assert "took in 8 interactions of 8 users, 0 of them new" in out
         after = Recommender.from_pretrained(place / "run")
         assert after.catalog.content_hash == before.catalog.content_hash
         assert after.model_hash != before.model_hash
@@ -407,7 +407,7 @@ class TestInteractions:
         assert json.loads((tmp_path / "figures.json").read_text(encoding="utf-8"))["slices"]["all"]["users"] == 15
         code, out, err = cli("update", run, "--interactions", self.write(tmp_path / "more.csv", "1,p7,9.5", "2,p7,10.5"))
         assert code == 0, err
-        assert "interactions 1, of_users 1" in out
+        assert "took in 1 interactions of 1 users" in out
         assert "1 interactions are of people whom the run was told to forget (passed over)" in err
 
     def test_a_run_that_is_trained_anew_forgets_them(self, cli, place, yaml, encoder, tmp_path):

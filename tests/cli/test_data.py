@@ -20,6 +20,7 @@ def test_describe_counts_what_is_there(cli, shop, tmp_path):
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed.splitlines() if line.startswith("│")]
     assert ["density", "0.5"] in rows
     assert ["users", "40"] in rows
+    assert ["text: empty by field", "title 0, kind 0"] in rows
 
 
 def test_describe_counts_word_pieces_and_warns_of_an_unknown_language(cli, tmp_path):

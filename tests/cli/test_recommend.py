@@ -164,7 +164,7 @@ def test_csv_is_fit_for_a_program(cli, trained):
 
 def test_a_table_shows_the_history_and_non_latin_titles(cli, trained):
     out = cli("recommend", trained, "--history", "Green Teapot", "-k", "2")[1]
-    assert "history (1 items, the latest: Green Teapot)" in out
+    assert "history (1 item, the latest: Green Teapot)" in out
     assert "기생충 포스터" in out
 
 

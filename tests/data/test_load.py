@@ -170,6 +170,22 @@ def test_describe_by_hand(shop):
     assert found["warnings"] == []
 
 
+@pytest.mark.parametrize(
+    ("times", "days"),
+    [
+        (["2024-01-02", "2024-03-01T23:59:59Z"], {"first": "2024-01-02", "last": "2024-03-01"}),
+        ([1700000000, 1700086400], {"first": "2023-11-14", "last": "2023-11-15"}),
+        ([5, 7], None),  # a count
+        ([1700000000000, 1700000000001], None),  # milliseconds
+    ],
+)
+def test_describe_names_the_first_and_the_last_day(tmp_path, times, days):
+    rows = [f"u,{item},{time}" for item, time in enumerate(times)]
+    (tmp_path / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    (tmp_path / "items.csv").write_text("item_id,title\n0,Mug\n1,Bowl\n")
+    assert describe(load(tmp_path))["days"] == days
+
+
 def test_describe_counts_pieces_and_warns_of_unknown_ones(shop):
     def tokenize(texts):
         return [[101, *(1 if word.isascii() else 100 for word in text.split()), 102] for text in texts]

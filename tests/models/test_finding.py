@@ -220,6 +220,11 @@ class TestSearch:
         assert set(found.items) == {"a", "b", "c", "e", "f"}
         assert set(found.ranks["words"]) == {0}
 
+    def test_small_words_count_where_nothing_else_is_said_alone(self, model: Told) -> None:
+        assert set(model.search("something by the river").ranks["words"]) == {0}  # "by" stands in one title
+        assert model.search("by").ranks["words"][model.search("by").items.index("e")] == 1
+        assert model.search("by hand").ranks["words"] == model.search("hand").ranks["words"]
+
     def test_one_searcher_answers_many(self, model: Told) -> None:
         searcher = model.searcher()
         assert searcher.search("rug", 1).items == ["e"] == model.search("rug", 1).items

@@ -112,7 +112,7 @@ def test_the_same_again_changes_nothing(client, place):
 @pytest.mark.parametrize(
     ("items", "said"),
     [
-        ([{"item_id": "p1", "price": "cheap"}], "items: column 'price' must be of the type double that the run has"),
+        ([{"item_id": "p1", "price": "cheap"}], "items: column 'price' must be a number, as in the run: "),
         ([{"item_id": "p1", "price": True}], "items: column 'price' must be"),
         ([{"item_id": "p1", "kind": 3}], "items: column 'kind' is text, got 3"),
         ([{"item_id": "p1", "new": "a"}, {"item_id": "p2", "new": 3}], "items: column 'new' must be of one type"),
