@@ -13,6 +13,7 @@ from bertrec.core.checks import expect_number, expect_whole
 from bertrec.core.errors import BertrecError, ConfigError, DataError
 from bertrec.core.files import read_record, write_json
 from bertrec.core.resuming import holds_something, only_one
+from bertrec.core.seal import check_seal, sealed
 from bertrec.data.load import Dataset, make_split
 from bertrec.data.splits import Split
 from bertrec.evaluation.intervals import interval_over_groups
@@ -122,8 +123,11 @@ def _row(dataset: Dataset, plan: Draws, folder: Path, draw: int, *, progress: bo
     path = folder / f"draw-{draw}.json"
     done = path.exists()
     if not done:
-        write_json(path, measured_draw(plan, plan.split(dataset, draw), draw, progress=progress)[0])
+        write_json(path, sealed(measured_draw(plan, plan.split(dataset, draw), draw, progress=progress)[0]))
     row = read_record(path, {"draw": int, "models": dict, "split": dict})
+    check_seal(row, path)
+    if row["draw"] != draw:
+        raise BertrecError(f"{path} holds draw {row['draw']}: give it its own name again, or remove it to measure draw {draw} anew")
     say(f"draw {draw}: {_in_words(row)}{' (from before)' if done else ''}")
     return row
 

@@ -152,7 +152,7 @@ def beside(base: Place, name: str) -> Place:
 def is_pattern(place: Place) -> bool:
     """Say whether a place is a pattern of names, such as ``logs/*.parquet``, and no file or folder of that very name."""
     bare = place.bare if isinstance(place, Address) else str(place)
-    return bool(_MAGIC.search(bare)) and not (isinstance(place, Path) and place.exists())
+    return bool(_MAGIC.search(bare)) and not (isinstance(place, Path) and os.path.exists(place))  # which minds no name, however long
 
 
 def held_by(place: Place) -> tuple[FileSystem, str]:
@@ -183,7 +183,15 @@ def files_of(place: Place) -> tuple[str, list[str]]:
     base, parts = _parted(path) if is_pattern(place) else (path.rstrip("/"), [])
     with reached(place):
         found = list(_matching(system, base, parts))
+    found = _once(base, found) if isinstance(place, Path) else found
     return base, sorted(full for full in found if not any(part.startswith(("_", ".")) for part in full[len(base) :].split("/")))
+
+
+def _once(base: str, paths: list[str]) -> list[str]:
+    """Return each file once: a link such as ``latest``, or one to the folder itself, does not make others of it."""
+    straight = os.path.realpath(base)
+    by_link_last = sorted(paths, key=lambda path: (os.path.realpath(path) != straight + path[len(base) :], path.count("/"), path))
+    return list({os.path.realpath(path): path for path in reversed(by_link_last)}.values())
 
 
 def shown(place: Place, path: str) -> str:
@@ -239,7 +247,7 @@ def reached(place: Place) -> Iterator[None]:
         raise
     except ImportError as error:
         raise DataError(f"{place}: {_first_line(error)}: install that package (pip install …)") from error
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except (OSError, pa.ArrowException, ValueError, TypeError, IndexError) as error:  # the last two of clients that want more
         scheme = place.scheme if isinstance(place, Address) else ""
         mend = f"check the address and your access ({_KEYS[scheme]})" if scheme in _KEYS else "check the address and your access"
         raise DataError(f"{place}: cannot be reached ({_first_line(error)}): {mend}") from error
@@ -264,7 +272,7 @@ def _selector(path: str, *, recursive: bool) -> FileSelector:
 def _of_arrow(address: Address) -> tuple[FileSystem, str]:
     from pyarrow.fs import FileSystem
 
-    authority, _, path = address.bare.split("://", 1)[1].partition("/")
+    authority, _, path = address.bare.partition("://")[2].partition("/")
     stroke = "" if address.scheme in ("s3", "gs", "gcs") else "/"
     system, root = FileSystem.from_uri(f"{address.scheme}://{authority}{stroke}{address.options}")
     return system, f"{root.rstrip('/')}/{path}" if path else root
@@ -314,4 +322,11 @@ def _one(part: str) -> str:
 
 
 def _letters(piece: str) -> str:
-    return piece.replace("[!", "[^") if len(piece) > 1 else re.escape(piece)
+    """Translate a set of letters; a range that ends before it begins, and ``[]``, stand for themselves."""
+    inside = piece[1:-1]
+    letters = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside.removeprefix("!"))
+    try:
+        re.compile(found := f"[{'^/' if inside.startswith('!') else ''}{letters}]")
+    except re.error:
+        return re.escape(piece)
+    return found

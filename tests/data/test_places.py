@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -178,7 +179,34 @@ def test_parts_of_an_address():
         ("a?[0-2].p*", "ab1.parquet", True),
         ("a?[!0-2].p*", "ab1.parquet", False),
         ("a.b", "aXb", False),
+        ("[]", "[]", True),
+        ("[z-a]", "[z-a]", True),
+        ("[\\]", "\\", True),
+        ("[[]a", "[a", True),
+        ("[^a]", "^", True),
+        ("[&&]", "&", True),
+        ("[a-]", "-", True),
+        ("a[!b]c", "a/c", False),
     ],
 )
 def test_patterns_mean_what_a_shell_means(pattern, name, is_meant):
     assert bool(places.re.fullmatch(places._translated(pattern.split("/")), name)) is is_meant
+
+
+def test_a_file_that_links_name_again_is_read_once(here):
+    rows = len(load(here / "data.yaml").interactions)
+    (here / "clicks" / "a-link.parquet").symlink_to("1.parquet")
+    (here / "clicks" / "latest").symlink_to(".")
+    for pattern in ("clicks", "clicks/*.parquet", "clicks/**/*.parquet"):
+        (here / "data.yaml").write_text(YAML.replace("clicks/*.parquet", pattern))
+        assert len(load(here / "data.yaml").interactions) == rows
+    _, found = places.files_of(here / "clicks")
+    assert [Path(path).name for path in found] == ["0.parquet", "1.parquet"]
+
+
+@pytest.mark.parametrize("name", ["*" * 5_000, "log/*.parquet\0", "reference://x", "s3:///x", "[]"])
+def test_a_place_that_cannot_be_is_one_line(here, name):
+    (here / "data.yaml").write_text(json.dumps({"interactions": name, "items": "shop/items.csv"}))
+    with pytest.raises(DataError) as caught:
+        load(here / "data.yaml")
+    assert "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import threading
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from served import KEY, SHOWN, client_of, service_of
 from bertrec.core.together import changing
 from bertrec.models.base import Recommender
 from bertrec.retrieval.index import ItemIndex
+from bertrec.runs import states
 from bertrec.runs.folder import Run
 from bertrec.service import schemas, writing
 from bertrec.service.loaded import Source
@@ -100,6 +102,15 @@ def test_an_item_without_a_text_field_hides_that_of_no_other(client):
     assert found
     assert all(item["attributes"]["kind"] == "kitchen" for item in found)
     assert done(put(client, {"item_id": "p9", "kind": "kitchen"}))["changed"] == 1
+
+
+def test_the_record_of_updates_does_not_grow_for_ever(client, place, monkeypatch):
+    monkeypatch.setattr(states, "MOST_STEPS", 2)
+    for price in (1, 2, 3):
+        done(put(client, {"item_id": "p1", "title": f"Kettle {price}"}))
+    steps = json.loads((place / "run" / "run.json").read_text(encoding="utf-8"))["updates"]
+    assert [step["to"] for step in steps][-1] == client.get("/health").json()["model_hash"]
+    assert (len(steps), steps[0]["to"]) == (2, steps[1]["from"])
 
 
 def test_the_same_again_changes_nothing(client, place):
