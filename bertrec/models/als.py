@@ -5,7 +5,6 @@ Hu, Koren and Volinsky, ICDM 2008, "Collaborative Filtering for Implicit Feedbac
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -30,9 +29,9 @@ _FLOATS_AT_ONCE = 1 << 24
 class ALSConfig(HistoryConfig):
     """Settings: the factors, their penalty, what an interaction weighs, and what a history counts."""
 
-    width: int = Field(64, ge=1, le=4_096, description="Width of item and user vectors.")
+    width: int = Field(128, ge=1, le=4_096, description="Width of item and user vectors.")
     regularization: float = Field(30.0, gt=0, description="Penalty on the vectors, λ of the paper.")
-    alpha: float = Field(20.0, gt=0, description="An interaction weighs 1 + alpha, and one that did not happen 1.")
+    alpha: float = Field(40.0, gt=0, description="An interaction weighs 1 + alpha, and one that did not happen 1.")
     iterations: int = Field(15, ge=1, le=10_000, description="Rounds in which users and items are solved in turn.")
     seed: int = Field(0, ge=0, description="Seed of the first vectors.")
 
@@ -87,10 +86,9 @@ class ALS(Recommender):
     def user_vectors(self, histories: Ragged) -> FloatArray:
         """Return what `folded_in` gives for the known items of each history, ``[n, width]``; zeros where there is none."""
         items = self.item_embeddings()
-        there = np.isfinite(items).all(axis=1)
-        there[0] = False
-        table = faded(histories, self.config.decay, len(items))[:, there]
-        return folded_in(table, items[there], alpha=self.config.alpha, regularization=self.config.regularization)
+        known = np.flatnonzero(np.isfinite(items).all(axis=1) & (np.arange(len(items)) > 0))
+        table = faded(histories, self.config.decay, len(items))[:, known]
+        return folded_in(table, items[known], alpha=self.config.alpha, regularization=self.config.regularization)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the factors."""
@@ -109,12 +107,12 @@ def factorised(table: csr_array, config: ALSConfig, *, progress: bool) -> FloatA
     """
     try:
         from implicit.cpu.als import AlternatingLeastSquares
+        from threadpoolctl import threadpool_limits
     except ImportError as error:
         raise MissingExtraError("implicit", "als") from error
     from scipy.sparse import csr_matrix
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of BLAS's threads beside its own
+    with threadpool_limits(1, user_api="blas"):  # the library has threads of its own, in which BLAS must have none
         model = AlternatingLeastSquares(
             factors=config.width,
             regularization=config.regularization,
@@ -122,7 +120,7 @@ def factorised(table: csr_array, config: ALSConfig, *, progress: bool) -> FloatA
             iterations=config.iterations,
             random_state=config.seed,
         )
-    model.fit(csr_matrix(table, dtype=np.float32), show_progress=progress)
+        model.fit(csr_matrix(table, dtype=np.float32), show_progress=progress)
     return np.asarray(model.item_factors, np.float32)
 
 

@@ -16,17 +16,13 @@ from bertrec.models.item_weights import Float64Array, ItemWeights, ItemWeightsCo
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-_SHARE = 6.0  # of an item's mean count: the best of both data sets' validation users, docs/systems/ease.md
+L2 = "Penalty on the weights: λ of the paper over the mean number of users of an item in training."
 
 
 class EASEConfig(ItemWeightsConfig):
     """Settings: the penalty, what a history counts, and which weights are kept."""
 
-    l2: float = Field(
-        0.0,
-        ge=0,
-        description="Penalty on the weights, λ of the paper, in interactions of an item; 0 takes six times an item's mean in training.",
-    )
+    l2: float = Field(6.0, gt=0, description=L2)
 
 
 class EASE(ItemWeights):
@@ -44,12 +40,7 @@ class EASE(ItemWeights):
         """Return B, ``[m, m]``."""
         check_memory(table.shape[1], self.name)
         gram = (table.T @ table).toarray()
-        return autoencoder(gram, self.config.l2 or penalty_of(gram))
-
-
-def penalty_of(gram: Float64Array) -> float:
-    """Return six times the mean of an item's users, from ``XᵀX``."""
-    return _SHARE * float(np.diag(gram).mean())
+        return autoencoder(gram, self.config.l2 * float(np.diag(gram).mean()))
 
 
 def autoencoder(gram: Float64Array, l2: float) -> Float64Array:

@@ -24,7 +24,7 @@ from bertrec.encoders.base import Encoder
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.whitening import Whitening
 from bertrec.models.base import FloatArray
-from bertrec.models.ease import autoencoder, penalty_of
+from bertrec.models.ease import L2, autoencoder
 from bertrec.models.folder import SavedParts
 from bertrec.models.item_vectors import ReadsItems
 from bertrec.models.item_weights import (
@@ -47,11 +47,7 @@ class EaseTextConfig(HistoryConfig):
     """Settings: the encoder, the penalty, what texts weigh, and how new items are told from their texts."""
 
     encoder: EncoderConfig = Field(EncoderConfig(), description="The encoder that reads the items; it stays frozen.")
-    l2: float = Field(
-        0.0,
-        ge=0,
-        description="Penalty on the weights, in interactions of an item; 0 takes six times an item's mean in training.",
-    )
+    l2: float = Field(6.0, gt=0, description=L2)
     text: float = Field(10.0, ge=0, description="What the cosine of two texts adds to the number of users whom two items share.")
     ridge: float = Field(1.0, gt=0, description="Penalty of the regression that tells a new item from its text.")
     nearness: float = Field(
@@ -113,7 +109,7 @@ class EaseText(ReadsItems):
 
     def _solved(self, gram: np.ndarray, texts: FloatArray) -> FloatArray:
         """Return B with ``nearness`` on its diagonal, ``[m, m]``."""
-        l2 = self.config.l2 or penalty_of(gram)
+        l2 = self.config.l2 * float(np.diag(gram).mean())
         gram += self.config.text * (texts @ texts.T)
         weights = autoencoder(gram, l2).astype(np.float32)
         weights[np.diag_indices_from(weights)] = self.config.nearness

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 class ItemKNNConfig(ItemWeightsConfig):
     """Settings: the lists, their cosine, and what a history counts."""
 
-    neighbours: int = Field(200, ge=1, le=100_000, description="Items that each item's list holds.")
-    shrinkage: float = Field(
-        5.0, ge=0, description="Added to the product of two lengths in the cosine: what few users tell counts less; 0 is the plain cosine."
+    decay: float = Field(
+        0.8, gt=0, le=1, description="What an item of a history counts for each step that it is older; 1 counts all alike, as published."
     )
-    unit_users: bool = Field(True, description="Scale users to length 1 first, so that one with many items tells less of each pair.")
+    neighbours: int = Field(20, ge=1, le=100_000, description="Items that each item's list holds.")
+    shrinkage: float = Field(
+        20.0, ge=0, description="Added to the product of two lengths in the cosine: what few users tell counts less; 0 is the plain cosine."
+    )
+    unit_users: bool = Field(False, description="Scale users to length 1 first, so that one with many items tells less of each pair.")
 
 
 class ItemKNN(ItemWeights):
