@@ -35,7 +35,7 @@ def compare(
     reading: Reading,
     models: Annotated[
         str | None,
-        typer.Option(help="Ours, comma-separated: NAME, NAME:ITEM_INPUT or NAME:ITEM_INPUT:TUNE; idrec and ease always run too."),
+        typer.Option(help="Ours, comma-separated: NAME, NAME:ITEM_INPUT or NAME:ITEM_INPUT:TUNE; idrec and ease run too."),
     ] = None,
     baselines: Annotated[str | None, typer.Option(help="RecBole's models, comma-separated; 'none' leaves them out.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="MODEL.NAME=VALUE", help="A setting of one of our models.")] = None,

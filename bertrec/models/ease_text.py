@@ -92,13 +92,14 @@ class EaseText(ReadsItems):
         if not self.takes_vectors:
             train.catalog.require_text(self.name)
         encoder = self._first_encoder()
+        fingerprint = encoder.fingerprint
         raw = read_catalog(encoder, train.catalog, progress=progress)
         whitening = Whitening.fit(raw, known - 1)
         texts = unit(whitening.transform(raw[known - 1]))
         table = taken(train)[:, known]
         weights = self._solved((table.T @ table).toarray(), texts)
         self.reset()
-        self.encoder_fingerprint = encoder.fingerprint
+        self.encoder_fingerprint = fingerprint
         places = np.zeros(len(train.catalog) + 1, np.int64)
         places[known] = np.arange(1, len(known) + 1)
         state = {"columns": weights.T, "ridge": mixing(texts, self.config.ridge), "texts": raw, "places": places}
