@@ -51,7 +51,7 @@ class EaseTextConfig(HistoryConfig):
     text: float = Field(10.0, ge=0, description="What the cosine of two texts adds to the number of users whom two items share.")
     ridge: float = Field(1.0, gt=0, description="Penalty of the regression that tells a new item from its text.")
     nearness: float = Field(
-        0.2, ge=0, le=10, description="What a trained item lends to a new one that has its text; 0 leaves what it lends to trained ones."
+        0.3, ge=0, le=10, description="What a trained item lends to a new one that has its text; 0 leaves what it lends to trained ones."
     )
 
 
