@@ -143,5 +143,6 @@ def folded_in(table: csr_array, items: FloatArray, *, alpha: float, regularizati
         for row, (first, stop) in enumerate(zip(part.indptr[:-1], part.indptr[1:], strict=True)):
             read, more = factors[part.indices[first:stop]], alpha * part.data[first:stop]
             left[row], right[row, :, 0] = plain + (read.T * more) @ read, read.T @ (1 + more)
-        users[start : start + step] = np.linalg.solve(left, right)[:, :, 0]
+        # torch: NumPy's solver wakes all threads for each small system
+        users[start : start + step] = torch.linalg.solve(torch.from_numpy(left), torch.from_numpy(right))[:, :, 0]
     return users
