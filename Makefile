@@ -4,7 +4,7 @@
 CANDIDATES := python3.11 python3.12 python3.13 python3 python
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS := cpu,serve,tuning,tuning-cmaes,tuning-postgresql,tuning-redis,report,dev
+EXTRAS := cpu,als,serve,tuning,tuning-cmaes,tuning-postgresql,tuning-redis,report,dev
 # Modules are compiled when they are first imported: compiling all of torch's takes longer than installing them.
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
 # Which is why Python must be allowed to keep what it compiles, wherever an image forbids it: importing torch would take three times as long in every process.

@@ -15,9 +15,13 @@ from .data.load import load as load
 from .data.load import make_split as make_split
 from .evaluation.protocol import Protocol as Protocol
 from .models.alpharec import AlphaRec as AlphaRec
+from .models.als import ALS as ALS
 from .models.base import Recommender as Recommender
+from .models.ease import EASE as EASE
+from .models.ease_text import EaseText as EaseText
 from .models.evaluate import evaluate as evaluate
 from .models.idrec import IDRec as IDRec
+from .models.itemknn import ItemKNN as ItemKNN
 from .models.max_similarity import MaxSimilarity as MaxSimilarity
 from .models.morec import MoRec as MoRec
 from .models.popularity import Popularity as Popularity

@@ -34,7 +34,8 @@ def compare(
     out: Annotated[Path, typer.Option(metavar="REPORT", help="The folder of the report.")],
     reading: Reading,
     models: Annotated[
-        str | None, typer.Option(help="Ours, comma-separated: NAME, NAME:ITEM_INPUT or NAME:ITEM_INPUT:TUNE; idrec always runs too.")
+        str | None,
+        typer.Option(help="Ours, comma-separated: NAME, NAME:ITEM_INPUT or NAME:ITEM_INPUT:TUNE; idrec and ease run too."),
     ] = None,
     baselines: Annotated[str | None, typer.Option(help="RecBole's models, comma-separated; 'none' leaves them out.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="MODEL.NAME=VALUE", help="A setting of one of our models.")] = None,
@@ -91,11 +92,12 @@ def _names(text: str | None, default: tuple[str, ...]) -> list[str]:
 
 def _settings(assignments: list[str], option: str, names: list[str]) -> dict[str, dict[str, Any]]:
     """Return settings by model; the model is the longest name that the assignment begins with."""
+    from bertrec.comparison.plan import ALWAYS
     from bertrec.core.errors import ConfigError, unknown_name
 
     found: dict[str, dict[str, Any]] = {}
     for text in assignments:
-        owner = max((name for name in [*names, "idrec"] if text.startswith(f"{name}.")), key=len, default=None)
+        owner = max((name for name in [*names, *ALWAYS] if text.startswith(f"{name}.")), key=len, default=None)
         if owner is None:
             raise ConfigError(f"{option} {text}: {unknown_name('model', text.partition('.')[0], names)}")
         found.setdefault(owner, {}).update(o.read_settings(None, [text.removeprefix(f"{owner}.")]))

@@ -21,7 +21,8 @@ Source = Literal["bertrec", "recbole"]
 
 DEFAULT_MODELS = ("unisrec:text", "unisrec:text+id")
 DEFAULT_BASELINES = ("Pop", "ItemKNN", "BPR", "LightGCN", "GRU4Rec", "SASRec", "BERT4Rec")
-ALWAYS = "idrec"
+ALWAYS = ("idrec", "ease")
+"""The network of the text models over IDs, and what a closed form reaches in seconds."""
 DEFAULT_TRIALS = 30
 
 
@@ -99,7 +100,7 @@ def make_plan(
     trials: int = DEFAULT_TRIALS,
     mask_seen: bool = True,
 ) -> Plan:
-    """Return a checked plan; our own ``idrec`` is always in it.
+    """Return a checked plan; our own ``idrec`` and ``ease`` are always in it.
 
     Args:
         models: ours, written ``name``, ``name:item_input`` or ``name:item_input:tune``, such as ``morec:text:last:2``.
@@ -125,7 +126,7 @@ def make_plan(
     if budget_minutes <= 0 or seeds < 1 or trials < 1:
         raise ConfigError(f"a comparison needs minutes above 0, at least 1 seed and 1 trial, not {budget_minutes}, {seeds} and {trials}")
     given = {name: dict(values) for name, values in (settings or {}).items()}
-    names = [*models, *([] if ALWAYS in models else [ALWAYS])]
+    names = [*models, *(name for name in ALWAYS if name not in models)]
     _check_distinct([*names, *baselines])
     for name in given.keys() - {*names, *baselines}:
         raise ConfigError(f"settings for '{name}', which is not compared")

@@ -1,11 +1,15 @@
 from .alpharec import AlphaRec as AlphaRec
+from .als import ALS as ALS
 from .base import Recommender as Recommender
 from .contract import check_recommender as check_recommender
+from .ease import EASE as EASE
+from .ease_text import EaseText as EaseText
 from .evaluate import evaluate as evaluate
 from .explain import Reason as Reason
 from .explain import explain as explain
 from .found import Found as Found
 from .idrec import IDRec as IDRec
+from .itemknn import ItemKNN as ItemKNN
 from .max_similarity import MaxSimilarity as MaxSimilarity
 from .morec import MoRec as MoRec
 from .names import MODELS as MODELS

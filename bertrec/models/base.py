@@ -16,6 +16,7 @@ from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.foreign import Check, matrix
 from bertrec.core.id_lists import id_lists
 from bertrec.core.lifts import Lifts
+from bertrec.core.products import pair_scores
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.changes import catalog_changes
@@ -306,7 +307,7 @@ class Recommender(Fitted, Finding):
         if len(wanted) != len(known):
             raise DataError(f"{len(known)} histories but {len(wanted)} rows of candidates")
         vectors, users = self.item_embeddings(), self.user_vectors(known)
-        scores = np.einsum("ij,ij->i", users[wanted.rows], vectors[wanted.values]).astype(np.float32)
+        scores = pair_scores(users, vectors, wanted.rows, wanted.values)
         if (lifts := self.lifts(self.read_histories(known))) is not None:
             scores += lifts.of(wanted.rows, wanted.values)
         popular = scored_by_popularity(vectors, self.popularity)[wanted.values, 0]

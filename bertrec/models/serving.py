@@ -310,7 +310,8 @@ class Server(Described):
             return None
         if lifted.values.min() < 0:
             raise DataError(
-                "an index holds no repeat bias: with seen items kept in, recommend without an index or set head.repeat_bias=false"
+                "an index holds no repeat bias: with seen items kept in, recommend without an index, or set head.repeat_bias=false "
+                "where the model has that"
             )
         return lifted
 

@@ -15,7 +15,7 @@ needs_recbole = pytest.mark.skipif(
 )
 
 
-def test_idrec_is_always_there_and_families_are_known():
+def test_idrec_and_ease_are_always_there_and_families_are_known():
     plan = make_plan(["unisrec:text", "unisrec:text+id", "unisrec:id", "morec:text:last:2", "text-similarity", "popularity"], [])
     assert [(c.name, c.family) for c in plan.contestants] == [
         ("unisrec:text", "text"),
@@ -25,15 +25,17 @@ def test_idrec_is_always_there_and_families_are_known():
         ("text-similarity", "text"),
         ("popularity", "id"),
         ("idrec", "id"),
+        ("ease", "id"),
     ]
     assert plan.contestants[3].options == {"model": "morec", "item_input": "text", "tune": "last:2"}
-    assert [c.name for c in make_plan(["idrec"], []).contestants] == ["idrec"]
+    assert [c.name for c in make_plan(["idrec"], []).contestants] == ["idrec", "ease"]
+    assert [c.name for c in make_plan(["ease", "ease-text"], []).contestants] == ["ease", "ease-text", "idrec"]
 
 
 @needs_recbole
 def test_a_baselines_settings_replace_those_of_every_candidate():
     plan = make_plan([], ["SASRec", "ItemKNN"], settings={"SASRec": {"hidden_size": 128}, "ItemKNN": {"k": 10, "shrink": 1.0}})
-    sasrec, knn = plan.contestants[1:]
+    sasrec, knn = plan.contestants[2:]
     assert len(sasrec.search.first) == 2
     assert all(candidate["hidden_size"] == 128 for candidate in sasrec.search.first)
     assert "hidden_size" not in sasrec.search.space.parameters
@@ -65,7 +67,7 @@ def test_bad_plans_say_what_is_wrong(arguments, says):
 @needs_recbole
 def test_a_baseline_that_reads_item_text_is_no_id_model():
     plan = make_plan([], ["SASRec", "SASRecF"])
-    assert [c.family for c in plan.contestants] == ["id", "id", "text"]
+    assert [c.family for c in plan.contestants] == ["id", "id", "id", "text"]
 
 
 @needs_recbole
@@ -79,5 +81,5 @@ def test_a_wrong_baseline_names_the_right_one():
 def test_folders_of_models_are_safe_and_apart():
     plan = make_plan(["unisrec:text", "unisrec:text+id"], [])
     slugs = [c.slug for c in plan.contestants]
-    assert len(set(slugs)) == 3
+    assert len(set(slugs)) == 4
     assert all("/" not in slug and ":" not in slug for slug in slugs)

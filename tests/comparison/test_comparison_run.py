@@ -62,6 +62,7 @@ def test_every_model_has_its_row_and_the_broken_one_is_invalid(finished):
         ("unisrec:id", "invalid", []),
         ("popularity", "ok", [0]),
         ("idrec", "ok", [0, 1]),
+        ("ease", "ok", [0]),
     ]
     assert "gives scores that are not finite" in rows["unisrec:id"]["reason"]
     assert (rows["idrec"]["ended_by"], rows["idrec"]["converged"], rows["idrec"]["peak_mib"] > 100) == ("schedule", True, True)
@@ -173,7 +174,7 @@ def test_the_command_line_from_a_table_to_a_verdict(tmp_path, capsys):
     small = [word for name, value in SMALL.items() for word in ("--set", f"idrec.{name}={value}")]
     assert main([*words, *small, "--out", str(tmp_path / "report")]) == 0
     out, err = capsys.readouterr()
-    assert "3 models, 3 minutes each: at most 9 minutes" in err
+    assert "4 models, 3 minutes each: at most 12 minutes" in err
     assert "text-similarity" in out
     assert "best ID-only model" in out
     assert (tmp_path / "report" / "index.html").exists()
@@ -200,9 +201,9 @@ def test_bad_words_are_one_line_and_exit_code_2(words, says, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("models", "split", "wanted"),
     [
-        ("text-similarity", "cold-items", ["text-similarity", "max-similarity", "idrec"]),
-        ("text-similarity", "leave-one-out", ["text-similarity", "idrec"]),
-        ("idrec", "cold-items", ["idrec"]),
+        ("text-similarity", "cold-items", ["text-similarity", "max-similarity", "idrec", "ease"]),
+        ("text-similarity", "leave-one-out", ["text-similarity", "idrec", "ease"]),
+        ("idrec", "cold-items", ["idrec", "ease"]),
     ],
 )
 def test_a_split_with_new_items_has_untrained_similarities_beside_text_models(tmp_path, monkeypatch, models, split, wanted):

@@ -32,7 +32,8 @@ from bertrec.rerank.kinds import load_with_record, recommend_reranked, save_rera
 from bertrec.retrieval.index import ItemIndex
 
 KS = (1, 3, 10, 30)
-MODELS = ("popularity", "text-similarity", "max-similarity", "idrec", "unisrec", "unisrec:text", "morec", "alpharec", "svd")
+CLOSED = ("ease", "ease-lists", "itemknn", "als", "ease-text")
+MODELS = ("popularity", "text-similarity", "max-similarity", "idrec", "unisrec", "unisrec:text", "morec", "alpharec", "svd", *CLOSED)
 GIVEN = ("given", "given+3", "given-3", "lifts")
 
 
@@ -60,6 +61,10 @@ def fitted(shop: Split, small: dict[str, Any]) -> Callable[[str], Recommender]:
             import my_models
 
             return my_models.PureSVD().fit(shop.train)
+        if name == "ease-lists":
+            return bertrec.create("ease", settings={"neighbours": 4}).fit(shop.train)
+        if name == "als":
+            pytest.importorskip("implicit")
         kind, _, item_input = name.partition(":")
         probe = bertrec.create(kind, item_input=item_input or None)
         own = {name: value for name, value in quick.items() if name in probe.flat_settings(probe.config)}
