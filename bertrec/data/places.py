@@ -28,6 +28,7 @@ _OPTIONS = re.compile(r"\?[A-Za-z_]+=.*$")  # of the file system, as in s3://buc
 _SECRET = re.compile(r"[?&][a-z_]*(secret|password|passwd|token|access_key|account_key|sig)[a-z_]*=", re.IGNORECASE)
 # Arrow has clients of its own for these; fsspec those for all others, some in packages of their own.
 _OF_ARROW = frozenset({"s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss"})
+_PATIENCE = "retry_limit_seconds"  # without it Google's client tries for a quarter of an hour, without a word
 _KEYS = {
     "s3": "for s3:// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_DEFAULT_REGION, or AWS_PROFILE",
     "gs": "for gs:// GOOGLE_APPLICATION_CREDENTIALS",
@@ -274,7 +275,10 @@ def _of_arrow(address: Address) -> tuple[FileSystem, str]:
 
     authority, _, path = address.bare.partition("://")[2].partition("/")
     stroke = "" if address.scheme in ("s3", "gs", "gcs") else "/"
-    system, root = FileSystem.from_uri(f"{address.scheme}://{authority}{stroke}{address.options}")
+    options = address.options
+    if address.scheme in ("gs", "gcs") and _PATIENCE not in options:
+        options += f"{'&' if options else '?'}{_PATIENCE}=30"
+    system, root = FileSystem.from_uri(f"{address.scheme}://{authority}{stroke}{options}")
     return system, f"{root.rstrip('/')}/{path}" if path else root
 
 

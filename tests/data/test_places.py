@@ -210,3 +210,26 @@ def test_a_place_that_cannot_be_is_one_line(here, name):
     with pytest.raises(DataError) as caught:
         load(here / "data.yaml")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address", "asked"),
+    [
+        ("gs://bucket/shop", "gs://bucket?retry_limit_seconds=30"),
+        ("gs://bucket/shop?retry_limit_seconds=5", "gs://bucket?retry_limit_seconds=5"),
+        ("gs://bucket/shop?scheme=https", "gs://bucket?scheme=https&retry_limit_seconds=30"),
+        ("s3://bucket/shop?region=eu-central-1", "s3://bucket?region=eu-central-1"),
+    ],
+)
+def test_google_s_client_gives_up_in_time(monkeypatch, address, asked):
+    class Client:
+        asked = ""
+
+        @classmethod
+        def from_uri(cls, uri):
+            cls.asked = uri
+            return cls(), "bucket"
+
+    monkeypatch.setattr("pyarrow.fs.FileSystem", Client)
+    assert Address(address).held[1] == "bucket/shop"
+    assert Client.asked == asked
