@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from bertrec.core.checks import expect_number, expect_whole
 from bertrec.core.errors import BertrecError, ConfigError, DataError
 from bertrec.core.files import read_record, write_json
 from bertrec.core.resuming import holds_something, only_one
+from bertrec.core.seal import check_seal, sealed
 from bertrec.data.load import Dataset, make_split
 from bertrec.data.splits import Split
 from bertrec.evaluation.intervals import interval_over_groups
@@ -22,7 +23,6 @@ from bertrec.evaluation.significance import paired_comparison, with_holm
 from bertrec.models.base import Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.registry import create
-from bertrec.models.sequential.neural import NeuralRecommender
 from bertrec.models.untrained import UNTRAINED, untrained_reports
 
 RANKINGS = {"full": "all", "among": "held_out"}
@@ -123,8 +123,11 @@ def _row(dataset: Dataset, plan: Draws, folder: Path, draw: int, *, progress: bo
     path = folder / f"draw-{draw}.json"
     done = path.exists()
     if not done:
-        write_json(path, measured_draw(plan, plan.split(dataset, draw), draw, progress=progress)[0])
+        write_json(path, sealed(measured_draw(plan, plan.split(dataset, draw), draw, progress=progress)[0]))
     row = read_record(path, {"draw": int, "models": dict, "split": dict})
+    check_seal(row, path)
+    if row["draw"] != draw:
+        raise BertrecError(f"{path} holds draw {row['draw']}: give it its own name again, or remove it to measure draw {draw} anew")
     say(f"draw {draw}: {_in_words(row)}{' (from before)' if done else ''}")
     return row
 
@@ -172,15 +175,12 @@ def told(report: Report) -> dict[str, Any]:
 
 def others(model: Recommender, split: Split, *, mask_seen: bool = True) -> dict[str, float] | None:
     """Return NDCG@10 of the validation users, who want known items all, without and with the weights of new items; None without a match."""
-    match = model.match if isinstance(model, NeuralRecommender) else None
-    if match is None or split.validation is None:
+    plain, figures = model.without_new_weights(), {}
+    if plain is None or split.validation is None:
         return None
-    assert isinstance(model, NeuralRecommender)
-    plain, figures = replace(match, weights=match.weights.with_(new_text=0.0, new=0.0, new_vector=1.0)), {}
-    for name, served in (("before", plain), ("after", match)):
-        model.take_match(served)
+    for name, served in (("before", plain), ("after", model)):
         rules = Protocol(bootstrap=0, mask_seen=mask_seen)
-        report = evaluate(model, split.validation, protocol=rules, item_counts=split.train.item_counts, lists=False)
+        report = evaluate(served, split.validation, protocol=rules, item_counts=split.train.item_counts, lists=False)
         figures[name] = round(report.mean(METRIC), 6)
     return figures
 

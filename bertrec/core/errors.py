@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 
 _BREAKS = re.compile(r"\s*[\n\r]+\s*")
+_SHOWN = 100  # letters of a name
 
 
 class BertrecError(Exception):
@@ -51,7 +52,7 @@ def unknown_name(kind: str, name: str, options: Iterable[str]) -> str:
     >>> unknown_name("model", "unisrek", ["morec", "unisrec"])
     "unknown model 'unisrek': did you mean 'unisrec'? (one of: morec, unisrec)"
     """
-    known = sorted(str(option) for option in options)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    known, name = sorted(str(option) for option in options), f"{name:.{_SHOWN}}"
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f": did you mean '{near[0]}'?" if near else ""
     return f"unknown {kind} '{name}'{guess} (one of: {', '.join(known)})"

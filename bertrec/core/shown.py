@@ -10,12 +10,16 @@ import io
 import json
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
 # C0, DEL and C1; line and paragraph separators; bidirectional embeddings, overrides and isolates; halves of surrogate pairs.
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _FORMULA = re.compile("[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]+:/+"
+_BEGINS = rf"{_ADDRESS}|~[\w.-]*[/\\]|[A-Za-z]:[/\\]|\.\.[/\\]|[/\\]{{1,2}}(?=[\w.~-])"
+_PLACE = re.compile(rf"""(?<![\w.:/\\-])({_BEGINS})[^\s,;"'()\[\]{{}}<>|]*""")
 _PICTURES, _LAST_C1 = 0x2400, 0x9F
 _RAW_BYTES = range(0xDC80, 0xDD00)  # how Python holds bytes of a file name that are no UTF-8
 
@@ -39,6 +43,33 @@ def _picture(code: int) -> str:
     if code in _RAW_BYTES:
         return f"\\x{code - _RAW_BYTES.start + 0x80:02x}"
     return f"\\x{code:02x}" if code <= _LAST_C1 else f"\\u{code:04x}"
+
+
+def without_places(text: str) -> str:
+    """Return text in which full paths and addresses, also those after ``=``, are their last parts alone.
+
+    What is published says nothing of folders, hosts, accounts and passwords.
+
+    >>> without_places("--data=/home/ann/my shop/a.csv"), without_places("hdfs://ann:secret@host/shop?user=ann"), without_places("a/b")
+    ('--data=a.csv', 'shop', 'a/b')
+    >>> without_places("[/home/ann/a.csv, ../ann/b.csv]: 2 of 3 items")
+    '[a.csv, b.csv]: 2 of 3 items'
+    """
+    name, sign, value = text.rpartition("=")
+    if _is_place(text):
+        return _last_part(text)
+    return _PLACE.sub(lambda found: _last_part(found[0]), f"{name}{sign}{_last_part(value)}" if _is_place(value) else text)
+
+
+def _is_place(text: str) -> bool:
+    """Say whether a text as a whole is one; what a message says behind it is none of it."""
+    starts = PurePath(text).is_absolute() or PureWindowsPath(text).is_absolute() or re.match(rf"{_ADDRESS}|~", text)
+    return bool(starts) and ": " not in text
+
+
+def _last_part(place: str) -> str:
+    bare = re.sub(r"[?#].*", "", place) if re.match(_ADDRESS, place) else place
+    return re.split(r"[/\\]", bare.rstrip("/\\"))[-1].rpartition("@")[2]
 
 
 def csv_cell(value: Any) -> Any:

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bertrec.core.errors import DataError
+from bertrec.core.known_ids import find_id
 from bertrec.core.ragged import IntArray
 from bertrec.data.catalog import ItemCatalog
+from bertrec.data.frames import is_text
 from bertrec.data.ids import IdMap, flat_array
 
 Id = str | int
@@ -110,7 +112,10 @@ def _alike(old: ItemCatalog, products: ItemCatalog) -> ItemCatalog:
         names = (", ".join(fields) or "none" for fields in (products.fields, old.fields))
         raise DataError("the products have the text fields {}, the catalogue has {}: give them the same".format(*names))
     known = products.ids.encode(old.ids.ids).any()
-    return products if known else replace(products, ids=ids_like(products.ids, old.ids))
+    ids = products.ids.ids if known else ids_like(products.ids, old.ids).ids
+    # Of mixed ones too: beside an id such as X9 a file holds all others as text, and 7 would become a second item.
+    named = [one if one in old.ids or (found := find_id(str(one), old.ids)) is None else found for one in ids]
+    return replace(products, ids=IdMap(named)) if len(set(named)) == len(named) else products
 
 
 def ids_like(ids: IdMap, known: IdMap) -> IdMap:
@@ -139,19 +144,29 @@ def _joined(old: ItemCatalog, products: ItemCatalog, origin: IntArray, source: I
         for (name, column), new in zip(old.fields.items(), products.fields.values(), strict=True)
     }
     ids = IdMap(products.ids.ids[s - 1] if s else old.ids.ids[o - 1] for s, o in zip(here, before, strict=True))
-    attributes = _joined_attributes(old.attributes, _of_part(old, products) if delta else products.attributes, origin, source, delta=delta)
+    now = _of_part(old, products) if delta else products.attributes
+    attributes = _joined_attributes(old.attributes, now, origin, source, delta=delta)
     return ItemCatalog(ids, fields, old.template, products.notes, attributes, withdrawn if withdrawn.any() else None)
 
 
 def _of_part(old: ItemCatalog, products: ItemCatalog) -> pa.Table | None:
-    """Return the attributes of a part of the products without fields that are mere text in the catalogue.
+    """Return the attributes of a part of the products such that the few do not make another thing of a column of all.
 
-    A part may hold one book, called 1984: such a number would hide the titles of all others from filters.
+    A text field of which all few values look like numbers stays a text field; one that is an attribute too is missing where they do not.
+
+    Raises:
+        DataError: a column of numbers, truth values or times holds text here.
     """
-    if products.attributes is None:
-        return None
-    plain = [name for name in products.attribute_names if name in old.fields and name not in old.attribute_names]
-    return products.attributes.drop_columns(plain)
+    mine = {} if old.attributes is None else {name: old.attributes[name].type for name in old.attribute_names}
+    theirs = {} if products.attributes is None else {name: flat_array(products.attributes[name]) for name in products.attribute_names}
+    columns = {name: column for name, column in theirs.items() if name in mine or name not in old.fields}
+    columns |= {name: pa.nulls(len(products)) for name in products.fields if name in mine and name not in theirs}
+    for name, column in columns.items():
+        if name in mine and is_text(column.type) and not (is_text(mine[name]) or pa.types.is_null(mine[name])):
+            first = next((str(value) for value in column.to_pylist() if value), "")
+            mend = "mend the value, or give all products for a column of another type"
+            raise DataError(f"column '{name}' is of the type {mine[name]} and the changes hold text, such as {first!r:.60}: {mend}")
+    return pa.table(columns) if columns else None
 
 
 def _joined_attributes(

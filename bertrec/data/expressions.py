@@ -93,7 +93,7 @@ class ItemColumns:
         """
         if name not in self.names:
             if not self.names:
-                raise DataError(f"{what}: unknown attribute '{name}': the items have ids alone, no attribute and no text")
+                raise DataError(f"{what}: unknown attribute '{name:.100}': the items have ids alone, no attribute and no text")
             raise DataError(f"{what}: {unknown_name('attribute', name, self.names)}")
         if name not in self._made:
             attributes = self._catalog.attributes
@@ -217,12 +217,18 @@ class _Reading:
     def term(self, node: ast.expr) -> _Term:
         """Return what a node says."""
         reader = _READERS.get(type(node))
-        if reader is None:
-            raise self.fault(f"'{ast.unparse(node):.60}' is not understood: write it like {EXAMPLE}")
         try:
+            if reader is None:
+                raise self.fault(f"'{ast.unparse(node):.60}' is not understood: write it like {EXAMPLE}")
             return reader(self, node)
         except RecursionError as error:
             raise self.fault("it is nested too deeply") from error
+        except UnicodeEncodeError as error:
+            raise self.fault("it holds half of a surrogate pair, which is no letter") from error
+        except ValueError as error:
+            if "int_max_str_digits" not in str(error):
+                raise
+            raise self.fault("a whole number in it has too many digits") from error
 
     def truth(self, node: ast.expr) -> Any:
         """Return whether a node holds, without nulls."""

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(/?)(.*)", re.DOTALL)
 _MARKS = {"*": "[^/]*", "?": "[^/]"}
 _MAGIC = re.compile(r"[*?\[]")
-_OPTIONS = re.compile(r"\?[a-z_]+=.*$")  # of the file system, as in s3://bucket/clicks?region=eu-central-1
+_OPTIONS = re.compile(r"\?[A-Za-z_]+=.*$")  # of the file system, as in s3://bucket/clicks?region=eu-central-1
+_SECRET = re.compile(r"[?&][a-z_]*(secret|password|passwd|token|access_key|account_key|sig)[a-z_]*=", re.IGNORECASE)
 # Arrow has clients of its own for these; fsspec those for all others, some in packages of their own.
 _OF_ARROW = frozenset({"s3", "gs", "gcs", "hdfs", "viewfs", "abfs", "abfss"})
 _PATIENCE = "retry_limit_seconds"  # without it Google's client tries for a quarter of an hour, without a word
@@ -50,9 +51,11 @@ class Address:
     text: str
 
     def __post_init__(self) -> None:
-        if "@" in urlsplit(self.text).netloc and self.scheme in ("s3", "gs", "gcs"):
-            what = f"keys of access belong into the environment ({_KEYS['s3' if self.scheme == 's3' else 'gs']}), not into an address"
-            raise DataError(f"{self.scheme}://…@…: {what}")
+        server = urlsplit(self.text).netloc
+        if _SECRET.search(self.options) or ("@" in server and (self.scheme in ("s3", "gs", "gcs") or ":" in server.rpartition("@")[0])):
+            key = "gs" if self.scheme == "gcs" else self.scheme
+            where = f"the environment ({_KEYS[key]})" if key in _KEYS else "the environment or fsspec's own files of settings"
+            raise DataError(f"{self.scheme}://…: keys of access and passwords belong into {where}, not into an address")
 
     def __str__(self) -> str:
         return self.text
@@ -150,7 +153,7 @@ def beside(base: Place, name: str) -> Place:
 def is_pattern(place: Place) -> bool:
     """Say whether a place is a pattern of names, such as ``logs/*.parquet``, and no file or folder of that very name."""
     bare = place.bare if isinstance(place, Address) else str(place)
-    return bool(_MAGIC.search(bare)) and not (isinstance(place, Path) and place.exists())
+    return bool(_MAGIC.search(bare)) and not (isinstance(place, Path) and os.path.exists(place))  # which minds no name, however long
 
 
 def held_by(place: Place) -> tuple[FileSystem, str]:
@@ -181,7 +184,15 @@ def files_of(place: Place) -> tuple[str, list[str]]:
     base, parts = _parted(path) if is_pattern(place) else (path.rstrip("/"), [])
     with reached(place):
         found = list(_matching(system, base, parts))
+    found = _once(base, found) if isinstance(place, Path) else found
     return base, sorted(full for full in found if not any(part.startswith(("_", ".")) for part in full[len(base) :].split("/")))
+
+
+def _once(base: str, paths: list[str]) -> list[str]:
+    """Return each file once: a link such as ``latest``, or one to the folder itself, does not make others of it."""
+    straight = os.path.realpath(base)
+    by_link_last = sorted(paths, key=lambda path: (os.path.realpath(path) != straight + path[len(base) :], path.count("/"), path))
+    return list({os.path.realpath(path): path for path in reversed(by_link_last)}.values())
 
 
 def shown(place: Place, path: str) -> str:
@@ -237,7 +248,7 @@ def reached(place: Place) -> Iterator[None]:
         raise
     except ImportError as error:
         raise DataError(f"{place}: {_first_line(error)}: install that package (pip install …)") from error
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except (OSError, pa.ArrowException, ValueError, TypeError, IndexError) as error:  # the last two of clients that want more
         scheme = place.scheme if isinstance(place, Address) else ""
         mend = f"check the address and your access ({_KEYS[scheme]})" if scheme in _KEYS else "check the address and your access"
         raise DataError(f"{place}: cannot be reached ({_first_line(error)}): {mend}") from error
@@ -262,7 +273,7 @@ def _selector(path: str, *, recursive: bool) -> FileSelector:
 def _of_arrow(address: Address) -> tuple[FileSystem, str]:
     from pyarrow.fs import FileSystem
 
-    authority, _, path = address.bare.split("://", 1)[1].partition("/")
+    authority, _, path = address.bare.partition("://")[2].partition("/")
     stroke = "" if address.scheme in ("s3", "gs", "gcs") else "/"
     options = address.options
     if address.scheme in ("gs", "gcs") and _PATIENCE not in options:
@@ -315,4 +326,11 @@ def _one(part: str) -> str:
 
 
 def _letters(piece: str) -> str:
-    return piece.replace("[!", "[^") if len(piece) > 1 else re.escape(piece)
+    """Translate a set of letters; a range that ends before it begins, and ``[]``, stand for themselves."""
+    inside = piece[1:-1]
+    letters = re.sub(r"([\\\[\]^&~|])", r"\\\1", inside.removeprefix("!"))
+    try:
+        re.compile(found := f"[{'^/' if inside.startswith('!') else ''}{letters}]")
+    except re.error:
+        return re.escape(piece)
+    return found

@@ -372,6 +372,10 @@ class Recommender(Fitted, Finding):
         """What vectors alone leave out of the score, in words; empty where inner products are all of it."""
         return ""
 
+    def without_new_weights(self) -> Self | None:
+        """Return the model as it would serve without weights of its own for new items; None where it has none."""
+        return None
+
     def lifts_of(self, users: FloatArray, histories: Ragged) -> Lifts | None:
         """Return the `lifts` of users whose vectors are given, ``[b, dim]``; none for a vector of zeros."""
         lifts = self.lifts(self.read_histories(histories))

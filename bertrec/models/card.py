@@ -9,13 +9,13 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath, PureWindowsPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertrec.core.described import shown_metrics
 from bertrec.core.errors import ModelError
 from bertrec.core.files import atomic_file
-from bertrec.core.shown import visible
+from bertrec.core.shown import visible, without_places
 from bertrec.core.version import __version__
 from bertrec.data.readers.vectors import is_vector_file
 from bertrec.encoders import minilm
@@ -141,7 +141,7 @@ def _data_id(record: Mapping[str, Any]) -> str | None:
 
 
 def _data_name(record: Mapping[str, Any]) -> str:
-    return _without_path(str(record.get("data", "")))
+    return without_places(str(record.get("data", "")))
 
 
 def _base_model(facts: CardFacts, record: Mapping[str, Any]) -> str | None:
@@ -149,13 +149,6 @@ def _base_model(facts: CardFacts, record: Mapping[str, Any]) -> str | None:
     given = (record.get("adaptation") or {}).get("encoder") or facts.encoder or ""
     name = _HUB_NAMES.get(given, given)
     return name if _HUB_NAME.fullmatch(name) and not name.startswith(".") and not Path(name).exists() else None
-
-
-def _without_path(word: str) -> str:
-    """Return a word in which a full path, also one after ``=``, is its last part alone."""
-    name, sign, value = word.rpartition("=")
-    full = PurePath(value).is_absolute() or value.startswith("~") or PureWindowsPath(value).is_absolute()
-    return f"{name}{sign}{PureWindowsPath(value).name if full else value}"
 
 
 def _plain(value: object) -> str:
@@ -185,7 +178,7 @@ def _head(facts: CardFacts, record: Mapping[str, Any]) -> str:
 
 
 def _encoder(facts: CardFacts, record: Mapping[str, Any]) -> str:
-    return _base_model(facts, record) or _without_path(facts.encoder or "")
+    return _base_model(facts, record) or without_places(facts.encoder or "")
 
 
 def _use(facts: CardFacts, record: Mapping[str, Any]) -> str:
@@ -274,7 +267,7 @@ def _limits(facts: CardFacts, record: Mapping[str, Any]) -> str:
 
 
 def _training(facts: CardFacts, record: Mapping[str, Any]) -> str:
-    settings = {name: _without_path(value) if isinstance(value, str) else value for name, value in facts.settings.items()}
+    settings = {name: without_places(value) if isinstance(value, str) else value for name, value in facts.settings.items()}
     epochs = "" if facts.epochs is None else f"Epochs: {facts.epochs}. "
     said = [f"{epochs}SHA-256 of the model: `{facts.model_hash}`.", _command(record)]
     if settings:
@@ -287,7 +280,7 @@ def _training(facts: CardFacts, record: Mapping[str, Any]) -> str:
 def _command(record: Mapping[str, Any]) -> str:
     if not record.get("command"):
         return "The command that repeats it: not known; the model was saved from Python."
-    words = [_without_path(word) for word in shlex.split(record["command"])]
+    words = [without_places(word) for word in shlex.split(record["command"])]
     return "The command that repeats it, paths cut to their last part:\n\n" + _code(shlex.join(words))
 
 

@@ -21,6 +21,7 @@ from bertrec.data.expressions import ItemColumns, amounts, keeps, labels_of
 from bertrec.retrieval.checks import Id
 from bertrec.retrieval.exact import BoolArray, FloatArray, IntArray
 
+_SHOWN = 200
 _LARGEST = 1e30  # of a boost: float32 can still square it
 
 
@@ -258,10 +259,11 @@ class RuleBook:
         if not rules.boost:
             return None
         total = np.zeros(len(self._catalog) + 1)
-        for text, weight in rules.boost.items():
-            total += weight * amounts(self._columns, text)
+        with np.errstate(over="ignore", invalid="ignore"):  # which is seen below
+            for text, weight in rules.boost.items():
+                total += weight * amounts(self._columns, text)
         if not (np.abs(total) <= _LARGEST).all():
-            raise DataError(f"boost {', '.join(map(repr, rules.boost))}: a sum is beyond {_LARGEST:g}: take smaller weights")
+            raise DataError(f"boost {', '.join(map(repr, rules.boost)):.{_SHOWN}}: a sum is beyond {_LARGEST:g}: take smaller weights")
         return total.astype(np.float32)
 
     def _held(self, ids: Sequence[Id], what: str, *, needed: bool) -> BoolArray:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from bertrec.data.growing import Rows
     from bertrec.models.base import Recommender
 
+MOST_STEPS = 1_000
+"""Updates that ``run.json`` keeps, the last ones: a service to which prices are put each minute would write it on for ever."""
+
 
 @contextmanager
 def next_state(run: Run) -> Iterator[Change]:
@@ -98,4 +101,4 @@ def _recorded(record: Mapping[str, Any], kind: str, before: Recommender, after: 
         "to": after.model_hash,
         "counts": dict(counts),
     }
-    return {**record, "model_hash": after.model_hash, "updates": [*record.get("updates", []), step]}
+    return {**record, "model_hash": after.model_hash, "updates": [*record.get("updates", []), step][-MOST_STEPS:]}

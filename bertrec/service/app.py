@@ -21,7 +21,7 @@ from bertrec.service import answers, schemas, writing
 from bertrec.service.batching import Batcher
 from bertrec.service.errors import BUSY, FORBIDDEN, MALFORMED, MISSING, Refused, shown, status_of
 from bertrec.service.holder import Holder
-from bertrec.service.limits import KEY, Gate, Limits
+from bertrec.service.limits import KEY, TRUSTED, Gate, Limits
 from bertrec.service.loaded import Source
 from bertrec.service.metrics import Metrics
 
@@ -153,6 +153,7 @@ def _add_reads(app: FastAPI, service: Service) -> None:
         """List titles that hold the words typed so far."""
         return JSONResponse(answers.titles(service.holder.current, starts, k))
 
+    @app.get("/items/{item_id:path}", include_in_schema=False)  # an id may hold a stroke
     @app.get("/items/{item_id}", response_model=schemas.OneItem)
     async def item(item_id: str) -> Any:
         """Return all that is said of an item."""
@@ -166,11 +167,14 @@ def _add_rest(app: FastAPI, service: Service) -> None:
         return JSONResponse(await service.put(body))
 
     @app.get("/health", response_model=schemas.Health)
-    async def health() -> Any:
-        """Say what is served."""
+    async def health(request: Request) -> Any:
+        """Say what is served; values and places of it to those alone who may ask for more."""
         problem = service.holder.problem
         notes = [] if problem is None else [f"a newer state cannot be served: {problem}"]
-        return JSONResponse(answers.health(service.holder.current, writes=service.key is not None, notes=notes))
+        said = answers.health(service.holder.current, writes=service.key is not None, notes=notes)
+        if not request.scope[TRUSTED]:
+            said |= {"attributes": [], "notes": [] if problem is None else ["a newer state cannot be served: the key shows why"]}
+        return JSONResponse(said)
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
     async def metrics() -> Response:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+import time
 from threading import Event, Lock, Thread
 
 from bertrec.core.errors import BertrecError
 from bertrec.core.shown import visible
+from bertrec.service.errors import FAULT_TEXT
 from bertrec.service.loaded import Loaded, Source, Stamp
 
 logger = logging.getLogger("bertrec.service")
+
+_AGAIN = 60.0  # seconds after which a state that could not be served is tried once more: memory or files may have been short
 
 
 class Holder:
@@ -30,6 +34,7 @@ class Holder:
         self.problem: str | None = None
         """Why the newest state is not served, in a line; None where it is."""
         self._failed: Stamp | None = None
+        self._again = 0.0
         self._lock, self._over = Lock(), Event()
         self._thread: Thread | None = None
 
@@ -54,26 +59,29 @@ class Holder:
         with self._lock:
             try:
                 stamp = self.source.stamp()
-                if stamp in (self.current.stamp, self._failed):
+                if stamp == self.current.stamp:
+                    self.problem = self._failed = None  # what is served is back
                     return False
-                self._failed = stamp  # until it is seen to be whole
+                if stamp == self._failed and time.monotonic() < self._again:
+                    return False
+                self._failed, self._again = stamp, time.monotonic() + _AGAIN  # until it is seen to be whole
                 self.current = Loaded.read(self.source)
             except (BertrecError, OSError) as error:
-                self.failures += 1
-                self._say(visible(error))
-                return False
+                return self._fails(visible(error))
+            except Exception:
+                logger.exception("reload failed")
+                return self._fails(FAULT_TEXT)
             self.reloads, self.problem, self._failed = self.reloads + 1, None, None
         logger.info("reloaded %s: %d items", self.source.run.folder, len(self.current.catalog))
         return True
 
-    def _say(self, problem: str) -> None:
+    def _fails(self, problem: str) -> bool:
+        self.failures += 1
         if problem != self.problem:
             logger.warning("the state of %s is served on: the new one cannot be: %s", self.current.since, problem)
         self.problem = problem
+        return False
 
     def _watch(self) -> None:
         while not self._over.wait(self._every):
-            try:
-                self.refresh()
-            except Exception:
-                logger.exception("reload failed")
+            self.refresh()

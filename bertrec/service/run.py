@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bertrec.core.errors import BertrecError, ConfigError, MissingExtraError
 from bertrec.service.limits import KEY, LOOPBACK
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _GRACE = 30  # seconds that requests have to end after a signal
 _WAITING = 2048
+_HEAD = 15.0  # seconds, at least, and at most twice that, in which a connection must have sent the head of a request
+_LONGEST_HEAD, _LONGEST_REST = 1 << 16, 1 << 25  # bytes
 
 
 def key_for(host: str) -> str | None:
@@ -74,17 +76,57 @@ def serve(service: Service, sock: socket.socket, *, ready: Callable[[], None]) -
     """
     import torch
     import uvicorn
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
     from bertrec.service.app import make_app
 
     torch.set_num_threads(1)  # each thread that makes lists computes alone: several requests then share the cores without waiting
     _set_log()
-    config = uvicorn.Config(
-        make_app(service), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE, backlog=_WAITING
-    )
+    how: dict[str, Any] = {"log_config": None, "access_log": False, "server_header": False, "backlog": _WAITING}
+    config = uvicorn.Config(make_app(service), http=_patient(AutoHTTPProtocol), timeout_graceful_shutdown=_GRACE, **how)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn ends by it, and raises it once more when it has ended
     ready()
     uvicorn.Server(config).run(sockets=[sock])
+
+
+def _patient(http: type[Any]) -> type[Any]:
+    """Return a protocol of uvicorn's that lets go of callers who never finish the head of a request, or never end it.
+
+    Uvicorn itself waits for them for ever, and each holds an open file.
+    """
+
+    class Patient(http):  # type: ignore[misc]  # which of two classes it is depends on what is installed
+        _head = 0
+        _met: Any = None
+        _watch: Any = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._look(begun=True)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._watch is not None:
+                self._watch.cancel()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._head = self._head + len(data) if self._waits() else 0
+            # Behind an answer comes the rest of a body that was not read, which a client sends before it reads.
+            if self._head > (_LONGEST_HEAD if self.cycle is None else _LONGEST_REST):
+                self.transport.close()
+
+        def _waits(self) -> bool:
+            return self.cycle is None or self.cycle.response_complete
+
+        def _look(self, *, begun: bool = False) -> None:
+            if self._waits() and self.cycle is self._met and not begun:
+                self.transport.close()
+                return
+            self._met = self.cycle if self._waits() else None
+            self._watch = self.loop.call_later(_HEAD, self._look)
+
+    return Patient
 
 
 def _set_log() -> None:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+    model_validator,
+)
 
 LARGEST_K, LONGEST_TEXT, LONGEST_FILTER = 100, 1_000, 4_000
+LONGEST_NAME, MOST_COLUMNS = 100, 200
 MOST_IDS, MOST_HISTORY, MOST_TITLES, MOST_RULES, MOST_ITEMS = 10_000, 1_000, 100, 20, 10_000
 _INT = (1 << 53) - 1  # what every reader of JSON holds exactly; a longer number is an id as text too
 
@@ -16,17 +29,41 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _few(value: Any) -> Any:
+    """Refuse an object of many names before each of them is an error of its own, of which a body could hold a million."""
+    if isinstance(value, dict) and len(value) > MOST_COLUMNS:
+        raise ValueError(f"{len(value)} names are too many: at most {MOST_COLUMNS}")
+    return value
+
+
+def _value(value: Any) -> Any:
+    plain = value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value))
+    if not plain and not (isinstance(value, list) and all(isinstance(one, str) for one in value)):
+        raise ValueError("must be text, a finite number, true or false, a list of texts, or null")
+    return value
+
+
 _AS_JSON = BeforeValidator(_whole)
+_FEW = BeforeValidator(_few)
+_FAST = Field(fail_fast=True)
 Text = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_TEXT)]
 Id = Annotated[StrictStr, Field(min_length=1, max_length=LONGEST_TEXT)] | Annotated[StrictInt, Field(ge=-_INT, le=_INT), _AS_JSON]
+Ids = Annotated[list[Id], _FAST]
 K = Annotated[StrictInt, Field(ge=1, le=LARGEST_K, description="How many items."), _AS_JSON]
-Value = StrictBool | StrictInt | float | StrictStr | list[StrictStr] | None
+_VALUES: Any = {"anyOf": [{"type": name} for name in ("boolean", "number", "string", "null")]}
+_VALUES["anyOf"].append({"type": "array", "items": {"type": "string"}})
+Value = Annotated[Any, AfterValidator(_value), WithJsonSchema(_VALUES)]
 
 
 class Body(BaseModel):
     """Base of what is sent: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_small(cls, values: Any) -> Any:
+        return _few(values)
 
 
 class Listing(Body):
@@ -37,8 +74,8 @@ class Listing(Body):
         str | None,
         Field(max_length=LONGEST_FILTER, description="Condition over attributes, such as \"price < 50 and category == 'shoes'\"."),
     ] = None
-    exclude: Annotated[list[Id], Field(max_length=MOST_IDS, description="Items that the list does not hold.")] = []
-    only: Annotated[list[Id] | None, Field(max_length=MOST_IDS, description="The only items that it may hold.")] = None
+    exclude: Annotated[Ids, Field(max_length=MOST_IDS, description="Items that the list does not hold.")] = []
+    only: Annotated[Ids | None, Field(max_length=MOST_IDS, description="The only items that it may hold.")] = None
 
 
 class RecommendBody(Listing):
@@ -46,17 +83,19 @@ class RecommendBody(Listing):
 
     user: Annotated[Id | None, Field(description="A user of the run's data.")] = None
     history: Annotated[
-        list[Id] | None,
+        Ids | None,
         Field(max_length=MOST_HISTORY, description="Item ids, oldest first; an empty list: nobody known."),
     ] = None
     titles: Annotated[list[Text] | None, Field(max_length=MOST_TITLES, description="Titles in place of ids, oldest first.")] = None
     profile: Annotated[Text | None, Field(description="What is said of a user whose history is empty.")] = None
     at_most: Annotated[
         dict[str, Annotated[StrictInt, Field(ge=1, le=LARGEST_K), _AS_JSON]],
+        _FEW,
         Field(max_length=MOST_RULES, description='At most so many items with the same value of an attribute, such as {"brand": 2}.'),
     ] = {}
     boost: Annotated[
         dict[str, float],
+        _FEW,
         Field(max_length=MOST_RULES, description='What is added to scores: a weight times an attribute or a condition, {"in_stock": 0.5}.'),
     ] = {}
     diversity: Annotated[float, Field(ge=0, le=1, description="How much being unlike the list's others counts.")] = 0.0
@@ -77,22 +116,30 @@ class SearchBody(Listing):
 
     text: Annotated[Text, Field(description="In words.")]
     user: Annotated[Id | None, Field(description="A user of the run's data.")] = None
-    history: Annotated[list[Id] | None, Field(max_length=MOST_HISTORY, description="Item ids, oldest first.")] = None
+    history: Annotated[Ids | None, Field(max_length=MOST_HISTORY, description="Item ids, oldest first.")] = None
+
+
+_COLUMNS: Any = {"maxProperties": MOST_COLUMNS, "propertyNames": {"minLength": 1, "maxLength": LONGEST_NAME}}
 
 
 class Product(BaseModel):
     """An item that is new, or is to change; a column that is not said stays as it was."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-    __pydantic_extra__: dict[str, Value]
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, json_schema_extra=_COLUMNS)
+    __pydantic_extra__: dict[Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)], Value]
 
     item_id: Id
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_small(cls, values: Any) -> Any:
+        return _few(values)
 
 
 class ItemsBody(Body):
     """New and changed items; none vanishes."""
 
-    items: Annotated[list[Product], Field(min_length=1, max_length=MOST_ITEMS)]
+    items: Annotated[list[Product], _FAST, Field(min_length=1, max_length=MOST_ITEMS)]
 
 
 class Error(BaseModel):

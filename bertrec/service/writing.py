@@ -102,7 +102,7 @@ def _column(name: str, values: Sequence[Any], kind: pa.DataType | None) -> pa.Ar
     """
     try:
         column = pa.array(values)
-        if kind is None or pa.types.is_null(column.type) or column.type == kind:
+        if kind is None or pa.types.is_null(kind) or pa.types.is_null(column.type) or column.type == kind:
             return column
         if pa.types.is_boolean(column.type) != pa.types.is_boolean(kind):
             raise ValueError("true and false go with one another alone")

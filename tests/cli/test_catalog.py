@@ -285,7 +285,10 @@ class TestKilled:
         rows = [[*row[:3]] for row in TODAY]
         fields = {"title": [row[1] for row in rows], "kind": [row[2] for row in rows]}
         found = catalog_changes(old.catalog, ItemCatalog(type(old.catalog.ids)(row[0] for row in rows), fields))
-        return run, place / "index", old, moved(old, found.catalog)
+        new = moved(old, found.catalog)
+        for model in (old, new):
+            model.item_embeddings()  # which the forks then need not compute
+        return run, place / "index", old, new
 
     def step(self, states):
         run, index, old, new = states

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -124,6 +125,18 @@ def test_a_folder_of_something_else_or_of_another_plan_is_left_alone(cli, found,
     assert code == 2
     assert "holds draws with seed = 5, now it is 6; choose another folder" in err
     assert (found / "new-items.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["models", "train", "draw", "weights"])
+def test_a_draw_that_was_changed_or_is_another_is_not_joined(cli, found, words, tmp_path, name):
+    out = shutil.copytree(found, tmp_path / "new")
+    row = json.loads((out / "draw-1.json").read_text())
+    (out / "draw-1.json").write_text(json.dumps({**row, name: {"run": {}} if name == "models" else 5}))
+    code, _, err = cli(*words, "--out", out)
+    assert (code, "draw-1.json was changed or damaged since it was written" in err) == (2, True)
+    shutil.copy(out / "draw-0.json", out / "draw-1.json")
+    code, _, err = cli(*words, "--out", out)
+    assert (code, "draw-1.json holds draw 0: " in err) == (2, True)
 
 
 def test_a_plan_says_what_is_wrong_with_it():

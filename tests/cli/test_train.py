@@ -212,7 +212,7 @@ def test_the_cold_items_split_is_the_seeds(cli, shop, tmp_path):
 def test_a_full_disk_leaves_the_former_run(cli, shop, run, monkeypatch):
     from bertrec.models.idrec import IDRec
 
-    def full(self, folder):
+    def full(self, folder, **_):
         raise BertrecError(f"cannot write {folder}: No space left on device; what was there before is unchanged")
 
     model = snapshot(run / "model")

@@ -209,3 +209,9 @@ def test_without_a_template_fields_are_joined_by_one_space(rows):
 
 def test_template_fields_are_listed_in_order():
     assert template_fields("{a} and {b}: {{literal}}") == ["a", "b"]
+
+
+def test_what_is_saved_says_nothing_of_folders(tmp_path):
+    notes = ("/home/jo the 2nd/x.csv: columns: carried 'price'", "s3://jo:word@lake/x.csv: 3 rows dropped", "items: none and/or some")
+    ItemCatalog(IdMap(["a"]), {"title": ["kettle"]}, notes=notes).save(tmp_path)
+    assert ItemCatalog.load(tmp_path).notes == ("x.csv: columns: carried 'price'", "x.csv: 3 rows dropped", "items: none and/or some")

@@ -101,6 +101,37 @@ def test_types_that_do_not_go_together_lose_nothing_of_today() -> None:
     assert found.catalog.attributes["price"].to_pylist() == ["cheap", "2"]
 
 
+def part_of(ids: list[str], titles: list[str], **columns: pa.Array) -> ItemCatalog:
+    return ItemCatalog(IdMap(ids), {"title": titles}, attributes=pa.table(columns))
+
+
+@pytest.mark.parametrize("said", [pa.array([1917]), pa.nulls(1), pa.array([True])])
+def test_a_text_field_is_no_attribute_because_the_few_of_a_part_look_so(said: pa.Array) -> None:
+    found = catalog_changes(priced({"a": 1, "b": 2}), part_of(["b"], ["1917"], title=said), delta=True).catalog
+    assert found.attribute_names == ["price"]
+    assert found.fields["title"] == ["title of a", "1917"]
+
+
+def test_a_text_field_that_is_an_attribute_too_is_missing_where_a_part_says_something_else() -> None:
+    old = ItemCatalog(IdMap(["a", "b"]), {"year": ["1916", "1917"]}, attributes=pa.table({"year": [1916, 1917]}))
+    found = catalog_changes(old, ItemCatalog(IdMap(["b"]), {"year": ["unknown"]}), delta=True).catalog
+    assert found.attributes is not None
+    assert found.attributes["year"].to_pylist() == [1916, None]
+
+
+@pytest.mark.parametrize("before", [[1.5, 2.5], [1, 2], [True, False]])
+def test_one_text_in_a_part_does_not_make_text_of_a_column_of_all(before: list[object]) -> None:
+    old = priced({"a": before[0], "b": before[1]})
+    with pytest.raises(DataError, match=r"column 'price' is of the type .* the changes hold text, such as '12,50'"):
+        catalog_changes(old, part_of(["b"], ["title of b"], price=pa.array(["12,50"])), delta=True)
+
+
+def test_numbers_among_other_ids_are_the_ids_that_they_name() -> None:
+    old = ItemCatalog(IdMap([1, 2]), {"title": ["kettle", "lamp"]})
+    found = catalog_changes(old, ItemCatalog(IdMap(["2", "X9", "1"]), {"title": ["lamp", "rug", "tin kettle"]}), delta=True)
+    assert (found.new, found.changed, found.unchanged, found.catalog.ids.ids) == (["X9"], [1], 1, [1, 2, "X9"])
+
+
 def test_ids_of_a_text_file_are_read_as_the_catalogue_has_them() -> None:
     old = ItemCatalog(IdMap([1, 2]), {"title": ["kettle", "lamp"]})
     assert catalog_changes(old, ItemCatalog(IdMap(["2", "1"]), {"title": ["lamp", "kettle"]})).unchanged == 2

@@ -125,6 +125,14 @@ def test_an_item_of_which_nothing_is_known_has_only_missing_values(text, held):
         ("(" * 500 + "n" + ")" * 500, "cannot be read"),
         ("not " * 2400 + "n", "nested too deeply"),
         ("n" * 10_001, "letters are too many"),
+        ("n" + ".a" * 1900, "nested too deeply"),
+        ("lambda: " + "-" * 1500 + "n", "nested too deeply"),
+        ("0x" + "f" * 3900, "too many digits"),
+        ("n < 0x" + "f" * 3900, "too many digits"),
+        ("brand == '\\ud800'", "half of a surrogate pair"),
+        ("'\\udfff' in tags", "half of a surrogate pair"),
+        ("x" * 5_000 + " < 1", "unknown attribute"),
+        ("col('" + "x" * 5_000 + "') < 1", "unknown attribute"),
     ],
 )
 def test_a_wrong_condition_is_one_line_that_says_what_where_and_how_to_mend_it(text, said):

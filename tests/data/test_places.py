@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from pathlib import Path
@@ -124,7 +125,12 @@ def test_messages_and_notes_name_the_address(memory):
         ("memory://lake/shop/items.csv", r"^memory://lake/shop/items\.csv: a file is no data set: name its folder"),
         ("memory://lake/clicks/*.parquet", r"^memory://lake/clicks/\*\.parquet: Parquet files alone are no data set"),
         ("sky://lake/shop", r"^sky://lake/shop: no file system is called sky: name one such as s3://, gs://, hdfs:// or file://$"),
-        ("s3://key:secret@lake/shop", r"^s3://…@…: keys of access belong into the environment"),
+        ("s3://key:secret@lake/shop", r"^s3://…: keys of access and passwords belong into the environment"),
+        ("gcs://key@lake/shop", r"^gcs://…: keys .* into the environment \(for gs://"),
+        ("hdfs://ann:word@host/shop", r"^hdfs://…: keys .* \(for hdfs://"),
+        ("ftp://ann:word@host/shop", r"^ftp://…: keys of access and passwords belong into the environment or fsspec's own"),
+        ("abfs://shop@ours/x?account_key=abc", r"^abfs://…: keys "),
+        ("s3://lake/shop?region=x&secret_key=abc", r"^s3://…: keys "),
     ],
 )
 def test_addresses_that_hold_no_data_are_one_line(memory, address, message):
@@ -173,6 +179,14 @@ def test_parts_of_an_address():
         ("a?[0-2].p*", "ab1.parquet", True),
         ("a?[!0-2].p*", "ab1.parquet", False),
         ("a.b", "aXb", False),
+        ("[]", "[]", True),
+        ("[z-a]", "[z-a]", True),
+        ("[\\]", "\\", True),
+        ("[[]a", "[a", True),
+        ("[^a]", "^", True),
+        ("[&&]", "&", True),
+        ("[a-]", "-", True),
+        ("a[!b]c", "a/c", False),
     ],
 )
 def test_patterns_mean_what_a_shell_means(pattern, name, is_meant):
@@ -200,3 +214,22 @@ def test_google_s_client_gives_up_in_time(monkeypatch, address, asked):
     monkeypatch.setattr("pyarrow.fs.FileSystem", Client)
     assert Address(address).held[1] == "bucket/shop"
     assert Client.asked == asked
+
+
+def test_a_file_that_links_name_again_is_read_once(here):
+    rows = len(load(here / "data.yaml").interactions)
+    (here / "clicks" / "a-link.parquet").symlink_to("1.parquet")
+    (here / "clicks" / "latest").symlink_to(".")
+    for pattern in ("clicks", "clicks/*.parquet", "clicks/**/*.parquet"):
+        (here / "data.yaml").write_text(YAML.replace("clicks/*.parquet", pattern))
+        assert len(load(here / "data.yaml").interactions) == rows
+    _, found = places.files_of(here / "clicks")
+    assert [Path(path).name for path in found] == ["0.parquet", "1.parquet"]
+
+
+@pytest.mark.parametrize("name", ["*" * 5_000, "log/*.parquet\0", "reference://x", "s3:///x", "[]"])
+def test_a_place_that_cannot_be_is_one_line(here, name):
+    (here / "data.yaml").write_text(json.dumps({"interactions": name, "items": "shop/items.csv"}))
+    with pytest.raises(DataError) as caught:
+        load(here / "data.yaml")
+    assert "\n" not in str(caught.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,37 @@ def test_validation_figures_are_never_passed_off_as_test_figures() -> None:
 def test_figures_of_a_former_state_are_said_to_be_so() -> None:
     card = card_text(replace(FACTS, model_hash="now"), {**RECORD, "test": FIGURES})
     assert "Measured on another state of the model or its items (SHA-256 of that state: abc)." in card
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/home/jo/shop",
+        "../../jo/shop",
+        "~jo/shop",
+        "C:\\jo\\shop",
+        "\\\\jo\\shop",
+        "file:///home/jo/shop",
+        "s3://jo-lake/shop?region=jo",
+        "hdfs://jo:secret@host/home/shop/",
+        "ftp:/jo/shop",
+    ],
+)
+@pytest.mark.parametrize("form", ["{}", "--data={}", "data={}", "a.csv,{}", "[{}]", "{{a: '{}'}}"])
+def test_a_place_is_its_last_part_wherever_it_stands(place: str, form: str) -> None:
+    card = card_text(replace(FACTS, encoder=place), {"data": place, "command": shlex.join(["bertrec", "train", form.format(place)])})
+    assert not re.search("home|jo|secret|host|lake", card)
+    assert "shop" in card
+
+
+def test_a_place_with_a_space_is_its_last_part_where_it_is_a_word_of_its_own() -> None:
+    command = shlex.join(["bertrec", "train", "/home/jo the 2nd/shop", "--out=/home/jo the 2nd/run"])
+    assert "bertrec train shop --out=run\n" in card_text(FACTS, {"command": command})
+
+
+def test_names_that_are_no_places_stay() -> None:
+    words = ["ml-100k", "user/name", "data/shop.yaml", "runs/a", "1/2", "price < 5", "--set", "encoder.name=org/model", "a:b"]
+    assert shlex.join(words) in card_text(FACTS, {"command": shlex.join(words)})
 
 
 def test_no_path_of_a_machine_and_no_note_of_the_data_is_in_it() -> None:

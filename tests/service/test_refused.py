@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 
 import pytest
+from pydantic import ValidationError
 from served import KEY, SHOWN, client_of, service_of
 
 from bertrec.cli.main import main
-from bertrec.service import answers, app
+from bertrec.service import answers, app, schemas
 from bertrec.service.run import bound, key_for
 
 JSON = {"content-type": "application/json"}
@@ -77,6 +79,24 @@ def test_what_is_hardly_json(client, content, status, said):
     refused(client.post("/recommend", content=content, headers=JSON), status, said)
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({f"k{number}": 1 for number in range(50_000)}, schemas.RecommendBody),
+        ({"boost": {f"k{number}": "x" for number in range(50_000)}}, schemas.RecommendBody),
+        ({"at_most": {f"k{number}": "x" for number in range(50_000)}}, schemas.RecommendBody),
+        ({"exclude": [None] * 10_000, "only": [None] * 10_000}, schemas.RecommendBody),
+        ({"history": [None] * 1_000, "titles": [None] * 100}, schemas.RecommendBody),
+        ({"text": "a", "history": [[]] * 1_000}, schemas.SearchBody),
+        ({"items": [{"item_id": 1, **{f"c{number}": {} for number in range(150)}}] * 1_000}, schemas.ItemsBody),
+    ],
+)
+def test_a_body_of_many_mistakes_is_not_a_list_of_all_of_them(body, kind):
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate(body)
+    assert caught.value.error_count() <= 200
+
+
 def test_other_paths_and_methods(client):
     refused(client.get("/nowhere"), 404, "no such path: /nowhere")
     refused(client.get("/recommend"), 405, "GET does not go with /recommend")
@@ -116,6 +136,19 @@ class TestKey:
 
     def test_health_is_open(self, keyed):
         assert keyed.get("/health").json()["writes"] is True
+
+    def test_health_shows_strangers_no_values_and_no_places(self, trained, tmp_path):
+        place = shutil.copytree(trained, tmp_path / "place")
+        service = service_of(place, key=KEY)
+        with client_of(service) as client:
+            (place / "run").rename(place / "away")
+            service.holder.refresh()
+            stranger, known = client.get("/health"), client.get("/health", headers=SHOWN)
+        assert "kitchen" in known.text
+        assert str(place) in known.text
+        assert "kitchen" not in stranger.text
+        assert str(tmp_path) not in stranger.text
+        assert stranger.json()["notes"] == ["a newer state cannot be served: the key shows why"]
 
     def test_with_a_key_any_host_may_be_named(self, keyed):
         assert keyed.get("/items/p1", headers={**SHOWN, "host": "shop.example"}).status_code == 200

@@ -13,8 +13,11 @@ from products import PRODUCTS, TODAY, write_products
 from served import client_of, service_of
 
 from bertrec.cli.main import main
+from bertrec.core.errors import BertrecError
 from bertrec.core.files import write_json
+from bertrec.service import holder
 from bertrec.service.batching import Batcher, Job
+from bertrec.service.loaded import Loaded
 
 
 def update(place, rows, *more, index=True):
@@ -98,6 +101,36 @@ def test_a_damaged_state_leaves_the_old_one(place):
         assert client.post("/recommend", json={"history": ["p1"]}).status_code == 200
         assert service.holder.refresh() is False
         assert service.holder.failures == 1, "what cannot be served is read once"
+
+
+@pytest.mark.parametrize("name", ["run", "index", "run/run.json"])
+def test_where_what_is_served_is_back_nothing_is_wrong(place, name):
+    service = service_of(place)
+    (place / name).rename(place / "away")
+    assert not service.holder.refresh()
+    assert service.holder.problem
+    (place / "away").rename(place / name)
+    assert not service.holder.refresh()
+    assert service.holder.problem is None
+
+
+@pytest.mark.parametrize("error", [OSError("too many open files"), MemoryError(), KeyError("x"), BertrecError("in use")])
+def test_what_may_pass_is_tried_again(place, monkeypatch, error):
+    service, reads = service_of(place), Loaded.read
+    update(place, TODAY)
+
+    def fails(source):
+        raise error
+
+    monkeypatch.setattr(Loaded, "read", fails)
+    assert not service.holder.refresh()
+    assert service.holder.problem
+    monkeypatch.setattr(Loaded, "read", reads)
+    assert not service.holder.refresh(), "not each second"
+    monkeypatch.setattr(holder, "_AGAIN", 0.0)
+    service.holder._again = 0.0
+    assert service.holder.refresh()
+    assert service.holder.problem is None
 
 
 def test_a_run_that_is_replaced_as_a_whole_is_taken_up(place, trained):

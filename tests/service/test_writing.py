@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import threading
+from urllib.parse import quote
 
 import pytest
 from kills import killed_after
@@ -14,6 +16,7 @@ from served import KEY, SHOWN, client_of, service_of
 from bertrec.core.together import changing
 from bertrec.models.base import Recommender
 from bertrec.retrieval.index import ItemIndex
+from bertrec.runs import states
 from bertrec.runs.folder import Run
 from bertrec.service import schemas, writing
 from bertrec.service.loaded import Source
@@ -82,6 +85,15 @@ def test_what_is_not_said_stays_as_it_was(client):
     assert [one["name"] for one in client.get("/health").json()["attributes"]] == ["price", "stock", "title", "kind"]
 
 
+def test_what_was_emptied_can_be_filled_again(client):
+    done(put(client, {"item_id": "p2", "title": None, "price": None, "size": None}))
+    done(put(client, {"item_id": "p2", "title": "1984", "price": 3.5, "size": 4}))
+    about = client.get("/items/p2").json()
+    assert (about["title"], about["attributes"]) == ("1984", {"price": 3.5, "size": 4, "kind": "kitchen"})
+    body = {"history": [], "filter": "title == 'Red Kettle'"}  # a title of any other item is text still
+    assert [one["id"] for one in client.post("/recommend", json=body).json()["items"]] == ["p1"]
+
+
 def test_an_item_without_a_text_field_hides_that_of_no_other(client):
     done(put(client, {"item_id": "p9", "title": "1984"}))
     assert client.get("/items/p9").json()["attributes"] == {"price": None, "kind": ""}
@@ -90,6 +102,15 @@ def test_an_item_without_a_text_field_hides_that_of_no_other(client):
     assert found
     assert all(item["attributes"]["kind"] == "kitchen" for item in found)
     assert done(put(client, {"item_id": "p9", "kind": "kitchen"}))["changed"] == 1
+
+
+def test_the_record_of_updates_does_not_grow_for_ever(client, place, monkeypatch):
+    monkeypatch.setattr(states, "MOST_STEPS", 2)
+    for price in (1, 2, 3):
+        done(put(client, {"item_id": "p1", "title": f"Kettle {price}"}))
+    steps = json.loads((place / "run" / "run.json").read_text(encoding="utf-8"))["updates"]
+    assert [step["to"] for step in steps][-1] == client.get("/health").json()["model_hash"]
+    assert (len(steps), steps[0]["to"]) == (2, steps[1]["from"])
 
 
 def test_the_same_again_changes_nothing(client, place):
@@ -123,6 +144,28 @@ def test_items_that_do_not_fit_change_nothing(client, place, items, said):
 @pytest.mark.parametrize("items", [[], [{"title": "x"}], [{"item_id": ""}], [{"item_id": "p1", "price": {"a": 1}}], [{"item_id": 1.5}]])
 def test_items_that_are_none(client, items):
     assert put(client, *items).status_code == 422
+
+
+@pytest.mark.parametrize("one", ["a/b", "https://shop/p?x=1#y", "x\ny", "é ☕", "-1", "a" * 1000])
+def test_any_id_is_found_again(client, one):
+    done(put(client, {"item_id": one, "title": "Copper Kettle"}))
+    assert client.get(f"/items/{quote(one, safe='')}").json()["id"] == one
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [
+        ({"": 1}, "at least 1 character"),
+        ({"x" * 101: 1}, "at most 100 characters"),
+        ({"w": {}}, "items.0.w: must be text, a finite number"),
+        ({"w": [1]}, "items.0.w: must be text, a finite number"),
+        ({f"c{number}": 1 for number in range(201)}, "202 names are too many"),
+    ],
+)
+def test_columns_that_are_none(client, item, said):
+    answer = put(client, {"item_id": "p1", **item})
+    assert answer.status_code == 422
+    assert said in answer.json()["error"]
 
 
 def test_two_at_once_are_done_one_after_the_other(client, place):

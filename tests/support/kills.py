@@ -18,6 +18,8 @@ def forked(action):
     if child:
         return child
     try:
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(1)  # the others of this process are not in its fork, which would wait for them for ever
         action()
     except BaseException:
         traceback.print_exc()

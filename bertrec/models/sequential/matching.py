@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -66,6 +67,14 @@ class MatchingRecommender(ReadsItems):
         """Serve with these lists from now on."""
         self._match = match
         self._forget()
+
+    def without_new_weights(self) -> Self | None:
+        """Return the model as it would serve with new items weighted as any; None without a match."""
+        if self._match is None:
+            return None
+        other = copy.copy(self)
+        other.take_match(replace(self._match, weights=self._match.weights.with_(new_text=0.0, new=0.0, new_vector=1.0)))
+        return other
 
     def drop_match(self) -> None:
         """Serve inner products and the repeat bias alone from now on."""
