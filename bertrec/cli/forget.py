@@ -218,11 +218,11 @@ def report_run(run: Path, record: Mapping[str, Any], outcome: Outcome) -> None:
     """Say what was taken out, what training has absorbed, and where else the people may be; no id is printed."""
     say(f"forgot {_people(outcome)} in {run}: every command treats them as unknown now")
     _say_rows(outcome)
-    counts = f"{outcome.interactions} interactions left them"
+    counts = f"{outcome.interactions} interactions taken out"
     learned = f"{outcome.interactions} of their interactions, of {outcome.of} in all"
     if outcome.changed:
         counts, learned = "those of the data as they are now", "their interactions"
-    say(f"counts: {counts}" + ("; an index of the run has to be built anew" if outcome.rehashed else ""))
+    say(f"item counts: {counts}" + ("; an index of the run has to be built anew" if outcome.rehashed else ""))
     if outcome.absorbed and (outcome.interactions or outcome.changed):
         say(f"not undone: {outcome.absorbed} of {run / 'model'} learned from {learned}; only training anew without them undoes that")
     elsewhere = record.get("data_path") or record.get("data")

@@ -88,7 +88,7 @@ def test_who_is_forgotten_is_unknown_and_in_no_file(cli, run, shop, tmp_path):
     lines = out.splitlines()
     assert lines[0] == f"forgot 1 person in {run}: every command treats them as unknown now"
     assert {line.split(":")[0]: line for line in lines}["lists.csv"] == "lists.csv: rows taken out: 2"
-    assert "counts: 3 interactions left them; an index of the run has to be built anew" in lines
+    assert "item counts: 3 interactions taken out; an index of the run has to be built anew" in lines
     assert lines[-1].startswith(f"elsewhere: the data ({shop})")
     assert not any("not undone" in line for line in lines)  # a popularity run only counts
 
@@ -134,7 +134,7 @@ def test_trained_weights_are_named_as_what_stays(cli, shop, tmp_path):
     model = bertrec.Recommender.from_pretrained(run)
     state, former = {name: value.clone() for name, value in model.state_dict().items()}, model.model_hash
     out = cli("forget", run, "--users-file", _listed(tmp_path, GONE))[1]
-    assert "counts: 3 interactions left them\n" in out
+    assert "item counts: 3 interactions taken out\n" in out
     assert f"{run / 'model'} learned from 3 of their interactions, of 36 in all; only training anew without them undoes that" in out
     again = bertrec.Recommender.from_pretrained(run)
     assert again.model_hash == former
