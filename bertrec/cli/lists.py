@@ -49,7 +49,10 @@ def print_tables(catalog: ItemCatalog, cases: list[UserList]) -> None:
         recent = "; ".join(_short(title) for title in _titles(catalog, case.history[-5:]))
         count = f"{len(case.history)} item{'s' if len(case.history) > 1 else ''}"
         known = f"{count}, the latest: {recent}" if case.history else "no items"
-        say(f"{whose} ({known})" + (f": nothing to go by, ordered by {case.fallback}" if case.fallback else ""))
+        if case.fallback == "profile":
+            say("a new user, ordered by profile")
+        else:
+            say(f"{whose} ({known})" + (f": nothing to go by, ordered by {case.fallback}" if case.fallback else ""))
         columns = ["rank", "id", "title", "score", *(["why"] if case.why else [])]
         rows = [
             [rank, item, title, _score(score), *([_reasons(case.why[rank - 1], short=True)] if case.why else [])]

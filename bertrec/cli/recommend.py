@@ -43,6 +43,8 @@ bertrec recommend runs/ml --rerank rerankers/composite --candidates 50 --user 1
 
 bertrec recommend runs/shop --user 1 --filter "price < 50 and category == 'shoes' and in_stock" --at-most brand=2
 
+bertrec recommend runs/shop --profile "walks in the mountains, has a small kitchen" --filter in_stock
+
 bertrec recommend runs/shop --user 1 --exclude sold-out.txt --boost "in_stock=0.5" --diversity 0.3
 """
 
@@ -67,6 +69,9 @@ def recommend(
     ] = None,
     history: Annotated[list[str] | None, typer.Option(metavar="TITLE", help="Titles, oldest first; more may follow.")] = None,
     history_ids: Annotated[list[str] | None, typer.Option(metavar="ID", help="Item ids, oldest first; more may follow.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="A new user in words: the items that they ask for, as bertrec search finds them.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items for each.")] = 10,
     keep_seen: o.KeepSeen = None,
     on_unknown: Annotated[
@@ -107,8 +112,10 @@ def recommend(
     _check_rerank(rerank, candidates, k=k, why=why)
     lists = {"--user": user, "--history": history, "--history-ids": history_ids}
     given = _with_more(lists, more or [])
-    if sum([bool(user) or users_file is not None, bool(history), bool(history_ids)]) != 1:
-        raise BertrecError("say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID")
+    if sum([bool(user) or users_file is not None, bool(history), bool(history_ids), profile is not None]) != 1:
+        raise BertrecError("say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID, --profile TEXT")
+    if profile is not None and (index is not None or rerank is not None or why):
+        raise BertrecError("--profile is searched for as text: leave out --index, --rerank and --why")
     asked = wanted_users(given["--user"], users_file)
     place = Run(run)
     record, model, searched = open_both(place, index)
@@ -125,12 +132,32 @@ def recommend(
         cases = user_cases(model.catalog, asked, None if dataset is None else dataset.interactions, on_unknown)
     rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
     kept = keeps_seen(record, keep_seen)
-    fill(model, cases, k=k, keep_seen=kept, index=searched, reranker=rerank, candidates=candidates, rules=rules)
+    if profile is not None:
+        cases = [profile_case(model, profile, k, rules)]
+    else:
+        fill(model, cases, k=k, keep_seen=kept, index=searched, reranker=rerank, candidates=candidates, rules=rules)
     if why:
         explain_cases(model, cases)
     give_out(model.catalog, cases, form=form, out=out, raw=raw)
     if out is not None:
         say(f"wrote {len(cases)} lists to {out}")
+
+
+def profile_case(model: Recommender, profile: str, k: int, rules: Rules | None) -> UserList:
+    """Return the list of a new user of whom only a text is known: what the text asks for.
+
+    Raises:
+        DataError: the rules order lists, which a search does itself, or the text is empty.
+        ModelError: the model reads no text.
+    """
+    from bertrec.retrieval.rules import RuleBook
+
+    if rules is not None and (rules.reorders or rules.boost):
+        raise DataError("a list by profile takes --filter, --exclude and --only: leave out --at-most, --boost and --diversity")
+    found = model.search(profile, k, allowed=None if rules is None else RuleBook(model.catalog).plan(rules).allowed)
+    if len(found.items) < k:
+        note(f"note: only {len(found.items)} items were found where {k} were asked for")
+    return UserList(None, [], "profile", list(found.items), list(found.scores))
 
 
 def _with_more(lists: dict[str, list[str] | None], more: list[str]) -> dict[str, list[str]]:

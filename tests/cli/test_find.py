@@ -79,3 +79,37 @@ def test_bad_input_is_one_line(cli, text_run, trained, words, said):
     assert (code, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1
+
+
+class TestProfile:
+    def test_a_new_user_in_words_gets_what_the_words_ask_for(self, cli, text_run):
+        wanted = Recommender.from_pretrained(text_run).search("a brass lamp", 3).items
+        code, out, err = cli("recommend", text_run, "--profile", "a brass lamp", "-k", "3", "--format", "json")
+        assert code == 0, err
+        (found,) = json.loads(out)["recommendations"]
+        assert [row["id"] for row in found["items"]] == wanted
+        assert found["fallback"] == "profile"
+        assert "a new user, ordered by profile" in cli("recommend", text_run, "--profile", "a brass lamp")[1]
+
+    def test_rules_that_choose_items_hold(self, cli, text_run):
+        out = cli("recommend", text_run, "--profile", "a brass lamp", "--only", "100", "--only", "101", "--format", "json")[1]
+        assert {row["id"] for row in json.loads(out)["recommendations"][0]["items"]} == {"100", "101"}
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [
+            (["--profile", "lamp", "--user", "1"], "say for whom"),
+            (["--profile", "lamp", "--why"], "leave out --index, --rerank and --why"),
+            (["--profile", "lamp", "--diversity", "0.5"], "leave out --at-most, --boost and --diversity"),
+            (["--profile", " "], "an empty query"),
+        ],
+    )
+    def test_bad_input_is_one_line(self, cli, text_run, words, said):
+        code, out, err = cli("recommend", text_run, *words)
+        assert (code, out) == (2, "")
+        assert said in err.splitlines()[-1]
+
+    def test_a_model_of_ids_says_so(self, cli, trained):
+        code, out, err = cli("recommend", trained, "--profile", "lamp")
+        assert (code, out) == (2, "")
+        assert "reads no text" in err
