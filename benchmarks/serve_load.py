@@ -1,6 +1,6 @@
 """How fast `bertrec serve` answers at 100,000 items: seconds of one client, lists a second of several, and a reload in mid-load.
 
-    python -m benchmarks.serve_load --work /tmp/serve-load
+    python -m benchmarks.serve_load --work FOLDER
 
 A run of random vectors is trained for one short epoch, served by a process of its own, and asked by clients in another process, all on the
 same cores. Every list is of one user's history of the data (20 items), k = 10. While the last clients ask, the run is updated on the disk
@@ -76,7 +76,9 @@ class Served:
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        self.port = int(re.search(r"http://127\.0\.0\.1:(\d+)", line)[1])  # type: ignore[index]
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        assert found is not None, f"the service did not start, it said: {line}"
+        self.port = int(found[1])
 
     def stop(self) -> int:
         """End it as a service manager does, and return its exit code."""

@@ -335,9 +335,12 @@ def _study_data(folder: Path) -> None:
 
 
 def _read_study_data(folder: Path) -> Any:
+    from bertrec.data.splits import Split
     from bertrec.tuning.study_data import load_study_data
 
-    return load_study_data("bertrec", folder).content_hash  # type: ignore[union-attr]
+    data = load_study_data("bertrec", folder)
+    assert isinstance(data, Split)  # as `save_study_data` wrote it
+    return data.content_hash
 
 
 _FIGURE = {"NDCG@10": {"mean": 0.25, "ci95": [0.2, 0.3], "sd": 0.1}}

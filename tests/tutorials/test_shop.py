@@ -55,7 +55,7 @@ def serve(tmp_path, environment):
 
 
 def shown(text):
-    """What a block shows below a command, line by line; figures may differ from machine to machine, and so may the order of a tie."""
+    """What a block shows below a command, line by line; the page shows no line whose figures a machine could change."""
     return [line for line in text.splitlines() if line.strip()]
 
 
