@@ -12,6 +12,7 @@ pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 pytest.importorskip("fastapi", reason="fastapi is not installed")
 from page_shop import HOSTILE, NEW, TITLES, trained_shop
 from report_browser import emulate, lightness, needed, of_body, open_page, started_driver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -111,8 +112,10 @@ class Page:
         return self.driver.execute_script(FOCUSED)
 
     def keys(self, *keys, held=None):
-        """Press keys where the focus is, one with another held."""
-        self.driver.switch_to.active_element.send_keys(*([held, *keys, Keys.NULL] if held else keys))
+        """Press keys where the focus is, one with another held; the page may draw the element that has it anew at any moment."""
+        chain = ActionChains(self.driver)
+        chain = chain.send_keys(*keys) if held is None else chain.key_down(held).send_keys(*keys).key_up(held)
+        chain.perform()
 
     def type(self, words):
         """Tab from the top to the search field and type there."""
