@@ -11,6 +11,7 @@ MODELS = Registry(
     own={
         "unisrec": "bertrec.models.unisrec:UniSRec",
         "morec": "bertrec.models.morec:MoRec",
+        "vqrec": "bertrec.models.vqrec:VQRec",
         "idrec": "bertrec.models.idrec:IDRec",
         "alpharec": "bertrec.models.alpharec:AlphaRec",
         "text-similarity": "bertrec.models.text_similarity:TextSimilarity",

@@ -11,7 +11,7 @@ from torch.nn import functional
 from bertrec.core.errors import ModelError
 from bertrec.core.plugins import path_of
 from bertrec.encoders.text import TextEncoder
-from bertrec.heads.items import ItemTower
+from bertrec.heads.items import ItemTower, Tower
 from bertrec.heads.objectives import make_loss
 from bertrec.heads.similarity import scaled
 from bertrec.heads.users import make_head
@@ -31,16 +31,20 @@ class Network(nn.Module):
         n_items: size of the catalogue.
         text: where text vectors come from; None for an ID-only model.
         counts: ``[n_items + 1]`` training interactions of each inner id; items with none never enter a loss.
+        tower: what makes item vectors; None takes one of text vectors and IDs.
     """
 
     counts: Tensor
+    tower: Tower
     identity = ""  # of settings and catalogue, by which a resumed training knows its model again
 
-    def __init__(self, config: ModelConfig, *, n_items: int, text: TextSource | None, counts: Tensor) -> None:
+    def __init__(
+        self, config: ModelConfig, *, n_items: int, text: TextSource | None, counts: Tensor, tower: Tower | None = None
+    ) -> None:
         super().__init__()
         self.settings = config
         self.text = text
-        self.tower = ItemTower(config.item, n_items=n_items, text_dim=text.dim if text is not None else None)
+        self.tower = tower or ItemTower(config.item, n_items=n_items, text_dim=text.dim if text is not None else None)
         self.head = make_head(config.item.width, config.head)
         self.loss = make_loss(config.loss)
         learns_repeats = config.head.repeat_bias and self.loss.learns_repeats

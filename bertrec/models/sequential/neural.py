@@ -303,9 +303,20 @@ class NeuralRecommender(MatchingRecommender):
         return encoder
 
     def _whitening(self, vectors: FloatArray, counts: IntArray, init: NeuralRecommender | None) -> torch.nn.Module | None:
-        if init is not None and init.network.text is not None and init.network.text.whitening is not None:
-            return copy.deepcopy(init.network.text.whitening)
+        if init is not None and (fixed := init.fixed_whitening()) is not None:
+            return copy.deepcopy(fixed)
         return fit_whitening(self.config.item, vectors, np.flatnonzero(counts[1:]), self.text_fields)
+
+    def fixed_whitening(self) -> torch.nn.Module | None:
+        """Return the whitening of text vectors; None where there is none."""
+        return None if self.network.text is None else self.network.text.whitening
+
+    def _saved_whitening(self, width: int, state: Mapping[str, torch.Tensor]) -> torch.nn.Module | None:
+        """Return what is done to raw text vectors of this width, from its saved state."""
+        whitening = empty_whitening(self.config.item, width, self.text_fields)
+        if whitening is not None:
+            whitening.load_state_dict(state)
+        return whitening
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
         self._forget()
@@ -388,11 +399,11 @@ class NeuralRecommender(MatchingRecommender):
     @property
     def behaviour_vectors(self) -> FloatArray | None:
         """The ID vectors, ``[n_items + 1, width]``, NaN for items that training did not see; None without IDs."""
-        tower = self.network.tower
-        if tower.id is None:
+        table = self.network.tower.id_vectors()
+        if table is None:
             return None
-        vectors: FloatArray = tower.id.weight.detach().cpu().numpy().copy()
-        vectors[~tower.trained.cpu().numpy()] = np.nan
+        vectors: FloatArray = table.detach().cpu().numpy().copy()
+        vectors[~self.items_trained()] = np.nan
         return vectors
 
     @torch.no_grad()
@@ -493,10 +504,8 @@ class NeuralRecommender(MatchingRecommender):
         text = None
         if self.reads_text:
             vectors = weights.pop(_TEXT)
-            whitening = empty_whitening(self.config.item, vectors.shape[1], self.text_fields)
-            if whitening is not None:
-                whitening.load_state_dict({name.removeprefix(_WHITENING): weights[name] for name in weights if name.startswith(_WHITENING)})
-            text = self._table(vectors, whitening)
+            whitening = {name.removeprefix(_WHITENING): weights[name] for name in weights if name.startswith(_WHITENING)}
+            text = self._table(vectors, self._saved_whitening(vectors.shape[1], whitening))
         network = self._build(self.catalog, text)
         network.load_state_dict(weights)
         self._network = network.eval()
