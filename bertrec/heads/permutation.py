@@ -34,8 +34,8 @@ def best_assignment(weights: Tensor) -> Tensor:
 class SlotPermutation(nn.Module):
     """One permutation of the codes for each slot, from logits through Sinkhorn's matrices (Mena et al., ICLR 2018).
 
-    The forward pass takes the assignment of the largest weight, which is a permutation; the gradient is that of the soft matrix. In training
-    Gumbel noise is added to the logits, so that other permutations are tried.
+    The forward pass takes the assignment of the largest weight, which is a permutation; the gradient is that of the soft
+    matrix. In training Gumbel noise is added to the logits, so that other permutations are tried.
 
     Attributes:
         logits: ``[slots, size, size]``; entry (i, j) of a slot: that code i takes the vector of code j.

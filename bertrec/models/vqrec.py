@@ -18,14 +18,15 @@ from bertrec.core.ragged import IntArray
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
-from bertrec.heads.codes import CodeTable, CodeTower
+from bertrec.heads.codes import CodeTower
 from bertrec.heads.config import CodeConfig, ItemInput
+from bertrec.heads.permutation import SlotPermutation
 from bertrec.models.sequential.behaviour_codes import Codes, bin_centres, binned, folded_in, item_components
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.defaults import tuned_defaults
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.neural import NeuralRecommender, OnEpoch
-from bertrec.models.sequential.quantiser import Coding, Quantiser
+from bertrec.models.sequential.quantiser import Coding, Quantiser, centroid_bits
 from bertrec.models.sequential.text_source import TextSource
 from bertrec.models.serving import FloatArray
 from bertrec.training.sequences import SequenceDataset
@@ -55,6 +56,7 @@ class VQRec(NeuralRecommender):
     name: ClassVar[str] = "vqrec"
     config_class = VQRecConfig
     config: VQRecConfig
+    _learns_order = False
 
     @classmethod
     def default_config(cls, *, item_input: ItemInput | None = None, tune: str = "frozen") -> VQRecConfig:
@@ -83,6 +85,9 @@ class VQRec(NeuralRecommender):
         if given is not None and not self._permutes(init):
             return Coding(whitening, copy.deepcopy(given.quantiser))
         read = torch.from_numpy(vectors[np.flatnonzero(counts[1:])])
+        if given is not None and (size := 1 << centroid_bits(len(read), self.config.codes.centroids)) != given.quantiser.size:
+            told = f"{given.quantiser.size} codes in each slot, and {len(read)} items of training allow {size}"
+            raise ConfigError(f"the model given as init has {told}: set codes.transfer=keep")
         return Coding(whitening, Quantiser.fit((read if whitening is None else whitening(read)).numpy(), self.config.codes))
 
     def _saved_whitening(self, width: int, state: Mapping[str, torch.Tensor]) -> Coding:
@@ -123,6 +128,7 @@ class VQRec(NeuralRecommender):
             self._code_behaviour(tower, train, going_on=init is not None and init is self._former)
         if tower.text is not None and self._permutes(init):
             tower.text.start_permutation()
+        self._learns_order = tower.text is not None and tower.text.permutation is not None
         return network
 
     def _code_behaviour(self, tower: CodeTower, train: Interactions, *, going_on: bool) -> None:
@@ -156,6 +162,32 @@ class VQRec(NeuralRecommender):
                 own = f"{getattr(theirs, name)}, not {getattr(mine, name)}"
                 raise ConfigError(f"the model given as init has codes.{name} {own}: set it to the same")
 
+    # What it holds of its items, in words and numbers.
+
+    def item_memory(self) -> dict[str, int]:
+        """Return bytes: of the codes of all items, of the vectors of codes, and what text vectors and ID vectors would take."""
+        tower, source, n = self._tower, self.network.text, len(self.catalog) + 1
+        tables = [table for table in (tower.text, tower.behaviour) if table is not None]
+        texts = 0 if source is None else self._raw_vectors().nbytes
+        return {
+            "codes": n * sum(table.slots for table in tables),
+            "vectors": sum(table.embeddings.nbytes for table in tables),
+            "texts": texts,
+            "ids": n * self.config.item.width * 4,
+        }
+
+    @property
+    def weights_in_words(self) -> str:
+        """What the items take, and the weights of the match, a line each."""
+        kib = {name: f"{value / 1024:,.0f} KiB" for name, value in self.item_memory().items()}
+        texts = f"text vectors would take {kib['texts']}, " if self.reads_text else ""
+        said = f"items: {kib['codes']} of codes and {kib['vectors']} of their vectors; {texts}ID vectors {kib['ids']}"
+        return "\n".join([said, *super().weights_in_words.splitlines()])
+
+    def saved_values(self) -> dict[str, Any]:
+        """Return what the items take, in bytes, beside what else is saved."""
+        return {**super().saved_values(), "item_memory": self.item_memory()}
+
     # Training: first the order of new codes, where it is to be learned.
 
     def _train(
@@ -168,22 +200,26 @@ class VQRec(NeuralRecommender):
     ) -> None:
         table = self._tower.text
         if table is not None and table.permutation is not None:
-            self._learn_order(table, dataset, progress=bool(options.get("progress")))
+            self._learn_order(table.permutation, dataset, progress=bool(options.get("progress")))
+            table.keep_permutation()
         super()._train(dataset, train, validation, on_epoch, **options)
 
-    def _learn_order(self, table: CodeTable, dataset: SequenceDataset, *, progress: bool) -> None:
+    def _learn_order(self, permutation: SlotPermutation, dataset: SequenceDataset, *, progress: bool) -> None:
         """Train the permutation alone; a resumed training does it again, to the same end."""
         from bertrec.training.fit import fit_module
 
-        network, codes = self.network, self.config.codes
-        config = self._train_config(dataset, share=_PERMUTING_SHARE)
-        frozen = [one for one in network.parameters() if one is not table.permutation.logits and one.requires_grad]
+        network, epochs = self.network, self.config.codes.permute_epochs
+        config = self._train_config(dataset, share=_PERMUTING_SHARE).updated({"epochs": epochs, "loggers": []})
+        frozen = [one for one in network.parameters() if one.requires_grad and one is not permutation.logits]
         for one in frozen:
             one.requires_grad_(False)
-        fit_module(network, dataset, dataset.collate, config.updated({"epochs": codes.permute_epochs, "loggers": []}), progress=progress)
+        fit_module(network, dataset, dataset.collate, config, progress=progress)
         for one in frozen:
             one.requires_grad_(True)
-        table.keep_permutation()
+
+    def _own_share(self, train: Interactions, validation: EvaluationSet | None) -> float:
+        """Return what is left of a time limit when the order of new codes was learned."""
+        return super()._own_share(train, validation) * (1 - _PERMUTING_SHARE if self._learns_order else 1.0)
 
     @property
     def _tower(self) -> CodeTower:

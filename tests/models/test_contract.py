@@ -70,6 +70,7 @@ def test_every_model_was_tried():
     assert set(MODELS.own) - closed == {
         "unisrec",
         "morec",
+        "vqrec",
         "idrec",
         "alpharec",
         "text-similarity",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.ragged import Ragged
+from bertrec.core.ragged import IntArray, Ragged
 from bertrec.models.serving import FloatArray
 
 _NOISE = 1e-5
@@ -20,17 +20,17 @@ def item_components(sequences: Ragged, n_items: int, count: int, *, seed: int = 
     from scipy.sparse import csr_array
     from scipy.sparse.linalg import svds
 
-    matrix = csr_array((np.ones(len(sequences.values)), sequences.values, sequences.offsets), shape=(len(sequences), n_items + 1))
+    matrix = csr_array((np.ones(len(sequences.values)), sequences.values - 1, sequences.offsets), shape=(len(sequences), n_items))
     matrix.sum_duplicates()
     matrix.data[:] = 1
-    found = np.zeros((n_items + 1, count), np.float32)
     if min(matrix.shape) <= count:
         values, right = np.linalg.svd(matrix.toarray(), full_matrices=False)[1:]
     else:
         start = np.random.default_rng(seed).normal(size=min(matrix.shape))
         _, values, right = svds(matrix, k=count, v0=start)
     order = np.argsort(-values)[:count]
-    found[:, : len(order)] = (values[order, None] * right[order]).T
+    found = np.zeros((n_items + 1, count), np.float32)
+    found[1:, : len(order)] = (values[order, None] * right[order]).T
     return found
 
 
@@ -54,14 +54,14 @@ def binned(values: FloatArray, bins: int, binning: str, rng: np.random.Generator
 
 
 def folded_in(codes: Codes, vectors: FloatArray, bins: int) -> Codes:
-    """Return codes ``[n, columns]`` from 1, with those of new items (rows of 0) by a linear fit from components to the codes of the others.
+    """Return codes ``[n, columns]`` from 1; those of new items by a linear fit from components to codes of the others.
 
     Args:
         codes: of the items, from 1; 0 where an item is new.
         vectors: their components in an SVD that holds them all, ``[n, columns]``.
         bins: of each column.
     """
-    known = codes.any(axis=1)
+    known = np.asarray(codes.any(axis=1))
     read = np.concatenate([vectors, np.ones((len(vectors), 1), np.float32)], axis=1)
     fit = np.linalg.lstsq(read[known], codes[known].astype(np.float32))[0]
     return np.where(known[:, None], codes, np.clip(np.rint(read @ fit), 1, bins)).astype(np.uint8)

@@ -38,9 +38,7 @@ class Network(nn.Module):
     tower: Tower
     identity = ""  # of settings and catalogue, by which a resumed training knows its model again
 
-    def __init__(
-        self, config: ModelConfig, *, n_items: int, text: TextSource | None, counts: Tensor, tower: Tower | None = None
-    ) -> None:
+    def __init__(self, config: ModelConfig, *, n_items: int, text: TextSource | None, counts: Tensor, tower: Tower | None = None) -> None:
         super().__init__()
         self.settings = config
         self.text = text

@@ -202,13 +202,17 @@ class NeuralRecommender(MatchingRecommender):
             self.network,
             dataset,
             dataset.collate,
-            self._train_config(dataset, share=1 - PROBE_SHARE if self.probes(train, validation) else 1.0),
+            self._train_config(dataset, share=self._own_share(train, validation)),
             evaluate=None if validation is None else evaluate,
             **options,
         )
         self._finish(train.catalog)
         if validation is not None and len(validation):
             self.make_match(train, validation, self._validation_rules, progress=bool(options.get("progress")))
+
+    def _own_share(self, train: Interactions, validation: EvaluationSet | None) -> float:
+        """Return the share of a time limit that the training itself may take."""
+        return 1 - PROBE_SHARE if self.probes(train, validation) else 1.0
 
     def items_trained(self) -> BoolArray:
         """Return which items training saw, ``[n_items + 1]``."""

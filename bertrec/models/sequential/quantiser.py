@@ -59,7 +59,7 @@ class Quantiser(nn.Module):
 
         Raises:
             ConfigError: there are more slots than dimensions.
-            DataError: there are fewer than two centroids' items.
+            DataError: there are too few items.
         """
         if config.slots > vectors.shape[1]:
             raise ConfigError(f"setting 'codes.slots': {config.slots} is above the {vectors.shape[1]} dimensions of a text vector")
@@ -69,7 +69,8 @@ class Quantiser(nn.Module):
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Return the codes of ``[n, dim]``, ``[n, slots]`` uint8."""
-        return torch.cat([self._codes(rows) for rows in vectors.split(_ROWS_AT_ONCE)] or [vectors.new_zeros(0, self.slots, dtype=torch.uint8)])
+        none = torch.zeros(0, self.slots, dtype=torch.uint8, device=vectors.device)
+        return torch.cat([none, *(self._codes(rows) for rows in vectors.split(_ROWS_AT_ONCE))])
 
     def _codes(self, vectors: Tensor) -> Tensor:
         parts = functional.linear(vectors, self.rotation).view(len(vectors), self.slots, -1)
@@ -119,7 +120,7 @@ def _learned(vectors: FloatArray, slots: int, bits: int) -> tuple[FloatArray, Fl
     opq = faiss.OPQMatrix(dim, slots, padded)
     inner, outer = (_product_quantiser(faiss, padded, slots, bits) for _ in range(2))
     opq.pq, opq.niter = inner, _ROUNDS
-    opq.train(vectors)
+    opq.train(np.tile(vectors, (-(-padded // len(vectors)), 1)))  # with fewer rows than columns FAISS writes beyond its buffers
     outer.train(opq.apply(vectors))
     rotation = faiss.vector_to_array(opq.A).reshape(padded, dim)
     return rotation.copy(), faiss.vector_to_array(outer.centroids).reshape(slots, 1 << bits, -1).copy()

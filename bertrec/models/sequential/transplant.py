@@ -16,8 +16,8 @@ _BY_ITEM = ("tower.id.weight", "tower.trained", "tower.behaviour_codes")
 def transplant(source: Network, target: Network, source_ids: IdMap, target_ids: IdMap) -> None:
     """Copy everything that does not belong to single items, and what is known by id of items that both have.
 
-    What comes before the tower (encoder, whitening, quantiser) the target was made with. A source that lacks a part (ID vectors, say) leaves
-    the target's own start; one whose part has another shape is an error.
+    What comes before the tower (encoder, whitening, quantiser) the target was made with. A source that lacks a part (ID
+    vectors, say) leaves the target's own start; one whose part has another shape is an error.
 
     Raises:
         ConfigError: a part of the same name has another shape; the text names it.
