@@ -3,6 +3,7 @@ from .config import TASKS as TASKS
 from .config import PretrainingConfig as PretrainingConfig
 from .domains import Domain as Domain
 from .domains import Domains as Domains
+from .domains import LearnedDomain as LearnedDomain
 from .run import pretrain as pretrain
 from .sources import ItemSource as ItemSource
 from .tasks import Task as Task

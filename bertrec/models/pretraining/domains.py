@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
-from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.load import Dataset, make_split
 from bertrec.data.splits import EvaluationSet, Split
+from bertrec.encoders.adaptation import is_of_split, other_split_note
 
 TEXT = "text"
 """The one field of the joined catalogue."""
@@ -48,12 +49,69 @@ class Domain:
         """Return ids with the name of the data set before them."""
         return [f"{self.name}:{one}" for one in ids]
 
-    def record(self) -> dict[str, Any]:
-        """Return what ``run.json`` says of it: JSON values."""
+    @property
+    def learned(self) -> LearnedDomain:
+        """What ``run.json`` says of it."""
         manifest, train = self.split.manifest, self.split.train
-        kept = {name: manifest[name] for name in ("data_hash", "method", "options", "seed") if name in manifest}
         counts = {"users": train.n_users, "items": train.n_items, "train_interactions": len(train)}
-        return {"name": self.name, "data": manifest.get("data", self.name), **kept, "train_hash": train.content_hash, "counts": counts}
+        return LearnedDomain(
+            name=self.name,
+            data=str(manifest.get("data", self.name)),
+            data_hash=str(manifest.get("data_hash", "")),
+            split={name: manifest[name] for name in ("method", "options", "seed") if name in manifest},
+            train_hash=train.content_hash,
+            counts=counts,
+        )
+
+
+@dataclass(frozen=True)
+class LearnedDomain:
+    """What a run was pre-trained on, of one data set.
+
+    Attributes:
+        name: in the run, before the ids of its items.
+        data, data_hash: name of the data, and SHA-256 of what was read of them.
+        split: ``method``, ``options`` and ``seed``, as in a split's manifest.
+        train_hash: SHA-256 of the training interactions, all that the weights learned from.
+        counts: users, items and training interactions.
+    """
+
+    name: str
+    data: str
+    data_hash: str
+    split: dict[str, Any]
+    train_hash: str
+    counts: dict[str, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Any, where: str) -> Self:
+        """Build from ``to_dict``.
+
+        Raises:
+            ModelError: the values, read in ``where``, are of another form.
+        """
+        kinds = {"name": str, "data": str, "data_hash": str, "split": dict, "train_hash": str, "counts": dict}
+        right = isinstance(values, dict) and values.keys() == kinds.keys()
+        if not right or not all(isinstance(values[name], kind) for name, kind in kinds.items()):
+            raise ModelError(f"{where} is damaged: it does not say what the run was pre-trained on")
+        return cls(**values)
+
+    def note(self, run: str, dataset: Dataset, split: Split) -> str | None:
+        """Return one line where the data are among what ``run`` was pre-trained on, None elsewhere.
+
+        Args:
+            run: names it.
+            dataset: what the run, or one that started from it, is trained or measured on.
+            split: of these data.
+        """
+        if is_of_split(self, split):
+            told = f"{dataset.name} is among the data that {run} was pre-trained on"
+            return f"note: {told}, by its training part alone: nothing that is held out here, but this is no new domain"
+        return other_split_note(f"{run} was pre-trained", self, dataset, split, mend="pre-train on this split, or without these data")
 
 
 @dataclass(frozen=True, eq=False)

@@ -61,6 +61,13 @@ _SAME_TEXTS = ("encoder.name", "encoder.pooling", "encoder.prompt", "encoder.tru
 """Settings in which a model and the one that it starts from must agree, so that both read the same vectors."""
 
 
+_SHAPE = (
+    *_SAME_TEXTS,
+    *("encoder.max_length", "item.whitening_groups", "item.width", "item.adaptor", "item.hidden", "item.experts"),
+    *("head.kind", "head.layers", "head.heads", "head.inner", "head.max_history"),
+)
+
+
 class NeuralRecommender(MatchingRecommender):
     """A network over text, ID or both, trained on all positions of each user's sequence.
 
@@ -90,6 +97,13 @@ class NeuralRecommender(MatchingRecommender):
     @abstractmethod
     def default_config(cls, *, item_input: ItemInput | None = None, tune: str = "frozen") -> ModelConfig:
         """Return the settings this model starts from."""
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """How items are read, and the sizes of the parts."""
+        own = self.config.to_flat()
+        unread = ("encoder.", "item.whitening", "item.fields") if not self.reads_text or self.takes_vectors else ()
+        return {name: own[name] for name in _SHAPE if not name.startswith(unread)}
 
     def check_start(self, *, resume: bool, init: bool) -> None:
         """Both are possible."""
