@@ -160,7 +160,7 @@ class NeuralRecommender(MatchingRecommender):
         self.check_fit_options(options)
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
-        self._check_freeze(init)
+        self._check_head(init)
         with self.fitting():
             self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
             dataset = SequenceDataset(train.sequences, self.config.head.max_history)
@@ -193,9 +193,13 @@ class NeuralRecommender(MatchingRecommender):
             self._network = self._new_network(train, init, progress)
         self._forget()
 
-    def _check_freeze(self, init: NeuralRecommender | None) -> None:
+    def _check_head(self, init: NeuralRecommender | None) -> None:
         if self.config.head.freeze and init is None:
             raise ConfigError("head.freeze keeps the head of another model, and none is given: give init (--init RUN), or leave it out")
+        for name in ("kind", "layers") if init is not None else ():
+            theirs, mine = getattr(init.config.head, name), getattr(self.config.head, name)
+            if theirs != mine:
+                raise ConfigError(f"the model given as init has head.{name} {theirs!r}, not {mine!r}: set it to the same")
 
     def weights_changed(self) -> None:
         """Drop what was derived from the weights: something outside has moved them."""
