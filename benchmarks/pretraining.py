@@ -184,13 +184,16 @@ def _against_scratch(rows: list[dict[str, Any]], own: list[dict[str, Any]]) -> s
     seeds = sorted({row["seed"] for row in own} & {row["seed"] for row in scratch})
     if first["how"] == "scratch" or not seeds:
         return ""
-    pair = [
-        np.mean([unpacked(row["models"]["run"]["masked"]["per_user"]) for row in some if row["seed"] in seeds], 0)
-        for some in (own, scratch)
-    ]
+    pair = [_per_user([row for row in some if row["seed"] in seeds]) for some in (own, scratch)]
     found = paired_comparison(*pair, names=(first["how"], "scratch")).to_json()
     low, high = found["ci95"]
-    return f"\n    {found['difference']:+.4f} [{low:+.4f}, {high:+.4f}] against scratch, {found['mean_a'] / found['mean_b']:.3f} x, seeds {seeds}"
+    words = f"{found['difference']:+.4f} [{low:+.4f}, {high:+.4f}] against scratch, {found['mean_a'] / found['mean_b']:.3f} x"
+    return f"\n    {words}, seeds {seeds}"
+
+
+def _per_user(rows: list[dict[str, Any]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the masked NDCG@10 of each user, the mean over seeds."""
+    return np.mean([unpacked(row["models"]["run"]["masked"]["per_user"]) for row in rows], axis=0)
 
 
 def rows_of(given: argparse.Namespace) -> list[tuple[dict[str, Any], Callable[[], dict[str, Any]]]]:

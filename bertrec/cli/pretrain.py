@@ -114,13 +114,14 @@ def execute(run: Run, plan: dict[str, Any], config: PretrainingConfig, domains: 
         started = time.perf_counter()
         model = pretrain(domains, config, run_dir=run.folder, resume=resume)
         seconds = time.perf_counter() - started
-        end(run, model, plan | outcome(model, config, seconds))
+        end(run, model, plan | outcome(model, config, domains, seconds))
     report(run, model, domains, seconds)
 
 
-def outcome(model: Recommender, config: PretrainingConfig, seconds: float) -> dict[str, Any]:
-    """Return what ``run.json`` says beyond the plan."""
+def outcome(model: Recommender, config: PretrainingConfig, domains: Domains, seconds: float) -> dict[str, Any]:
+    """Return what ``run.json`` says beyond the plan, the data by their names."""
     return {
+        "data": ", ".join(part.name for part in domains.parts),
         "model": model.name,
         "command": "bertrec " + shlex.join(sys.argv[1:]),
         "config": config.to_dict(),

@@ -164,10 +164,8 @@ def target():
 
 def fitted(model, target, item_input, **more):
     """Return the target's model as it starts from ``model`` and is trained for a while, and its weights at the start."""
-    shape = {name: value for name, value in model.shape.items() if not name.startswith("encoder.tune")}
-    own = UniSRec.configured(
-        item_input=item_input, settings=shape | {"train.epochs": 2, "train.batch_size": 16, "match.text": 0, "match.behaviour": 0} | more
-    )
+    short = {"train.epochs": 2, "train.batch_size": 16, "match.text": 0, "match.behaviour": 0}
+    own = UniSRec.configured(item_input=item_input, settings=model.shape | short | more)
     seen = {}
 
     class Look(TrainerCallback):

@@ -1,4 +1,4 @@
-"""Data sets with one law in their texts and no item in common: after a thing comes the one of the next colour and of the size after the next.
+"""Data sets with one law in their texts and no item in common: after a thing comes that of the next colour and the next size but one.
 
 A text's nearest neighbours are things of the same colour or of the same size, which never come next: text similarity is wrong.
 """

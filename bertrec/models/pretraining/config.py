@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -71,6 +71,12 @@ class PretrainConfig(Config):
     validation_users: int = Field(
         2000, ge=0, le=10_000_000, description="Validation users of each data set who judge an epoch; 0 keeps the last one unjudged."
     )
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """Take names with commas between them, as a command line has them."""
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
     @field_validator("tasks")
     @classmethod
