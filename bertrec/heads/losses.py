@@ -91,25 +91,21 @@ def pair_softmax(user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor,
     """
     offsets, block = slots.to(at_least_single(user).dtype).log(), max(1, _CELLS // len(items))
 
-    def of_block(some: Tensor, wanted: Tensor, lifts: Tensor | None) -> Tensor:
-        logits = scores(some, items) if lifts is None else scores(some, items) + lifts
+    def of_block(start: int, stop: int) -> Tensor:
+        logits, wanted = scores(user[start:stop], items), targets[start:stop]
+        if repeats is not None:
+            mine = (repeats.row >= start) & (repeats.row < stop)
+            place = repeats.row[mine] - start, repeats.item[mine]
+            logits = logits.index_put(place, repeats.bias.to(logits.dtype).expand(len(place[0])), accumulate=True)
         one = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, wanted[:, None], True)
         return functional.cross_entropy(torch.where(one, logits, logits + offsets), wanted, reduction="sum")
 
-    def lifts_of(start: int, stop: int) -> Tensor | None:
-        if repeats is None:
-            return None
-        mine = (repeats.row >= start) & (repeats.row < stop)
-        place = repeats.row[mine] - start, repeats.item[mine]
-        return repeats.bias * torch.zeros(stop - start, len(items), device=user.device).index_put(place, torch.ones((), device=user.device))
-
     if len(user) <= block:
-        return of_block(user, targets, lifts_of(0, len(user))) / len(user)
+        return of_block(0, len(user)) / len(user)
     parts = []
     for start in range(0, len(user), block):
         stop = min(start + block, len(user))
-        how = user[start:stop], targets[start:stop], lifts_of(start, stop)
-        parts.append(checkpoint(of_block, *how, use_reentrant=False, preserve_rng_state=False))
+        parts.append(checkpoint(of_block, start, stop, use_reentrant=False, preserve_rng_state=False))
     return torch.stack(parts).sum() / len(user)
 
 

@@ -58,7 +58,7 @@ def test_the_record_names_the_domains(pretrained):
     assert first["data_hash"] != second["data_hash"]
     assert first["train_hash"] != second["train_hash"]
     assert not (pretrained / "checkpoints").exists()
-    assert "north" in (pretrained / "model" / "README.md").read_text(encoding="utf-8")
+    assert "north, south" in (pretrained / "model" / "README.md").read_text(encoding="utf-8")
 
 
 def test_it_tells_how_each_domain_fared(cli, place, options, tmp_path):
@@ -72,7 +72,7 @@ def test_it_tells_how_each_domain_fared(cli, place, options, tmp_path):
 
 def test_zero_shot_is_evaluate_on_other_data(cli, place, pretrained, tmp_path):
     figures = tmp_path / "figures.json"
-    code, out, err = cli("evaluate", pretrained, "--data", place / "east", "--json", figures)
+    code, _, err = cli("evaluate", pretrained, "--data", place / "east", "--json", figures)
     assert code == 0, err
     assert "among the data" not in err
     assert json.loads(figures.read_text(encoding="utf-8"))["slices"]["all"]["users"] == 40

@@ -11,9 +11,11 @@ from transformers import TrainerCallback
 
 import bertrec
 from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.ragged import Ragged
 from bertrec.data.load import make_split
 from bertrec.models.evaluate import evaluate
 from bertrec.models.pretraining import Domains, PretrainingConfig, pretrain
+from bertrec.models.pretraining.sequences import MixedSequences
 from bertrec.models.pretraining.sources import thinned_texts
 from bertrec.models.texts import same_encoder
 from bertrec.models.unisrec import UniSRec
@@ -221,6 +223,7 @@ def test_freezing_changes_no_hash(model):
         ({"head.freeze": True}, "leave them as they are"),
         ({"match.new_items": "balanced"}, "leave them as they are"),
         ({"encoder.name": "items.parquet"}, "name an encoder"),
+        ({"train.batch_size": 64}, "pretrain.targets"),
     ],
 )
 def test_wrong_settings_are_one_line(given, told):
@@ -246,3 +249,23 @@ def test_another_shape_is_refused(model, target):
             fitted(model, target, "text", **{name: value})
     with pytest.raises(ConfigError, match=r"has encoder.name"):
         fitted(model, target, "text", **{"encoder.name": "minilm"})
+
+
+@pytest.mark.parametrize("targets", [1, 7, 40, 10_000])
+def test_steps_have_as_many_targets_as_asked_for(targets):
+    """Each sequence comes once an epoch, in as many steps each time; a step is longer by less than one sequence."""
+    rng = np.random.default_rng(0)
+    rows = Ragged.from_rows([np.arange(1, 1 + n) for n in rng.integers(2, 30, 200)])
+    dataset = MixedSequences(rows, 50)
+    former = None
+    for epoch in range(3):
+        batches = list(dataset.batches(epoch, targets, 5))
+        assert sorted(np.concatenate(batches).tolist()) == list(range(200))
+        sums = [int((rows.lengths[batch] - 1).sum()) for batch in batches]
+        assert max(sums) < targets + 30
+        assert len(batches) == (former or len(batches))
+        former = len(batches)
+    assert len(batches) >= sum(sums) / (targets + 30)
+    first, again = (np.concatenate(list(dataset.batches(epoch, targets, 5))).tolist() for epoch in (0, 0))
+    assert first == again
+    assert first != np.concatenate(list(dataset.batches(1, targets, 5))).tolist()

@@ -53,8 +53,8 @@ class PretrainConfig(Config):
         2048,
         ge=2,
         le=1_000_000,
-        description="Positions with a target in a step, about; each is a negative of the others. train.batch_size, where it is not 0, "
-        "says sequences in place of it.",
+        description="Positions with a target in a step, about, in place of train.batch_size; each is a negative of the others, so that a "
+        "step takes memory and time by their square.",
     )
     negatives: Literal["batch", "domain"] = Field(
         "batch",
@@ -125,6 +125,8 @@ class PretrainingConfig(ModelConfig):
             raise ValueError(f"encoder.tune is {self.encoder.tune}: pre-training reads the vectors of a frozen encoder")
         if is_vector_file(self.encoder.name):
             raise ValueError(f"encoder.name is {self.encoder.name}: pre-training reads texts, also thinned ones: name an encoder")
+        if self.train.batch_size:
+            raise ValueError("train.batch_size counts sequences, and a step here is as long as pretrain.targets says: set that one")
         if self.head.freeze or self.match.new_items != "off":
             raise ValueError("head.freeze and match.new_items are for what comes after the pre-training: leave them as they are")
         return self

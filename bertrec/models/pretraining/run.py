@@ -16,18 +16,16 @@ from bertrec.models.pretraining.config import SOURCES, PretrainingConfig
 from bertrec.models.pretraining.domains import Domains
 from bertrec.models.pretraining.judge import METRIC, Judge
 from bertrec.models.pretraining.module import Pretraining
+from bertrec.models.pretraining.sequences import MixedSequences
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.neural import NeuralRecommender
 from bertrec.models.trained_on import TrainedOn
-from bertrec.training.config import TrainConfig
 from bertrec.training.log import TrainLog
-from bertrec.training.sequences import SequenceDataset
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 Say = Callable[[str], None]
-_FEWEST_SEQUENCES = 2
 
 
 def pretrain(
@@ -92,12 +90,7 @@ def _trained(
 ) -> TrainLog:
     from bertrec.training.fit import fit_module  # and with it the Trainer, which no trained model needs
 
-    dataset = SequenceDataset(domains.train.sequences, config.head.max_history)
+    loop = config.train.updated({"batch_size": config.pretrain.targets, "metric": METRIC})
+    dataset = MixedSequences(domains.train.sequences, config.head.max_history)
     judge = Judge(model, domains, users) if any(map(len, users)) else None
-    return fit_module(module, dataset, dataset.collate, _train_config(config, dataset), evaluate=judge, **how)
-
-
-def _train_config(config: PretrainingConfig, dataset: SequenceDataset) -> TrainConfig:
-    """Return the settings of the loop, judged by the mean over data sets, with as many sequences a step as have the targets asked for."""
-    size = config.train.batch_size or max(_FEWEST_SEQUENCES, round(config.pretrain.targets * len(dataset) / dataset.n_targets))
-    return config.train.updated({"batch_size": size, "metric": METRIC})
+    return fit_module(module, dataset, dataset.collate, loop, evaluate=judge, **how)
