@@ -123,14 +123,12 @@ class CodeTower(Tower):
             return codes
         return codes * (torch.rand(len(codes), 1, device=codes.device) >= self.config.id_dropout)
 
-    @torch.no_grad()
-    def carry(self, source: Tower, rows: Tensor, origin: Tensor) -> None:
-        """Take the behaviour codes of items that another tower knows."""
+    def carry_items(self, source: Tower, rows: Tensor, origin: Tensor) -> bool:
+        """Take the codes of behaviour, where there are any."""
         if self.behaviour is None or not isinstance(source, CodeTower) or source.behaviour is None:
-            return
-        rows, origin = source.known(rows, origin)
+            return self.behaviour is None
         self.behaviour_codes[rows] = source.behaviour_codes[origin]
-        self.trained[rows] = True
+        return True
 
 
 def semi_synthetic(codes: Tensor, size: int, share: float) -> Tensor:

@@ -43,20 +43,23 @@ class Tower(nn.Module, ABC):
         """Return the table of ID vectors, ``[n_items + 1, width]``; None without."""
         return None
 
-    @abstractmethod
+    @torch.no_grad()
     def carry(self, source: Tower, rows: Tensor, origin: Tensor) -> None:
-        """Take what belongs to single items from another tower, where both have it.
+        """Take what is known of single items from another tower, where its training saw them and both have a place for it.
 
         Args:
             source: the other tower.
             rows: ``[m]`` inner ids here of items that both have.
             origin: ``[m]`` their inner ids there.
         """
+        seen = source.trained[origin]
+        rows, origin = rows[seen], origin[seen]
+        if self.carry_items(source, rows, origin):
+            self.trained[rows] = True
 
-    def known(self, rows: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:
-        """Return those of ``rows`` and ``origin`` of which training here saw ``origin``."""
-        seen = self.trained[origin]
-        return rows[seen], origin[seen]
+    @abstractmethod
+    def carry_items(self, source: Tower, rows: Tensor, origin: Tensor) -> bool:
+        """Take what belongs to these items, and say whether they are now known as they were to the other tower."""
 
 
 class ItemTower(Tower):
@@ -94,15 +97,13 @@ class ItemTower(Tower):
         """Return the table of ID vectors, ``[n_items + 1, width]``; None without."""
         return None if self.id is None else self.id.weight
 
-    @torch.no_grad()
-    def carry(self, source: Tower, rows: Tensor, origin: Tensor) -> None:
-        """Take the ID vectors of items that another tower knows."""
+    def carry_items(self, source: Tower, rows: Tensor, origin: Tensor) -> bool:
+        """Take the ID vectors, where there are any."""
         given = source.id_vectors()
         if self.id is None or given is None:
-            return
-        rows, origin = source.known(rows, origin)
+            return self.id is None
         self.id.weight[rows] = given[origin]
-        self.trained[rows] = True
+        return True
 
     def _id_vectors(self, table: nn.Embedding, rows: Tensor | None) -> Tensor:
         vectors = table.weight if rows is None else functional.embedding(rows, table.weight)

@@ -76,7 +76,9 @@ def sampled_softmax(
     return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
-def pair_softmax(user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor, repeats: Repeats | None = None) -> Tensor:
+def pair_softmax(
+    user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor, repeats: Repeats | None = None, more: Tensor | None = None
+) -> Tensor:
     """InfoNCE over the pairs of position and target of a batch: ``−mean_j log(e^{s_j·v_j} / Σ_{j'} e^{s_j·v_{j'}})``.
 
     A pair ``j' ≠ j`` whose target is the same item as that of ``j`` is no negative: its logit is −inf. Pairs of one item have one logit, so
@@ -88,6 +90,7 @@ def pair_softmax(user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor,
         targets: ``[positions]``, index into ``items``.
         slots: ``[distinct]``, how many pairs have the item; one of 0 is nobody's negative.
         repeats: which (position, index into ``items``) pairs repeat an item of the history, with the bias to add there.
+        more: ``[positions, k]`` logits of further negatives, each of one position alone.
     """
     offsets, block = slots.to(at_least_single(user).dtype).log(), max(1, _CELLS // len(items))
 
@@ -98,7 +101,10 @@ def pair_softmax(user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor,
             place = repeats.row[mine] - start, repeats.item[mine]
             logits = logits.index_put(place, repeats.bias.to(logits.dtype).expand(len(place[0])), accumulate=True)
         one = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, wanted[:, None], True)
-        return functional.cross_entropy(torch.where(one, logits, logits + offsets), wanted, reduction="sum")
+        logits = torch.where(one, logits, logits + offsets)
+        if more is not None:
+            logits = torch.cat([logits, more[start:stop].to(logits.dtype)], dim=1)
+        return functional.cross_entropy(logits, wanted, reduction="sum")
 
     if len(user) <= block:
         return of_block(0, len(user)) / len(user)

@@ -65,6 +65,13 @@ class VQRec(NeuralRecommender):
         assert isinstance(config, VQRecConfig)
         return config
 
+    @property
+    def shape(self) -> dict[str, Any]:
+        """How items are read, and the sizes of the parts."""
+        own = self.config.codes
+        codes = {"codes.slots": own.slots, "codes.centroids": own.centroids} if self.reads_text else {}
+        return {**super().shape, **codes}
+
     # What is done to text vectors: the whitening, then the quantiser.
 
     def _coding(self) -> Coding | None:
