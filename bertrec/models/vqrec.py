@@ -110,10 +110,8 @@ class VQRec(NeuralRecommender):
 
     # The network: a tower over codes.
 
-    def _build(self, catalog: ItemCatalog, text: TextSource | None, counts: torch.Tensor | None = None) -> Network:
-        codes = self.config.codes
-        given = torch.zeros(len(catalog) + 1, dtype=torch.long) if counts is None else counts
-        coding = None if text is None else text.whitening
+    def _make_tower(self, catalog: ItemCatalog, text: TextSource | None, *, fresh: bool) -> CodeTower:
+        codes, coding = self.config.codes, None if text is None else text.whitening
         assert coding is None or isinstance(coding, Coding)
         tower = CodeTower(
             self.config.item,
@@ -121,10 +119,9 @@ class VQRec(NeuralRecommender):
             text=None if coding is None else (coding.quantiser.slots, coding.quantiser.size),
             behaviour=(codes.components, codes.bins) if "id" in self.config.item.input else None,
         )
-        if counts is not None and coding is not None and codes.start == "points":
-            assert tower.text is not None
+        if fresh and codes.start == "points" and coding is not None and tower.text is not None:
             tower.text.restart(coding.quantiser.centroids)
-        return Network(self.config, n_items=len(catalog), text=text, counts=given, tower=tower)
+        return tower
 
     def _new_network(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> Network:
         self._check_same_codes(init)

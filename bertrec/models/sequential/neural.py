@@ -28,6 +28,7 @@ from bertrec.encoders.text import TextEncoder
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.heads.config import ItemInput
+from bertrec.heads.items import Tower
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.folder import SavedParts, hash_tensors
@@ -303,7 +304,18 @@ class NeuralRecommender(MatchingRecommender):
     def _build(self, catalog: ItemCatalog, text: TextSource | None, counts: torch.Tensor | None = None) -> Network:
         """Make the network over a catalogue; without ``counts`` no item counts as trained on."""
         given = torch.zeros(len(catalog) + 1, dtype=torch.long) if counts is None else counts
-        return Network(self.config, n_items=len(catalog), text=text, counts=given)
+        tower = self._make_tower(catalog, text, fresh=counts is not None)
+        return Network(self.config, n_items=len(catalog), text=text, counts=given, tower=tower)
+
+    def _make_tower(self, catalog: ItemCatalog, text: TextSource | None, *, fresh: bool) -> Tower | None:
+        """Return what makes item vectors; None leaves it to the network: text vectors and IDs.
+
+        Args:
+            catalog: the items.
+            text: where text vectors come from.
+            fresh: it is to be trained, and not to be filled with weights.
+        """
+        return None
 
     def _table(self, vectors: FloatArray | torch.Tensor, whitening: torch.nn.Module | None) -> TextTable:
         """Keep the catalogue's raw text vectors ``[n_items, dim]`` and return what serves from them."""
