@@ -123,6 +123,10 @@ class CodeTower(Tower):
             return codes
         return codes * (torch.rand(len(codes), 1, device=codes.device) >= self.config.id_dropout)
 
+    def id_vectors(self) -> Tensor | None:
+        """Return what the codes of behaviour alone say, ``[n_items + 1, width]``; None without."""
+        return None if self.behaviour is None else self.behaviour(self.behaviour_codes)
+
     def carry_items(self, source: Tower, rows: Tensor, origin: Tensor) -> bool:
         """Take the codes of behaviour, where there are any."""
         if self.behaviour is None or not isinstance(source, CodeTower) or source.behaviour is None:

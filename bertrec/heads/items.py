@@ -40,7 +40,7 @@ class Tower(nn.Module, ABC):
         """
 
     def id_vectors(self) -> Tensor | None:
-        """Return the table of ID vectors, ``[n_items + 1, width]``; None without."""
+        """Return vectors of items by their ids alone, ``[n_items + 1, width]``; None without."""
         return None
 
     @torch.no_grad()

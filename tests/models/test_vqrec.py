@@ -15,6 +15,7 @@ import torch
 from bertrec import ConfigError, DataError, create
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.splits import Split
+from bertrec.heads.codes import CodeTower
 from bertrec.heads.config import CodeConfig
 from bertrec.models import Recommender, VQRec, check_recommender
 from bertrec.models.sequential.quantiser import Quantiser, centroid_bits
@@ -118,6 +119,18 @@ def test_a_saved_model_is_the_same(fitted: dict[str, VQRec], folder: Path, split
     if item_input != "id":
         moved = [one.with_catalog(another(split.catalog)).item_embeddings() for one in (loaded, model)]
         assert np.array_equal(*moved)
+
+
+def test_items_alike_by_behaviour_are_found_by_its_codes(fitted: dict[str, VQRec]) -> None:
+    tower = fitted["id"].network.tower
+    assert isinstance(tower, CodeTower)
+    assert tower.behaviour is not None
+    vectors = fitted["id"].behaviour_vectors
+    assert vectors is not None
+    own = tower.behaviour.embeddings.view(3, 6, 32)[torch.arange(3), tower.behaviour_codes[5].long()].mean(dim=0)
+    np.testing.assert_allclose(vectors[5], own.detach().numpy(), atol=1e-6)
+    assert fitted["text"].behaviour_vectors is None
+    assert set(fitted["id"].similar("red-0", 2).items) == {"red-1", "red-4"}  # taken before and after it
 
 
 def test_the_items_memory_is_counted_by_hand(fitted: dict[str, VQRec]) -> None:
