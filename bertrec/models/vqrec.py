@@ -32,6 +32,7 @@ from bertrec.models.serving import FloatArray
 from bertrec.training.sequences import SequenceDataset
 
 _QUANTISER = "quantiser."
+_RATE = 5e-3
 _PERMUTING_SHARE = 0.2
 """Of a time limit, what the order of new codes may take."""
 
@@ -60,8 +61,8 @@ class VQRec(NeuralRecommender):
 
     @classmethod
     def default_config(cls, *, item_input: ItemInput | None = None, tune: str = "frozen") -> VQRecConfig:
-        """Return our defaults."""
-        config = tuned_defaults(VQRecConfig(), item_input=item_input or "text", tune=tune)
+        """Return our defaults: a vector of codes moves an item by a share of what an item's own vector would, so the rate is higher."""
+        config = tuned_defaults(VQRecConfig(), item_input=item_input or "text", tune=tune).updated({"train.learning_rate": _RATE})
         assert isinstance(config, VQRecConfig)
         return config
 
@@ -150,7 +151,9 @@ class VQRec(NeuralRecommender):
             tower.behaviour.restart(self._bin_points(vectors[there], own - 1) if codes.start == "points" else None)
 
     def _bin_points(self, vectors: FloatArray, bins: Codes) -> torch.Tensor:
-        centres = torch.from_numpy(bin_centres(vectors, bins, self.config.codes.bins))
+        """Return what codes from 0 stand for, each component scaled alike: ``[components, bins + 1, 1]``; 0 is the mean."""
+        scaled = vectors / np.maximum(vectors.std(axis=0), np.finfo(np.float32).tiny)
+        centres = torch.from_numpy(bin_centres(scaled, bins, self.config.codes.bins))
         return torch.cat([centres.mean(dim=1, keepdim=True), centres], dim=1)[..., None]
 
     def _permutes(self, init: NeuralRecommender | None) -> bool:
