@@ -123,12 +123,12 @@ class CodeConfig(Config):
         "items of training for each.",
     )
     components: int = Field(
-        32,
+        16,
         ge=1,
         le=1024,
         description="Codes of an item's behaviour: its components in an SVD of the users and items of training.",
     )
-    bins: int = Field(28, ge=2, le=254, description="Bins that each component of behaviour is cut into.")
+    bins: int = Field(56, ge=2, le=254, description="Bins that each component of behaviour is cut into.")
     binning: Literal["quantiles", "range"] = Field(
         "quantiles",
         description="Bins that hold as many items each (quantiles), or that are of one width, as GPTRec's (range).",
