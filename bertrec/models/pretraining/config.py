@@ -131,7 +131,6 @@ class PretrainingConfig(ModelConfig):
             raise ValueError("head.freeze and match.new_items are for what comes after the pre-training: leave them as they are")
         return self
 
-    @property
-    def of_model(self) -> ModelConfig:
-        """The settings of the model that comes out."""
-        return ModelConfig.from_dict({name: value for name, value in self.to_dict().items() if name != "pretrain"})
+    def of_model(self, kind: type[ModelConfig]) -> ModelConfig:
+        """Return the settings of the model that comes out, as its class has them."""
+        return kind.from_dict({name: value for name, value in self.to_dict().items() if name != "pretrain"})
