@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from bertrec.heads.repeats import Repeats
 from bertrec.heads.similarity import at_least_single, paired_scores, scaled, scores
 
-_CELLS = 1 << 22
+_CELLS = 1 << 23
 """Logits of a block of positions of `pair_softmax`, beyond which no gradient is kept and each block is computed twice."""
 
 
@@ -76,7 +76,9 @@ def sampled_softmax(
     return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
-def pair_softmax(user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor, repeats: Repeats | None = None) -> Tensor:
+def pair_softmax(
+    user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor, repeats: Repeats | None = None, log_q: Tensor | None = None
+) -> Tensor:
     """InfoNCE over the pairs of position and target of a batch: ``−mean_j log(e^{s_j·v_j} / Σ_{j'} e^{s_j·v_{j'}})``.
 
     A pair ``j' ≠ j`` whose target is the same item as that of ``j`` is no negative: its logit is −inf. Pairs of one item have one logit, so
@@ -88,11 +90,13 @@ def pair_softmax(user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor,
         targets: ``[positions]``, index into ``items``.
         slots: ``[distinct]``, how many pairs have the item; one of 0 is nobody's negative.
         repeats: which (position, index into ``items``) pairs repeat an item of the history, with the bias to add there.
+        log_q: ``[distinct]``, log of each item's share of training interactions, subtracted from its logits; None subtracts nothing.
     """
     offsets, block = slots.to(at_least_single(user).dtype).log(), max(1, _CELLS // len(items))
 
     def of_block(start: int, stop: int) -> Tensor:
         logits, wanted = scores(user[start:stop], items), targets[start:stop]
+        logits = logits if log_q is None else logits - log_q
         if repeats is not None:
             mine = (repeats.row >= start) & (repeats.row < stop)
             place = repeats.row[mine] - start, repeats.item[mine]

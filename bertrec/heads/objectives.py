@@ -129,7 +129,7 @@ class InBatchSoftmax(SequenceLoss):
             user,
             model.scaled_items(items),
             whole_rows[:, 1:][used],
-            log_q=_log_share(model.counts, distinct),
+            log_q=log_share(model.counts, distinct),
             slots=slots.clamp(min=1).float(),
             owner=used.nonzero(as_tuple=True)[0],
             own=own,
@@ -154,8 +154,8 @@ class SampledSoftmax(SequenceLoss):
             vectors[drawn_rows],
             target_ids=targets[used],
             negative_ids=drawn,
-            log_q_positive=_log_share(model.counts, targets[used]) + shift,
-            log_q_negative=_log_share(model.counts, drawn) + shift,
+            log_q_positive=log_share(model.counts, targets[used]) + shift,
+            log_q_negative=log_share(model.counts, drawn) + shift,
         )
 
 
@@ -222,7 +222,8 @@ def distinct_rows(*ids: Tensor) -> tuple[Tensor, list[Tensor]]:
     return distinct, [part.view_as(like) for part, like in zip(parts, ids, strict=True)]
 
 
-def _log_share(counts: Tensor, ids: Tensor) -> Tensor:
+def log_share(counts: Tensor, ids: Tensor) -> Tensor:
+    """Return the logarithm of each item's share of the interactions, ``[m]``; one without any counts as if it had one."""
     return (counts[ids].clamp(min=1) / counts.sum()).log()
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bertrec.heads.full_softmax import full_softmax
 from bertrec.heads.losses import info_nce, pair_softmax
+from bertrec.heads.objectives import log_share
 from bertrec.heads.repeats import Repeats
 from bertrec.models.pretraining.config import PretrainConfig
 from bertrec.models.pretraining.domains import Domains
@@ -63,13 +64,14 @@ class ItemTask(Task):
     def forward(self, view: View) -> Tensor:
         """Return the loss of a batch."""
         bias = view.network.repeat_bias
-        return _within_domains(view, bias) if self.whole else _within_batch(view, bias)
+        return _within_domains(view, bias) if self.whole else _within_batch(view, bias, debias=self.config.debias)
 
 
-def _within_batch(view: View, bias: Tensor | None) -> Tensor:
+def _within_batch(view: View, bias: Tensor | None, *, debias: bool) -> Tensor:
     repeats = None if bias is None else Repeats.of_sequences(view.read, view.used, bias)
     slots = torch.bincount(view.wanted, minlength=len(view.ids))
-    return pair_softmax(view.users, view.network.scaled_items(view.items), view.wanted, slots=slots, repeats=repeats)
+    log_q = log_share(view.network.counts, view.ids) if debias else None
+    return pair_softmax(view.users, view.network.scaled_items(view.items), view.wanted, slots=slots, repeats=repeats, log_q=log_q)
 
 
 def _within_domains(view: View, bias: Tensor | None) -> Tensor:

@@ -194,9 +194,11 @@ class NeuralRecommender(MatchingRecommender):
         self._forget()
 
     def _check_head(self, init: NeuralRecommender | None) -> None:
-        if self.config.head.freeze and init is None:
-            raise ConfigError("head.freeze keeps the head of another model, and none is given: give init (--init RUN), or leave it out")
-        for name in ("kind", "layers") if init is not None else ():
+        if init is None:
+            if self.config.head.freeze:
+                raise ConfigError("head.freeze keeps the head of another model, and none is given: give init (--init RUN), or leave it out")
+            return
+        for name in ("kind", "layers"):
             theirs, mine = getattr(init.config.head, name), getattr(self.config.head, name)
             if theirs != mine:
                 raise ConfigError(f"the model given as init has head.{name} {theirs!r}, not {mine!r}: set it to the same")
