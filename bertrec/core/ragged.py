@@ -11,6 +11,8 @@ import numpy.typing as npt
 from bertrec.core.described import Described, Preview
 
 IntArray = npt.NDArray[np.int64]
+NO_TIME = int(np.iinfo(np.int64).min)
+"""Among times, one that is not known."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -20,7 +22,7 @@ class Ragged(Described):
     Attributes:
         values: ``[total]`` int64.
         offsets: ``[n + 1]`` int64, not decreasing, from 0 to ``total``.
-        times: ``[total]`` int64, when each value was, in seconds; None where that is not known. They go wherever the values go.
+        times: ``[total]`` int64, when each value was, in seconds, or `NO_TIME`; None where no time is known. They go where the values go.
     """
 
     values: IntArray
@@ -57,6 +59,15 @@ class Ragged(Described):
     def from_lengths(cls, values: IntArray, lengths: IntArray) -> Ragged:
         """Build from values in row order and the length of each row, ``[n]``."""
         return cls(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
+
+    @classmethod
+    def with_times(cls, rows: Sequence[Sequence[int] | IntArray], times: Sequence[Sequence[int] | IntArray | None]) -> Ragged:
+        """Build from rows and the times of each, as long as the row, or None."""
+        found = cls.from_rows(rows)
+        if all(row is None for row in times):
+            return found
+        known = [np.full(length, NO_TIME) if row is None else row for row, length in zip(times, found.lengths, strict=True)]
+        return cls(found.values, found.offsets, np.concatenate([np.asarray(row, np.int64) for row in known]))
 
     @classmethod
     def before(cls, values: IntArray, stops: IntArray, lengths: IntArray) -> Ragged:

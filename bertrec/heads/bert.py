@@ -16,7 +16,10 @@ from bertrec.heads.users import UserHead, check_heads, newest_rows
 
 
 class BERTHead(UserHead):
-    """Learned positions and self-attention over all items; a learned vector stands at masked places."""
+    """Learned positions and self-attention over all items; a learned vector stands at masked places.
+
+    Positions are counted from the end, so that what comes next has the same one after a history of any length.
+    """
 
     bidirectional: ClassVar[bool] = True
 
@@ -24,7 +27,7 @@ class BERTHead(UserHead):
         super().__init__(width, config)
         check_heads(width, config)
         self.mask = nn.Parameter(torch.empty(width).normal_(0.0, 0.02))
-        self.positions = nn.Parameter(torch.empty(config.max_history + 1, width).normal_(0.0, 0.02))  # one for what comes next
+        self.positions = nn.Parameter(torch.empty(config.max_history + 1, width).normal_(0.0, 0.02))  # one more, for what comes next
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
         layer = nn.TransformerEncoderLayer(
@@ -41,9 +44,10 @@ class BERTHead(UserHead):
             lengths: ``[batch]``, places that are no padding; None means all.
         """
         read = items if masked is None else torch.where(masked[:, :, None], self.mask.to(items.dtype), items)
-        states = self.dropout(self.norm(read + self.positions[: items.shape[1]]))
-        padding = None if lengths is None else torch.arange(items.shape[1], device=items.device) >= lengths[:, None]
-        out: Tensor = self.layers(states, src_key_padding_mask=padding)
+        ends = torch.full((len(items),), items.shape[1], device=items.device) if lengths is None else lengths
+        after = ends[:, None] - 1 - torch.arange(items.shape[1], device=items.device)
+        states = self.dropout(self.norm(read + functional.embedding(after.clamp(min=0), self.positions)))
+        out: Tensor = self.layers(states, src_key_padding_mask=after < 0)
         return out
 
     def newest(self, items: Tensor, lengths: Tensor) -> Tensor:

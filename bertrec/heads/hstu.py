@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bertrec.core.ragged import NO_TIME
 from bertrec.heads.config import HeadConfig
 from bertrec.heads.users import UserHead, check_heads, later, newest_rows
 
@@ -25,13 +26,16 @@ _UNKNOWN_SHARE = 0.1
 def time_buckets(times: Tensor) -> Tensor:
     """Return which bucket the time between every two items falls into, ``[batch, length, length]``.
 
-    Bucket ``floor(ln(max(1, |t_i - t_j|)) / .301)``, at most 79.
+    Bucket ``floor(ln(max(1, |t_i - t_j|)) / .301)``, at most 79; 80 where one of the times is not known.
 
     Args:
-        times: ``[batch, length]`` in whole seconds.
+        times: ``[batch, length]`` in whole seconds, or `bertrec.core.ragged.NO_TIME`.
     """
-    apart = (times[:, :, None] - times[:, None, :]).abs().clamp(min=1)
-    return (apart.double().log() / _STEP).long().clamp(max=_BUCKETS - 1)
+    known = times != NO_TIME
+    when = times.masked_fill(~known, 0)
+    apart = (when[:, :, None] - when[:, None, :]).abs().clamp(min=1)
+    buckets = (apart.float().log() / _STEP).long().clamp(max=_BUCKETS - 1)
+    return buckets.masked_fill(~(known[:, :, None] & known[:, None, :]), _BUCKETS)
 
 
 class HSTULayer(nn.Module):
@@ -98,7 +102,7 @@ class HSTUHead(UserHead):
 
         Args:
             items: oldest first, padded on the right.
-            times: ``[batch, length]`` in whole seconds; None where they are not known.
+            times: ``[batch, length]`` in whole seconds, or `bertrec.core.ragged.NO_TIME`; None where none is known.
         """
         buckets = self._buckets(items, times)
         states: Tensor = self.dropout(items + self.positions[: items.shape[1]])
@@ -115,8 +119,7 @@ class HSTUHead(UserHead):
         if times is None:
             length = items.shape[1]
             return torch.full((1, length, length), _BUCKETS, device=items.device)
-        buckets = time_buckets(times)
         if self.training:
             unread = torch.rand(len(times), device=times.device) < _UNKNOWN_SHARE
-            buckets = buckets.masked_fill(unread[:, None, None], _BUCKETS)
-        return buckets
+            times = times.masked_fill(unread[:, None], NO_TIME)
+        return time_buckets(times)

@@ -107,6 +107,11 @@ class NeuralRecommender(MatchingRecommender):
         return self._network
 
     @property
+    def reads_times(self) -> bool:
+        """Whether the head reads times."""
+        return bool(HEADS.find(self.config.head.kind).reads_times)
+
+    @property
     def reads_text(self) -> bool:
         """Whether item text is read."""
         return "text" in self.config.item.input
@@ -164,9 +169,8 @@ class NeuralRecommender(MatchingRecommender):
 
     def _dataset(self, train: Interactions) -> SequenceDataset:
         """Return the training sequences, with times where the head reads them and with partners where the loss compares them."""
-        reads_times = HEADS.find(self.config.head.kind).reads_times
-        sequences = train.timed if reads_times else train.sequences
-        if reads_times and sequences.times is None:
+        sequences = train.timed if self.reads_times else train.sequences
+        if self.reads_times and sequences.times is None:
             logger.warning("the interactions have no times: head.kind=%s reads their order alone", self.config.head.kind)
         kind = PartnerDataset if self.config.loss.contrast == "duorec" else SequenceDataset
         return kind(sequences, self.config.head.max_history)
