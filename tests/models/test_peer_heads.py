@@ -62,8 +62,9 @@ def test_the_next_step_is_found_whatever_items_are_made_of(walks: Split, small: 
     assert hit_rate(model, walks) > 0.9
 
 
-@pytest.mark.parametrize("loss", ["full", "in-batch", "sampled", "gbce", "bpr"])
-@pytest.mark.parametrize("contrast", ["cl4srec", "duorec"])
+@pytest.mark.parametrize(
+    ("contrast", "loss"), [("cl4srec", "full"), ("cl4srec", "gbce"), ("duorec", "in-batch"), ("duorec", "sampled"), ("duorec", "bpr")]
+)
 def test_a_contrast_goes_with_every_loss(split: Split, small: dict[str, Any], contrast: str, loss: str) -> None:
     settings = {**small, "loss.kind": loss, "loss.negatives": 8, "loss.contrast": contrast}
     model = create("idrec", settings=settings).fit(split.train, progress=False)
@@ -139,6 +140,22 @@ def test_a_negative_weight_is_one_line() -> None:
 STEPS = (10, 86_400)
 
 
+def test_a_loss_of_another_package_trains_a_head_that_reads_times(timed: Split, small: dict[str, Any]) -> None:
+    settings = {"train.epochs": 10, "loss.kind": "toy_parts:AgainstTheHit", "loss.contrast": "cl4srec"}
+    losses = [epoch.loss for epoch in made("hstu", small, "id", **settings).fit(timed.train, progress=False).train_log.epochs]
+    assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize("kind", ["bert4rec", "cl4srec"])
+def test_a_tuned_encoder_gets_gradients(split: Split, small: dict[str, Any], kind: str) -> None:
+    name, settings = KINDS[kind]
+    own = {key: value for key, value in small.items() if key != "encoder.name"} | settings | {"train.epochs": 2}
+    model = create(name, item_input="text", tune="last:1", settings={**own, "encoder.name": small["encoder.name"]})
+    plain = create("text-similarity", settings={"encoder.name": small["encoder.name"]}).over(split.catalog, progress=False)
+    model.fit(split.train, progress=False)
+    assert model.encoder_fingerprint != plain.encoder_fingerprint
+
+
 @pytest.fixture(scope="module")
 def timed(catalog: ItemCatalog) -> Split:
     """Whoever took the last step after a day goes one item on, whoever took it after ten seconds four."""
@@ -166,7 +183,13 @@ def clock(timed: Split, small: dict[str, Any]) -> NeuralRecommender:
     return made("hstu", small, "id", **TIMED).fit(timed.train, progress=False)
 
 
-TIMED: dict[str, Any] = {"head.layers": 2, "head.max_history": 8, "train.epochs": 50, "train.learning_rate": 0.01, "head.repeat_bias": False}
+TIMED: dict[str, Any] = {
+    "head.layers": 2,
+    "head.max_history": 8,
+    "train.epochs": 50,
+    "train.learning_rate": 0.01,
+    "head.repeat_bias": False,
+}
 
 
 def test_times_tell_what_order_does_not(timed: Split, small: dict[str, Any], clock: NeuralRecommender) -> None:
@@ -204,8 +227,9 @@ def test_users_of_the_data_are_served_with_their_times(timed: Split, clock: Neur
     assert [case.items for case in cases] == wanted.items
     assert [case.items for case in given] == typed.items
     loaded: Any = SimpleNamespace(server=clock.serve())
-    times = [data.timed.slice(row, row + 1).times for row in range(20)]
-    jobs = [Job(loaded, row, 5, False, None, times=when) for whose in (times, [None] * 20) for row, when in zip(data.sequences, whose)]
+    rows = [data.timed.slice(row, row + 1) for row in range(20)]
+    jobs = [Job(loaded, row.values, 5, False, None, times=row.times) for row in rows]
+    jobs += [Job(loaded, row.values, 5, False, None) for row in rows]
     do(jobs)
     assert [job.result.result().items for job in jobs] == wanted.items + typed.items
 
