@@ -27,7 +27,8 @@ class BERTHead(UserHead):
         super().__init__(width, config)
         check_heads(width, config)
         self.mask = nn.Parameter(torch.empty(width).normal_(0.0, 0.02))
-        self.positions = nn.Parameter(torch.empty(config.max_history + 1, width).normal_(0.0, 0.02))  # one more, for what comes next
+        longest = config.max_history + 1  # with what comes next
+        self.positions = nn.Parameter(torch.empty(longest, width).normal_(0.0, 0.02))
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(config.dropout)
         layer = nn.TransformerEncoderLayer(
@@ -36,7 +37,9 @@ class BERTHead(UserHead):
         self.layers = nn.TransformerEncoder(layer, config.layers, enable_nested_tensor=False)
 
     def forward(self, items: Tensor, masked: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
-        """Map item vectors ``[batch, length, width]`` to vectors of the same shape; row t of a masked place says what may stand there.
+        """Map item vectors ``[batch, length, width]`` to vectors of the same shape.
+
+        Row t of a masked place says what may stand there.
 
         Args:
             items: oldest first, padded on the right; of at most ``max_history + 1``.

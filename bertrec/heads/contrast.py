@@ -1,4 +1,4 @@
-"""Two views of a history that are to be alike, and unlike those of other users: what ``loss.contrast`` adds to a loss."""
+"""Two views of a history that are to be alike, and unlike those of others: what ``loss.contrast`` adds to a loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ViewModel(Protocol):
         """Return the item vectors ``[m, width]`` of the inner ids ``rows``."""
 
     def newest_states(self, items: Tensor, inputs: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
-        """Return the user vector after the last of the ``lengths [batch]`` inputs, rows of ``items``, ``[batch, width]``."""
+        """Return the user vector after the last of the ``lengths [batch]`` inputs, ``[batch, width]``."""
 
 
 class Contrast(nn.Module, ABC):
@@ -78,9 +78,9 @@ class CL4SRec(Contrast):
 
 
 class DuoRec(Contrast):
-    """A history under another dropout, and one that led to the same item (Qiu et al., WSDM 2022, https://arxiv.org/abs/2110.05730).
+    """A history under another dropout, and one that led to the same item.
 
-    Histories that led to the same item are no negatives of one another.
+    Qiu et al., WSDM 2022, https://arxiv.org/abs/2110.05730. Histories that led to the same item are no negatives of one another.
     """
 
     def forward(self, model: ViewModel, inputs: Tensor, targets: Tensor, times: Tensor | None, **partners: Tensor) -> Tensor:

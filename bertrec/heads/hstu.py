@@ -41,8 +41,8 @@ def time_buckets(times: Tensor) -> Tensor:
 class HSTULayer(nn.Module):
     """``x + f2(norm(A V) ⊙ U)`` with ``U, V, Q, K = silu(f1(norm(x)))`` and ``A = silu(Q Kᵀ + bias) / n``.
 
-    A sums over the n items read so far, and no softmax takes part. Each attention head has its share of the width; the bias is theirs
-    together.
+    A sums over the n items read so far, and no softmax takes part. Each attention head has its share of the width; the
+    bias is theirs together.
     """
 
     def __init__(self, width: int, config: HeadConfig) -> None:
@@ -53,7 +53,7 @@ class HSTULayer(nn.Module):
         self.out = nn.Linear(width, width)
         self.dropout = nn.Dropout(config.dropout)
         self.places = nn.Parameter(torch.empty(config.max_history).normal_(0.0, 0.02))
-        self.times = nn.Parameter(torch.empty(_BUCKETS + 1).normal_(0.0, 0.02))  # the last one is for times that are not known
+        self.times = nn.Parameter(torch.empty(_BUCKETS + 1).normal_(0.0, 0.02))  # the last one: times not known
 
     def forward(self, states: Tensor, buckets: Tensor) -> Tensor:
         """Map ``[batch, length, width]`` to the same shape.

@@ -43,7 +43,8 @@ def masked_places(real: Tensor, share: float) -> Tensor:
 
     Args:
         real: ``[batch, length]`` bool, which places are no padding; at least two of each sequence, and the first ones.
-        share: of items, each by itself. Of a fifth of the sequences, and where none or all were drawn, the last item alone is masked.
+        share: of items, each by itself. Of a fifth of the sequences, and where none or all were drawn, the last item
+            alone is masked.
     """
     drawn = (torch.rand(real.shape, device=real.device) < share) & real
     alone = torch.rand(len(real), device=real.device) < _LAST_ALONE

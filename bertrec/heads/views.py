@@ -16,7 +16,8 @@ class View:
     """Views of a batch of histories, as places within these.
 
     Attributes:
-        places: ``[batch, length]``, where each item of the view stands in the history; from ``lengths`` on it is no item.
+        places: ``[batch, length]``, where each item of the view stands in the history; from ``lengths`` on they say
+            nothing.
         moments: ``[batch, length]``, the place whose time it has: reordered items leave their times where these are.
         lengths: ``[batch]``, at least 1.
         masked: ``[batch, length]`` bool, items that are not shown.
@@ -64,7 +65,8 @@ def reorder(lengths: Tensor, width: int) -> View:
     place = torch.arange(width, device=lengths.device).expand(len(lengths), -1)
     within = (place >= start[:, None]) & (place < (start + moved)[:, None])
     # Sorted by random keys within the window and by their own place outside it.
-    keys = torch.where(within, start[:, None] + torch.rand(place.shape, device=place.device) * moved[:, None], place.float())
+    drawn = torch.rand(place.shape, device=place.device) * moved[:, None]
+    keys = torch.where(within, start[:, None] + drawn, place.float())
     return View(keys.argsort(dim=1, stable=True), place, lengths, torch.zeros_like(within))
 
 

@@ -19,7 +19,7 @@ class BERT4Rec(NeuralRecommender):
     def default_config(cls, *, item_input: ItemInput | None = None, tune: str = "frozen") -> ModelConfig:
         """Return the settings of `bertrec.models.UniSRec` with the head ``bert`` and the loss ``masked``.
 
-        With a tuned encoder the texts of the catalogue are encoded every 100 steps, since the softmax runs over all of them.
+        With a tuned encoder the texts of the catalogue are encoded every 100 steps: the softmax runs over all of them.
         """
         config = tuned_defaults(ModelConfig(), item_input=item_input or "text+id", tune=tune)
         config = config.updated({"head.kind": "bert", "loss.kind": "masked"})

@@ -27,7 +27,7 @@ class Paired:
 
 
 class PartnerDataset(SequenceDataset):
-    """Training sequences, each with the items before a random one of all targets that are the same item as its own last target.
+    """Training sequences, each with what came before another target, at random, that is the same item as its last.
 
     Where no other target is that item, a sequence is its own partner.
     """
@@ -62,7 +62,8 @@ class PartnerDataset(SequenceDataset):
         """Pad a batch on the right.
 
         Returns:
-            What `SequenceDataset.collate` gives, ``partners``, int64 ``[batch, longest partner]``, and with times ``partner_times``.
+            What `SequenceDataset.collate` gives, ``partners``, int64 ``[batch, longest partner]``, and with times
+            ``partner_times``.
         """
         times = items.partners.padded_times()
         batch = SequenceDataset.collate(items.rows) | {"partners": torch.from_numpy(items.partners.padded())}
