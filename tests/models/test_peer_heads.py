@@ -134,6 +134,13 @@ def test_head_and_loss_that_do_not_belong_together_are_one_line(split: Split, se
     assert "\n" not in str(caught.value)
 
 
+def test_pre_training_refuses_a_head_that_reads_what_it_asks_for(split: Split) -> None:
+    model = create("bert4rec")
+    assert isinstance(model, NeuralRecommender)
+    with pytest.raises(ConfigError, match="head.kind=bert reads later items, which are asked for here: take another head"):
+        model.fit_by(split.train, lambda network: pytest.fail("nothing is trained"))
+
+
 def test_a_negative_weight_is_one_line() -> None:
     with pytest.raises(ConfigError, match=r"loss.contrast_weight.*greater than or equal to 0"):
         create("unisrec", settings={"loss.contrast_weight": -1})
