@@ -137,7 +137,7 @@ def test_head_and_loss_that_do_not_belong_together_are_one_line(split: Split, se
 def test_pre_training_refuses_a_head_that_reads_what_it_asks_for(split: Split) -> None:
     model = create("bert4rec")
     assert isinstance(model, NeuralRecommender)
-    with pytest.raises(ConfigError, match="head.kind=bert reads later items, which are asked for here: take another head"):
+    with pytest.raises(ConfigError, match=r"head.kind=bert reads later items, which are asked for here: take another head"):
         model.fit_by(split.train, lambda network: pytest.fail("nothing is trained"))
 
 
