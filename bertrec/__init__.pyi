@@ -17,9 +17,11 @@ from .evaluation.protocol import Protocol as Protocol
 from .models.alpharec import AlphaRec as AlphaRec
 from .models.als import ALS as ALS
 from .models.base import Recommender as Recommender
+from .models.bert4rec import BERT4Rec as BERT4Rec
 from .models.ease import EASE as EASE
 from .models.ease_text import EaseText as EaseText
 from .models.evaluate import evaluate as evaluate
+from .models.hstu import HSTU as HSTU
 from .models.idrec import IDRec as IDRec
 from .models.itemknn import ItemKNN as ItemKNN
 from .models.max_similarity import MaxSimilarity as MaxSimilarity

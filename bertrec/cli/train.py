@@ -66,8 +66,8 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="unisrec (default), morec, idrec, alpharec, ease, ease-text, itemknn, als, text-similarity, max-similarity, popularity, "
-            "recbole:SASRec, or a class of yours: package.module:Class.",
+            help="unisrec (default), morec, idrec, hstu, bert4rec, alpharec, ease, ease-text, itemknn, als, text-similarity, "
+            "max-similarity, popularity, recbole:SASRec, or a class of yours: package.module:Class.",
         ),
     ] = None,
     item_input: Annotated[str | None, typer.Option(help="What an item is made of: id, text or text+id (default text+id).")] = None,

@@ -148,6 +148,27 @@ def symmetric_info_nce(left: Tensor, right: Tensor, *, masked: Tensor | None = N
     return (_diagonal_softmax(logits, one) + _diagonal_softmax(logits.T, other)) / 2
 
 
+def info_nce_of_views(left: Tensor, right: Tensor, *, masked: Tensor | None = None, temperature: float) -> Tensor:
+    """InfoNCE over the cosines of two views of each row of a batch (Chen et al., ICML 2020, NT-Xent; the contrast of CL4SRec and DuoRec).
+
+    The positive of a view is the other view of its row; its negatives are both views of every other row.
+
+    Args:
+        left: ``[b, dim]``.
+        right: ``[b, dim]``.
+        masked: ``[b, b]`` bool, symmetric: rows that are no negatives of one another. The diagonal does not matter.
+        temperature: cosines are divided by it.
+    """
+    both = torch.cat([at_least_single(left), at_least_single(right)])
+    logits = scores(scaled(both, "cosine", temperature), scaled(both, "cosine"))
+    rows = len(left)
+    own = torch.eye(rows, dtype=torch.bool, device=left.device)
+    unread = torch.zeros_like(own) if masked is None else masked & ~own
+    blocks = torch.cat([torch.cat([unread | own, unread], dim=1), torch.cat([unread, unread | own], dim=1)])
+    place = torch.arange(rows, device=left.device)
+    return functional.cross_entropy(logits.masked_fill(blocks, -math.inf), torch.cat([place + rows, place]))
+
+
 def gbce(right: Tensor, wrong: Tensor, *, n_items: int, calibration: float) -> Tensor:
     """Generalised binary cross-entropy with k sampled negatives (Petrov and Macdonald, RecSys 2023, eq. 8 with β from t).
 

@@ -49,6 +49,15 @@ class SequenceModel(Protocol):
             inputs: ``[batch, length]`` rows of ``items``, padded on the right.
         """
 
+    def filled_states(self, items: Tensor, sequences: Tensor, masked: Tensor) -> Tensor:
+        """Return the vector at every position, of a head that reads both ways, ``[batch, length, width]``.
+
+        Args:
+            items: ``[m, width]``, from `item_vectors`.
+            sequences: ``[batch, length]`` rows of ``items``, padded with 0 on the right.
+            masked: ``[batch, length]`` bool, places whose item the head may not read.
+        """
+
     def scaled_users(self, states: Tensor) -> Tensor:
         """Scale user vectors ``[…, width]`` so that their inner product with `scaled_items` is the score."""
 
@@ -67,9 +76,12 @@ class SequenceLoss(ABC):
     Attributes:
         learns_repeats: whether it adds `SequenceModel.repeat_bias` to the scores of repeated items, so that the model has
             one to learn (with ``head.repeat_bias``).
+        masks_targets: whether it asks for `SequenceModel.filled_states` with its targets masked, and so trains a head that reads both ways;
+            others ask for `SequenceModel.user_states`.
     """
 
     learns_repeats: ClassVar[bool] = False
+    masks_targets: ClassVar[bool] = False
 
     def __init__(self, config: LossConfig) -> None:
         self.config = config

@@ -12,6 +12,8 @@ MODELS = Registry(
         "unisrec": "bertrec.models.unisrec:UniSRec",
         "morec": "bertrec.models.morec:MoRec",
         "idrec": "bertrec.models.idrec:IDRec",
+        "hstu": "bertrec.models.hstu:HSTU",
+        "bert4rec": "bertrec.models.bert4rec:BERT4Rec",
         "alpharec": "bertrec.models.alpharec:AlphaRec",
         "text-similarity": "bertrec.models.text_similarity:TextSimilarity",
         "max-similarity": "bertrec.models.max_similarity:MaxSimilarity",

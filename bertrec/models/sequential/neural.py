@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,14 +28,14 @@ from bertrec.encoders.registry import make_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
-from bertrec.heads.config import ItemInput
+from bertrec.heads.config import HEADS, ItemInput
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, split_state
 from bertrec.models.sequential.matching import PROBE_SHARE, MatchingRecommender
-from bertrec.models.sequential.network import Network
+from bertrec.models.sequential.network import Network, check_parts
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
 from bertrec.models.sequential.transplant import transplant
 from bertrec.models.sequential.whitened import empty_whitening, fit_whitening
@@ -42,12 +43,15 @@ from bertrec.models.texts import read_catalog, reread, same_encoder
 from bertrec.models.trained_on import Training
 from bertrec.training.config import TrainConfig
 from bertrec.training.log import TrainLog
+from bertrec.training.partners import PartnerDataset
 from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
+
+logger = logging.getLogger(__name__)
 
 OnEpoch = Callable[[dict[str, float]], None]
 Work = Callable[[Network], TrainLog]
@@ -120,6 +124,11 @@ class NeuralRecommender(MatchingRecommender):
         return self._network
 
     @property
+    def reads_times(self) -> bool:
+        """Whether the head reads times."""
+        return bool(HEADS.find(self.config.head.kind).reads_times)
+
+    @property
     def reads_text(self) -> bool:
         """Whether item text is read."""
         return "text" in self.config.item.input
@@ -158,25 +167,39 @@ class NeuralRecommender(MatchingRecommender):
         """
         train, validation = self.check_data(train, validation, run_dir)
         self.check_fit_options(options)
+        check_parts(self.config)
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
         self._check_head(init)
         with self.fitting():
             self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
-            dataset = SequenceDataset(train.sequences, self.config.head.max_history)
+            dataset = self._dataset(train)
             self._begin(train, init, progress)
             how = {"run_dir": run_dir, "resume": resume, "progress": progress, "callbacks": callbacks}
             self._train(dataset, train, validation, on_epoch, **how)
         return self
+
+    def _dataset(self, train: Interactions) -> SequenceDataset:
+        """Return the training sequences, with times where the head reads them and with partners where the loss compares them."""
+        sequences = train.timed if self.reads_times else train.sequences
+        if self.reads_times and sequences.times is None:
+            logger.warning("the interactions have no times: head.kind=%s reads their order alone", self.config.head.kind)
+        kind = PartnerDataset if self.config.loss.contrast == "duorec" else SequenceDataset
+        return kind(sequences, self.config.head.max_history)
 
     def fit_by(self, train: Interactions, work: Work, *, progress: bool = True) -> Self:
         """Make a network for training data and let something else than the loss of the settings train it.
 
         Args:
             train: sequences over one catalogue.
-            work: trains the network in place.
+            work: trains the network in place, on what comes next.
             progress: show bars.
+
+        Raises:
+            ConfigError: the head reads what comes next.
         """
+        if HEADS.find(self.config.head.kind).bidirectional:
+            raise ConfigError(f"head.kind={self.config.head.kind} reads later items, which are asked for here: take another head")
         with self.fitting():
             self._begin(train, None, progress)
             self.train_log = work(self.network)
@@ -488,7 +511,9 @@ class NeuralRecommender(MatchingRecommender):
         def work(rows: IntArray) -> None:
             batch = read.take(rows)
             inputs, lengths = (torch.from_numpy(array).to(items.device) for array in (batch.padded(), batch.lengths))
-            newest = network.newest_states(items, inputs, lengths)
+            when = batch.padded_times() if network.head.reads_times else None
+            times = None if when is None else torch.from_numpy(when).to(items.device)
+            newest = network.newest_states(items, inputs, lengths, times)
             users[torch.from_numpy(rows)] = network.scaled_users(newest).float().cpu()
 
         on_cpu, filled = items.device.type == "cpu", np.flatnonzero(read.lengths)
@@ -523,6 +548,7 @@ class NeuralRecommender(MatchingRecommender):
     def settings_hash(self) -> str:
         """Return the SHA-256 of every setting but those of the training loop."""
         values = {**self.config.to_dict(), "encoder": self.config.encoder.identity(), "item": self.config.item.identity(), "train": None}
+        values["loss"] = self.config.loss.identity()
         values["head"] = self.config.head.identity()
         values.pop("match")  # the lists and their weights are hashed as they are
         return sha256_text(json.dumps(values, sort_keys=True))
