@@ -66,7 +66,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="unisrec (default), morec, idrec, hstu, bert4rec, alpharec, ease, ease-text, itemknn, als, text-similarity, "
+            help="unisrec (default), morec, vqrec, idrec, hstu, bert4rec, alpharec, ease, ease-text, itemknn, als, text-similarity, "
             "max-similarity, popularity, recbole:SASRec, or a class of yours: package.module:Class.",
         ),
     ] = None,

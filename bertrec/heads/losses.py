@@ -77,7 +77,14 @@ def sampled_softmax(
 
 
 def pair_softmax(
-    user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor, repeats: Repeats | None = None, log_q: Tensor | None = None
+    user: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    *,
+    slots: Tensor,
+    repeats: Repeats | None = None,
+    log_q: Tensor | None = None,
+    more: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE over the pairs of position and target of a batch: ``−mean_j log(e^{s_j·v_j} / Σ_{j'} e^{s_j·v_{j'}})``.
 
@@ -91,6 +98,7 @@ def pair_softmax(
         slots: ``[distinct]``, how many pairs have the item; one of 0 is nobody's negative.
         repeats: which (position, index into ``items``) pairs repeat an item of the history, with the bias to add there.
         log_q: ``[distinct]``, log of each item's share of training interactions, subtracted from its logits; None subtracts nothing.
+        more: ``[positions, k]`` logits of further negatives, each of one position alone.
     """
     offsets, block = slots.to(at_least_single(user).dtype).log(), max(1, _CELLS // len(items))
 
@@ -102,7 +110,10 @@ def pair_softmax(
             place = repeats.row[mine] - start, repeats.item[mine]
             logits = logits.index_put(place, repeats.bias.to(logits.dtype).expand(len(place[0])), accumulate=True)
         one = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, wanted[:, None], True)
-        return functional.cross_entropy(torch.where(one, logits, logits + offsets), wanted, reduction="sum")
+        logits = torch.where(one, logits, logits + offsets)
+        if more is not None:
+            logits = torch.cat([logits, more[start:stop].to(logits.dtype)], dim=1)
+        return functional.cross_entropy(logits, wanted, reduction="sum")
 
     if len(user) <= block:
         return of_block(0, len(user)) / len(user)

@@ -29,6 +29,7 @@ from bertrec.encoders.text import TextEncoder
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.heads.config import HEADS, ItemInput
+from bertrec.heads.items import Tower
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.folder import SavedParts, hash_tensors
@@ -275,13 +276,17 @@ class NeuralRecommender(MatchingRecommender):
             self.network,
             dataset,
             dataset.collate,
-            self._train_config(dataset, share=1 - PROBE_SHARE if self.probes(train, validation) else 1.0),
+            self._train_config(dataset, share=self._own_share(train, validation)),
             evaluate=None if validation is None else evaluate,
             **options,
         )
         self._finish(train.catalog)
         if validation is not None and len(validation):
             self.make_match(train, validation, self._validation_rules, progress=bool(options.get("progress")))
+
+    def _own_share(self, train: Interactions, validation: EvaluationSet | None) -> float:
+        """Return the share of a time limit that the training itself may take."""
+        return 1 - PROBE_SHARE if self.probes(train, validation) else 1.0
 
     def items_trained(self) -> BoolArray:
         """Return which items training saw, ``[n_items + 1]``."""
@@ -324,7 +329,18 @@ class NeuralRecommender(MatchingRecommender):
     def _build(self, catalog: ItemCatalog, text: TextSource | None, counts: torch.Tensor | None = None) -> Network:
         """Make the network over a catalogue; without ``counts`` no item counts as trained on."""
         given = torch.zeros(len(catalog) + 1, dtype=torch.long) if counts is None else counts
-        return Network(self.config, n_items=len(catalog), text=text, counts=given)
+        tower = self._make_tower(catalog, text, fresh=counts is not None)
+        return Network(self.config, n_items=len(catalog), text=text, counts=given, tower=tower)
+
+    def _make_tower(self, catalog: ItemCatalog, text: TextSource | None, *, fresh: bool) -> Tower | None:
+        """Return what makes item vectors; None leaves it to the network: text vectors and IDs.
+
+        Args:
+            catalog: the items.
+            text: where text vectors come from.
+            fresh: it is to be trained, and not to be filled with weights.
+        """
+        return None
 
     def _table(self, vectors: FloatArray | torch.Tensor, whitening: torch.nn.Module | None) -> TextTable:
         """Keep the catalogue's raw text vectors ``[n_items, dim]`` and return what serves from them."""
@@ -378,9 +394,20 @@ class NeuralRecommender(MatchingRecommender):
         return encoder
 
     def _whitening(self, vectors: FloatArray, counts: IntArray, init: NeuralRecommender | None) -> torch.nn.Module | None:
-        if init is not None and init.network.text is not None and init.network.text.whitening is not None:
-            return copy.deepcopy(init.network.text.whitening)
+        if init is not None and (fixed := init.fixed_whitening()) is not None:
+            return copy.deepcopy(fixed)
         return fit_whitening(self.config.item, vectors, np.flatnonzero(counts[1:]), self.text_fields)
+
+    def fixed_whitening(self) -> torch.nn.Module | None:
+        """Return the whitening of text vectors; None where there is none."""
+        return None if self.network.text is None else self.network.text.whitening
+
+    def _saved_whitening(self, width: int, state: Mapping[str, torch.Tensor]) -> torch.nn.Module | None:
+        """Return what is done to raw text vectors of this width, from its saved state."""
+        whitening = empty_whitening(self.config.item, width, self.text_fields)
+        if whitening is not None:
+            whitening.load_state_dict(state)
+        return whitening
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
         self._forget()
@@ -463,11 +490,11 @@ class NeuralRecommender(MatchingRecommender):
     @property
     def behaviour_vectors(self) -> FloatArray | None:
         """The ID vectors, ``[n_items + 1, width]``, NaN for items that training did not see; None without IDs."""
-        tower = self.network.tower
-        if tower.id is None:
+        table = self.network.tower.id_vectors()
+        if table is None:
             return None
-        vectors: FloatArray = tower.id.weight.detach().cpu().numpy().copy()
-        vectors[~tower.trained.cpu().numpy()] = np.nan
+        vectors: FloatArray = table.detach().cpu().numpy().copy()
+        vectors[~self.items_trained()] = np.nan
         return vectors
 
     @torch.no_grad()
@@ -572,10 +599,8 @@ class NeuralRecommender(MatchingRecommender):
         text = None
         if self.reads_text:
             vectors = weights.pop(_TEXT)
-            whitening = empty_whitening(self.config.item, vectors.shape[1], self.text_fields)
-            if whitening is not None:
-                whitening.load_state_dict({name.removeprefix(_WHITENING): weights[name] for name in weights if name.startswith(_WHITENING)})
-            text = self._table(vectors, whitening)
+            whitening = {name.removeprefix(_WHITENING): weights[name] for name in weights if name.startswith(_WHITENING)}
+            text = self._table(vectors, self._saved_whitening(vectors.shape[1], whitening))
         network = self._build(self.catalog, text)
         network.load_state_dict(weights)
         self._network = network.eval()
