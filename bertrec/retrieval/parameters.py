@@ -52,8 +52,8 @@ class IndexConfig(Config):
         None,
         ge=1,
         le=1_000_000,
-        description=f"Vectors per inverted list that k-means is trained on, drawn by the seed; null is {_MOST_PER_LIST}, less where that makes more than "
-        f"{_TRAINED_ON:,} in all, but at least {_FEWEST_PER_LIST}.",
+        description="Vectors per inverted list that k-means is trained on, drawn by the seed; null is "
+        f"{_MOST_PER_LIST}, less where that makes more than {_TRAINED_ON:,} in all, but at least {_FEWEST_PER_LIST}.",
     )
     train_rounds: int | None = Field(
         None, ge=1, le=1_000, description=f"Rounds of that k-means; null is 25 below {FLAT_BELOW:,} items, 10 from there on."
