@@ -55,6 +55,10 @@ class SequenceDataset(torch.utils.data.Dataset[IntArray]):
     def __getitems__(self, indices: Sequence[int] | IntArray) -> Ragged:  # torch's loader asks for a whole batch by this name
         return self.chunks.take(indices)
 
+    def targets(self, indices: IntArray) -> int:
+        """Return the targets of some sequences."""
+        return int(self.chunks.lengths[indices].sum()) - len(indices)
+
     @property
     def n_targets(self) -> int:
         """Targets in one epoch."""

@@ -16,6 +16,7 @@ from bertrec.core.checks import expect
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
+from bertrec.core.processes import first_before
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.core.threads import in_threads
 from bertrec.data.catalog import ItemCatalog
@@ -29,7 +30,7 @@ from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.heads.config import ItemInput
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.evaluate import evaluate
+from bertrec.models.evaluate import validation_figures
 from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, split_state
@@ -263,7 +264,7 @@ class NeuralRecommender(MatchingRecommender):
         self._check_same_texts(init)
         encoder = self._start_encoder(init)
         self.encoder_fingerprint = encoder.fingerprint
-        vectors = read_catalog(encoder, train.catalog, self.text_fields, progress=progress)
+        vectors = first_before(lambda: read_catalog(encoder, train.catalog, self.text_fields, progress=progress))
         whitening = self._whitening(vectors, train.item_counts, init)
         if not isinstance(encoder, TextEncoder) or not encoder.trainable:
             return self._table(vectors, whitening)
@@ -309,8 +310,7 @@ class NeuralRecommender(MatchingRecommender):
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
         self._forget()
-        report = evaluate(self, validation, protocol=self._validation_rules, item_counts=counts, lists=False)
-        return {name: value.mean for name, value in report.slices["all"].metrics.items()}
+        return validation_figures(self, validation, self._validation_rules, counts)
 
     def _finish(self, catalog: ItemCatalog) -> None:
         """Leave a network that serves from a table, whether or not the encoder was tuned."""
