@@ -88,7 +88,7 @@ def fit_module(
         raise DataError("there is no training sequence: the dataset is empty")
     if world() > 1 and getattr(dataset, "whole_batches", False):
         raise ConfigError(
-            "each row of a batch is told from the others here, so that no batch is cut: train in one process, without torchrun"
+            "rows of a batch are told from one another, so that no batch is cut: train in one process, without torchrun"
         )
     parameter_groups(module, config)
     was_training = module.training

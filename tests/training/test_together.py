@@ -133,8 +133,8 @@ def test_shares_of_rows_come_back_in_their_order(monkeypatch):
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     rows = np.arange(20).reshape(10, 2)
     parts = []
-    for rank in range(3):
-        monkeypatch.setenv("RANK", str(rank))
+    for number in range(3):
+        monkeypatch.setenv("RANK", str(number))
         parts.append(rows[own_share(10)])
     np.testing.assert_array_equal(in_order(parts), rows)
 
