@@ -16,6 +16,7 @@ from bertrec.core.foreign import guard_results, tensor
 from bertrec.heads import losses
 from bertrec.heads.config import LOSSES, LossConfig
 from bertrec.heads.full_softmax import full_softmax
+from bertrec.heads.gathered import gathered_items
 from bertrec.heads.repeats import Repeats
 from bertrec.heads.similarity import paired_scores
 
@@ -130,19 +131,20 @@ class InBatchSoftmax(SequenceLoss):
         used = targets > 0
         whole = torch.cat([inputs[:, :1], targets], dim=1)
         distinct, (rows, whole_rows) = distinct_rows(inputs, whole)
-        slots = torch.bincount(whole_rows.reshape(-1), minlength=len(distinct))
         items = model.item_vectors(distinct)
         user = model.scaled_users(model.user_states(items, rows)[used])
-        own = torch.zeros(len(inputs), len(distinct), dtype=torch.bool, device=inputs.device)
+        slots = torch.bincount(whole_rows.reshape(-1), minlength=len(distinct))
+        offered = gathered_items(distinct, slots, model.scaled_items(items))
+        own = torch.zeros(len(inputs), len(offered.ids), dtype=torch.bool, device=inputs.device)
         own.scatter_(1, whole_rows, True)
         # Padding is nobody's candidate; it is row 0 and no target, so that masking it as everybody's own removes it.
         own[:, 0] = True
         return losses.in_batch_softmax(
             user,
-            model.scaled_items(items),
+            offered.vectors,
             whole_rows[:, 1:][used],
-            log_q=log_share(model.counts, distinct),
-            slots=slots.clamp(min=1).float(),
+            log_q=log_share(model.counts, offered.ids),
+            slots=offered.slots.clamp(min=1).float(),
             owner=used.nonzero(as_tuple=True)[0],
             own=own,
         )

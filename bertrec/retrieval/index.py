@@ -59,6 +59,7 @@ class ItemIndex(Described):
         seed: int = 0,
         progress: bool = False,
         recall_queries: npt.ArrayLike | None = None,
+        copy: bool = True,
         **parameters: Unpack[IndexParameters],
     ) -> Self:
         """Build an index, and measure its recall against exact search.
@@ -72,6 +73,8 @@ class ItemIndex(Described):
             seed: see :class:`IndexConfig`, also of the sample of items that recall is measured with.
             progress: show a progress bar.
             recall_queries: ``[q, d]`` to measure recall with, best the vectors of users; None takes a sample of the items.
+            copy: False keeps ``vectors`` as they are, where the index holds none itself (``ivf``, ``ivfpq``): nobody may change them, and a
+                mapped file has to stay.
             **parameters: further settings of :class:`IndexConfig`.
 
         Raises:
@@ -86,7 +89,7 @@ class ItemIndex(Described):
         probes = None
         if recall_queries is not None:
             probes = check_vectors(recall_queries, metric, dim=checked.shape[1], what="recall queries").copy()
-        index = cls(_made_parts(config, checked, table, model_hash=model_hash, probes=probes, progress=progress))
+        index = cls(_made_parts(config, checked, table, model_hash=model_hash, probes=probes, progress=progress, copy=copy))
         index._measure()
         return index
 
@@ -452,11 +455,18 @@ def _check_lengths(vectors: FloatArray, ids: Sequence[Id]) -> None:
 
 
 def _made_parts(
-    config: IndexConfig, vectors: FloatArray, table: IdTable, *, model_hash: str, probes: FloatArray | None, progress: bool
+    config: IndexConfig,
+    vectors: FloatArray,
+    table: IdTable,
+    *,
+    model_hash: str,
+    probes: FloatArray | None,
+    progress: bool,
+    copy: bool = True,
 ) -> storage.IndexParts:
     resolved = resolve(config, *vectors.shape)
     index = engine.make_index(resolved, vectors.shape[1])
     engine.fill(index, vectors, progress=progress)
     # A copy: the caller's array may change later. An index that holds full vectors has copied them already.
-    kept = vectors.copy() if engine.held_vectors(index) is None else None
+    kept = (vectors.copy() if copy else vectors) if engine.held_vectors(index) is None else None
     return storage.IndexParts(config, resolved, index, table, kept, probes, model_hash, None)

@@ -83,7 +83,7 @@ class IndexMeta(Config):
 
 def settings(resolved: IndexConfig) -> dict[str, Any]:
     """Return the settings that matter to a kind."""
-    lists = ("nlist", "nprobe")
+    lists = ("nlist", "nprobe", "train_per_list", "train_rounds")
     names = {
         "flat": (),
         "ivf": lists,

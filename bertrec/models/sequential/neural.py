@@ -17,6 +17,7 @@ from bertrec.core.checks import expect
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
+from bertrec.core.processes import first_before
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.core.threads import in_threads
 from bertrec.data.catalog import ItemCatalog
@@ -31,7 +32,7 @@ from bertrec.evaluation.ranks import BoolArray
 from bertrec.heads.config import HEADS, ItemInput
 from bertrec.heads.items import Tower
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.evaluate import evaluate
+from bertrec.models.evaluate import validation_figures
 from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, split_state
@@ -186,7 +187,9 @@ class NeuralRecommender(MatchingRecommender):
         if self.reads_times and sequences.times is None:
             logger.warning("the interactions have no times: head.kind=%s reads their order alone", self.config.head.kind)
         kind = PartnerDataset if self.config.loss.contrast == "duorec" else SequenceDataset
-        return kind(sequences, self.config.head.max_history)
+        dataset = kind(sequences, self.config.head.max_history)
+        dataset.whole_batches = self.config.loss.contrast != "none"
+        return dataset
 
     def fit_by(self, train: Interactions, work: Work, *, progress: bool = True) -> Self:
         """Make a network for training data and let something else than the loss of the settings train it.
@@ -354,7 +357,7 @@ class NeuralRecommender(MatchingRecommender):
         self._check_same_texts(init)
         encoder = self._start_encoder(init)
         self.encoder_fingerprint = encoder.fingerprint
-        vectors = read_catalog(encoder, train.catalog, self.text_fields, progress=progress)
+        vectors = first_before(lambda: read_catalog(encoder, train.catalog, self.text_fields, progress=progress))
         whitening = self._whitening(vectors, train.item_counts, init)
         if not isinstance(encoder, TextEncoder) or not encoder.trainable:
             return self._table(vectors, whitening)
@@ -411,8 +414,7 @@ class NeuralRecommender(MatchingRecommender):
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
         self._forget()
-        report = evaluate(self, validation, protocol=self._validation_rules, item_counts=counts, lists=False)
-        return {name: value.mean for name, value in report.slices["all"].metrics.items()}
+        return validation_figures(self, validation, self._validation_rules, counts)
 
     def _finish(self, catalog: ItemCatalog) -> None:
         """Leave a network that serves from a table, whether or not the encoder was tuned."""
