@@ -143,7 +143,7 @@ def settings() -> dict[str, str]:
     made = {name: _settings_page(name, found) for name, found in rows.items() if found}
     listed = "\n".join(f"- [`{name}`]({name}.md): {len(rows[name])}" for name in made)
     none = ", ".join(f"`{name}`" for name, found in rows.items() if not found)
-    text = "# Settings\n\nWhat `bertrec settings NAME` prints. `--set NAME=VALUE`, YAML files and `settings=` in Python take these names.\n\n"
+    text = "# Settings\n\nWhat `bertrec settings NAME` prints. `--set`, YAML files and `settings=` in Python take these names.\n\n"
     theirs = "Models of RecBole have their own: `bertrec settings recbole:SASRec`."
     return {"index": f"{text}{listed}\n\nNothing to set: {none}. {theirs}\n"} | made
 
