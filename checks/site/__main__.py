@@ -5,6 +5,7 @@ python -m checks.site
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -46,10 +47,15 @@ def main() -> None:
     os.environ["NO_MKDOCS_2_WARNING"] = "1"  # a word of the theme's makers to the builder, no fault of a page
     from mkdocs.commands.build import build
     from mkdocs.config import load_config
+    from mkdocs.exceptions import Abort
 
     start = time.monotonic()
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     os.chdir(ROOT)
-    build(load_config(str(ROOT / "mkdocs.yml"), strict=True))
+    try:
+        build(load_config(str(ROOT / "mkdocs.yml"), strict=True))
+    except Abort as error:
+        sys.exit(str(error))
     built = sorted(Path(ROOT / "site").rglob("*.html"))
     for page in built:
         if outside := fetched_outside(page.read_text(encoding="utf-8")):
