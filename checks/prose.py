@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 WIDTH, WORDS = 120, 40
 """The most letters of a line, and words of a sentence, code apart; the log of trials may be longer-winded."""
 LOG = "docs/log/"
-MADE = ("docs/comparisons/", "docs/performance.md")
+MADE = ("docs/comparisons/", "docs/performance.md", "docs/results.md", "docs/log/speed-cases.md")
 """Reports and tables that a program writes; their sources are looked at instead."""
 START = ("README.md", "docs/index.md", "docs/start/*.md")
 """Pages for those who are new: every technical word of theirs stands in the glossary."""
