@@ -29,7 +29,7 @@ KNOWN = frozenset(_KNOWN.split())
 _FENCE = re.compile(r"^\s*(```|~~~)")
 _APART = re.compile(r"^(\s*$|#|\||<|!\[|---|\s*\|)")
 _ITEM = re.compile(r"^(\s*)([-*]|\d+\.)( +)")
-_NO_START = re.compile(r"^([-+*#>|]|\d+[.)]$)")
+_NO_START = re.compile(r"^([-+*]$|#+$|\d+[.)]$|[>|<])")
 _CODE = re.compile(r"`[^`\n]+`")
 _LINK = re.compile(r"\]\([^)]*\)")
 _TERM = re.compile(r"(?<![\w/.-])(?:[A-Z]+[A-Z0-9]*[a-z]*[A-Z][A-Za-z0-9]*|[A-Z][a-z]+[A-Z][A-Za-z0-9]*|[A-Z]{2,}[0-9]*)(?:@10)?(?![\w/-])")
@@ -98,6 +98,10 @@ def sentences(text: str) -> Iterator[str]:
             yield from re.split(r"(?<=[.:;?!])\s+", joined)
 
 
+def _words(sentence: str) -> int:
+    return len(re.findall(r"\S*\w\S*", sentence))
+
+
 def undefined(text: str, glossary: str) -> list[str]:
     """Return the technical words of a page (with capitals inside, or all capitals) that the glossary lacks."""
     prose = " ".join(line for is_prose, lines in blocks(text) for line in lines if is_prose or line.startswith("|"))
@@ -112,8 +116,8 @@ def faults() -> Iterator[str]:
     for page in pages():
         text, name = page.read_text(encoding="utf-8"), page.relative_to(ROOT).as_posix()
         yield from (f"{name}: a line of {len(line)} letters (make format wraps it): {line[:60]}…" for line in wide_lines(text))
-        long = [] if name.startswith(LOG) else [one for one in sentences(text) if len(one.split()) > WORDS]
-        yield from (f"{name}: a sentence of {len(one.split())} words: {one[:60]}…" for one in long)
+        long = [] if name.startswith(LOG) else [one for one in sentences(text) if _words(one) > WORDS]
+        yield from (f"{name}: a sentence of {_words(one)} words: {one[:60]}…" for one in long)
         if any(page.match(pattern) for pattern in START):
             yield from (f"{name}: '{word}' is not in docs/glossary.md" for word in undefined(text, glossary))
 
