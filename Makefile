@@ -45,10 +45,11 @@ bench-full: $(STAMP)  ## The same against every peer; RecTools in an environment
 fuzz: $(STAMP)  ## Damage every kind of file that is read; print attacks and what became of them
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz --rounds $(or $(ROUNDS),400) --seed $(or $(SEED),0)
 
-lint: $(STAMP)  ## Check style, formatting and the order of imports
+lint: $(STAMP)  ## Check style, formatting, the order of imports, and the prose of the pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/python -m checks.prose
 
 type: $(STAMP)  ## Check types
 	$(BIN)/mypy
@@ -56,6 +57,7 @@ type: $(STAMP)  ## Check types
 format: $(STAMP)  ## Mend style and formatting where that can be done by a program
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m checks.prose --mend
 
 clean:  ## Remove .venv and every cache
 	rm -rf .venv site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -77,8 +77,11 @@ def _filled(lines: list[str]) -> list[str]:
     words = _CODE.sub(lambda found: found[0].replace(" ", "\0"), text).split()
     made, indent = [first + words[0]], " " * len(first)
     for word in words[1:]:
-        if len(made[-1]) + 1 + len(word) <= WIDTH or _NO_START.match(word):
+        if len(made[-1]) + 1 + len(word) <= WIDTH:
             made[-1] += f" {word}"
+        elif _NO_START.match(word):  # would be a list or a mark at the start of a line: the word before goes with it
+            made[-1], _, before = made[-1].rpartition(" ")
+            made.append(f"{indent}{before} {word}")
         else:
             made.append(indent + word)
     return [line.replace("\0", " ") for line in made]
