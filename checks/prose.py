@@ -32,7 +32,8 @@ _ITEM = re.compile(r"^(\s*)([-*]|\d+\.)( +)")
 _NO_START = re.compile(r"^([-+*]$|#+$|\d+[.)]$|[>|<])")
 _CODE = re.compile(r"`[^`\n]+`")
 _LINK = re.compile(r"\]\([^)]*\)")
-_TERM = re.compile(r"(?<![\w/.-])(?:[A-Z]+[A-Z0-9]*[a-z]*[A-Z][A-Za-z0-9]*|[A-Z][a-z]+[A-Z][A-Za-z0-9]*|[A-Z]{2,}[0-9]*)(?:@10)?(?![\w/-])")
+_CAPITALS = r"[A-Z]+[A-Z0-9]*[a-z]*[A-Z][A-Za-z0-9]*|[A-Z][a-z]+[A-Z][A-Za-z0-9]*|[A-Z]{2,}[0-9]*"
+_TERM = re.compile(rf"(?<![\w/.-])(?:{_CAPITALS})(?:@\d+)?(?![\w/-])")
 
 
 def pages() -> list[Path]:
@@ -109,8 +110,8 @@ def undefined(text: str, glossary: str) -> list[str]:
     """Return the technical words of a page (with capitals inside, or all capitals) that the glossary lacks."""
     prose = " ".join(line for is_prose, lines in blocks(text) for line in lines if is_prose or line.startswith("|"))
     prose = _LINK.sub("]", _CODE.sub(" ", prose))
-    known = set(re.findall(r"[A-Za-z0-9@]+", " ".join(re.findall(r"\*\*([^*]+)\*\*", glossary)))) | KNOWN
-    return sorted({word for word in _TERM.findall(prose) if word not in known and word.removesuffix("@10") not in known})
+    known = set(re.findall(r"[A-Za-z0-9]+", " ".join(re.findall(r"\*\*([^*]+)\*\*", glossary)))) | KNOWN
+    return sorted({word.partition("@")[0] for word in _TERM.findall(prose)} - known)
 
 
 def faults() -> Iterator[str]:

@@ -95,6 +95,8 @@ def test_thirty_seconds(text):
     lines = text.splitlines()
     assert len(lines) <= 150
     assert "make demo" in "\n".join(lines[:25])
+    plain = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL).lower()
+    assert not [word for word in ("whiten", "unisrec", "morec", "softmax", "cosine", "adaptor", "embedding") if word in plain]
 
 
 def test_the_figures_of_the_page_are_those_of_the_files(text):
