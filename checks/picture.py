@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from html import escape
 from pathlib import Path
@@ -12,21 +13,21 @@ WAY = {
     "cli": "words of a terminal; one file per command group",
     "comparison": "what is made of runs: reports, answers over HTTP",
     "tuning": "settings are searched",
-    "rerank": "7  a list is put in another order",
+    "rerank": "7 a list is put in another order",
     "rankers": "candidates that were given are scored",
-    "runs": "6  all of it is kept in one folder, old or new",
-    "models": "5  one class per system: fit, save, recommend",
+    "runs": "6 all of it is kept in one folder, old or new",
+    "models": "5 one class per system: fit, save, recommend",
     "recbole": "the same by RecBole, in a process of its own",
     "retrieval": "the ten best, by the rules of a list",
-    "training": "4  the loss is made small, epoch by epoch",
-    "heads": "3  vectors of a history become a user",
-    "encoders": "2  texts become vectors",
+    "training": "4 the loss is made small, epoch by epoch",
+    "heads": "3 vectors of a history become a user",
+    "encoders": "2 texts become vectors",
     "evaluation": "ranks, metrics, intervals; knows arrays only",
-    "data": "1  tables become ids, histories and splits",
+    "data": "1 tables become ids, histories and splits",
     "core": "files, settings, errors; parts of reports",
 }
 """What happens in a row of rooms, by its first room; numbers are the way of the data."""
-_WIDTH, _ROW, _BOXES, _TOP = 660, 36, 300, 34
+_WIDTH, _ROW, _BOXES, _TOP = 704, 36, 300, 34
 
 
 def rows() -> list[list[str]]:
@@ -63,7 +64,11 @@ def _row(rooms: list[str], y: int) -> list[str]:
         parts.append(f'<rect x="{x:g}" y="{y}" width="{width:g}" height="{_ROW - 6}" rx="4" fill="#e8eaf6" stroke="#5c6bc0"/>')
         middle = f'x="{x + width / 2:g}" y="{y + 20}" text-anchor="middle" font-size="{size}"'
         parts.append(f'<text {middle} fill="#1a237e">{escape(room)}</text>')
-    parts.append(f'<text x="{_BOXES + 44}" y="{y + 20}" fill="#20242c">{escape(WAY.get(rooms[0], ""))}</text>')
+    number, words = re.match(r"(?:(\d+) )?(.*)", WAY.get(rooms[0], "")).groups()  # type: ignore[union-attr] -- which matches all
+    if number:
+        parts.append(f'<circle cx="{_BOXES + 54}" cy="{y + 15}" r="11" fill="#1a237e"/>')
+        parts.append(f'<text x="{_BOXES + 54}" y="{y + 20}" text-anchor="middle" fill="#ffffff">{number}</text>')
+    parts.append(f'<text x="{_BOXES + 76}" y="{y + 20}" fill="#20242c">{escape(words)}</text>')
     return parts
 
 

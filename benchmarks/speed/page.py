@@ -146,10 +146,10 @@ def _goal(record: dict[str, Any]) -> str:
 def seconds(value: float) -> str:
     """Return a time in a unit that reads well.
 
-    >>> seconds(0.0021), seconds(12.3), seconds(130)
-    ('2.1 ms', '12.3 s', '130 s')
+    >>> seconds(0.0021), seconds(12.3), seconds(130), seconds(3387)
+    ('2.1 ms', '12.3 s', '130 s', '3,387 s')
     """
-    return f"{value * 1000:.3g} ms" if value < 0.1 else f"{value:.3g} s"
+    return f"{value * 1000:.3g} ms" if value < 0.1 else f"{value:.3g} s" if value < 1000 else f"{value:,.0f} s"
 
 
 def _short(value: Any) -> str:
