@@ -11,7 +11,7 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, note, note_each, print_comparison, print_figures, protocol_line, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import measured_data, note_adaptation, split_for
+from bertrec.cli.runs import measured_data, note_adaptation, note_pretraining, split_for
 from bertrec.core.errors import ConfigError, DataError, IndexFileError, ModelError
 from bertrec.runs.data import fit_catalog
 from bertrec.runs.folder import Run, keeps_seen
@@ -123,6 +123,7 @@ def evaluate_run(
     note_each(dataset.notes)
     split = split_for(record, dataset, data)
     note_adaptation(record, model, dataset, split)
+    note_pretraining(record, str(run.folder), dataset, split)
     rows = part_of(split, part)
     model = fit_catalog(model, dataset, vectors)
     held_out = split.held_out if len(split.held_out) else None

@@ -29,6 +29,7 @@ from bertrec.cli import (
     find,
     forget,
     index,
+    pretrain,
     probe,
     prompt,
     push,
@@ -80,6 +81,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("pretrain", epilog=pretrain.EXAMPLES)(pretrain.pretrain)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("embed", epilog=embed.EXAMPLES)(embed.embed)
 app.add_typer(encoder.app, name="encoder")

@@ -18,7 +18,7 @@ from bertrec.core.errors import BertrecError
 from bertrec.core.faiss_builds import BUILDS
 from bertrec.core.files import read_json, write_json
 from bertrec.core.version import __version__
-from bertrec.runs.data import data_for, load_data, once_each, with_later
+from bertrec.runs.data import PRETRAINING, data_for, load_data, once_each, with_later
 from bertrec.runs.folder import Run
 
 if TYPE_CHECKING:
@@ -199,6 +199,27 @@ def note_adaptation(record: Mapping[str, Any], model: Recommender, dataset: Data
     adaptation = Adaptation.from_dict(record["adaptation"], Path("run.json"))
     if line := adaptation_note(str(model.config.to_flat().get("encoder.name")), adaptation, dataset, split):
         note(line)
+
+
+def pretraining_of(init: Run) -> dict[str, Any]:
+    """Return, for the record of a run that starts from another, what that one was pre-trained on; nothing where it was not."""
+    found = init.record().get(PRETRAINING)
+    return {} if found is None else {PRETRAINING: {"run": str(init.folder), **found}}
+
+
+def note_pretraining(record: Mapping[str, Any], name: str, dataset: Dataset, split: Split) -> None:
+    """Say, in a line each, where data are among what a run was pre-trained on.
+
+    Raises:
+        ModelError: the record is damaged.
+    """
+    if not record.get(PRETRAINING):
+        return
+    from bertrec.models.pretraining import LearnedDomain
+
+    for values in record[PRETRAINING].get("domains", []):
+        if line := LearnedDomain.from_dict(values, f"the record of {name}").note(name, dataset, split):
+            note(line)
 
 
 def item_vectors(model: Recommender) -> tuple[list[str | int], npt.NDArray[np.float32]]:

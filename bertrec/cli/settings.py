@@ -42,7 +42,7 @@ def settings(
         typer.Argument(
             metavar="MODEL",
             help="A model such as unisrec or recbole:SASRec, a ranker such as nrms, a class of your own (package.module:Class); "
-            "or index, data (the keys of a YAML description), protocol, rules (of a list), adapt (of an encoder).",
+            "or index, data (the keys of a YAML description), protocol, rules (of a list), adapt (of an encoder), pretrain.",
         ),
     ],
     word: Annotated[str | None, typer.Argument(metavar="[WORD]", help="Keep settings whose names contain it.")] = None,
@@ -104,6 +104,7 @@ def _ranker_class(name: str, error: ConfigError) -> type[Fitted]:
 def _parts() -> dict[str, type[Config]]:
     from bertrec.data.load import DataDescription
     from bertrec.evaluation.protocol import Protocol
+    from bertrec.models.pretraining.config import PretrainingConfig
     from bertrec.retrieval.parameters import IndexConfig
     from bertrec.retrieval.rules import Rules
     from bertrec.training.adapt_config import AdaptConfig
@@ -114,6 +115,7 @@ def _parts() -> dict[str, type[Config]]:
         "protocol": Protocol,
         "rules": Rules,
         "adapt": AdaptConfig,
+        "pretrain": PretrainingConfig,
     }
     return parts
 

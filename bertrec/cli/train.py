@@ -14,7 +14,18 @@ import typer
 from bertrec.cli import options as o
 from bertrec.cli.output import chosen_metrics, figure, note, note_each, say
 from bertrec.cli.reading import Reading, reads_data
-from bertrec.cli.runs import abandon_on_error, begin, check_free, check_same, data_record, end, only_one, versions
+from bertrec.cli.runs import (
+    abandon_on_error,
+    begin,
+    check_free,
+    check_same,
+    data_record,
+    end,
+    note_pretraining,
+    only_one,
+    pretraining_of,
+    versions,
+)
 from bertrec.core.config import SEEDS
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.plugins import is_path, vouch
@@ -36,7 +47,9 @@ bertrec train data/scientific --model unisrec --item-input text --tune last:2 --
 
 bertrec train data/shop --vectors items.parquet --item-input text --out runs/images
 
-bertrec train data/beauty --out runs/warm --init runs/text --item-input text --set head.layers=2 --epochs 20
+bertrec train data/beauty --out runs/warm --init runs/text --item-input text --epochs 20
+
+bertrec train data/beauty --out runs/tuned --init runs/pretrained --freeze head
 
 bertrec train ml-100k --out runs/ml --resume
 """
@@ -61,6 +74,9 @@ def train(
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full (default frozen).")] = None,
     vectors: o.GivenVectors = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN", help="Start from this run's weights; it may be on other data.")] = None,
+    freeze: Annotated[
+        str | None, typer.Option(metavar="PART", help="What stays as --init has it: head (positions and attention; items learn).")
+    ] = None,
     config: o.SettingsFile = None,
     set_: o.Settings = None,
     split: o.Split = "auto",
@@ -78,7 +94,7 @@ def train(
     settings |= {} if epochs is None else {"train.epochs": epochs}
     settings = settings if seed is None else {name: value for name, value in settings.items() if name not in SEEDS}
     vouch(value for value in (model, *settings.values()) if isinstance(value, str) and is_path(value))
-    settings |= vector_settings(vectors, settings)
+    settings |= vector_settings(vectors, settings) | frozen_settings(freeze, init)
     chosen = choose(settings, model=model, item_input=item_input, tune=tune)
     plan = {
         **data_record(data),
@@ -91,6 +107,20 @@ def train(
         "init": str(init) if init else None,
     }
     execute(run, plan, resume=resume, overwrite=overwrite)
+
+
+def frozen_settings(freeze: str | None, init: Path | None) -> dict[str, bool]:
+    """Return what ``--freeze`` sets.
+
+    Raises:
+        ConfigError: there is no such part, or nothing to keep it from.
+    """
+    if freeze is None:
+        return {}
+    o.choice("part to freeze", freeze, ("head",))
+    if init is None:
+        raise ConfigError(f"--freeze {freeze} keeps what another run has learned: name it with --init RUN, or leave --freeze out")
+    return {"head.freeze": True}
 
 
 def vector_settings(vectors: Path | None, settings: Mapping[str, Any]) -> dict[str, str]:
@@ -131,15 +161,30 @@ def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: 
 
     model = made(plan)
     model.check_start(resume=resume, init=bool(plan["init"]))
+    initial = Run(Path(plan["init"])).load_model() if plan["init"] else None
+    if initial is not None:
+        plan |= pretraining_of(Run(Path(plan["init"])))
+        model = made(take_shape(plan, model, initial))
     if resume:
         check_same(run, plan)
-    initial = Run(Path(plan["init"])).load_model() if plan["init"] else None
     dataset = load_data(plan)
     split = split_data(dataset, plan)
     announce(dataset, split, keeps=keeps_seen(plan))
     plan |= {"data_hash": dataset.content_hash, **adaptation_record(model, dataset, split)}
+    note_pretraining(plan, str(plan["init"]), dataset, split)
     figures, seconds = fit(run, plan, model, split, initial=initial, resume=resume, overwrite=overwrite)
     report(run, seconds, figures, said=model.weights_in_words)
+
+
+def take_shape(plan: dict[str, Any], model: Recommender, initial: Recommender) -> dict[str, Any]:
+    """Return the plan with the initial model's shape in its settings, where these do not say another and it is not the default; say so."""
+    usual = model.config.to_flat()
+    shape = {name: value for name, value in initial.shape.items() if name in usual and usual[name] != value}
+    taken = {name: value for name, value in shape.items() if name not in plan["settings"]}
+    if taken:
+        note(f"note: taken from {plan['init']}: {', '.join(f'{name}={value}' for name, value in taken.items())}")
+    plan["settings"] = {**plan["settings"], **taken}
+    return plan
 
 
 def made(plan: Mapping[str, Any]) -> Recommender:

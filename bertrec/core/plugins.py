@@ -110,7 +110,15 @@ def checked_class(found: Any, base: type | None, path: str, what: str) -> type[A
     return found
 
 
-GROUPS = ("bertrec.models", "bertrec.rankers", "bertrec.encoders", "bertrec.heads", "bertrec.losses")
+GROUPS = (
+    "bertrec.models",
+    "bertrec.rankers",
+    "bertrec.encoders",
+    "bertrec.heads",
+    "bertrec.losses",
+    "bertrec.tasks",
+    "bertrec.item_sources",
+)
 """The groups of entry points by which packages register classes."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -18,6 +18,32 @@ from bertrec.data.load import Dataset, make_split
 from bertrec.data.splits import EvaluationSet, Split
 
 MANIFEST = "encoder.json"
+
+
+class Learned(Protocol):
+    """What something learned from: the training part of a split of some data.
+
+    Attributes:
+        data, data_hash: name of the data, and SHA-256 of what was read of them.
+        split: ``method``, ``options`` and ``seed``, as in a split's manifest.
+        train_hash: SHA-256 of the training interactions, all that the weights learned from.
+    """
+
+    @property
+    def data(self) -> str:
+        """Name of the data."""
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 of what was read of them."""
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """How they were split."""
+
+    @property
+    def train_hash(self) -> str:
+        """SHA-256 of the training interactions."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +137,16 @@ class Overlap:
         return f"{items}{self.interactions} of {self.held_out_interactions} held-out interactions"
 
 
-def is_of_split(adaptation: Adaptation, split: Split) -> bool:
+def is_of_split(adaptation: Learned, split: Split) -> bool:
     """Say whether the adaptation learned from just the interactions that a model of ``split`` learns from."""
     return adaptation.train_hash == split.train.content_hash
 
 
-def overlap(adaptation: Adaptation, dataset: Dataset, split: Split) -> Overlap | None:
+def overlap(adaptation: Learned, dataset: Dataset, split: Split) -> Overlap | None:
     """Make the adaptation's split again and count what it trained on of that which ``split`` holds out.
 
     Args:
-        adaptation: of an encoder.
+        adaptation: of an encoder, or whatever else learned from a split.
         dataset: the data.
         split: of these data.
 
@@ -141,24 +167,37 @@ def overlap(adaptation: Adaptation, dataset: Dataset, split: Split) -> Overlap |
     return Overlap(int(known.sum()), len(known), int(among(held, seen).sum()), len(held))
 
 
-def adaptation_note(name: str, adaptation: Adaptation, dataset: Dataset, split: Split) -> str | None:
+def adaptation_note(name: str, adaptation: Learned, dataset: Dataset, split: Split) -> str | None:
     """Return one line where the encoder ``name`` was adapted on another split of the same data, None elsewhere."""
-    if is_of_split(adaptation, split):
+    return other_split_note(f"encoder {name} was adapted", adaptation, dataset, split, mend="adapt it on this split")
+
+
+def other_split_note(said: str, learned: Learned, dataset: Dataset, split: Split, *, mend: str) -> str | None:
+    """Return one line where something learned from another split of the same data, None elsewhere.
+
+    Args:
+        said: what was done to it, such as "encoder X was adapted".
+        learned: what it learned from.
+        dataset: the data.
+        split: of these data.
+        mend: what to do where it has read what is held out.
+    """
+    if is_of_split(learned, split):
         return None
-    method, seed = adaptation.split.get("method"), adaptation.split.get("seed")
-    said = f"encoder {name} was adapted on another split of these data ({method}{'' if seed is None else f', seed {seed}'})"
-    found = overlap(adaptation, dataset, split)
+    method, seed = learned.split.get("method"), learned.split.get("seed")
+    about = f"{said} on another split of these data ({method}{'' if seed is None else f', seed {seed}'})"
+    found = overlap(learned, dataset, split)
     if found is not None and found.leaks:
-        return f"warning: {said}: it has read {found}; adapt it on this split"
+        return f"warning: {about}: it has read {found}; {mend}"
     if found is not None:
-        return f"note: {said}: it has read nothing of what is held out here"
-    if adaptation.data != dataset.name:
+        return f"note: {about}: it has read nothing of what is held out here"
+    if learned.data != dataset.name:
         return None
-    return f"warning: encoder {name} was adapted on {dataset.name}, read or filtered otherwise: it may have read what is held out here"
+    return f"warning: {said} on {dataset.name}, read or filtered otherwise: it may have read what is held out here"
 
 
-def _split_again(adaptation: Adaptation, dataset: Dataset) -> Split:
-    seed = adaptation.split["seed"]
+def _split_again(adaptation: Learned, dataset: Dataset) -> Split:
+    seed = adaptation.split.get("seed")
     return make_split(dataset, adaptation.split["method"], **adaptation.split["options"], **({} if seed is None else {"seed": seed}))
 
 

@@ -126,6 +126,14 @@ class HeadConfig(Config):
         True,
         description="Learn one number that is added to the score of items of the history (with loss.kind=full alone).",
     )
+    freeze: bool = Field(
+        False,
+        description="Keep the head as the model given as init has it, all but its norm of the inputs: items alone learn.",
+    )
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings as hashes of a model take them: the same as before ``freeze`` came, by which no score changes."""
+        return {name: value for name, value in self.to_dict().items() if name != "freeze"}
 
     @field_validator("kind")
     @classmethod

@@ -11,8 +11,13 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
+from bertrec.heads.repeats import Repeats
 from bertrec.heads.similarity import at_least_single, paired_scores, scaled, scores
+
+_CELLS = 1 << 22
+"""Logits of a block of positions of `pair_softmax`, beyond which no gradient is kept and each block is computed twice."""
 
 
 def in_batch_softmax(
@@ -71,6 +76,57 @@ def sampled_softmax(
     return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
+def pair_softmax(user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor, repeats: Repeats | None = None) -> Tensor:
+    """InfoNCE over the pairs of position and target of a batch: ``−mean_j log(e^{s_j·v_j} / Σ_{j'} e^{s_j·v_{j'}})``.
+
+    A pair ``j' ≠ j`` whose target is the same item as that of ``j`` is no negative: its logit is −inf. Pairs of one item have one logit, so
+    each distinct item stands once with the logarithm of its number of pairs added, which is the same sum; the target itself stands once.
+
+    Args:
+        user: ``[positions, width]``.
+        items: ``[distinct, width]``.
+        targets: ``[positions]``, index into ``items``.
+        slots: ``[distinct]``, how many pairs have the item; one of 0 is nobody's negative.
+        repeats: which (position, index into ``items``) pairs repeat an item of the history, with the bias to add there.
+    """
+    offsets, block = slots.to(at_least_single(user).dtype).log(), max(1, _CELLS // len(items))
+
+    def of_block(start: int, stop: int) -> Tensor:
+        logits, wanted = scores(user[start:stop], items), targets[start:stop]
+        if repeats is not None:
+            mine = (repeats.row >= start) & (repeats.row < stop)
+            place = repeats.row[mine] - start, repeats.item[mine]
+            logits = logits.index_put(place, repeats.bias.to(logits.dtype).expand(len(place[0])), accumulate=True)
+        one = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, wanted[:, None], True)
+        return functional.cross_entropy(torch.where(one, logits, logits + offsets), wanted, reduction="sum")
+
+    if len(user) <= block:
+        return of_block(0, len(user)) / len(user)
+    parts = []
+    for start in range(0, len(user), block):
+        stop = min(start + block, len(user))
+        parts.append(checkpoint(of_block, start, stop, use_reentrant=False, preserve_rng_state=False))
+    return torch.stack(parts).sum() / len(user)
+
+
+def info_nce(left: Tensor, right: Tensor, *, masked: Tensor | None = None) -> Tensor:
+    """InfoNCE over a batch of pairs: ``−mean_i log(e^{left_i·right_i} / Σ_j e^{left_i·right_j})``.
+
+    Args:
+        left: ``[b, dim]``, scaled (see `bertrec.heads.similarity`).
+        right: ``[b, dim]``; row ``i`` is the positive of ``left[i]``.
+        masked: ``[b, b]`` bool, negatives that do not count; the diagonal always counts.
+    """
+    return _diagonal_softmax(scores(left, right), masked)
+
+
+def _diagonal_softmax(logits: Tensor, masked: Tensor | None) -> Tensor:
+    targets = torch.arange(len(logits), device=logits.device)
+    if masked is not None:
+        logits = logits.masked_fill(masked & (targets[:, None] != targets), -math.inf)
+    return functional.cross_entropy(logits, targets)
+
+
 def symmetric_info_nce(left: Tensor, right: Tensor, *, masked: Tensor | None = None, temperature: float = 0.05) -> Tensor:
     """InfoNCE over the cosines of a batch of pairs, the mean of both directions (van den Oord et al. 2018, eq. 4; CLIP's symmetric form).
 
@@ -84,12 +140,8 @@ def symmetric_info_nce(left: Tensor, right: Tensor, *, masked: Tensor | None = N
         temperature: cosines are divided by it.
     """
     logits = scores(scaled(at_least_single(left), "cosine", temperature), scaled(at_least_single(right), "cosine"))
-    targets = torch.arange(len(left), device=left.device)
-    both = torch.stack([logits, logits.T])
-    if masked is not None:
-        diagonal = torch.eye(len(left), dtype=torch.bool, device=left.device)
-        both = both.masked_fill(masked & ~diagonal, -math.inf)
-    return (functional.cross_entropy(both[0], targets) + functional.cross_entropy(both[1], targets)) / 2
+    one, other = (None, None) if masked is None else masked
+    return (_diagonal_softmax(logits, one) + _diagonal_softmax(logits.T, other)) / 2
 
 
 def gbce(right: Tensor, wrong: Tensor, *, n_items: int, calibration: float) -> Tensor:

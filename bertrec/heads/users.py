@@ -32,6 +32,11 @@ class UserHead(nn.Module, ABC):
         super().__init_subclass__(**options)
         guard_results(cls, {"forward": tensor, "newest": tensor})
 
+    def freeze(self) -> None:
+        """Let nothing of it learn but ``norm``, a norm of the inputs, where it has one of that name."""
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name.startswith("norm."))
+
     @abstractmethod
     def forward(self, items: Tensor) -> Tensor:
         """Map item vectors ``[batch, length, width]``, oldest first, to user vectors of the same shape.

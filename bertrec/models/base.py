@@ -70,6 +70,11 @@ class Recommender(Fitted, Finding):
             **options: some of `fit_options`; a model has its own use for them, or none (see `check_fit_options`).
         """
 
+    @property
+    def shape(self) -> dict[str, Any]:
+        """The settings, by their flat names, that a model which starts from this one's weights must have in common with it."""
+        return {}
+
     def check_start(self, *, resume: bool, init: bool) -> None:
         """See, before any work, that training can go on with a checkpoint or begin with another model's weights, where that is asked for.
 

@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from bertrec.models.base import Recommender
 
 
+PRETRAINING = "pretraining"
+"""The kind of a run that was pre-trained, and in any record what a run, or the one that it started from, was pre-trained on."""
+
+
 def place_of(record: Mapping[str, Any]) -> str:
     """Return where a run's data are.
 
     Raises:
-        DataError: they are no longer where they were.
+        DataError: they are no longer where they were, or are several data sets.
     """
+    if record.get("kind") == PRETRAINING:
+        raise DataError(f"the run was pre-trained and has no data of its own ({record['data']}): name data with --data")
     places = [record[name] for name in ("data_path", "data") if name in record]
     place: str = next((p for p in places if Path(p).exists()), record["data"])
     if "data_path" in record and not Path(place).exists():

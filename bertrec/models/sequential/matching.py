@@ -138,7 +138,7 @@ class MatchingRecommender(ReadsItems):
         part, users = without_some(train, validation, settings.seed)
         logger.info("weights of new items: training once more, half as long, without a tenth of the items")
         half = {"train.epochs": max(1, self._length() // 2), "train.max_seconds": PROBE_SHARE * settings.max_seconds}
-        probe = type(self)(self.config.updated(half | {"encoder.tune": "frozen"}))
+        probe = type(self)(self.config.updated(half | {"encoder.tune": "frozen", "head.freeze": False}))
         probe._probed_for = weights, train.item_counts == 0
         probe._added = self.known_vectors() if self.takes_vectors else None  # no second reading of the file
         return probe.fit(part, validation=users, progress=progress, mask_seen=rules.mask_seen)

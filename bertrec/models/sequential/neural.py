@@ -41,6 +41,7 @@ from bertrec.models.sequential.whitened import empty_whitening, fit_whitening
 from bertrec.models.texts import read_catalog, reread, same_encoder
 from bertrec.models.trained_on import Training
 from bertrec.training.config import TrainConfig
+from bertrec.training.log import TrainLog
 from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from transformers import TrainerCallback
 
 OnEpoch = Callable[[dict[str, float]], None]
+Work = Callable[[Network], TrainLog]
+"""Trains a network in place."""
 _POSITIONS_AT_ONCE, _POSITIONS_ON_A_DEVICE = 1 << 12, 1 << 16  # of histories; on a CPU a layer then stays in the cache
 _TARGETS_A_STEP = 1024
 _FEWEST_SEQUENCES = 16
@@ -56,6 +59,13 @@ _TEXT = "catalog.text_vectors"  # among the saved tensors
 _WHITENING = "text.whitening."
 _SAME_TEXTS = ("encoder.name", "encoder.pooling", "encoder.prompt", "encoder.truncate_dim", "item.whitening", "item.fields")
 """Settings in which a model and the one that it starts from must agree, so that both read the same vectors."""
+
+
+_SHAPE = (
+    *_SAME_TEXTS,
+    *("encoder.max_length", "item.whitening_groups", "item.width", "item.adaptor", "item.hidden", "item.experts"),
+    *("head.kind", "head.layers", "head.heads", "head.inner", "head.max_history"),
+)
 
 
 class NeuralRecommender(MatchingRecommender):
@@ -87,6 +97,13 @@ class NeuralRecommender(MatchingRecommender):
     @abstractmethod
     def default_config(cls, *, item_input: ItemInput | None = None, tune: str = "frozen") -> ModelConfig:
         """Return the settings this model starts from."""
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """How items are read, and the sizes of the parts."""
+        own = self.config.to_flat()
+        unread = ("encoder.", "item.whitening", "item.fields") if not self.reads_text or self.takes_vectors else ()
+        return {name: own[name] for name in _SHAPE if not name.startswith(unread)}
 
     def check_start(self, *, resume: bool, init: bool) -> None:
         """Both are possible."""
@@ -143,19 +160,50 @@ class NeuralRecommender(MatchingRecommender):
         self.check_fit_options(options)
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
+        self._check_head(init)
         with self.fitting():
-            self.catalog, self._encoder, self._text_vectors = train.catalog, None, None
-            self.drop_match()
-            self.keep_popularity(train)
             self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
             dataset = SequenceDataset(train.sequences, self.config.head.max_history)
-            with preserved_randomness():
-                torch.manual_seed(self.config.train.seed)
-                self._network = self._new_network(train, init, progress)
-            self._forget()
+            self._begin(train, init, progress)
             how = {"run_dir": run_dir, "resume": resume, "progress": progress, "callbacks": callbacks}
             self._train(dataset, train, validation, on_epoch, **how)
         return self
+
+    def fit_by(self, train: Interactions, work: Work, *, progress: bool = True) -> Self:
+        """Make a network for training data and let something else than the loss of the settings train it.
+
+        Args:
+            train: sequences over one catalogue.
+            work: trains the network in place.
+            progress: show bars.
+        """
+        with self.fitting():
+            self._begin(train, None, progress)
+            self.train_log = work(self.network)
+            self._finish(train.catalog)
+        return self
+
+    def _begin(self, train: Interactions, init: NeuralRecommender | None, progress: bool) -> None:
+        """Drop what there was, and make a new network."""
+        self.catalog, self._encoder, self._text_vectors = train.catalog, None, None
+        self.drop_match()
+        self.keep_popularity(train)
+        with preserved_randomness():
+            torch.manual_seed(self.config.train.seed)
+            self._network = self._new_network(train, init, progress)
+        self._forget()
+
+    def _check_head(self, init: NeuralRecommender | None) -> None:
+        if self.config.head.freeze and init is None:
+            raise ConfigError("head.freeze keeps the head of another model, and none is given: give init (--init RUN), or leave it out")
+        for name in ("kind", "layers") if init is not None else ():
+            theirs, mine = getattr(init.config.head, name), getattr(self.config.head, name)
+            if theirs != mine:
+                raise ConfigError(f"the model given as init has head.{name} {theirs!r}, not {mine!r}: set it to the same")
+
+    def weights_changed(self) -> None:
+        """Drop what was derived from the weights: something outside has moved them."""
+        self._forget()
 
     def continued(
         self,
@@ -244,6 +292,8 @@ class NeuralRecommender(MatchingRecommender):
         network.identity = sha256_text(self.settings_hash(), train.catalog.content_hash, start, *given, *apart)
         if init is not None:
             transplant(init.network, network, init.catalog.ids, train.catalog.ids)
+        if self.config.head.freeze:
+            network.head.freeze()
         return network
 
     def _build(self, catalog: ItemCatalog, text: TextSource | None, counts: torch.Tensor | None = None) -> Network:
@@ -471,6 +521,7 @@ class NeuralRecommender(MatchingRecommender):
     def settings_hash(self) -> str:
         """Return the SHA-256 of every setting but those of the training loop."""
         values = {**self.config.to_dict(), "encoder": self.config.encoder.identity(), "item": self.config.item.identity(), "train": None}
+        values["head"] = self.config.head.identity()
         values.pop("match")  # the lists and their weights are hashed as they are
         return sha256_text(json.dumps(values, sort_keys=True))
 

@@ -1,0 +1,10 @@
+from .config import SOURCES as SOURCES
+from .config import TASKS as TASKS
+from .config import PretrainingConfig as PretrainingConfig
+from .domains import Domain as Domain
+from .domains import Domains as Domains
+from .domains import LearnedDomain as LearnedDomain
+from .run import pretrain as pretrain
+from .sources import ItemSource as ItemSource
+from .tasks import Task as Task
+from .view import View as View

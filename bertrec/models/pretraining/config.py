@@ -1,0 +1,137 @@
+"""The settings of a pre-training: those of the model that comes out of it, and what it learns from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from bertrec.core.config import Config
+from bertrec.core.errors import unknown_name
+from bertrec.core.plugins import Registry
+from bertrec.heads.config import HeadConfig, ItemConfig
+from bertrec.models.sequential.config import MatchConfig, ModelConfig
+from bertrec.training.config import TrainConfig
+
+TASKS = Registry(
+    what="pre-training task",
+    base="bertrec.models.pretraining.tasks:Task",
+    group="bertrec.tasks",
+    own={
+        "item": "bertrec.models.pretraining.tasks:ItemTask",
+        "sequence": "bertrec.models.pretraining.tasks:SequenceTask",
+    },
+)
+"""The values of ``pretrain.tasks``."""
+
+SOURCES = Registry(
+    what="item source",
+    base="bertrec.models.pretraining.sources:ItemSource",
+    group="bertrec.item_sources",
+    own={"text": "bertrec.models.pretraining.sources:TextItems"},
+)
+"""The values of ``pretrain.items``."""
+
+
+class PretrainConfig(Config):
+    """What is learned from the sequences of several data sets."""
+
+    tasks: tuple[str, ...] = Field(
+        ("item", "sequence"),
+        min_length=1,
+        description="What is learned: the item that comes next (item), and which sequence is this one with a part left out (sequence); "
+        "or tasks of another package, package.module:Class.",
+        json_schema_extra={"examples": [list(TASKS.own)]},
+    )
+    items: str = Field(
+        "text",
+        description="Where item vectors come from: an adaptor over whitened text vectors (text); or a source of another package, "
+        "package.module:Class.",
+        json_schema_extra={"examples": list(SOURCES.own)},
+    )
+    targets: int = Field(
+        2048,
+        ge=2,
+        le=1_000_000,
+        description="Positions with a target in a step, about, in place of train.batch_size; each is a negative of the others, so that a "
+        "step takes memory and time by their square.",
+    )
+    negatives: Literal["batch", "domain"] = Field(
+        "batch",
+        description="What the next item is told from: the other targets of the batch, whatever their data set (batch, as published), or "
+        "all training items of the same data set and the batch's targets of others (domain).",
+    )
+    sequence_weight: float = Field(1e-3, ge=0, description="What the loss of the sequence task is multiplied by.")
+    item_drop_batches: float = Field(
+        0.9, ge=0, le=1, description="Share of the batches in which items are left out of a sequence; in the others words are."
+    )
+    item_drop: float = Field(0.2, ge=0, lt=1, description="Share of a sequence's items that are left out; the first one stays.")
+    word_drop: float = Field(0.2, ge=0, le=1, description="Share of a sequence's items that say less, where words are left out.")
+    words: float = Field(0.15, ge=0, lt=1, description="Share of the words that are left out of a text that says less.")
+    validation_users: int = Field(
+        2000, ge=0, le=10_000_000, description="Validation users of each data set who judge an epoch; 0 keeps the last one unjudged."
+    )
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """Take names with commas between them, as a command line has them."""
+        return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for name in values:
+            _known(TASKS, name)
+        if len(set(values)) < len(values):
+            raise ValueError(f"a task stands twice in {', '.join(values)}: leave one out")
+        return values
+
+    @field_validator("items")
+    @classmethod
+    def _known_source(cls, value: str) -> str:
+        return _known(SOURCES, value)
+
+
+def _known(registry: Registry, name: str) -> str:
+    if not registry.knows(name):
+        raise ValueError(f"{unknown_name(registry.what, name, registry.names())}, or package.module:Class")
+    return name
+
+
+class PretrainingConfig(ModelConfig):
+    """All settings of a pre-training: those of the model, and ``pretrain.*``."""
+
+    item: ItemConfig = Field(ItemConfig(input="text"), description="From an item's text to its vector; ids mean nothing elsewhere.")
+    head: HeadConfig = Field(HeadConfig(), description="From a history to a user's vector.")
+    match: MatchConfig = Field(
+        MatchConfig(behaviour=0, new_items="off"),
+        description="Near texts that lift items, weighed on validation users after training.",
+    )
+    train: TrainConfig = Field(TrainConfig(learning_rate=2e-3, schedule="cosine", epochs=16, patience=0), description="The training loop.")
+    pretrain: PretrainConfig = Field(PretrainConfig(), description="What is learned from the sequences.")
+
+    @model_validator(mode="after")
+    def _knows_no_ids(self) -> Self:
+        from bertrec.data.readers.vectors import is_vector_file
+
+        if self.item.input != "text":
+            raise ValueError(
+                f"item.input is {self.item.input}: pre-training has items by their text alone, since ids mean nothing elsewhere"
+            )
+        if self.item.fields != "together":
+            raise ValueError("item.fields=apart needs the same text fields in all data sets: set it to together")
+        if self.encoder.tune != "frozen":
+            raise ValueError(f"encoder.tune is {self.encoder.tune}: pre-training reads the vectors of a frozen encoder")
+        if is_vector_file(self.encoder.name):
+            raise ValueError(f"encoder.name is {self.encoder.name}: pre-training reads texts, also thinned ones: name an encoder")
+        if self.train.batch_size:
+            raise ValueError("train.batch_size counts sequences, and a step here is as long as pretrain.targets says: set that one")
+        if self.head.freeze or self.match.new_items != "off":
+            raise ValueError("head.freeze and match.new_items are for what comes after the pre-training: leave them as they are")
+        return self
+
+    @property
+    def of_model(self) -> ModelConfig:
+        """The settings of the model that comes out."""
+        return ModelConfig.from_dict({name: value for name, value in self.to_dict().items() if name != "pretrain"})
