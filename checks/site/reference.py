@@ -10,14 +10,12 @@ from typing import Any
 from typer.main import get_command
 
 from bertrec.cli.main import app
-from bertrec.cli.settings import config_of
+from bertrec.cli.settings import _parts, config_of
 from bertrec.core.settings import settings_of, written
 from bertrec.models.names import MODELS
 from bertrec.rankers.names import RANKERS
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("index", "data", "protocol", "rules", "adapt")
-"""What ``bertrec settings`` knows beside models and rankers."""
 _BLOCK = """::: {path}
     options:
       heading: "{name}"
@@ -138,7 +136,7 @@ def _summary(command: Any) -> str:
 
 def settings() -> dict[str, str]:
     """Return one page of settings per model, ranker and other part that has some, and the list of all."""
-    names = [name for name in (*MODELS.names(), *RANKERS.names(), *PARTS) if name not in ("recbole", "ensemble")]
+    names = [name for name in (*MODELS.names(), *RANKERS.names(), *_parts()) if name not in ("recbole", "ensemble")]
     rows = {name: settings_of(config_of(name)) for name in names}
     made = {name: _settings_page(name, found) for name, found in rows.items() if found}
     listed = "\n".join(f"- [`{name}`]({name}.md): {len(rows[name])}" for name in made)
