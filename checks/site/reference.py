@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def _tables(shown: list[Any], epilog: str) -> Iterator[str]:
     for kind, title in (("argument", "argument"), ("option", "option")):
         rows = [parameter_row(one) for one in shown if one.param_type_name == kind]
         if rows:
-            yield "\n".join([f"| {title} | takes | default | meaning |", "|---|---|---|---|", *rows])
+            yield options([f"| {title} | takes | default | meaning |", "|---|---|---|---|", *rows])
     examples = [line for line in epilog.splitlines() if line.strip() and line.strip() != "Examples:"]
     if examples:
         yield "Examples:\n\n```sh\n" + "\n".join(examples) + "\n```"
@@ -147,12 +147,22 @@ def settings() -> dict[str, str]:
 
 
 def _settings_page(name: str, rows: Iterable[Any]) -> str:
-    lines = [f"| `{one.name}` | `{cell(written(one.default))}` | {cell(one.range)} | {cell(one.meaning)} |" for one in rows]
-    return "\n".join([f"# Settings of {name}", "", "| setting | default | range | meaning |", "|---|---|---|---|", *lines]) + "\n"
+    lines = [f"| `{one.name}` | `{written(one.default)}` | {cell(one.range)} | {cell(one.meaning)} |" for one in rows]
+    return f"# Settings of {name}\n\n" + options(["| setting | default | range | meaning |", "|---|---|---|---|", *lines]) + "\n"
+
+
+def options(table: list[str]) -> str:
+    """Return a table whose first column keeps its names whole."""
+    return "\n".join(['<div class="options" markdown>', "", *table, "", "</div>"])
 
 
 def cell(text: str) -> str:
     """Return a text as it stands in a cell of a table: what Markdown or HTML would read as theirs is shown."""
-    plain: Callable[[str], str] = lambda part: part.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")  # noqa: E731
-    parts = " ".join(text.split()).replace("|", "\\|").split("`")
-    return "`".join(part if number % 2 else plain(part) for number, part in enumerate(parts))
+    parts = " ".join(text.split()).replace("``", "`").split("`")
+    return "`".join(part if number % 2 else _plain(part) for number, part in enumerate(parts))
+
+
+def _plain(text: str) -> str:
+    for letter, shown in (("<", "&lt;"), ("*", "\\*"), ("_", "\\_"), ("|", "\\|")):
+        text = text.replace(letter, shown)
+    return text
