@@ -91,7 +91,7 @@ class IndexConfig(Config):
 
 
 class IndexParameters(TypedDict, total=False):
-    """The keyword arguments of :meth:`bertrec.retrieval.index.ItemIndex.build` that go into :class:`IndexConfig`."""
+    """The keyword arguments of ``bertrec.retrieval.index.ItemIndex.build`` that go into ``IndexConfig``."""
 
     nlist: int | None
     nprobe: int | None
