@@ -64,7 +64,7 @@ def embed(
     if what == "items" or dataset is None:
         ids, rows = item_vectors(model)
     else:
-        ids, rows = dataset.interactions.users.ids, model.user_embeddings(dataset.interactions.sequences)
+        ids, rows = dataset.interactions.users.ids, model.user_embeddings(dataset.interactions.timed)
     if format_ == "recbole":
         out = _write_recbole(out, name, ids, rows)
     else:

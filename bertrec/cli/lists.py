@@ -36,6 +36,7 @@ class UserList:
     items: list[Id] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     why: list[list[Any]] = field(default_factory=list)
+    times: list[int] | None = None  # of the history, in seconds, where they are known
 
 
 def _titles(catalog: ItemCatalog, ids: Sequence[Id]) -> list[str]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bertrec.data.interactions import Interactions
     from bertrec.data.wanted_users import WantedUser
     from bertrec.models.base import Recommender
+    from bertrec.models.serving import Histories
     from bertrec.retrieval.index import ItemIndex
     from bertrec.retrieval.rules import Rules
 
@@ -129,7 +130,8 @@ def recommend(
     elif given["--history-ids"]:
         cases = history_cases(model.catalog, given["--history-ids"], on_unknown)
     else:
-        cases = user_cases(model.catalog, asked, None if dataset is None else dataset.interactions, on_unknown)
+        interactions = None if dataset is None else dataset.interactions
+        cases = user_cases(model.catalog, asked, interactions, on_unknown, times=model.reads_times)
     rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
     kept = keeps_seen(record, keep_seen)
     if profile is not None:
@@ -207,7 +209,12 @@ def history_cases(catalog: ItemCatalog, typed: Sequence[str], on_unknown: str | 
 
 
 def user_cases(
-    catalog: ItemCatalog, asked: Sequence[WantedUser], interactions: Interactions | None = None, on_unknown: str | None = None
+    catalog: ItemCatalog,
+    asked: Sequence[WantedUser],
+    interactions: Interactions | None = None,
+    on_unknown: str | None = None,
+    *,
+    times: bool = False,
 ) -> list[UserList]:
     """Return one case per user: with the history that was given, else with everything that the data knows of that user.
 
@@ -216,6 +223,7 @@ def user_cases(
         asked: the users.
         interactions: the data; may be left out where every user has a history.
         on_unknown: what becomes of users of whom nothing is known, one of `ON_UNKNOWN`.
+        times: whether the cases say when the items of the data were met.
 
     Raises:
         DataError: nothing is known of a user, and that is not to be passed over; the text names file and line.
@@ -228,8 +236,11 @@ def user_cases(
         _report_unknown(unknown, known, len(asked), on_unknown or ("fallback" if len(unknown) < len(asked) else "error"))
     found = [case for one, case in zip(asked, cases, strict=True) if one.history is None and case.fallback is None]
     if interactions is not None:
-        for case, row in zip(found, interactions.sequences.take(_rows_of(interactions, found)), strict=True):
-            case.history = interactions.catalog.ids.decode(row)
+        rows = (interactions.timed if times else interactions.sequences).take(_rows_of(interactions, found))
+        for number, case in enumerate(found):
+            part = rows.slice(number, number + 1)
+            case.history = interactions.catalog.ids.decode(part.values)
+            case.times = None if part.times is None else part.times.tolist()
     return [case for case in cases if case.fallback is None] if on_unknown == "skip" else cases
 
 
@@ -299,7 +310,7 @@ def fill(
     rules: Rules | None = None,
 ) -> None:
     """Put the recommended items and their scores into the cases; with a reranker the scores are those that order the list."""
-    histories = [case.history for case in cases]
+    histories = _histories(model, cases)
     how: dict[str, Any] = {"exclude_seen": not keep_seen, "index": index, "rules": rules}
     if reranker is not None:
         from bertrec.rerank.kinds import recommend_reranked
@@ -314,6 +325,16 @@ def fill(
     if cases and (fewest := min(len(case.items) for case in cases)) < k:
         left = ": the rules leave no more" if rules is not None else ""
         note(f"note: only {fewest} items could be recommended where {k} were asked for{left}")
+
+
+def _histories(model: Recommender, cases: list[UserList]) -> Histories:
+    """Return the histories, with their times where these are said."""
+    ids = [case.history for case in cases]
+    if all(case.times is None for case in cases):
+        return ids
+    from bertrec.core.ragged import Ragged
+
+    return Ragged.with_times([model.catalog.ids.encode(row) for row in ids], [case.times for case in cases])
 
 
 def explain_cases(model: Recommender, cases: list[UserList]) -> None:

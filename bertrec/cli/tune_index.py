@@ -142,4 +142,4 @@ def _user_vectors(run: Run, record: dict[str, Any], model: Recommender) -> tuple
     fitted = fit_catalog(model, dataset)
     if parts.validation is not None and len(parts.validation):
         return fitted.user_embeddings(parts.validation.histories), "validation users"
-    return (fitted.user_embeddings(parts.train.sequences), "training users") if len(parts.train.sequences) else (None, "items")
+    return (fitted.user_embeddings(parts.train.timed), "training users") if len(parts.train.sequences) else (None, "items")

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from bertrec.core.described import Described, Preview
 
 IntArray = npt.NDArray[np.int64]
+NO_TIME = int(np.iinfo(np.int64).min)
+"""Among times, one that is not known."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -20,12 +22,18 @@ class Ragged(Described):
     Attributes:
         values: ``[total]`` int64.
         offsets: ``[n + 1]`` int64, not decreasing, from 0 to ``total``.
+        times: ``[total]`` int64, when each value was, in seconds, or `NO_TIME`; None where no time is known. They go where the values go.
     """
 
     values: IntArray
     offsets: IntArray
+    times: IntArray | None = None
 
     def __post_init__(self) -> None:
+        if self.times is not None:
+            object.__setattr__(self, "times", np.ascontiguousarray(self.times, dtype=np.int64))
+            if len(self.times) != len(self.values):
+                raise ValueError(f"{len(self.times)} times for {len(self.values)} values")
         object.__setattr__(self, "values", np.ascontiguousarray(self.values, dtype=np.int64))
         object.__setattr__(self, "offsets", np.ascontiguousarray(self.offsets, dtype=np.int64))
         if self.offsets.ndim != 1 or not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != len(self.values):
@@ -53,15 +61,28 @@ class Ragged(Described):
         return cls(values, np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64))
 
     @classmethod
+    def with_times(cls, rows: Sequence[Sequence[int] | IntArray], times: Sequence[Sequence[int] | IntArray | None]) -> Ragged:
+        """Build from rows and the times of each, as long as the row, or None."""
+        found = cls.from_rows(rows)
+        if all(row is None for row in times):
+            return found
+        known = [np.full(length, NO_TIME) if row is None else row for row, length in zip(times, found.lengths, strict=True)]
+        return cls(found.values, found.offsets, np.concatenate([np.asarray(row, np.int64) for row in known]))
+
+    @classmethod
     def before(cls, values: IntArray, stops: IntArray, lengths: IntArray) -> Ragged:
         """Copy a row of ``lengths [n]`` values from just before each of the places ``stops [n]``, without a loop over them.
 
         >>> Ragged.before(np.array([7, 8, 9]), np.array([3, 1]), np.array([2, 1])).values.tolist()
         [8, 9, 7]
         """
+        return cls(values, np.array([0, len(values)])).spans(stops, lengths)
+
+    def spans(self, stops: IntArray, lengths: IntArray) -> Ragged:
+        """Return rows of ``lengths [m]`` values from just before each of the places ``stops [m]`` among all values."""
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        within = np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
-        return cls(values[np.repeat(stops - lengths, lengths) + within], offsets)
+        places = np.arange(offsets[-1]) + np.repeat(stops - lengths - offsets[:-1], lengths)
+        return Ragged(self.values[places], offsets, None if self.times is None else self.times[places])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -87,25 +108,26 @@ class Ragged(Described):
         picked = np.asarray(rows, dtype=np.int64)
         if len(picked) == len(self) and np.array_equal(picked, np.arange(len(self))):
             return self
-        return Ragged.before(self.values, self.offsets[1:][picked], self.lengths[picked])
+        return self.spans(self.offsets[1:][picked], self.lengths[picked])
 
     def slice(self, start: int, stop: int) -> Ragged:
         """Return rows ``start`` to ``stop`` as views, without a copy of the values."""
         offsets = self.offsets[start : stop + 1]
-        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+        part = slice(offsets[0], offsets[-1])
+        return Ragged(self.values[part], offsets - offsets[0], None if self.times is None else self.times[part])
 
     def last(self, count: int) -> Ragged:
         """Return each row cut to its last ``count`` values (the newest of a history)."""
-        return Ragged.before(self.values, self.offsets[1:], np.minimum(self.lengths, count))
+        return self.spans(self.offsets[1:], np.minimum(self.lengths, count))
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Ragged:
         """Return the rows with only the values where ``keep`` (``[total]``) holds; rows may become empty."""
         before = np.concatenate([[0], np.cumsum(keep, dtype=np.int64)])
-        return Ragged(self.values[keep], before[self.offsets])
+        return Ragged(self.values[keep], before[self.offsets], None if self.times is None else self.times[keep])
 
     def without_empty(self) -> Ragged:
         """Return the rows that hold something, with the same values."""
-        return Ragged(self.values, np.concatenate([[0], self.offsets[1:][self.lengths > 0]]))
+        return Ragged(self.values, np.concatenate([[0], self.offsets[1:][self.lengths > 0]]), self.times)
 
     def padded(self, width: int | None = None, *, left: bool = False) -> IntArray:
         """Return ``[n, width]``, rows cut to their last ``width`` values, padded with 0 on the right (or left)."""
@@ -117,3 +139,11 @@ class Ragged(Described):
             column = column + np.repeat(width - short.lengths, short.lengths)
         out[short.rows, column] = short.values
         return out
+
+    def padded_times(self, width: int | None = None) -> IntArray | None:
+        """Return the times as `padded` does the values, on the right; None where they are not known."""
+        return None if self.times is None else Ragged(self.times, self.offsets).padded(width)
+
+    def without_times(self) -> Ragged:
+        """Return the same rows, of which nothing is known but the order."""
+        return self if self.times is None else Ragged(self.values, self.offsets)

@@ -124,6 +124,13 @@ class Interactions(Described):
             columns["split"] = np.array(["train", "valid", "test"])[self.part]
         return frame_of(columns, backend)
 
+    @property
+    def timed(self) -> Ragged:
+        """The sequences with their times, in whole seconds; without any where there are none, or only positions."""
+        if self.timestamp is None or self.timestamp_is_position:
+            return self.sequences
+        return replace(self.sequences, times=np.floor(self.timestamp).astype(np.int64))
+
     @cached_property
     def item_counts(self) -> IntArray:
         """How often each inner item id occurs, ``[n_items + 1]``; ``[0]`` is 0."""

@@ -32,7 +32,7 @@ class EvaluationSet(Described):
 
     Attributes:
         users: external ids, ``[n]``.
-        histories: inner item ids, oldest first; these are the seen items.
+        histories: inner item ids, oldest first; these are the seen items. They have times where the data have them.
         targets: inner item ids, one or more per row.
     """
 
@@ -80,7 +80,7 @@ class Split(Described):
         catalog: all items, also those that training never sees.
         train: training sequences; users without any keep an empty row.
         validation, test: the evaluated users, or ``None``.
-        held_out: inner ids of the items that training never sees by design (:func:`cold_items`), else empty, ``[m]``.
+        held_out: inner ids of the items that training never sees by design (``cold_items``), else empty, ``[m]``.
         manifest: data hash, filters, method, options, seed and counts; JSON values only.
     """
 
@@ -264,8 +264,8 @@ def _assemble(
     """Build the three parts from masks over interactions, ``[total]`` each; ``drop`` leaves training and validation histories."""
     keep = ~(valid | test) if drop is None else ~(valid | test | drop)
     train = interactions.where(keep)
-    validation = _evaluation(interactions, train.sequences, valid if valid_target is None else valid_target, targets)
-    histories = interactions.sequences.where(~test)
+    validation = _evaluation(interactions, train.timed, valid if valid_target is None else valid_target, targets)
+    histories = interactions.timed.where(~test)
     tested = _evaluation(interactions, histories, test if test_target is None else test_target, targets)
     manifest["counts"] |= _counts(interactions, train, validation, tested)
     return Split(interactions.catalog, train, validation, tested, manifest=manifest)

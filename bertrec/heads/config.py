@@ -20,6 +20,8 @@ HEADS = Registry(
     own={
         "self-attention": "bertrec.heads.users:SelfAttentionHead",
         "ligr": "bertrec.heads.ligr:LiGRHead",
+        "hstu": "bertrec.heads.hstu:HSTUHead",
+        "bert": "bertrec.heads.bert:BERTHead",
         "gru": "bertrec.heads.users:GRUHead",
         "mean": "bertrec.heads.users:MeanHead",
         "dssm": "bertrec.heads.users:DSSMHead",
@@ -33,6 +35,7 @@ LOSSES = Registry(
     group="bertrec.losses",
     own={
         "full": "bertrec.heads.objectives:FullSoftmax",
+        "masked": "bertrec.heads.masked:MaskedSoftmax",
         "in-batch": "bertrec.heads.objectives:InBatchSoftmax",
         "sampled": "bertrec.heads.objectives:SampledSoftmax",
         "gbce": "bertrec.heads.objectives:GeneralisedBCE",
@@ -59,7 +62,7 @@ class ItemConfig(Config):
         256,
         ge=1,
         le=16_384,
-        description="Width of item and user vectors; a multiple of head.heads with self-attention and ligr.",
+        description="Width of item and user vectors; a multiple of head.heads where attention reads the history.",
     )
     whitening: Literal["none", "pca", "zca", "relaxed", "pca+relaxed", "zca+relaxed"] = Field(
         "pca",
@@ -160,18 +163,19 @@ class HeadConfig(Config):
 
     kind: str = Field(
         "self-attention",
-        description="How the history is read: SASRec's self-attention, eSASRec's gated blocks (ligr), GRU4Rec's gru, the mean of its "
-        "items, or a small network over that mean (dssm); or a head of another package, package.module:Class.",
+        description="How the history is read: SASRec's self-attention, eSASRec's gated blocks (ligr), HSTU with times (hstu), BERT4Rec's "
+        "attention both ways (bert, with loss.kind=masked), GRU4Rec's gru, the mean of its items, or a small network over that mean "
+        "(dssm); or a head of another package, package.module:Class.",
         json_schema_extra={"examples": list(HEADS.own)},
     )
     layers: int = Field(2, ge=1, le=256, description="Number of layers; mean has none.")
-    heads: int = Field(2, ge=1, le=1024, description="Attention heads of self-attention and ligr; they must divide item.width.")
+    heads: int = Field(2, ge=1, le=1024, description="Attention heads of self-attention, ligr, hstu and bert; they must divide item.width.")
     inner: int = Field(0, ge=0, le=262_144, description="Width of the feed-forward layer; 0 is the item width, as in SASRec.")
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of components dropped inside the head, in training.")
     max_history: int = Field(50, ge=1, le=100_000, description="Newest items of a history that are read.")
     repeat_bias: bool = Field(
         True,
-        description="Learn one number that is added to the score of items of the history (with loss.kind=full alone).",
+        description="Learn one number that is added to the score of items of the history (with loss.kind=full and masked).",
     )
     freeze: bool = Field(
         False,
@@ -195,8 +199,9 @@ class LossConfig(Config):
 
     kind: str = Field(
         "full",
-        description="Softmax over the catalogue (full), the batch's items (in-batch) or sampled ones (sampled), or "
-        "gBCE or BPR over sampled negatives; or a loss of another package, package.module:Class.",
+        description="Softmax over the catalogue (full), the batch's items (in-batch) or sampled ones (sampled), gBCE or BPR over sampled "
+        "negatives, or a softmax over the catalogue at masked items (masked, with head.kind=bert); or a loss of another package, "
+        "package.module:Class.",
         json_schema_extra={"examples": list(LOSSES.own)},
     )
     similarity: Literal["cosine", "dot"] = Field(
@@ -212,10 +217,24 @@ class LossConfig(Config):
         description="t of gBCE: 0 is binary cross-entropy, 1 full calibration.",
     )
     label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="Share of the target's weight that is spread over the candidates (kind=full)."
+        0.0, ge=0, lt=1, description="Share of the target's weight that is spread over the candidates (kind=full and masked)."
     )
+    mask_share: float = Field(0.2, gt=0, lt=1, description="Share of a sequence's items that are masked in a step (kind=masked).")
+    contrast: Literal["none", "cl4srec", "duorec"] = Field(
+        "none",
+        description="What else is made small: InfoNCE of two random views of a history (cl4srec: cropped, masked or reordered), or of a "
+        "history and another one that led to the same item (duorec).",
+    )
+    contrast_weight: float = Field(0.1, ge=0, description="What the contrast counts beside the loss.")
+    contrast_temperature: float = Field(1.0, gt=0, description="The cosine of two views is divided by it.")
 
     @field_validator("kind")
     @classmethod
     def _known_kind(cls, value: str) -> str:
         return _known(LOSSES, value)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings as hashes of a model take them: the same as before the newer ones came, where these have their defaults."""
+        newer = ("mask_share", "contrast", "contrast_weight", "contrast_temperature")
+        usual = type(self)()
+        return {name: value for name, value in self.to_dict().items() if name not in newer or value != getattr(usual, name)}

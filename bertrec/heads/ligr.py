@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bertrec.heads.config import HeadConfig
-from bertrec.heads.users import UserHead, attend_newest, check_heads, later
+from bertrec.heads.users import UserHead, attend_newest, check_heads, later, newest_rows
 
 
 class SwiGLU(nn.Module):
@@ -51,8 +51,7 @@ class LiGRBlock(nn.Module):
 
     def newest(self, states: Tensor, lengths: Tensor) -> Tensor:
         """Return row ``lengths - 1`` of what `forward` gives, ``[batch, width]``, and compute no other."""
-        rows = torch.arange(len(states), device=states.device)
-        return self._rest(states[rows, lengths - 1], attend_newest(self.attention, self.norm1(states), lengths))
+        return self._rest(newest_rows(states, lengths), attend_newest(self.attention, self.norm1(states), lengths))
 
     def _rest(self, states: Tensor, attended: Tensor) -> Tensor:
         mixed = states + self.dropout1(attended) * self.gate1(states).sigmoid()

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from bertrec.heads.repeats import Repeats
 from bertrec.heads.similarity import at_least_single, paired_scores, scaled, scores
 
-_CELLS = 1 << 22
+_CELLS = 1 << 23
 """Logits of a block of positions of `pair_softmax`, beyond which no gradient is kept and each block is computed twice."""
 
 
@@ -77,7 +77,14 @@ def sampled_softmax(
 
 
 def pair_softmax(
-    user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor, repeats: Repeats | None = None, more: Tensor | None = None
+    user: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    *,
+    slots: Tensor,
+    repeats: Repeats | None = None,
+    log_q: Tensor | None = None,
+    more: Tensor | None = None,
 ) -> Tensor:
     """InfoNCE over the pairs of position and target of a batch: ``−mean_j log(e^{s_j·v_j} / Σ_{j'} e^{s_j·v_{j'}})``.
 
@@ -90,12 +97,14 @@ def pair_softmax(
         targets: ``[positions]``, index into ``items``.
         slots: ``[distinct]``, how many pairs have the item; one of 0 is nobody's negative.
         repeats: which (position, index into ``items``) pairs repeat an item of the history, with the bias to add there.
+        log_q: ``[distinct]``, log of each item's share of training interactions, subtracted from its logits; None subtracts nothing.
         more: ``[positions, k]`` logits of further negatives, each of one position alone.
     """
     offsets, block = slots.to(at_least_single(user).dtype).log(), max(1, _CELLS // len(items))
 
     def of_block(start: int, stop: int) -> Tensor:
         logits, wanted = scores(user[start:stop], items), targets[start:stop]
+        logits = logits if log_q is None else logits - log_q
         if repeats is not None:
             mine = (repeats.row >= start) & (repeats.row < stop)
             place = repeats.row[mine] - start, repeats.item[mine]
@@ -148,6 +157,27 @@ def symmetric_info_nce(left: Tensor, right: Tensor, *, masked: Tensor | None = N
     logits = scores(scaled(at_least_single(left), "cosine", temperature), scaled(at_least_single(right), "cosine"))
     one, other = (None, None) if masked is None else masked
     return (_diagonal_softmax(logits, one) + _diagonal_softmax(logits.T, other)) / 2
+
+
+def info_nce_of_views(left: Tensor, right: Tensor, *, masked: Tensor | None = None, temperature: float) -> Tensor:
+    """InfoNCE over the cosines of two views of each row of a batch (Chen et al., ICML 2020, NT-Xent; the contrast of CL4SRec and DuoRec).
+
+    The positive of a view is the other view of its row; its negatives are both views of every other row.
+
+    Args:
+        left: ``[b, dim]``.
+        right: ``[b, dim]``.
+        masked: ``[b, b]`` bool, symmetric: rows that are no negatives of one another. The diagonal does not matter.
+        temperature: cosines are divided by it.
+    """
+    both = torch.cat([at_least_single(left), at_least_single(right)])
+    logits = scores(scaled(both, "cosine", temperature), scaled(both, "cosine"))
+    rows = len(left)
+    own = torch.eye(rows, dtype=torch.bool, device=left.device)
+    unread = torch.zeros_like(own) if masked is None else masked & ~own
+    blocks = torch.cat([torch.cat([unread | own, unread], dim=1), torch.cat([unread, unread | own], dim=1)])
+    place = torch.arange(rows, device=left.device)
+    return functional.cross_entropy(logits.masked_fill(blocks, -math.inf), torch.cat([place + rows, place]))
 
 
 def gbce(right: Tensor, wrong: Tensor, *, n_items: int, calibration: float) -> Tensor:

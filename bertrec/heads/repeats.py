@@ -28,11 +28,25 @@ class Repeats:
             bias: scalar tensor.
         """
         batch, position = used.nonzero(as_tuple=True)
-        length = inputs.shape[1]
-        read = torch.arange(length, device=inputs.device)[None, :] <= position[:, None]
-        read = read & (_first_time(inputs)[batch]) & (inputs[batch] > 0)
-        row, column = read.nonzero(as_tuple=True)
-        return cls(row, inputs[batch[row], column], bias)
+        read = torch.arange(inputs.shape[1], device=inputs.device)[None, :] <= position[:, None]
+        return cls._where(read, inputs, batch, bias)
+
+    @classmethod
+    def of_visible(cls, visible: Tensor, masked: Tensor, bias: Tensor) -> Repeats:
+        """Collect the pairs of masked places and the other items of their sequence.
+
+        Args:
+            visible: ``[batch, length]`` inner ids, 0 where masked or padded.
+            masked: ``[batch, length]`` bool; position numbers count these in row order.
+            bias: scalar tensor.
+        """
+        batch = masked.nonzero(as_tuple=True)[0]
+        return cls._where(torch.ones_like(visible, dtype=torch.bool)[batch], visible, batch, bias)
+
+    @classmethod
+    def _where(cls, read: Tensor, ids: Tensor, batch: Tensor, bias: Tensor) -> Repeats:
+        row, column = (read & _first_time(ids)[batch] & (ids[batch] > 0)).nonzero(as_tuple=True)
+        return cls(row, ids[batch[row], column], bias)
 
 
 def _first_time(inputs: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,15 @@ class UserHead(nn.Module, ABC):
     Args:
         width: of item and user vectors.
         config: the settings ``head.*``.
+
+    Attributes:
+        reads_times: whether `forward` and `newest` also take ``times [batch, length]``, when each item was met in whole seconds, or None
+            where that is not known.
+        bidirectional: whether rows read later items too, see `bertrec.heads.bert`; only a loss that masks its targets trains it.
     """
+
+    reads_times: ClassVar[bool] = False
+    bidirectional: ClassVar[bool] = False
 
     def __init__(self, width: int, config: HeadConfig) -> None:
         super().__init__()
@@ -52,8 +60,7 @@ class UserHead(nn.Module, ABC):
             items: ``[batch, length, width]``, padded on the right.
             lengths: ``[batch]``, at least 1.
         """
-        states: Tensor = self(items)
-        return states[torch.arange(len(items), device=items.device), lengths - 1]
+        return newest_rows(self(items), lengths)
 
 
 class SelfAttentionHead(UserHead):
@@ -85,7 +92,7 @@ class SelfAttentionHead(UserHead):
         *before, last = self.layers.layers
         for layer in before:
             states = layer(states, src_mask=mask, is_causal=True)
-        own = states[torch.arange(len(items), device=items.device), lengths - 1]
+        own = newest_rows(states, lengths)
         mixed = last.norm1(own + last.dropout1(attend_newest(last.self_attn, states, lengths)))
         out: Tensor = last.norm2(mixed + last.dropout2(last.linear2(last.dropout(last.activation(last.linear1(mixed))))))
         return out
@@ -93,6 +100,11 @@ class SelfAttentionHead(UserHead):
     def _read(self, items: Tensor) -> Tensor:
         read: Tensor = self.dropout(self.norm(items + self.positions[: items.shape[1]]))
         return read
+
+
+def newest_rows(states: Tensor, lengths: Tensor) -> Tensor:
+    """Return row ``lengths - 1`` of each of ``states [batch, length, width]``, ``[batch, width]``."""
+    return states[torch.arange(len(states), device=states.device), lengths - 1]
 
 
 def check_heads(width: int, config: HeadConfig) -> None:
@@ -118,7 +130,7 @@ def attend_newest(attention: nn.MultiheadAttention, states: Tensor, lengths: Ten
         states: padded on the right.
         lengths: ``[batch]``, at least 1.
     """
-    own = states[torch.arange(len(states), device=states.device), lengths - 1]
+    own = newest_rows(states, lengths)
     unread = torch.arange(states.shape[1], device=states.device) >= lengths[:, None]
     attended: Tensor = attention(own[:, None], states, states, key_padding_mask=unread, need_weights=False)[0][:, 0]
     return attended

@@ -1,6 +1,7 @@
 from .alpharec import AlphaRec as AlphaRec
 from .als import ALS as ALS
 from .base import Recommender as Recommender
+from .bert4rec import BERT4Rec as BERT4Rec
 from .contract import check_recommender as check_recommender
 from .ease import EASE as EASE
 from .ease_text import EaseText as EaseText
@@ -8,6 +9,7 @@ from .evaluate import evaluate as evaluate
 from .explain import Reason as Reason
 from .explain import explain as explain
 from .found import Found as Found
+from .hstu import HSTU as HSTU
 from .idrec import IDRec as IDRec
 from .itemknn import ItemKNN as ItemKNN
 from .max_similarity import MaxSimilarity as MaxSimilarity

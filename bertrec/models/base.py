@@ -351,6 +351,11 @@ class Recommender(Fitted, Finding):
             users = self.user_vectors(part)
             yield users, self.lifts_of(users, part)
 
+    @property
+    def reads_times(self) -> bool:
+        """Whether it matters to user vectors when an item of a history was met, and not its place alone."""
+        return False
+
     def knows_all(self, histories: Ragged) -> bool:
         """Say whether no user vector of these histories can be zero; False where only the vectors tell."""
         return False

@@ -13,6 +13,8 @@ MODELS = Registry(
         "morec": "bertrec.models.morec:MoRec",
         "vqrec": "bertrec.models.vqrec:VQRec",
         "idrec": "bertrec.models.idrec:IDRec",
+        "hstu": "bertrec.models.hstu:HSTU",
+        "bert4rec": "bertrec.models.bert4rec:BERT4Rec",
         "alpharec": "bertrec.models.alpharec:AlphaRec",
         "text-similarity": "bertrec.models.text_similarity:TextSimilarity",
         "max-similarity": "bertrec.models.max_similarity:MaxSimilarity",

@@ -41,6 +41,7 @@ class Asked:
     source: str
     rules: Rules | None
     notes: list[str] = field(default_factory=list)
+    times: IntArray | None = None
 
 
 def asked(loaded: Loaded, body: RecommendBody) -> Asked:
@@ -54,8 +55,10 @@ def asked(loaded: Loaded, body: RecommendBody) -> Asked:
     if len(given) > 1 or (not given and body.profile is None):
         raise DataError("say for whom: one of user, history, titles, or a profile")
     notes: list[str] = []
+    times = None
     if body.user is not None:
-        history, source = loaded.history_of(body.user), "user"
+        whole, source = loaded.history_of(body.user), "user"
+        history, times = whole.values, whole.times
     elif body.titles is not None:
         history, source = np.array([loaded.titled(title) for title in body.titles], np.int64), "history"
     else:
@@ -65,7 +68,7 @@ def asked(loaded: Loaded, body: RecommendBody) -> Asked:
             notes.append("the profile was not read: the history says more")
         else:
             source = "profile"
-    return Asked(history, source, rules_of(loaded, body, notes), notes)
+    return Asked(history, source, rules_of(loaded, body, notes), notes, times)
 
 
 def known_history(loaded: Loaded, ids: Sequence[Id], notes: list[str]) -> IntArray:
@@ -108,7 +111,7 @@ def _known(loaded: Loaded, what: str, ids: Sequence[Id], notes: list[str]) -> tu
 def job_of(loaded: Loaded, body: RecommendBody, request: Asked) -> Job:
     """Return the list that is to be made."""
     keep_seen = loaded.keeps_seen if body.keep_seen is None else body.keep_seen
-    return Job(loaded, request.history, body.k, keep_seen, request.rules)
+    return Job(loaded, request.history, body.k, keep_seen, request.rules, times=request.times)
 
 
 def by_profile(loaded: Loaded, body: RecommendBody, request: Asked) -> Row:
@@ -173,7 +176,7 @@ def search(loaded: Loaded, body: SearchBody) -> Answer:
     if body.user is not None and body.history is not None:
         raise DataError("whose taste: one of user and history")
     notes: list[str] = []
-    inner = None if body.user is None else loaded.history_of(body.user)
+    inner = None if body.user is None else loaded.history_of(body.user).values
     inner = inner if body.history is None else known_history(loaded, body.history, notes)
     history = None if inner is None or not len(inner) else loaded.catalog.ids.decode(inner)
     found = _searched(loaded, body.text, body.k, history, allowed(loaded, rules_of(loaded, body, notes)))

@@ -42,6 +42,7 @@ class Job:
         keep_seen: list those of the history too.
         rules: of the list.
         result: where it goes.
+        times: of the history, in seconds, where they are known.
     """
 
     loaded: Loaded
@@ -50,6 +51,7 @@ class Job:
     keep_seen: bool
     rules: Rules | None
     result: Future[Row] = field(default_factory=Future)
+    times: npt.NDArray[np.int64] | None = None
 
     @property
     def group(self) -> tuple[object, ...]:
@@ -117,7 +119,7 @@ def do(jobs: Sequence[Job]) -> None:
     """Make the lists of jobs of one group, and put them, or the error, where they are waited for."""
     first, k = jobs[0], max(job.k for job in jobs)
     try:
-        histories = Ragged.from_rows([job.history for job in jobs])
+        histories = Ragged.with_times([job.history for job in jobs], [job.times for job in jobs])
         found = first.loaded.server.recommend(histories, k, exclude_seen=not first.keep_seen, rules=first.rules)
     except BaseException as error:
         for job in jobs:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from bertrec.core.errors import BertrecError, DataError
 from bertrec.core.known_ids import find_id
+from bertrec.core.ragged import Ragged
 from bertrec.data.expressions import ItemColumns
 from bertrec.data.interactions import Interactions
 from bertrec.data.titles import Titles
@@ -198,8 +199,8 @@ class Loaded:
                 raise Refused(MISSING, f"{error}: GET /titles?starts=WORDS finds titles") from error
             raise
 
-    def history_of(self, user: Id) -> IntArray:
-        """Return the inner ids of what a user of the data met, oldest first.
+    def history_of(self, user: Id) -> Ragged:
+        """Return the inner ids of what a user of the data met, one row, oldest first, with times where the data have them.
 
         Raises:
             Refused: there is no such user, 404.
@@ -210,7 +211,14 @@ class Loaded:
         found = user if user in known else find_id(str(user), known)
         if found is None:
             raise Refused(MISSING, f"no user has the id {user!r:.{_SHOWN}}: give a history of item ids in its place")
-        return np.asarray(self.interactions.sequences[int(known.encode([found])[0]) - 1], np.int64)
+        row = int(known.encode([found])[0]) - 1
+        return self._histories.slice(row, row + 1)
+
+    @cached_property
+    def _histories(self) -> Ragged:
+        """The histories of the users, with times where the model reads them."""
+        assert self.interactions is not None
+        return self.interactions.timed if self.model.reads_times else self.interactions.sequences
 
 
 def _else(found: Id | None) -> Id:

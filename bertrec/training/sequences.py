@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from bertrec.core.errors import ConfigError, DataError
@@ -27,7 +26,10 @@ class SequenceDataset(torch.utils.data.Dataset[IntArray]):
         source_rows: ``[len(self)]`` the row of the given sequences that each chunk comes from.
         max_length: positions of the longest input.
         dropped: rows shorter than 2, which hold no target.
+        whole_batches: whether sequences of a batch are told from one another, see `bertrec.training.fit.fit_module`.
     """
+
+    whole_batches: bool = False
 
     def __init__(self, sequences: Ragged, max_length: int) -> None:
         """Cut ``sequences`` into training sequences.
@@ -55,6 +57,10 @@ class SequenceDataset(torch.utils.data.Dataset[IntArray]):
     def __getitems__(self, indices: Sequence[int] | IntArray) -> Ragged:  # torch's loader asks for a whole batch by this name
         return self.chunks.take(indices)
 
+    def targets(self, indices: IntArray) -> int:
+        """Return the targets of some sequences."""
+        return int(self.chunks.lengths[indices].sum()) - len(indices)
+
     @property
     def n_targets(self) -> int:
         """Targets in one epoch."""
@@ -65,6 +71,8 @@ class SequenceDataset(torch.utils.data.Dataset[IntArray]):
         """SHA-256 over the chunks, by which a resumed run knows its data again."""
         digest = hashlib.sha256(self.chunks.offsets.tobytes())
         digest.update(self.chunks.values.tobytes())
+        if self.chunks.times is not None:
+            digest.update(self.chunks.times.tobytes())
         return digest.hexdigest()
 
     def batches(self, epoch: int, batch_size: int, seed: int) -> Iterator[IntArray]:
@@ -82,12 +90,14 @@ class SequenceDataset(torch.utils.data.Dataset[IntArray]):
         """Pad a batch on the right.
 
         Returns:
-            ``inputs`` and ``targets``, int64 ``[batch, longest input]``; 0 is padding, and no target.
+            ``inputs`` and ``targets``, int64 ``[batch, longest input]``; 0 is padding, and no target. Where the sequences have times,
+            ``times``, int64 ``[batch, longest input + 1]``, those of the inputs and of the last target.
         """
         rows = items if isinstance(items, Ragged) else Ragged.from_rows(items)
-        padded = rows.padded()
+        padded, times = rows.padded(), rows.padded_times()
         has_target = np.arange(padded.shape[1] - 1) < rows.lengths[:, None] - 1
-        return {"inputs": torch.from_numpy(padded[:, :-1] * has_target), "targets": torch.from_numpy(padded[:, 1:].copy())}
+        batch = {"inputs": torch.from_numpy(padded[:, :-1] * has_target), "targets": torch.from_numpy(padded[:, 1:].copy())}
+        return batch if times is None else {**batch, "times": torch.from_numpy(times)}
 
 
 def _cut(sequences: Ragged, max_length: int) -> tuple[Ragged, IntArray]:
@@ -98,11 +108,4 @@ def _cut(sequences: Ragged, max_length: int) -> tuple[Ragged, IntArray]:
     from_end = np.repeat(pieces, pieces) - 1 - (np.arange(len(rows)) - first[rows])
     stops = lengths[rows] - from_end * max_length
     starts = np.maximum(stops - max_length - 1, 0)
-    return _spans(sequences, sequences.offsets[rows] + starts, stops - starts), rows
-
-
-def _spans(sequences: Ragged, starts: IntArray, lengths: npt.NDArray[np.int64]) -> Ragged:
-    """Gather ``sequences.values[start : start + length]`` for each pair, without a loop."""
-    out = Ragged.from_lengths(np.zeros(int(lengths.sum()), np.int64), lengths)
-    within = np.arange(len(out.values)) - np.repeat(out.offsets[:-1], lengths)
-    return Ragged(sequences.values[np.repeat(starts, lengths) + within], out.offsets)
+    return sequences.spans(sequences.offsets[rows] + stops, stops - starts), rows

@@ -11,7 +11,7 @@ from bertrec.heads.config import HeadConfig, ItemConfig
 from bertrec.heads.items import ItemTower
 from bertrec.heads.users import make_head
 
-HEADS = ["self-attention", "ligr", "gru", "mean", "dssm"]
+HEADS = ["self-attention", "ligr", "hstu", "gru", "mean", "dssm"]
 
 
 def test_moe_adaptor_equals_the_formula() -> None:

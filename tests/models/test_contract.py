@@ -19,6 +19,12 @@ def test_sequential_models_keep_it(split, encoder_name, item_input):
     check_recommender(lambda: create(name, item_input=item_input, settings=settings), split.train, validation=split.validation)
 
 
+@pytest.mark.parametrize(("name", "more"), [("hstu", {}), ("bert4rec", {}), ("unisrec", {"loss.contrast": "duorec"})])
+def test_other_heads_and_a_contrast_keep_it(split, encoder_name, name, more):
+    settings = SETTINGS | more | {"encoder.name": encoder_name}
+    check_recommender(lambda: create(name, settings=settings), split.train, validation=split.validation)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tune", ["last:1", "lora", "full"])
 def test_tuned_encoders_keep_it(split, encoder_name, tune):
@@ -72,6 +78,8 @@ def test_every_model_was_tried():
         "morec",
         "vqrec",
         "idrec",
+        "hstu",
+        "bert4rec",
         "alpharec",
         "text-similarity",
         "max-similarity",

@@ -66,6 +66,11 @@ class PretrainConfig(Config):
         description="What the next item is told from: the other targets of the batch, whatever their data set (batch, as published), or "
         "all training items of the same data set and the batch's targets of others (domain).",
     )
+    debias: bool = Field(
+        False,
+        description="Take from an item's logit the logarithm of its share of the training interactions, so that what is in many batches "
+        "is not pushed down for it (negatives=batch; the correction of Yi et al., RecSys 2019).",
+    )
     sequence_weight: float = Field(1e-3, ge=0, description="What the loss of the sequence task is multiplied by.")
     item_drop_batches: float = Field(
         0.9, ge=0, le=1, description="Share of the batches in which items are left out of a sequence; in the others words are."
@@ -146,6 +151,6 @@ class PretrainingConfig(ModelConfig):
             raise ValueError("head.freeze and match.new_items are for what comes after the pre-training: leave them as they are")
         return self
 
-    def of_model(self, kind: type[Config]) -> Config:
+    def of_model(self, kind: type[ModelConfig]) -> ModelConfig:
         """Return the settings of the model that comes out, of this class."""
         return kind.from_dict({name: value for name, value in self.to_dict().items() if name in kind.model_fields})

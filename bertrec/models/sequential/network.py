@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bertrec.core.errors import ModelError
+from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.plugins import path_of
 from bertrec.encoders.text import TextEncoder
+from bertrec.heads.config import HEADS, LOSSES
+from bertrec.heads.contrast import make_contrast
 from bertrec.heads.items import ItemTower, Tower
 from bertrec.heads.objectives import make_loss
 from bertrec.heads.similarity import scaled
@@ -45,6 +47,7 @@ class Network(nn.Module):
         self.tower = tower or ItemTower(config.item, n_items=n_items, text_dim=text.dim if text is not None else None)
         self.head = make_head(config.item.width, config.head)
         self.loss = make_loss(config.loss)
+        self.contrast = make_contrast(config.loss, config.item.width)
         learns_repeats = config.head.repeat_bias and self.loss.learns_repeats
         self.repeat = nn.Parameter(torch.zeros(())) if learns_repeats else None
         self.register_buffer("counts", counts, persistent=False)
@@ -73,23 +76,36 @@ class Network(nn.Module):
         """
         return self.tower(self.text(rows, fresh) if self.text is not None else None, rows)
 
-    def user_states(self, items: Tensor, inputs: Tensor) -> Tensor:
+    def user_states(self, items: Tensor, inputs: Tensor, times: Tensor | None = None) -> Tensor:
         """Return the head's output at every position.
 
         Args:
             items: ``[m, width]`` item vectors.
             inputs: ``[batch, length]`` rows of ``items``, padded on the right.
+            times: ``[batch, length]`` when each was met, in seconds; None where that is not known. A head that reads none gets none.
         """
         read = functional.embedding(inputs, items)
-        states: Tensor = self.head(read)
+        states: Tensor = self.head(read, times) if self.head.reads_times else self.head(read)
+        return self._checked(states, read)
+
+    def filled_states(self, items: Tensor, sequences: Tensor, masked: Tensor) -> Tensor:
+        """Return the output of a head that reads both ways; see `bertrec.heads.objectives.SequenceModel.filled_states`."""
+        read = functional.embedding(sequences, items)
+        return self._checked(self.head(read, masked, (sequences > 0).sum(dim=1)), read)
+
+    def _checked(self, states: Tensor, read: Tensor) -> Tensor:
         if states.shape != read.shape:
             shapes = f"{list(states.shape)} for items of {list(read.shape)}"
             raise ModelError(f"{path_of(type(self.head))} gives {shapes}: its forward must keep the shape")
         return states
 
-    def newest_states(self, items: Tensor, inputs: Tensor, lengths: Tensor) -> Tensor:
+    def newest_states(self, items: Tensor, inputs: Tensor, lengths: Tensor, times: Tensor | None = None) -> Tensor:
         """Return the head's output at the last of the ``lengths [batch]`` inputs of each row, ``[batch, width]``; else as `user_states`."""
-        return self.head.newest(functional.embedding(inputs, items), lengths)
+        read = functional.embedding(inputs, items)
+        if not self.head.reads_times:
+            return self.head.newest(read, lengths)
+        newest: Tensor = self.head.newest(read, lengths, times)  # type: ignore[call-arg]  # such a head takes them
+        return newest
 
     def scaled_users(self, states: Tensor) -> Tensor:
         """Scale user vectors so that their inner product with `scaled_items` is the score."""
@@ -99,14 +115,46 @@ class Network(nn.Module):
         """Scale item vectors so that their inner product with `scaled_users` is the score."""
         return scaled(items, self.settings.loss.similarity)
 
-    def forward(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def forward(self, inputs: Tensor, targets: Tensor, times: Tensor | None = None, **partners: Tensor) -> dict[str, Tensor]:
         """Return ``{"loss": scalar}``.
 
         Args:
             inputs: ``[batch, length]`` inner ids, 0 where padded.
             targets: ``[batch, length]`` the item after each input, 0 where there is none.
+            times: ``[batch, length + 1]`` when the inputs and the last target were met, in seconds; None where that is not known.
+            **partners: what `bertrec.training.partners` adds to a batch.
         """
-        loss = self.loss(self, inputs, targets)
+        read = None if times is None else times[:, :-1]
+        loss = self.loss(self if read is None else _WithTimes(self, read), inputs, targets)
         if loss.ndim:
             raise ModelError(f"{path_of(type(self.loss))} gives a loss of shape {list(loss.shape)}: return a scalar")
-        return {"loss": loss}
+        return {"loss": loss if self.contrast is None else loss + self.contrast(self, inputs, targets, read, **partners)}
+
+
+class _WithTimes:
+    """A network whose user vectors read the times of one batch, so that losses need not know of them."""
+
+    def __init__(self, network: Network, times: Tensor) -> None:
+        self._network, self._times = network, times
+        self.counts, self.repeat_bias = network.counts, network.repeat_bias
+        self.item_vectors, self.filled_states = network.item_vectors, network.filled_states
+        self.scaled_users, self.scaled_items = network.scaled_users, network.scaled_items
+
+    def user_states(self, items: Tensor, inputs: Tensor) -> Tensor:
+        """Return the head's output at every position."""
+        return self._network.user_states(items, inputs, self._times)
+
+
+def check_parts(config: ModelConfig) -> None:
+    """See that head and loss belong together: whoever reads later items must not be trained on the next one.
+
+    Raises:
+        ConfigError: they do not, or there is no such class.
+    """
+    head, loss = HEADS.find(config.head.kind), LOSSES.find(config.loss.kind)
+    if head.bidirectional and not loss.masks_targets:
+        what = f"head.kind={config.head.kind} reads later items, which loss.kind={config.loss.kind} asks for"
+        raise ConfigError(f"{what}: set loss.kind to masked")
+    if loss.masks_targets and not head.bidirectional:
+        what = f"loss.kind={config.loss.kind} masks items within a history, of which head.kind={config.head.kind} reads no later ones"
+        raise ConfigError(f"{what}: set head.kind to bert")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from bertrec.core.checks import expect
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
+from bertrec.core.processes import first_before
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.core.threads import in_threads
 from bertrec.data.catalog import ItemCatalog
@@ -27,15 +29,15 @@ from bertrec.encoders.registry import make_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
-from bertrec.heads.config import ItemInput
+from bertrec.heads.config import HEADS, ItemInput
 from bertrec.heads.items import Tower
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.evaluate import evaluate
+from bertrec.models.evaluate import validation_figures
 from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, split_state
 from bertrec.models.sequential.matching import PROBE_SHARE, MatchingRecommender
-from bertrec.models.sequential.network import Network
+from bertrec.models.sequential.network import Network, check_parts
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
 from bertrec.models.sequential.transplant import transplant
 from bertrec.models.sequential.whitened import empty_whitening, fit_whitening
@@ -43,12 +45,15 @@ from bertrec.models.texts import read_catalog, reread, same_encoder
 from bertrec.models.trained_on import Training
 from bertrec.training.config import TrainConfig
 from bertrec.training.log import TrainLog
+from bertrec.training.partners import PartnerDataset
 from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
 
 if TYPE_CHECKING:
     from transformers import TrainerCallback
+
+logger = logging.getLogger(__name__)
 
 OnEpoch = Callable[[dict[str, float]], None]
 Work = Callable[[Network], TrainLog]
@@ -121,6 +126,11 @@ class NeuralRecommender(MatchingRecommender):
         return self._network
 
     @property
+    def reads_times(self) -> bool:
+        """Whether the head reads times."""
+        return bool(HEADS.find(self.config.head.kind).reads_times)
+
+    @property
     def reads_text(self) -> bool:
         """Whether item text is read."""
         return "text" in self.config.item.input
@@ -159,25 +169,41 @@ class NeuralRecommender(MatchingRecommender):
         """
         train, validation = self.check_data(train, validation, run_dir)
         self.check_fit_options(options)
+        check_parts(self.config)
         if init is not None and not isinstance(init, NeuralRecommender):
             raise ConfigError(f"init must be a trained UniSRec, MoRec or IDRec, not {type(init).__name__}")
         self._check_head(init)
         with self.fitting():
             self._validation_rules = Protocol(ks=(10,), bootstrap=0, mask_seen=mask_seen)
-            dataset = SequenceDataset(train.sequences, self.config.head.max_history)
+            dataset = self._dataset(train)
             self._begin(train, init, progress)
             how = {"run_dir": run_dir, "resume": resume, "progress": progress, "callbacks": callbacks}
             self._train(dataset, train, validation, on_epoch, **how)
         return self
+
+    def _dataset(self, train: Interactions) -> SequenceDataset:
+        """Return the training sequences, with times where the head reads them and with partners where the loss compares them."""
+        sequences = train.timed if self.reads_times else train.sequences
+        if self.reads_times and sequences.times is None:
+            logger.warning("the interactions have no times: head.kind=%s reads their order alone", self.config.head.kind)
+        kind = PartnerDataset if self.config.loss.contrast == "duorec" else SequenceDataset
+        dataset = kind(sequences, self.config.head.max_history)
+        dataset.whole_batches = self.config.loss.contrast != "none"
+        return dataset
 
     def fit_by(self, train: Interactions, work: Work, *, progress: bool = True) -> Self:
         """Make a network for training data and let something else than the loss of the settings train it.
 
         Args:
             train: sequences over one catalogue.
-            work: trains the network in place.
+            work: trains the network in place, on what comes next.
             progress: show bars.
+
+        Raises:
+            ConfigError: the head reads what comes next.
         """
+        if HEADS.find(self.config.head.kind).bidirectional:
+            raise ConfigError(f"head.kind={self.config.head.kind} reads later items, which are asked for here: take another head")
         with self.fitting():
             self._begin(train, None, progress)
             self.train_log = work(self.network)
@@ -195,9 +221,11 @@ class NeuralRecommender(MatchingRecommender):
         self._forget()
 
     def _check_head(self, init: NeuralRecommender | None) -> None:
-        if self.config.head.freeze and init is None:
-            raise ConfigError("head.freeze keeps the head of another model, and none is given: give init (--init RUN), or leave it out")
-        for name in ("kind", "layers") if init is not None else ():
+        if init is None:
+            if self.config.head.freeze:
+                raise ConfigError("head.freeze keeps the head of another model, and none is given: give init (--init RUN), or leave it out")
+            return
+        for name in ("kind", "layers"):
             theirs, mine = getattr(init.config.head, name), getattr(self.config.head, name)
             if theirs != mine:
                 raise ConfigError(f"the model given as init has head.{name} {theirs!r}, not {mine!r}: set it to the same")
@@ -329,7 +357,7 @@ class NeuralRecommender(MatchingRecommender):
         self._check_same_texts(init)
         encoder = self._start_encoder(init)
         self.encoder_fingerprint = encoder.fingerprint
-        vectors = read_catalog(encoder, train.catalog, self.text_fields, progress=progress)
+        vectors = first_before(lambda: read_catalog(encoder, train.catalog, self.text_fields, progress=progress))
         whitening = self._whitening(vectors, train.item_counts, init)
         if not isinstance(encoder, TextEncoder) or not encoder.trainable:
             return self._table(vectors, whitening)
@@ -386,8 +414,7 @@ class NeuralRecommender(MatchingRecommender):
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
         self._forget()
-        report = evaluate(self, validation, protocol=self._validation_rules, item_counts=counts, lists=False)
-        return {name: value.mean for name, value in report.slices["all"].metrics.items()}
+        return validation_figures(self, validation, self._validation_rules, counts)
 
     def _finish(self, catalog: ItemCatalog) -> None:
         """Leave a network that serves from a table, whether or not the encoder was tuned."""
@@ -513,7 +540,9 @@ class NeuralRecommender(MatchingRecommender):
         def work(rows: IntArray) -> None:
             batch = read.take(rows)
             inputs, lengths = (torch.from_numpy(array).to(items.device) for array in (batch.padded(), batch.lengths))
-            newest = network.newest_states(items, inputs, lengths)
+            when = batch.padded_times() if network.head.reads_times else None
+            times = None if when is None else torch.from_numpy(when).to(items.device)
+            newest = network.newest_states(items, inputs, lengths, times)
             users[torch.from_numpy(rows)] = network.scaled_users(newest).float().cpu()
 
         on_cpu, filled = items.device.type == "cpu", np.flatnonzero(read.lengths)
@@ -548,6 +577,7 @@ class NeuralRecommender(MatchingRecommender):
     def settings_hash(self) -> str:
         """Return the SHA-256 of every setting but those of the training loop."""
         values = {**self.config.to_dict(), "encoder": self.config.encoder.identity(), "item": self.config.item.identity(), "train": None}
+        values["loss"] = self.config.loss.identity()
         values["head"] = self.config.head.identity()
         values.pop("match")  # the lists and their weights are hashed as they are
         return sha256_text(json.dumps(values, sort_keys=True))
