@@ -125,6 +125,11 @@ class CodeConfig(Config):
         description="Codes that each slot of a text chooses from: the largest power of two up to this that leaves four "
         "items of training for each.",
     )
+    vectors: Literal["raw", "whitened"] = Field(
+        "raw",
+        description="Text vectors that codes are of: the encoder's own, as in VQ-Rec (raw), or those of item.whitening, "
+        "which near texts of the match are found by.",
+    )
     components: int = Field(
         16,
         ge=1,

@@ -70,7 +70,7 @@ class VQRec(NeuralRecommender):
     def shape(self) -> dict[str, Any]:
         """How items are read, and the sizes of the parts."""
         own = self.config.codes
-        codes = {"codes.slots": own.slots, "codes.centroids": own.centroids} if self.reads_text else {}
+        codes = {"codes.slots": own.slots, "codes.centroids": own.centroids, "codes.vectors": own.vectors} if self.reads_text else {}
         return {**super().shape, **codes}
 
     # What is done to text vectors: the whitening, then the quantiser.
@@ -88,26 +88,28 @@ class VQRec(NeuralRecommender):
         return None if coding is None else coding.whitening
 
     def _whitening(self, vectors: FloatArray, counts: IntArray, init: NeuralRecommender | None) -> Coding:
-        whitening = super()._whitening(vectors, counts, init)
+        whitening, raw = super()._whitening(vectors, counts, init), self.config.codes.vectors == "raw"
         given = init._coding() if isinstance(init, VQRec) else None
         if given is not None and not self._permutes(init):
-            return Coding(whitening, copy.deepcopy(given.quantiser))
+            return Coding(whitening, copy.deepcopy(given.quantiser), of_raw=raw)
         read = torch.from_numpy(vectors[np.flatnonzero(counts[1:])])
         if given is not None and (size := 1 << centroid_bits(len(read), self.config.codes.centroids)) != given.quantiser.size:
             told = f"{given.quantiser.size} codes in each slot, and {len(read)} items of training allow {size}"
             raise ConfigError(f"the model given as init has {told}: set codes.transfer=keep")
-        return Coding(whitening, Quantiser.fit((read if whitening is None else whitening(read)).numpy(), self.config.codes))
+        read = read if raw or whitening is None else whitening(read)
+        return Coding(whitening, Quantiser.fit(read.numpy(), self.config.codes), of_raw=raw)
 
     def _saved_whitening(self, width: int, state: Mapping[str, torch.Tensor]) -> Coding:
         own = {name.removeprefix(_QUANTISER): value for name, value in state.items() if name.startswith(_QUANTISER)}
         start = "whitening."
         whitening = {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
-        return Coding(super()._saved_whitening(width, whitening), Quantiser(own["rotation"], own["centroids"]))
+        quantiser = Quantiser(own["rotation"], own["centroids"])
+        return Coding(super()._saved_whitening(width, whitening), quantiser, of_raw=self.config.codes.vectors == "raw")
 
     def whitened_texts(self) -> FloatArray | None:
-        """Return the text vectors of the catalogue as the quantiser reads them, ``[n_items, dim]``; None without text."""
+        """Return the whitened text vectors of the catalogue, ``[n_items, dim]``, by which near texts are found; None without text."""
         coding = self._coding()
-        return None if coding is None else coding.read(torch.from_numpy(self._raw_vectors())).numpy()
+        return None if coding is None else coding.whitened(torch.from_numpy(self._raw_vectors())).numpy()
 
     # The network: a tower over codes.
 
@@ -164,7 +166,7 @@ class VQRec(NeuralRecommender):
         if not isinstance(init, VQRec) or not (init.reads_text and self.reads_text):
             return
         theirs, mine = init.config.codes, self.config.codes
-        for name in ("slots", "centroids"):
+        for name in ("slots", "centroids", "vectors"):
             if getattr(theirs, name) != getattr(mine, name):
                 own = f"{getattr(theirs, name)}, not {getattr(mine, name)}"
                 raise ConfigError(f"the model given as init has codes.{name} {own}: set it to the same")

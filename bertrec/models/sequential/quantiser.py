@@ -80,25 +80,25 @@ class Quantiser(nn.Module):
 
 
 class Coding(nn.Module):
-    """What is done to raw text vectors ``[n, dim]``: the whitening, then the quantiser, to codes ``[n, slots]``.
+    """What is done to raw text vectors ``[n, dim]`` to have codes ``[n, slots]``, and the whitening that stands beside it.
 
     Args:
-        whitening: None leaves them as they are.
-        quantiser: of whitened vectors.
+        whitening: None leaves vectors as they are.
+        quantiser: of raw or of whitened vectors.
+        of_raw: which of these.
     """
 
-    def __init__(self, whitening: nn.Module | None, quantiser: Quantiser) -> None:
+    def __init__(self, whitening: nn.Module | None, quantiser: Quantiser, *, of_raw: bool) -> None:
         super().__init__()
-        self.whitening, self.quantiser = whitening, quantiser
+        self.whitening, self.quantiser, self.of_raw = whitening, quantiser, of_raw
 
-    def read(self, vectors: Tensor) -> Tensor:
+    def whitened(self, vectors: Tensor) -> Tensor:
         """Whiten ``[n, dim]``."""
-        whitened: Tensor = vectors if self.whitening is None else self.whitening(vectors)
-        return whitened
+        return vectors if self.whitening is None else self.whitening(vectors)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Return the codes, ``[n, slots]`` uint8."""
-        codes: Tensor = self.quantiser(self.read(vectors))
+        codes: Tensor = self.quantiser(vectors if self.of_raw else self.whitened(vectors))
         return codes
 
 
