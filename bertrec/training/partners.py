@@ -12,8 +12,8 @@ import torch
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.training.sequences import SequenceDataset
 
-
 _SHORTEST_CUT = 10
+"""Items that are left of a partner beside short sequences."""
 
 
 @dataclass(frozen=True)
