@@ -12,6 +12,9 @@ import torch
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.training.sequences import SequenceDataset
 
+_SHORTEST_CUT = 10
+"""Items that are left of a partner beside short sequences."""
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -29,7 +32,8 @@ class Paired:
 class PartnerDataset(SequenceDataset):
     """Training sequences, each with what came before another target, at random, that is the same item as its last.
 
-    Where no other target is that item, a sequence is its own partner.
+    Where no other target is that item, a sequence is its own partner. Partners are cut to their newest items, as many as the longest
+    input of the batch has, and no fewer than 10.
     """
 
     def __init__(self, sequences: Ragged, max_length: int) -> None:
@@ -44,7 +48,10 @@ class PartnerDataset(SequenceDataset):
 
     def __getitems__(self, indices: Sequence[int] | IntArray) -> Any:  # torch's loader asks for a whole batch by this name
         picked = np.asarray(indices, dtype=np.int64)
-        return Paired(self.chunks.take(picked), self._partners(self.chunks.offsets[1:][picked] - 1))
+        rows = self.chunks.take(picked)
+        # Batches are of similar lengths, partners of any: one long partner would make the pass over them many times as long.
+        longest = max(_SHORTEST_CUT, int(rows.lengths.max(initial=0)) - 1)
+        return Paired(rows, self._partners(self.chunks.offsets[1:][picked] - 1).last(longest))
 
     def _partners(self, own: IntArray) -> Ragged:
         """Return what came before another target of the same item as each of the targets at the places ``own [b]``."""

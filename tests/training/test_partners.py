@@ -37,6 +37,14 @@ def test_a_partner_led_to_the_same_item_elsewhere_if_anything_did(rows: list[lis
         assert partner in (others or [row[:-1]])
 
 
+def test_long_partners_are_cut_to_the_length_of_the_batch() -> None:
+    """To ten items beside short sequences, to twelve beside one with twelve inputs."""
+    long = [*range(1, 16), 90]
+    dataset = PartnerDataset(Ragged.from_rows([[80, 90], long, [*range(20, 32), 91]]), 50)
+    assert dataset.__getitems__([0]).partners[0].tolist() == list(range(6, 16))
+    assert dataset.__getitems__([0, 2]).partners[0].tolist() == list(range(4, 16))
+
+
 def test_every_partner_is_as_likely() -> None:
     dataset = PartnerDataset(Ragged.from_rows([[1, 9], [2, 9], [3, 9], [4, 9]]), 5)
     torch.manual_seed(0)
