@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,15 @@ import pyarrow as pa
 
 from bertrec.core.errors import DataError
 from bertrec.data.frames import id_column, is_text, require_columns, text_column
+from bertrec.data.places import Place
 from bertrec.data.readers.content import Form, as_utf8, read_bytes
 from bertrec.data.readers.delimited import TABLE_SUFFIXES, read_table
+from bertrec.data.readers.parts import Part, is_parquet, like_parts
 from bertrec.data.readers.shape import cells_of
 
 USER, HISTORY = "user_id", "history"
+AT_ONCE = 1 << 15
+"""How many users are held at a time, as many as a model scores at once."""
 _SEPARATORS = ",\t;|"
 _DELIMITED = (".csv", ".tsv")
 
@@ -38,6 +43,81 @@ class WantedUser:
     history: list[str | int] | None = None
 
 
+@dataclass(frozen=True)
+class WantedUsers:
+    """Users to recommend for: some that were named, and those of a file or of Parquet parts, of which only a block is held at a time.
+
+    Attributes:
+        named: their ids.
+        place: of the file, folder or pattern of names; None where there is none.
+    """
+
+    named: Sequence[str] = ()
+    place: Place | None = None
+
+    def blocks(self, notes: list[str] | None = None) -> Iterator[list[WantedUser]]:
+        """Yield the users in order, the named ones first, `AT_ONCE` a block; no block holds users of two parts.
+
+        Args:
+            notes: gets a line on what is ignored.
+
+        Raises:
+            DataError: as `read_wanted_users`, or the parts differ.
+        """
+        first = [WantedUser("", name) for name in self.named]
+        for part in self._parts(notes):
+            yield from even_blocks(chain([first], part))
+            first = []
+        yield from even_blocks([first])
+
+    def _parts(self, notes: list[str] | None) -> Iterator[Iterable[list[WantedUser]]]:
+        if self.place is None:
+            return
+        if not is_parquet(self.place):
+            yield [read_wanted_users(Path(str(self.place)), notes)]
+            return
+        for part in wanted_parts(self.place, notes):
+            yield wanted_blocks(part)
+
+
+def even_blocks(lists: Iterable[list[Any]], size: int = AT_ONCE) -> Iterator[list[Any]]:
+    """Yield what lists hold as lists of ``size``, the last one shorter."""
+    held: list[Any] = []
+    for one in lists:
+        held += one
+        while len(held) >= size:
+            yield held[:size]
+            held = held[size:]
+    if held:
+        yield held
+
+
+def wanted_parts(place: Place, notes: list[str] | None = None) -> list[Part]:
+    """Return the Parquet files of users at a place, all with the same columns; their footers alone are read.
+
+    Raises:
+        DataError: one is no Parquet, lacks ``user_id``, or differs from the first.
+    """
+    parts = like_parts(place, {USER, HISTORY})
+    require_columns(parts[0].schema.empty_table(), [USER], parts[0].name, rows=False)
+    if not sum(part.rows for part in parts):
+        raise DataError(f"{place}: no rows: the table is empty or holds only a header")
+    _note_others(parts[0].schema.names, str(place), notes)
+    return parts
+
+
+def wanted_blocks(part: Part) -> Iterator[list[WantedUser]]:
+    """Yield the users of a Parquet file by and by.
+
+    Raises:
+        DataError: as `read_wanted_users`.
+    """
+    above = 0
+    for batch in part.batches({USER, HISTORY}, rows=AT_ONCE):
+        yield _wanted_of(pa.table(batch), part.name, above)
+        above += batch.num_rows
+
+
 def read_wanted_users(path: Path, notes: list[str] | None = None) -> list[WantedUser]:
     """Read a file of users.
 
@@ -53,6 +133,8 @@ def read_wanted_users(path: Path, notes: list[str] | None = None) -> list[Wanted
         DataError: the file is absent, cannot be read, holds nobody, or has a missing id or a history that is none; the row is named.
     """
     name = path.name.lower().removesuffix(".gz")
+    if is_parquet(path):
+        return [one for part in wanted_parts(path, notes) for block in wanted_blocks(part) for one in block]
     if name.endswith(TABLE_SUFFIXES) and not name.endswith(_DELIMITED):
         return _from_table(read_table(path, known={USER}), path, notes)
     lines = _lines(path)
@@ -102,13 +184,22 @@ def _from_cells(cells: list[str], where: str) -> WantedUser:
 
 def _from_table(table: pa.Table, path: Path, notes: list[str] | None) -> list[WantedUser]:
     require_columns(table, [USER], str(path))
-    others = [column for column in table.column_names if column not in (USER, HISTORY)]
+    _note_others(table.column_names, str(path), notes)
+    return _somebody(_wanted_of(table, str(path)), path)
+
+
+def _note_others(columns: Iterable[str], source: str, notes: list[str] | None) -> None:
+    others = [column for column in columns if column not in (USER, HISTORY)]
     if others and notes is not None:
-        notes.append(f"{path}: ignored {', '.join(map(repr, others))}: no model reads what is said of users")
-    users = id_column(table, USER, str(path)).to_pylist()
-    histories = _histories(table, path) if HISTORY in table.column_names else [None] * len(users)
-    wanted = [WantedUser(f"{path}: row {row}", *pair) for row, pair in enumerate(zip(users, histories, strict=True), start=1)]
-    return _somebody(wanted, path)
+        notes.append(f"{source}: ignored {', '.join(map(repr, others))}: no model reads what is said of users")
+
+
+def _wanted_of(table: pa.Table, source: str, above: int = 0) -> list[WantedUser]:
+    """Return the users of a table that follows ``above`` rows of its file."""
+    users = id_column(table, USER, source, above).to_pylist()
+    histories = _histories(table, source, above) if HISTORY in table.column_names else [None] * len(users)
+    numbered = enumerate(zip(users, histories, strict=True), start=above + 1)
+    return [WantedUser(f"{source}: row {row}", *pair) for row, pair in numbered]
 
 
 def _somebody(wanted: list[WantedUser], path: Path) -> list[WantedUser]:
@@ -117,11 +208,12 @@ def _somebody(wanted: list[WantedUser], path: Path) -> list[WantedUser]:
     return wanted
 
 
-def _histories(table: pa.Table, path: Path) -> list[list[str | int] | None]:
+def _histories(table: pa.Table, source: str, above: int) -> list[list[str | int] | None]:
     column = table[HISTORY]
     if not is_text(column.type) and not pa.types.is_nested(column.type):
         column = pa.chunked_array([text_column(table, HISTORY)], pa.string())
-    return [_history(value, f"{path}: row {row}, column '{HISTORY}'") for row, value in enumerate(column.to_pylist(), start=1)]
+    numbered = enumerate(column.to_pylist(), start=above + 1)
+    return [_history(value, f"{source}: row {row}, column '{HISTORY}'") for row, value in numbered]
 
 
 def _history(value: Any, where: str) -> list[str | int] | None:
