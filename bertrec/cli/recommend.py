@@ -17,16 +17,14 @@ from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.core.errors import BertrecError, DataError
 from bertrec.core.known_ids import known_id
-from bertrec.runs.data import fit_catalog, served_data
 from bertrec.runs.folder import Run, keeps_seen
-from bertrec.runs.indexes import check_fits, open_both
-from bertrec.runs.lists import ON_UNKNOWN, Answer, Id, Known, ListMaker, Tally, UserList, all_whole, answering
+from bertrec.runs.lists import ON_UNKNOWN, Answer, Id, Known, ListMaker, Tally, UserList, answering, whole_items
+from bertrec.runs.served import open_served
 
 if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog
     from bertrec.data.wanted_users import WantedUser, WantedUsers
     from bertrec.models.base import Recommender
-    from bertrec.retrieval.index import ItemIndex
     from bertrec.retrieval.rules import Rules
 
 EXAMPLES = """
@@ -63,8 +61,8 @@ def recommend(
         Path | None,
         typer.Option(
             metavar="F",
-            help="Users, one id per line; or CSV, TSV, JSON lines or Parquet (also a folder of parts) of user_id and, where known, history: "
-            "item ids, oldest first.",
+            help="Users, one id per line; or CSV, TSV, JSON lines or Parquet (also a folder of parts) of user_id and, where known, "
+            "history: item ids, oldest first.",
         ),
     ] = None,
     history: Annotated[list[str] | None, typer.Option(metavar="TITLE", help="Titles, oldest first; more may follow.")] = None,
@@ -117,13 +115,8 @@ def recommend(
     if profile is not None and (index is not None or rerank is not None or why):
         raise BertrecError("--profile is searched for as text: leave out --index, --rerank and --why")
     asked = Asked.of(given["--user"], users_file)
-    place = Run(run)
-    record, model, searched = open_both(place, index)
-    typed = asked.all_given
-    dataset = None if typed and data is None and vectors is None else served_data(place, record, model, data, reading)
-    model = model if dataset is None else fit_catalog(model, dataset, vectors)
-    if searched is not None and index is not None:
-        check_fits(searched, index, model, place, data)
+    opened = open_served(Run(run), index=index, data=data, reading=reading, vectors=vectors, histories=not asked.all_given)
+    record, model, searched, dataset = opened.record, opened.model, opened.index, opened.dataset
     rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
     known = Known(model.catalog, None if dataset is None else dataset.interactions)
     how: dict[str, Any] = {"keep_seen": keeps_seen(record, keep_seen), "index": searched, "rules": rules}
@@ -190,11 +183,6 @@ def write_lists(maker: ListMaker, asked: Asked, on_unknown: str | None, *, expla
             write(cases)
             count += len(cases)
     return count
-
-
-def whole_items(model: Recommender, index: ItemIndex | None) -> bool:
-    """Say whether all items that a list can hold have whole numbers as ids: an index may hold others than the catalogue."""
-    return all_whole(model.catalog.ids.ids) and (index is None or all_whole(index.ids))
 
 
 def profile_case(model: Recommender, profile: str, k: int, rules: Rules | None) -> UserList:

@@ -295,6 +295,11 @@ class ListTables:
         return pa.array(ids if kind == pa.int64() else [None if one is None else str(one) for one in ids], kind)
 
 
+def whole_items(model: Recommender, index: ItemIndex | None) -> bool:
+    """Say whether all items that a list can hold have whole numbers as ids: an index may hold others than the catalogue."""
+    return all_whole(model.catalog.ids.ids) and (index is None or all_whole(index.ids))
+
+
 def all_whole(ids: Iterable[Id | None]) -> bool:
     """Say whether all ids are whole numbers of 64 bits."""
     return all(isinstance(one, int) and -_BEYOND <= one < _BEYOND for one in ids)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -153,13 +154,20 @@ def _is_whole(value: str | None) -> bool:
     return value is None or (value.removeprefix("-").isdecimal() and str(int(value)) == value)
 
 
-def like_parts(place: Place, needed: Collection[str]) -> list[Part]:
+def like_parts(place: Place, needed: Collection[str], *, threads: int = 1) -> list[Part]:
     """Return the files of a place, see `parts_of`, all of which have the same of the ``needed`` columns.
+
+    Args:
+        place: of the files.
+        needed: the columns that matter.
+        threads: that read footers side by side.
 
     Raises:
         DataError: there are none, one is no Parquet, or they differ.
     """
     parts = parts_of(place)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda part: part.rows, parts))
     for part in parts:
         _check_alike(part, parts[0], needed)
     return parts
