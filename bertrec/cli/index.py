@@ -54,7 +54,10 @@ bertrec index compact runs/ml.index
 def build(
     run: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="A folder made by bertrec train, a .parquet of bertrec embed, or a RecBole checkpoint (.pth)."),
+        typer.Argument(
+            metavar="RUN",
+            help="A folder made by bertrec train, a .parquet of bertrec embed, a folder of bertrec cluster encode, or a RecBole checkpoint.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="INDEX", help="Where to save the index.")],
     kind: Annotated[str | None, typer.Option(help=f"{', '.join(KINDS)} (default auto: flat below 200,000 items).")] = None,
@@ -159,9 +162,16 @@ def compact(index: IndexArgument) -> None:
 
 
 def _items(place: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:
-    if place.is_dir() or place.suffix not in (".pth", ".parquet"):
+    if (place.is_dir() and not _holds_vectors(place)) or (not place.is_dir() and place.suffix not in (".pth", ".parquet")):
         return _run_items(Run(place))
     return _checkpoint_items(place, trust_pickle=trust_pickle) if place.suffix == ".pth" else _stored(place)
+
+
+def _holds_vectors(folder: Path) -> bool:
+    """Say whether a folder is what ``bertrec cluster encode`` writes, and no run."""
+    from bertrec.data.readers.parts import has_parts
+
+    return not Run(folder).finished and not Run(folder).pending and has_parts(folder)
 
 
 def _run_items(run: Run) -> tuple[list[str | int], Any, str]:
@@ -178,7 +188,7 @@ def _checkpoint_items(path: Path, *, trust_pickle: bool) -> tuple[list[str | int
 
 
 def _stored(path: Path | None) -> tuple[list[str | int], Any, str]:
-    from bertrec.cli.embed import read_vectors
+    from bertrec.runs.vectors import read_vectors
 
     if path is None:
         raise BertrecError("give --vectors FILE.parquet")
