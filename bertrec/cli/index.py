@@ -56,7 +56,7 @@ def build(
         Path,
         typer.Argument(
             metavar="RUN",
-            help="A folder made by bertrec train, a .parquet of bertrec embed, a folder of bertrec cluster encode, or a RecBole checkpoint.",
+            help="A folder of bertrec train or cluster encode, a .parquet of bertrec embed, or a RecBole checkpoint (.pth).",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="INDEX", help="Where to save the index.")],
