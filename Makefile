@@ -28,7 +28,9 @@ test: lint  ## Run every check: ruff, mypy, pytest with branch coverage
 	wait $$types && exit $$tests
 
 # An empty environment is filled from pip's index: this takes minutes and a few GB for that time.
-test-all: test  ## The same, then build wheel and sdist, install each in an empty environment, and use it there
+test-all: test  ## The same, then kill executors of a Spark cluster, and build wheel and sdist, install each in an empty environment, and use it there
+	$(PIP) --editable '.[spark]'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster
 	$(BIN)/python -m checks.wheel
 
 # DATA=folder names the data sets; without it the benchmarks look beside the clone, and take data of their own where there are none.

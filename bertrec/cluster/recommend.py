@@ -13,8 +13,11 @@ from bertrec.cluster.run import Outcome, Say, run_job
 from bertrec.cluster.source import SourcePart, source_parts
 from bertrec.core.checks import expect_path
 from bertrec.core.errors import ConfigError, unknown_name
+from bertrec.core.files import sha256_file
 from bertrec.data.places import Place, place_of
 from bertrec.data.wanted_users import HISTORY, USER, wanted_blocks, wanted_parts
+from bertrec.retrieval.rules import RuleBook, Rules
+from bertrec.retrieval.storage import META
 from bertrec.runs.folder import Run, keeps_seen
 from bertrec.runs.lists import ON_UNKNOWN, Known, ListMaker, ListTables, Tally, answering, recommend_part, whole_items
 from bertrec.runs.served import Opened, open_served
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from bertrec.data.readers.parts import Part
-    from bertrec.retrieval.rules import Rules
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,8 @@ def plan_recommend(
     histories = _asks_data(files)
     opened = open_served(place, index=index, data=data, reading=reading, histories=histories)
     ruled: Rules | None = rules(opened.model.catalog) if callable(rules) else rules
+    if ruled is not None:
+        RuleBook(opened.model.catalog).plan(ruled)  # which says what the items do not have
     seen = keeps_seen(opened.record, keep_seen)
     settings = {"k": k, "keep_seen": seen, "on_unknown": on_unknown, "rules": None if ruled is None else ruled.model_dump(mode="json")}
     settings |= {"index": _index_hash(index), "data": opened.dataset.content_hash if opened.dataset is not None else None}
@@ -197,9 +201,6 @@ def _absolute(place: str | Path, what: str) -> Path:
 
 
 def _index_hash(index: Path | None) -> str | None:
-    from bertrec.core.files import sha256_file
-    from bertrec.retrieval.storage import META
-
     return None if index is None else sha256_file(index / META)
 
 
