@@ -12,10 +12,9 @@ import pyarrow as pa
 from bertrec.cluster.job import Job, Maker
 from bertrec.cluster.output import Counts
 from bertrec.cluster.run import Outcome, Say, run_job
-from bertrec.cluster.source import SourcePart, source_parts
+from bertrec.cluster.source import SourcePart, data_everywhere, same_everywhere, source_parts
 from bertrec.core.checks import expect_path
 from bertrec.core.errors import DataError
-from bertrec.data.places import place_of
 from bertrec.runs.data import manner_of
 from bertrec.runs.folder import Run
 from bertrec.runs.vectors import encode_part, vector_schema
@@ -79,7 +78,8 @@ def plan_encode(
     classes: Sequence[str] = (),
 ) -> tuple[EncodeJob, list[SourcePart]]:
     """Look at everything that a job needs, before Spark is started; see `encode_parts`."""
-    source, place = place_of(items, "items"), Run(expect_path(run, "run").absolute())
+    source, data = same_everywhere(items, "items"), data_everywhere(data)
+    place = Run(expect_path(run, "run").absolute())
     record, model = place.record(), place.load_model()
     manner = manner_of(record, data, reading or {})
     item_id = manner.columns.get("item_id", "item_id")
@@ -93,7 +93,7 @@ def plan_encode(
     for first in files[0].batches(files[0].schema.names, rows=1):  # a model that reads no text says so here
         encode_part(model, pa.table(first), manner, what=files[0].name)
         break
-    where = place.folder, str(source), str(place_of(out, "out"))
+    where = place.folder, str(source), str(same_everywhere(out, "out"))
     job = EncodeJob(
         *where, model.model_hash, {"whole_items": whole}, tuple(classes), data=data, reading=dict(reading or {}), whole_items=whole
     )

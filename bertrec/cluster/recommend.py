@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from bertrec.cluster.job import Job, Maker
 from bertrec.cluster.output import Counts
 from bertrec.cluster.run import Outcome, Say, run_job
-from bertrec.cluster.source import SourcePart, source_parts
+from bertrec.cluster.source import SourcePart, data_everywhere, same_everywhere, source_parts
 from bertrec.core.checks import expect_path
 from bertrec.core.errors import ConfigError, unknown_name
 from bertrec.core.files import sha256_file
-from bertrec.data.places import Place, place_of
+from bertrec.data.places import Place
 from bertrec.data.wanted_users import HISTORY, USER, wanted_blocks, wanted_parts
 from bertrec.retrieval.rules import RuleBook, Rules
 from bertrec.retrieval.storage import META
@@ -117,7 +117,7 @@ def plan_recommend(
     """
     if on_unknown is not None and on_unknown not in ON_UNKNOWN:
         raise ConfigError(unknown_name("way with unknown users", on_unknown, ON_UNKNOWN))
-    source = place_of(users, "users")
+    source, data = same_everywhere(users, "users"), data_everywhere(data)
     files, parts = _users_in(source)
     place = Run(_absolute(run, "run"))
     index = None if index is None else _absolute(index, "index")
@@ -131,7 +131,7 @@ def plan_recommend(
     settings |= {"index": _index_hash(index), "data": opened.dataset.content_hash if opened.dataset is not None else None}
     settings |= {"attributes": None if ruled is None else _attributes_hash(opened)}
     job = RecommendJob(
-        place.folder, str(source), str(place_of(out, "out")), opened.model.model_hash, settings, tuple(classes),
+        place.folder, str(source), str(same_everywhere(out, "out")), opened.model.model_hash, settings, tuple(classes),
         index=index, k=k, keep_seen=seen, on_unknown=on_unknown, rules=ruled, data=data, reading=dict(reading or {}),
         whole_users=_whole_users(files, opened), histories=histories,
     )  # fmt: skip

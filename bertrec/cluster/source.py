@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 from bertrec.core.errors import DataError
 from bertrec.data.places import Place, files_of, held_by, place_of, reached
@@ -34,6 +35,21 @@ class SourcePart:
     def opened(self) -> Part:
         """Return it as a file to read."""
         return Part(place_of(self.place, "the input"), self.path)
+
+
+def same_everywhere(value: str | Path, what: str) -> Place:
+    """Return a place as every machine finds it: tasks have working directories of their own.
+
+    Raises:
+        DataError: it is neither a path nor an address.
+    """
+    place = place_of(value, what)
+    return place.absolute() if isinstance(place, Path) else place
+
+
+def data_everywhere(data: str | None) -> str | None:
+    """Return what names data, as `same_everywhere`; the name of a data set that is installed stays."""
+    return str(Path(data).absolute()) if data is not None and Path(data).exists() else data
 
 
 def source_parts(place: Place, needed: Collection[str], option: str) -> tuple[list[Part], list[SourcePart]]:

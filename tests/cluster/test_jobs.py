@@ -53,6 +53,14 @@ def test_lists_are_those_of_recommend_to_the_bit(lists, trained, users, tmp_path
     assert said[-1] == "3 of 3 parts, 120 users"
 
 
+def test_places_are_the_same_for_tasks_wherever_they_run(trained, users, tmp_path, monkeypatch):
+    monkeypatch.chdir(users.parent)
+    job, parts = plan_recommend(trained, users.name, "out", data=None)
+    assert (job.source, job.target, parts[0].place) == (str(users), str(users.parent / "out"), str(users))
+    monkeypatch.chdir(tmp_path)
+    assert parts[0].opened().rows == 40
+
+
 def test_a_folder_of_parts_is_a_file_of_users_too(lists, trained, users, tmp_path, cli):
     assert cli("recommend", trained, "--users-file", users, "-k", "4", "--out", tmp_path / "all.parquet")[0] == 0
     assert bare(tmp_path / "all.parquet").equals(pa.concat_tables([bare(path) for path in sorted(lists[0].glob("*.parquet"))]))
