@@ -11,8 +11,8 @@ from bertrec.cluster.job import Job, Maker
 from bertrec.cluster.output import Counts
 from bertrec.cluster.run import Outcome, Say, run_job
 from bertrec.cluster.source import SourcePart, data_everywhere, same_everywhere, source_parts
-from bertrec.core.checks import expect_path
-from bertrec.core.errors import ConfigError, unknown_name
+from bertrec.core.checks import expect, expect_path, expect_whole
+from bertrec.core.errors import ConfigError, DataError, unknown_name
 from bertrec.core.files import sha256_file
 from bertrec.data.places import Place
 from bertrec.data.wanted_users import HISTORY, USER, wanted_blocks, wanted_parts
@@ -115,6 +115,7 @@ def plan_recommend(
 
     ``rules`` may also be a function that makes them of a catalogue.
     """
+    k = expect_whole(k, "k", least=1, error=DataError)
     if on_unknown is not None and on_unknown not in ON_UNKNOWN:
         raise ConfigError(unknown_name("way with unknown users", on_unknown, ON_UNKNOWN))
     source, data = same_everywhere(users, "users"), data_everywhere(data)
@@ -124,6 +125,7 @@ def plan_recommend(
     histories = _asks_data(files)
     opened = open_served(place, index=index, data=data, reading=reading, histories=histories)
     ruled: Rules | None = rules(opened.model.catalog) if callable(rules) else rules
+    expect(ruled, Rules, "recommend_parts: rules", mend="bertrec.Rules(filter=…)", optional=True)
     if ruled is not None:
         RuleBook(opened.model.catalog).plan(ruled)  # which says what the items do not have
     seen = keeps_seen(opened.record, keep_seen)

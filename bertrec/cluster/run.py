@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 from bertrec.cluster.job import Job
 from bertrec.cluster.output import Counts, Output, check_output
 from bertrec.cluster.said import failures_said
-from bertrec.cluster.source import SourcePart
+from bertrec.cluster.source import FOOTERS_AT_ONCE, SourcePart
 from bertrec.cluster.worker import Work
 from bertrec.core.errors import BertrecError
 
@@ -71,8 +72,10 @@ def run_job(job: Job, parts: Sequence[SourcePart], spark: Callable[[], SparkSess
 
 def _done(job: Job, parts: Sequence[SourcePart]) -> dict[str, Counts]:
     there = job.output.names()
-    found = {part.name: job.output.counts(part.name, job=job.key, source=part.state) for part in parts if part.name in there}
-    return {name: counts for name, counts in found.items() if counts is not None}
+    begun = [part for part in parts if part.name in there]
+    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+        found = list(pool.map(lambda part: job.output.counts(part.name, job=job.key, source=part.state), begun))
+    return {part.name: counts for part, counts in zip(begun, found, strict=True) if counts is not None}
 
 
 def _check_names(output: Output, parts: Sequence[SourcePart]) -> None:

@@ -14,6 +14,10 @@ _AGAIN = "run the same command again: parts that are done stay"
 _KNOWN = (
     ("PYTHON_VERSION_MISMATCH", "executors run another Python than the driver: name one with  --conf spark.pyspark.python=PATH"),
     ("Cannot run program", "executors find no such Python: name one that has bertrec with  --conf spark.pyspark.python=PATH"),
+    (
+        "Python worker exited unexpectedly",
+        f"a worker process was ended, as for want of memory: raise spark.executor.memoryOverhead, and {_AGAIN}",
+    ),
     ("No space left on device", f"a disk of an executor is full: make room there (spark.local.dir, --out) and {_AGAIN}"),
     ("JAVA_GATEWAY_EXITED", "Java did not start: see what it says above; Spark 4 wants Java 17 or later, in PATH or JAVA_HOME"),
 )

@@ -11,7 +11,8 @@ from bertrec.core.errors import DataError
 from bertrec.data.places import Place, files_of, held_by, place_of, reached
 from bertrec.data.readers.parts import Part, is_parquet, is_parts, like_parts
 
-_AT_ONCE = 16  # footers, each of which may be a request to another machine
+FOOTERS_AT_ONCE = 16
+"""Footers are read side by side: each may be a request to another machine."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,14 @@ def source_parts(place: Place, needed: Collection[str], option: str) -> tuple[li
         raise DataError(f"{option} {place}: a cluster reads Parquet: name such a file, a folder of parts or a pattern of names")
     if not is_parts(place) and not place.is_file():
         raise DataError(f"{option} {place}: no such file or folder")
-    parts = like_parts(place, needed, threads=_AT_ONCE)
+    parts = like_parts(place, needed, threads=FOOTERS_AT_ONCE)
     return parts, _sent(place, parts)
 
 
 def _sent(place: Place, parts: Sequence[Part]) -> list[SourcePart]:
     base = files_of(place)[0] if is_parts(place) else parts[0].path.rpartition("/")[0]
     system = held_by(place)[0]
-    with reached(place), ThreadPoolExecutor(_AT_ONCE) as pool:
+    with reached(place), ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
         infos = list(pool.map(lambda part: system.get_file_info(part.path), parts))
     return [
         SourcePart(str(place), part.path, _named(part.path[len(base) :]), f"{info.size}:{info.mtime_ns}", part.rows)
