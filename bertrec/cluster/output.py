@@ -28,6 +28,10 @@ _JOB, _SOURCE, _COUNTS = "bertrec.job", "bertrec.source", "bertrec.counts"
 Counts = dict[str, int]
 
 
+class PartNotWrittenError(BertrecError):
+    """A part cannot be written from here; another machine may have room and access."""
+
+
 @dataclass(frozen=True)
 class Output:
     """The folder ``place``."""
@@ -114,7 +118,7 @@ class Output:
         """Yield what writes a part, and the counts to fill, which its footer will hold.
 
         Raises:
-            BertrecError: it cannot be written; nothing of that name is there, or what was.
+            PartNotWrittenError: it cannot be; nothing of that name is there, or what was.
         """
         import pyarrow.parquet as pq
 
@@ -141,7 +145,7 @@ class Output:
         except OSError as error:
             where, what = shown(self.place, f"{folder}/{last}"), " ".join(str(error).split())
             mend = "make room or give access, and run the same command again: parts that are done stay"
-            raise BertrecError(f"cannot write {where}: {what:.200}: {mend}") from error
+            raise PartNotWrittenError(f"cannot write {where}: {what:.200}: {mend}") from error
         finally:
             with suppress(OSError):
                 system.delete_file(temporary)

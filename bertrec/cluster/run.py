@@ -125,14 +125,22 @@ class _Progress:
 
 
 def _made(job: Job, todo: Sequence[SourcePart], spark: SparkSession, progress: _Progress) -> dict[str, Counts]:
-    """Let tasks make parts, one each; return the counts by name."""
+    """Let tasks make parts, one each; return the counts by name.
+
+    Raises:
+        BertrecError: one failed; the others were made first.
+    """
     with failures_said():
         context = spark.sparkContext
         parts, rows = context.accumulator(0), context.accumulator(0)
         tasks = context.parallelize(list(todo), len(todo)).map(Work(job, parts, rows))
         try:
             with progress.shown(parts, rows):
-                return dict(tasks.collect())
+                found = dict(tasks.collect())
         except KeyboardInterrupt:
             context.cancelAllJobs()
             raise
+    if failed := [said for said in found.values() if isinstance(said, str)]:
+        more = f" ({len(failed)} parts have failed, the others are done)" if len(failed) > 1 else ""
+        raise BertrecError(f"{failed[0]}{more}")
+    return found

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from bertrec.core.errors import BertrecError
 
-_OURS = re.compile(r"^bertrec\.core\.errors\.\w+: (.+)$", re.MULTILINE)
+_OURS = re.compile(r"^bertrec\.[\w.]+Error: (.+)$", re.MULTILINE)
 _MISSING = re.compile(r"No module named '([\w.]+)'")
 _AGAIN = "run the same command again: parts that are done stay"
 _KNOWN = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import socket
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from bertrec.core.errors import BertrecError
@@ -12,6 +13,7 @@ from bertrec.core.faiss_builds import installed_builds
 from bertrec.core.version import __version__
 
 
+@cache
 def versions() -> dict[str, str]:
     """Return the versions that decide what a model gives, here."""
     builds = installed_builds()

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bertrec.cluster.job import Job, Maker
-from bertrec.cluster.output import Counts
+from bertrec.cluster.output import Counts, PartNotWrittenError
 from bertrec.cluster.source import SourcePart
 from bertrec.cluster.versions import check_versions
-from bertrec.core.errors import ModelError
+from bertrec.core.errors import BertrecError, ModelError
 from bertrec.core.plugins import vouch, vouching
 
 if TYPE_CHECKING:
@@ -32,10 +32,19 @@ class Work:
     parts: Accumulator[int]
     rows: Accumulator[int]
 
-    def __call__(self, part: SourcePart) -> tuple[str, Counts]:
-        """Make a part and return its name and what was counted."""
+    def __call__(self, part: SourcePart) -> tuple[str, Counts | str]:
+        """Make a part and return its name, and what was counted or, in words, why there is no such part.
+
+        Raises:
+            PartNotWrittenError: Spark then tries it elsewhere, if it was told to; all other faults would come again.
+        """
         _take_cores()
-        counts = make_part(self.job, part, held_maker(self.job))
+        try:
+            counts = make_part(self.job, part, held_maker(self.job))
+        except PartNotWrittenError:
+            raise
+        except BertrecError as error:
+            return part.name, str(error)
         self.parts.add(1)
         self.rows.add(counts["rows"])
         return part.name, counts
@@ -49,10 +58,10 @@ def held_maker(job: Job) -> Maker:
     """
     from bertrec.encoders.cache import keeping_nothing
 
+    check_versions(job.versions)
     key = f"{job.key} {job.run}"
     if key not in _HELD:
         _HELD.clear()
-        check_versions(job.versions)
         with vouching(), keeping_nothing():
             vouch(job.classes)
             maker = job.maker()

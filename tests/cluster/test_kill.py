@@ -73,7 +73,7 @@ def test_lists_are_the_same_after_a_kill(trained, tmp_path, cli):
 
 
 def test_vectors_are_the_same_after_a_kill(trained, tmp_path, cli):
-    source, out = write_items(tmp_path / "items", parts=24, each=800), tmp_path / "out"
+    source, out = write_items(tmp_path / "items", parts=24, each=300), tmp_path / "out"
     done, log = killed_once_a_part_is_done(["encode", trained, "--items", source], out, tmp_path / "log")
     assert 1 <= done < 24
     assert "Lost executor" in log
@@ -81,4 +81,4 @@ def test_vectors_are_the_same_after_a_kill(trained, tmp_path, cli):
     found, whole = tables(out), tables(tmp_path / "whole")
     assert list(found) == sorted(path.name for path in source.iterdir())
     assert found == whole
-    assert pa.concat_tables(found.values())["id"].to_pylist() == [f"n{number}" for number in range(24 * 800)]
+    assert pa.concat_tables(found.values())["id"].to_pylist() == [f"n{number}" for number in range(24 * 300)]
