@@ -84,7 +84,7 @@ def test_no_pyspark(trained, users, cli, tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr("bertrec.cluster.session.find_spec", lambda name: None if name == "pyspark" else found(name))
     words = ("cluster", "recommend", trained, "--users", users, "--out", tmp_path / "out")
-    refused(cli(*words), "pyspark is not installed: run  pip install 'bertrec[spark]'")
+    refused(cli(*words), "pyspark is not installed: run pip install 'bertrec[spark]'")
 
 
 def test_no_java_or_a_wrong_one(trained, users, cli, tmp_path, monkeypatch):
