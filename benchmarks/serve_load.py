@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ USERS, LENGTH, DIM, WIDTH = 2_000, 20, 64, 64
 CLIENTS = (1, 2, 16, 100)
 
 
-def make_run(work: Path, items: int) -> Path:
+def make_run(work: Path, items: int, users: int = USERS, *, width: int = WIDTH, settings: Sequence[str] = ()) -> Path:
     """Write a shop of random vectors, and train on it for one epoch; a run that is there already is taken."""
-    run, shop = work / f"run-{items}", work / f"shop-{items}"
+    run, shop = work / (f"run-{items}" if width == WIDTH else f"run-{items}-{width}"), work / f"shop-{items}"
     if (run / "run.json").exists():
         return run
     shop.mkdir(parents=True, exist_ok=True)
@@ -43,12 +44,13 @@ def make_run(work: Path, items: int) -> Path:
     for row, picked in enumerate(draw.integers(0, len(words), (items, 4))):
         lines.append(f"i{row},{' '.join(words[picked])},brand{row % 500},{1 + row % 997},{'true' if row % 3 else 'false'}")
     (shop / "items.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    met = draw.integers(0, items, (USERS, LENGTH))
+    met = draw.integers(0, items, (users, LENGTH))
     rows = [f"u{user},i{item},{step}" for user, history in enumerate(met.tolist()) for step, item in enumerate(history)]
     (shop / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n", encoding="utf-8")
     write_vectors(work / f"vectors-{items}.parquet", items, draw)
     options = ["--vectors", work / f"vectors-{items}.parquet", "--item-input", "text", "--epochs", "1", "--text-fields", "title"]
-    bertrec("train", shop, "--out", run, *options, "--set", f"item.width={WIDTH}", "--set", "match.new_items=off")
+    given = [f"item.width={width}", "match.new_items=off", *settings]
+    bertrec("train", shop, "--out", run, *options, *(word for one in given for word in ("--set", one)))
     return run
 
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs" / "rooms.svg"
 WAY = {
     "cli": "words of a terminal; one file per command group",
-    "comparison": "what is made of runs: reports, answers over HTTP",
+    "cluster": "what is made of runs: lists by Spark, reports, answers over HTTP",
     "tuning": "settings are searched",
     "rerank": "7 a list is put in another order",
     "rankers": "candidates that were given are scored",

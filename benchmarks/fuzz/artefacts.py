@@ -195,13 +195,14 @@ def _read_study(folder: Path) -> Any:
 
 
 def _embeddings(folder: Path) -> None:
-    from bertrec.cli.embed import write_vectors
+    from bertrec.runs.vectors import vector_schema, write_vectors
 
-    write_vectors(folder / "vectors.parquet", list(TITLES), np.eye(len(TITLES), 4, dtype=np.float32), model_hash="abc", what="items")
+    block = list(TITLES), np.eye(len(TITLES), 4, dtype=np.float32)
+    write_vectors(folder / "vectors.parquet", [block], vector_schema(4, whole=False), model_hash="abc", what="items")
 
 
 def _read_embeddings(folder: Path) -> Any:
-    from bertrec.cli.embed import read_vectors
+    from bertrec.runs.vectors import read_vectors
 
     ids, vectors, model_hash = read_vectors(folder / "vectors.parquet")
     return ids, vectors.tolist(), model_hash

@@ -115,13 +115,15 @@ def build_index(model: Recommender, path: Path) -> Path:
 
 def show_lists(model: Recommender, dataset: Dataset, index: Path) -> None:
     """Print lists for two users of the data and for a history typed as titles."""
-    from bertrec.cli.lists import UserList, print_tables
-    from bertrec.cli.recommend import fill, title_history, user_cases, wanted_users
+    from bertrec.cli.lists import print_tables
+    from bertrec.cli.recommend import typed_case
+    from bertrec.data.wanted_users import WantedUser
     from bertrec.runs.indexes import open_index
+    from bertrec.runs.lists import Known, ListMaker, Tally, answering
 
-    users = [str(user) for user in dataset.interactions.users.ids[:2]]
-    cases = [*user_cases(model.catalog, wanted_users(users), dataset.interactions), UserList(None, title_history(model.catalog, TITLES))]
-    fill(model, cases, k=5, index=open_index(index))
+    known = Known(model.catalog, dataset.interactions, times=model.reads_times)
+    cases = known.cases([WantedUser("", user) for user in dataset.interactions.users.ids[:2]], Tally())
+    cases = ListMaker(known, answering(model, 5, index=open_index(index)), model.name).filled([*cases, typed_case(model.catalog, TITLES)])
     print_tables(model.catalog, cases)
 
 
@@ -158,10 +160,10 @@ def show_best_new(model: Recommender, split: Split) -> None:
     import numpy as np
 
     from bertrec.cli.output import print_table
-    from bertrec.cli.recommend import title_history
+    from bertrec.cli.recommend import typed_case
     from bertrec.core.ragged import Ragged
 
-    history = model.catalog.ids.encode(title_history(model.catalog, TITLES))
+    history = model.catalog.ids.encode(typed_case(model.catalog, TITLES).history)
     scores = next(iter(model.score_all(Ragged.from_rows([history]))))[0]
     best = split.held_out[np.argsort(-scores[split.held_out], kind="stable")[:5]]
     rows = [[rank, model.catalog.titles[item - 1], f"{scores[item]:.4f}"] for rank, item in enumerate(best.tolist(), start=1)]

@@ -21,7 +21,12 @@ EXAMPLES = "Example: bertrec doctor"
 OK, NOTE, ERROR = "ok", "note", "ERROR"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _NEEDED = ("torch", "transformers", "sentence-transformers", "peft", "numpy", "pyarrow", "narwhals", "pydantic")
-_OPTIONAL = {"pandas": "pip install pandas", "optuna": "pip install 'bertrec[tuning]'", "matplotlib": "pip install 'bertrec[report]'"}
+_OPTIONAL = {
+    "pandas": "pip install pandas",
+    "optuna": "pip install 'bertrec[tuning]'",
+    "matplotlib": "pip install 'bertrec[report]'",
+    "pyspark": "pip install 'bertrec[spark]' (and Java 17)",
+}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +13,7 @@ from bertrec.cli.output import note, say
 from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import item_vectors
-from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.errors import ConfigError
 from bertrec.runs.data import fit_catalog, served_data
 from bertrec.runs.folder import Run
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from bertrec.data.interactions import Interactions
     from bertrec.data.load import Dataset
+    from bertrec.models.base import Recommender
+    from bertrec.runs.vectors import Block
 
 EXAMPLES = """
 Examples:
@@ -61,54 +64,31 @@ def embed(
     if format_ == "recbole":
         check_files("--out", _recbole_files(out, name), overwrite=overwrite)
     model = model if dataset is None else fit_catalog(model, dataset, vectors)
-    if what == "items" or dataset is None:
-        ids, rows = item_vectors(model)
-    else:
-        ids, rows = dataset.interactions.users.ids, model.user_embeddings(dataset.interactions.timed)
     if format_ == "recbole":
-        out = _write_recbole(out, name, ids, rows)
+        ids, rows = item_vectors(model)
+        out, count = _write_recbole(out, name, ids, rows), len(ids)
     else:
-        write_vectors(out, ids, rows, model_hash=model.model_hash, what=what)
-    say(f"wrote {len(ids)} {what} x {rows.shape[1]} to {out}")
+        users = None if what == "items" or dataset is None else dataset.interactions
+        count = _write_parquet(out, model, users, what)
+    say(f"wrote {count} {what} x {model.item_embeddings().shape[1]} to {out}")
 
 
-def write_vectors(target: Path, ids: list[str | int], vectors: npt.NDArray[np.float32], *, model_hash: str, what: str) -> None:
-    """Write ``ids`` and ``vectors`` ``[n, d]`` as Parquet, atomically; what they are of and the model's hash go into its metadata."""
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+def _write_parquet(out: Path, model: Recommender, users: Interactions | None, what: str) -> int:
+    """Write the vectors of users, a block at a time, or of the items; return how many."""
+    from bertrec.runs.lists import all_whole
+    from bertrec.runs.vectors import vector_schema, write_vectors
 
-    from bertrec.core.files import atomic_file
-
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
-    table = pa.table({"id": _id_column(ids), "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])})
-    with atomic_file(target) as temporary:
-        pq.write_table(table.replace_schema_metadata({"bertrec.model_hash": model_hash, "bertrec.what": what}), temporary)
+    ids, vectors = item_vectors(model) if users is None else (users.users.ids, None)
+    schema = vector_schema(model.item_embeddings().shape[1], whole=all_whole(ids))
+    blocks = iter([(ids, vectors)]) if vectors is not None else _user_blocks(model, users) if users is not None else iter([])
+    write_vectors(out, blocks, schema, model_hash=model.model_hash, what=what)
+    return len(ids)
 
 
-def read_vectors(path: Path) -> tuple[list[str | int], npt.NDArray[np.float32], str]:
-    """Return ids, vectors ``[n, d]`` and the model's hash of a file that ``bertrec embed`` wrote.
-
-    Raises:
-        DataError: the file is absent, damaged, or has no ``id`` and ``vector`` columns of one width.
-    """
-    import numpy as np
-    import pyarrow as pa
-
-    from bertrec.data.readers.delimited import read_parquet
-
-    table = read_parquet(path)
-    if not {"id", "vector"} <= set(table.column_names):
-        raise DataError(f"{path} has the columns {', '.join(table.column_names)}; wanted are id and vector, as bertrec embed writes them")
-    rows = table["vector"].combine_chunks()
-    if rows.null_count or not pa.types.is_fixed_size_list(rows.type) or not pa.types.is_floating(rows.type.value_type):
-        raise DataError(f"{path}: the column vector must be a list of floats of one fixed length, as bertrec embed writes it")
-    vectors = rows.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1).astype(np.float32)
-    metadata = table.schema.metadata or {}
-    try:
-        return table["id"].to_pylist(), vectors, metadata.get(b"bertrec.model_hash", b"").decode()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: the hash of its model is damaged") from error
+def _user_blocks(model: Recommender, users: Interactions) -> Iterator[Block]:
+    for start in range(0, len(users.users), model.users_at_once):
+        part = users.timed.slice(start, min(start + model.users_at_once, len(users.users)))
+        yield users.users.ids[start : start + len(part)], model.user_embeddings(part)
 
 
 def _recbole_files(folder: Path, name: str) -> list[Path]:
@@ -127,10 +107,3 @@ def _write_recbole(folder: Path, name: str, ids: list[str | int], vectors: npt.N
 
 def _data_name(record: Mapping[str, Any], dataset: Dataset | None) -> str:
     return dataset.name if dataset is not None else str(record.get("manifest", {}).get("data") or Path(record["data"]).stem)
-
-
-def _id_column(ids: list[str | int]) -> Any:
-    import pyarrow as pa
-
-    whole = all(isinstance(value, int) for value in ids)
-    return pa.array(ids, pa.int64()) if whole else pa.array([str(value) for value in ids], pa.string())

@@ -78,9 +78,10 @@ def forget(
     data: Annotated[str | None, typer.Option("--data", metavar="DATA", help="Where the run's data are now.")] = None,
 ) -> None:
     """Take people out of RUN: out of its counts, its lists, and of whom it knows. What training has absorbed stays, and is named."""
-    from bertrec.cli.recommend import wanted_users
+    from bertrec.cli.recommend import Asked
 
-    names = [str(one.user) for one in wanted_users([*(user or []), *(more or [])], users_file)]
+    asked = Asked.of([*(user or []), *(more or [])], users_file)
+    names = [str(one.user) for block in asked.blocks() for one in block]
     if not names:
         raise BertrecError("say whom to forget: --user ID, or --users-file F")
     recover(run)

@@ -56,8 +56,7 @@ def build(
         Path,
         typer.Argument(
             metavar="RUN",
-            help="A folder made by bertrec train, a .parquet of bertrec embed, a folder of parts by bertrec cluster encode, or a RecBole "
-            "checkpoint (.pth).",
+            help="A folder of bertrec train or cluster encode, a .parquet of bertrec embed, or a RecBole checkpoint (.pth).",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="INDEX", help="Where to save the index.")],
@@ -163,11 +162,9 @@ def compact(index: IndexArgument) -> None:
 
 
 def _items(place: Path, scratch: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:
-    from bertrec.data.readers.parts import has_parts
-
     if place.suffix == ".pth" and not place.is_dir():
         return _checkpoint_items(place, trust_pickle=trust_pickle)
-    if place.suffix != ".parquet" and not (place.is_dir() and not Run(place).record_file.exists() and has_parts(place)):
+    if not _holds_vectors(place) if place.is_dir() else place.suffix != ".parquet":
         return _run_items(Run(place))
     return _parts(place, scratch)
 
@@ -178,6 +175,13 @@ def _parts(place: Path, scratch: Path) -> tuple[list[str | int], Any, str]:
     scratch.mkdir(parents=True, exist_ok=True)
     found = read_vector_parts(place, scratch, progress=True)
     return found.ids, found.vectors, found.model_hash
+
+
+def _holds_vectors(folder: Path) -> bool:
+    """Say whether a folder is what ``bertrec cluster encode`` writes, and no run."""
+    from bertrec.data.readers.parts import has_parts
+
+    return not Run(folder).finished and not Run(folder).pending and has_parts(folder)
 
 
 def _run_items(run: Run) -> tuple[list[str | int], Any, str]:
@@ -194,7 +198,7 @@ def _checkpoint_items(path: Path, *, trust_pickle: bool) -> tuple[list[str | int
 
 
 def _stored(path: Path | None) -> tuple[list[str | int], Any, str]:
-    from bertrec.cli.embed import read_vectors
+    from bertrec.runs.vectors import read_vectors
 
     if path is None:
         raise BertrecError("give --vectors FILE.parquet")

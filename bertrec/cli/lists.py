@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,29 +14,18 @@ from bertrec.cli.output import print_table, say, say_document
 from bertrec.core.errors import BertrecError
 from bertrec.core.files import atomic_file
 from bertrec.core.shown import csv_text, json_text
+from bertrec.runs.lists import Id, ListTables, UserList, all_whole, list_rows
 
 if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog
 
-Id = str | int
+Write = Callable[[list[UserList]], None]
+Put = Callable[[str], object]
 _SHOWN = 60  # letters of a title, where it stands beside others
 FORMATS = ("table", "json", "jsonl", "csv")
 """What is printed."""
 ENDINGS = {".json": "json", ".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 """What is written, by the ending of a file's name."""
-
-
-@dataclass
-class UserList:
-    """One list to make: for a user of the data, or for a history that was given; ``fallback`` says what ordered it where none is read."""
-
-    user: Id | None
-    history: list[Id]
-    fallback: str | None = None
-    items: list[Id] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    why: list[list[Any]] = field(default_factory=list)
-    times: list[int] | None = None  # of the history, in seconds, where they are known
 
 
 def _titles(catalog: ItemCatalog, ids: Sequence[Id]) -> list[str]:
@@ -76,46 +65,18 @@ def _score(value: float) -> str:
     return f"{value:.4f}" if math.isfinite(value) else "-"
 
 
-def _rows(catalog: ItemCatalog, case: UserList) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = [
-        {"rank": rank, "id": item, "title": title, "score": score if math.isfinite(score) else None}
-        for rank, (item, title, score) in enumerate(zip(case.items, _titles(catalog, case.items), case.scores, strict=True), start=1)
-    ]
-    for row, reasons in zip(rows, case.why, strict=False):
-        row["why"] = [{"kind": str(r.kind), "text": r.text, "contribution": float(r.contribution)} for r in reasons]
-    return rows
-
-
 def _case(catalog: ItemCatalog, case: UserList) -> dict[str, Any]:
-    return {"user": case.user, "history": case.history, "fallback": case.fallback, "items": _rows(catalog, case)}
+    items = list_rows(case, _titles(catalog, case.items))
+    return {"user": case.user, "history": case.history, "fallback": case.fallback, "items": items}
 
 
-def _json(catalog: ItemCatalog, cases: list[UserList]) -> str:
-    return json_text({"recommendations": [_case(catalog, case) for case in cases]}) + "\n"
-
-
-def _json_lines(catalog: ItemCatalog, cases: list[UserList]) -> str:
-    return "".join(f"{json_text(_case(catalog, case), indent=None)}\n" for case in cases)
-
-
-def _columns(catalog: ItemCatalog, cases: list[UserList]) -> dict[str, list[Any]]:
-    """Return one row per recommended item: user, rank, id, title, score, fallback, and why where that was asked for."""
-    explained = any(case.why for case in cases)
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("user", "rank", "id", "title", "score", "fallback", *(["why"] if explained else []))
-    }
+def _columns(catalog: ItemCatalog, cases: list[UserList], *, explained: bool) -> Iterator[list[Any]]:
+    """Yield one row per recommended item: user, rank, id, title, score, fallback, and why where that was asked for."""
     for case in cases:
-        for row, reasons in zip(_rows(catalog, case), case.why or [[]] * len(case.items), strict=True):
-            row |= {"user": case.user, "fallback": case.fallback, "why": _reasons(reasons).replace("\n", "; ")}
-            for name, column in columns.items():
-                column.append(row[name])
-    return columns
-
-
-def _csv(catalog: ItemCatalog, cases: list[UserList], *, raw: bool) -> str:
-    columns = _columns(catalog, cases)
-    rows = ([("" if value is None else value) for value in row] for row in zip(*columns.values(), strict=True))
-    return csv_text([list(columns), *rows], raw=raw)
+        rows = list_rows(case, _titles(catalog, case.items))
+        for row, reasons in zip(rows, case.why or [[]] * len(case.items), strict=True):
+            why = [_reasons(reasons).replace("\n", "; ")] if explained else []
+            yield [case.user, row["rank"], row["id"], row["title"], row["score"], case.fallback, *why]
 
 
 def form_of(form: str | None, out: Path | None) -> str:
@@ -134,37 +95,100 @@ def form_of(form: str | None, out: Path | None) -> str:
 
 
 def give_out(catalog: ItemCatalog, cases: list[UserList], *, form: str, out: Path | None = None, raw: bool = False) -> None:
-    """Print lists, or write them into a file.
+    """Print lists, or write them into a file; see `given_out`."""
+    whole, explained = all_whole(case.user for case in cases), any(case.why for case in cases)
+    with given_out(catalog, form=form, out=out, raw=raw, whole_users=whole, explained=explained) as write:
+        write(cases)
+
+
+@contextmanager
+def given_out(
+    catalog: ItemCatalog,
+    *,
+    form: str,
+    out: Path | None = None,
+    raw: bool = False,
+    whole_users: bool = False,
+    whole_items: bool | None = None,
+    explained: bool = False,
+) -> Iterator[Write]:
+    """Yield what prints lists, or writes them into a file that takes its name when all are written; it is called with some at a time.
 
     Args:
         catalog: the items.
-        cases: the lists.
         form: as `form_of` gave it.
         out: the file; None prints.
         raw: CSV cells stay as they are, formulas too.
+        whole_users: whether all ids of users are whole numbers, which a Parquet file then holds as such.
+        whole_items: the same of items; None: as in the catalogue.
+        explained: whether the lists have reasons.
     """
     if form == "table":
-        print_tables(catalog, cases)
-        return
-    if form == "parquet":
+        yield lambda cases: print_tables(catalog, cases)
+    elif form == "parquet":
         assert out is not None
-        _write_parquet(catalog, cases, out)
-        return
-    text = _csv(catalog, cases, raw=raw) if form == "csv" else (_json if form == "json" else _json_lines)(catalog, cases)
-    if out is None:
-        if form == "csv":
-            sys.stdout.write(text)  # made harmless already, with line ends of its own
-        else:
-            say_document(text.removesuffix("\n"))
-        return
-    with atomic_file(out) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        tables = ListTables(catalog, whole_users, whole_items, _reasons if explained else None)
+        with _parquet(tables, out) as write:
+            yield write
+    else:
+        with _text_to(out, form) as put, _TEXTS[form](catalog, put, raw=raw, explained=explained) as write:
+            yield write
 
 
-def _write_parquet(catalog: ItemCatalog, cases: list[UserList], out: Path) -> None:
+@contextmanager
+def _parquet(tables: ListTables, out: Path) -> Iterator[Write]:
     import pyarrow.parquet as pq
 
-    from bertrec.data.outgoing import frame_of
+    with atomic_file(out) as temporary, pq.ParquetWriter(temporary, tables.schema) as writer:
+        yield lambda cases: writer.write_table(tables.table(cases))
 
-    with atomic_file(out) as temporary:
-        pq.write_table(frame_of(_columns(catalog, cases), "pyarrow"), temporary)
+
+@contextmanager
+def _text_to(out: Path | None, form: str) -> Iterator[Put]:
+    """Yield what puts whole lines out."""
+    if out is not None:
+        with atomic_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+            yield stream.write
+    elif form == "csv":
+        yield sys.stdout.write  # made harmless already, with line ends of its own
+    else:
+        yield lambda text: say_document(text.removesuffix("\n"))
+
+
+@contextmanager
+def _csv(catalog: ItemCatalog, put: Put, *, raw: bool, explained: bool) -> Iterator[Write]:
+    def write(cases: list[UserList]) -> None:
+        rows = _columns(catalog, cases, explained=explained)
+        put(csv_text(([("" if value is None else value) for value in row] for row in rows), raw=raw))
+
+    put(csv_text([["user", "rank", "id", "title", "score", "fallback", *(["why"] if explained else [])]], raw=raw))
+    yield write
+
+
+@contextmanager
+def _json_lines(catalog: ItemCatalog, put: Put, **_: bool) -> Iterator[Write]:
+    def write(cases: list[UserList]) -> None:
+        for case in cases:
+            put(f"{json_text(_case(catalog, case), indent=None)}\n")
+
+    yield write
+
+
+@contextmanager
+def _json(catalog: ItemCatalog, put: Put, **_: bool) -> Iterator[Write]:
+    """As `json_text` writes an object of one list."""
+    held: list[str] = []  # the case before, which is followed by a comma if there is another
+
+    def write(cases: list[UserList]) -> None:
+        for case in cases:
+            if held:
+                put(f"{held.pop()},\n")
+            else:
+                put('{\n  "recommendations": [\n')
+            held.append("    " + json_text(_case(catalog, case)).replace("\n", "\n    "))
+
+    yield write
+    put(f"{held.pop()}\n  ]\n}}\n" if held else '{\n  "recommendations": []\n}\n')
+
+
+_TEXTS = {"csv": _csv, "jsonl": _json_lines, "json": _json}

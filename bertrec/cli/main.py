@@ -18,6 +18,7 @@ from typer.main import get_command
 from bertrec.cli import (
     audit,
     catalog,
+    cluster,
     compare,
     data,
     demo,
@@ -89,6 +90,7 @@ app.add_typer(rankers.app, name="rankers")
 app.add_typer(prompt.app, name="prompt")
 app.add_typer(index.app, name="index")
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(cluster.app, name="cluster")
 app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("new-items", epilog=draws.EXAMPLES)(draws.new_items)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,23 +11,20 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli import rules as r
-from bertrec.cli.lists import FORMATS, Id, UserList, form_of, give_out
+from bertrec.cli.lists import FORMATS, form_of, give_out, given_out
 from bertrec.cli.output import note, note_each, say
 from bertrec.cli.outputs import check_files
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.core.errors import BertrecError, DataError
-from bertrec.core.known_ids import find_id, known_id
-from bertrec.runs.data import fit_catalog, served_data
+from bertrec.core.known_ids import known_id
 from bertrec.runs.folder import Run, keeps_seen
-from bertrec.runs.indexes import check_fits, open_both
+from bertrec.runs.lists import ON_UNKNOWN, Answer, Id, Known, ListMaker, Tally, UserList, answering, whole_items
+from bertrec.runs.served import open_served
 
 if TYPE_CHECKING:
     from bertrec.data.catalog import ItemCatalog
-    from bertrec.data.interactions import Interactions
-    from bertrec.data.wanted_users import WantedUser
+    from bertrec.data.wanted_users import WantedUser, WantedUsers
     from bertrec.models.base import Recommender
-    from bertrec.models.serving import Histories
-    from bertrec.retrieval.index import ItemIndex
     from bertrec.retrieval.rules import Rules
 
 EXAMPLES = """
@@ -49,9 +47,7 @@ bertrec recommend runs/shop --profile "walks in the mountains, has a small kitch
 bertrec recommend runs/shop --user 1 --exclude sold-out.txt --boost "in_stock=0.5" --diversity 0.3
 """
 
-ON_UNKNOWN = ("fallback", "skip", "error")
 _REASONS = 3
-_MEND = "give items with --history or --history-ids, or take the most popular ones with --on-unknown fallback"
 
 
 @reads_data()
@@ -65,7 +61,8 @@ def recommend(
         Path | None,
         typer.Option(
             metavar="F",
-            help="Users, one id per line; or CSV, TSV, JSON lines or Parquet of user_id and, where known, history: item ids, oldest first.",
+            help="Users, one id per line; or CSV, TSV, JSON lines or Parquet (also a folder of parts) of user_id and, where known, "
+            "history: item ids, oldest first.",
         ),
     ] = None,
     history: Annotated[list[str] | None, typer.Option(metavar="TITLE", help="Titles, oldest first; more may follow.")] = None,
@@ -117,32 +114,75 @@ def recommend(
         raise BertrecError("say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID, --profile TEXT")
     if profile is not None and (index is not None or rerank is not None or why):
         raise BertrecError("--profile is searched for as text: leave out --index, --rerank and --why")
-    asked = wanted_users(given["--user"], users_file)
-    place = Run(run)
-    record, model, searched = open_both(place, index)
-    typed = not any(one.history is None for one in asked)
-    dataset = None if typed and data is None and vectors is None else served_data(place, record, model, data, reading)
-    model = model if dataset is None else fit_catalog(model, dataset, vectors)
-    if searched is not None and index is not None:
-        check_fits(searched, index, model, place, data)
-    if given["--history"]:
-        cases = [UserList(None, title_history(model.catalog, given["--history"]))]
-    elif given["--history-ids"]:
-        cases = history_cases(model.catalog, given["--history-ids"], on_unknown)
-    else:
-        interactions = None if dataset is None else dataset.interactions
-        cases = user_cases(model.catalog, asked, interactions, on_unknown, times=model.reads_times)
+    asked = Asked.of(given["--user"], users_file)
+    opened = open_served(Run(run), index=index, data=data, reading=reading, vectors=vectors, histories=not asked.all_given)
+    record, model, searched, dataset = opened.record, opened.model, opened.index, opened.dataset
     rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
-    kept = keeps_seen(record, keep_seen)
+    known = Known(model.catalog, None if dataset is None else dataset.interactions, times=model.reads_times)
+    how: dict[str, Any] = {"keep_seen": keeps_seen(record, keep_seen), "index": searched, "rules": rules}
+    maker = ListMaker(known, answer_of(model, k, reranker=rerank, candidates=candidates, **how), model.name)
+    maker.explain = partial(explain_cases, model) if why else None
+    writing: dict[str, Any] = {"form": form, "out": out, "raw": raw}
     if profile is not None:
-        cases = [profile_case(model, profile, k, rules)]
+        count = 1
+        give_out(model.catalog, [profile_case(model, profile, k, rules)], **writing)
+    elif given["--history"] or given["--history-ids"]:
+        typed_ids = given["--history-ids"]
+        cases = history_cases(model.catalog, typed_ids, on_unknown) if typed_ids else [typed_case(model.catalog, given["--history"])]
+        count = len(maker.filled(cases)) if cases else 0
+        give_out(model.catalog, cases, **writing)
     else:
-        fill(model, cases, k=k, keep_seen=kept, index=searched, reranker=rerank, candidates=candidates, rules=rules)
-    if why:
-        explain_cases(model, cases)
-    give_out(model.catalog, cases, form=form, out=out, raw=raw)
+        count = write_lists(maker, asked, on_unknown, whole_items=whole_items(model, searched), explained=why, **writing)
+    maker.tally.note_short(k, rules)
     if out is not None:
-        say(f"wrote {len(cases)} lists to {out}")
+        say(f"wrote {count} lists to {out}")
+
+
+class Asked:
+    """The users that are asked for: gone through several times, and held where they are few."""
+
+    def __init__(self, users: WantedUsers) -> None:
+        self.users = users
+        notes: list[str] = []
+        blocks = users.blocks(notes)
+        first, second = next(blocks, []), next(blocks, None)
+        note_each(notes)
+        self._held: list[WantedUser] | None = first if second is None else None
+
+    @classmethod
+    def of(cls, names: Sequence[str], users_file: Path | None = None) -> Asked:
+        """Return the users that were named, those of the file last; what is ignored in it is printed."""
+        from bertrec.data.places import place_of
+        from bertrec.data.wanted_users import WantedUsers
+
+        return cls(WantedUsers(names, None if users_file is None else place_of(users_file, "--users-file")))
+
+    def blocks(self) -> Iterable[list[WantedUser]]:
+        """Yield the users in order, so many at a time."""
+        return self.users.blocks() if self._held is None else [self._held]
+
+    @property
+    def all_given(self) -> bool:
+        """Whether every user has a history."""
+        return not any(one.history is None for block in self.blocks() for one in block)
+
+
+def write_lists(maker: ListMaker, asked: Asked, on_unknown: str | None, *, explained: bool, **how: Any) -> int:
+    """Make the lists of users and give them out, a block at a time, once it is known that nothing is wrong with any; return how many.
+
+    Raises:
+        DataError: nothing is known of a user, and that is not to be passed over; the text names file and line.
+    """
+    looked, count = Tally(), 0
+    for block in asked.blocks():
+        maker.known.cases(block, looked)
+    maker.skips = maker.known.report(looked, on_unknown) == "skip"
+    with given_out(maker.known.catalog, whole_users=looked.whole, explained=explained, **how) as write:
+        for block in asked.blocks():
+            cases = maker.lists(block)
+            write(cases)
+            count += len(cases)
+    return count
 
 
 def profile_case(model: Recommender, profile: str, k: int, rules: Rules | None) -> UserList:
@@ -173,21 +213,11 @@ def _with_more(lists: dict[str, list[str] | None], more: list[str]) -> dict[str,
     return given
 
 
-def wanted_users(names: Sequence[str], users_file: Path | None = None) -> list[WantedUser]:
-    """Return the users that were named, those of the file last; what is ignored in it is printed."""
-    from bertrec.data.wanted_users import WantedUser, read_wanted_users
-
-    notes: list[str] = []
-    asked = [WantedUser("", name) for name in names] + ([] if users_file is None else read_wanted_users(users_file, notes))
-    note_each(notes)
-    return asked
-
-
-def title_history(catalog: ItemCatalog, typed: Sequence[str]) -> list[Id]:
-    """Return the ids of the items whose titles were typed."""
+def typed_case(catalog: ItemCatalog, typed: Sequence[str]) -> UserList:
+    """Return the case of the items whose titles were typed."""
     from bertrec.data.titles import find_title
 
-    return [catalog.ids.ids[find_title(title, catalog.titles)] for title in typed]
+    return UserList(None, [catalog.ids.ids[find_title(title, catalog.titles)] for title in typed])
 
 
 def history_cases(catalog: ItemCatalog, typed: Sequence[str], on_unknown: str | None = None) -> list[UserList]:
@@ -208,87 +238,6 @@ def history_cases(catalog: ItemCatalog, typed: Sequence[str], on_unknown: str | 
     return [UserList(None, found)] if found or on_unknown == "fallback" else []
 
 
-def user_cases(
-    catalog: ItemCatalog,
-    asked: Sequence[WantedUser],
-    interactions: Interactions | None = None,
-    on_unknown: str | None = None,
-    *,
-    times: bool = False,
-) -> list[UserList]:
-    """Return one case per user: with the history that was given, else with everything that the data knows of that user.
-
-    Args:
-        catalog: the items.
-        asked: the users.
-        interactions: the data; may be left out where every user has a history.
-        on_unknown: what becomes of users of whom nothing is known, one of `ON_UNKNOWN`.
-        times: whether the cases say when the items of the data were met.
-
-    Raises:
-        DataError: nothing is known of a user, and that is not to be passed over; the text names file and line.
-    """
-    known = set() if interactions is None else set(interactions.users.ids)
-    cases = [_of_data(one, known) if one.history is None else UserList(one.user, []) for one in asked]
-    _fill_given([(one, case) for one, case in zip(asked, cases, strict=True) if one.history is not None], catalog)
-    unknown = [one for one, case in zip(asked, cases, strict=True) if case.fallback is not None]
-    if unknown:
-        _report_unknown(unknown, known, len(asked), on_unknown or ("fallback" if len(unknown) < len(asked) else "error"))
-    found = [case for one, case in zip(asked, cases, strict=True) if one.history is None and case.fallback is None]
-    if interactions is not None:
-        rows = (interactions.timed if times else interactions.sequences).take(_rows_of(interactions, found))
-        for number, case in enumerate(found):
-            part = rows.slice(number, number + 1)
-            case.history = interactions.catalog.ids.decode(part.values)
-            case.times = None if part.times is None else part.times.tolist()
-    return [case for case in cases if case.fallback is None] if on_unknown == "skip" else cases
-
-
-def _of_data(one: WantedUser, known: set[Id]) -> UserList:
-    user = find_id(str(one.user), known)
-    return UserList(one.user, [], fallback="unknown") if user is None else UserList(user, [])
-
-
-def _fill_given(given: Sequence[tuple[WantedUser, UserList]], catalog: ItemCatalog) -> None:
-    """Put the known items of the histories of a file into the cases; a line counts the others."""
-    items, lost = set(catalog.ids.ids), [(one, item) for one, _ in given for item in one.history or ()]
-    for one, case in given:
-        found = [find_id(str(item), items) for item in one.history or ()]
-        case.history = [item for item in found if item is not None]
-        case.fallback = None if case.history else "unknown"
-    lost = [(one, item) for one, item in lost if find_id(str(item), items) is None]
-    if lost:
-        one, item = lost[0]
-        note(f"note: {len(lost)} ids in the histories are no items (left out); the first: {one.where}: {item!r}")
-
-
-def _rows_of(interactions: Interactions, cases: Sequence[UserList]) -> Any:
-    import numpy as np
-
-    return np.asarray(interactions.users.encode([case.user for case in cases if case.user is not None]), dtype=np.int64) - 1
-
-
-def _report_unknown(unknown: Sequence[WantedUser], known: set[Id], asked: int, policy: str) -> None:
-    first = unknown[0]
-    where = f"{first.where}: " if first.where else ""
-    why = _why_unknown(first, known)
-    if policy == "error":
-        raise DataError(f"{where or '--user: '}{why}; {_MEND}")
-    what = "are not in the data" if all(one.history is None for one in unknown) else "have nothing to go by"
-    served = "left out" if policy == "skip" else "served by popularity (--on-unknown skip leaves them out)"
-    note(f"note: {len(unknown)} of {asked} users {what}: {served}; the first: {where}{why}")
-
-
-def _why_unknown(one: WantedUser, known: set[Id]) -> str:
-    if one.history is not None:
-        return f"none of the {len(one.history)} items of the history is in the catalogue"
-    try:
-        known_id(str(one.user), known)
-    except DataError as error:
-        return str(error)
-    return ""
-
-
 def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: bool) -> None:
     if rerank is None and candidates is not None:
         raise BertrecError("--candidates goes with --rerank: it says how many items the reranker puts in order")
@@ -298,43 +247,16 @@ def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: b
         raise BertrecError(f"--candidates {candidates} are fewer than the -k {k} items asked for")
 
 
-def fill(
-    model: Recommender,
-    cases: list[UserList],
-    *,
-    k: int,
-    keep_seen: bool = False,
-    index: ItemIndex | None = None,
-    reranker: Path | None = None,
-    candidates: int | None = None,
-    rules: Rules | None = None,
-) -> None:
-    """Put the recommended items and their scores into the cases; with a reranker the scores are those that order the list."""
-    histories = _histories(model, cases)
-    how: dict[str, Any] = {"exclude_seen": not keep_seen, "index": index, "rules": rules}
-    if reranker is not None:
-        from bertrec.rerank.kinds import recommend_reranked
+def answer_of(
+    model: Recommender, k: int, *, reranker: Path | None = None, candidates: int | None = None, keep_seen: bool = False, **how: Any
+) -> Answer:
+    """Return what makes lists; with a reranker the scores are those that order the list."""
+    if reranker is None:
+        return answering(model, k, keep_seen=keep_seen, **how)
+    from bertrec.rerank.kinds import load_with_record, reranked
 
-        found = recommend_reranked(model, reranker, histories, k, candidates=candidates, **how)
-    else:
-        found = model.recommend(histories, k, **how)
-    for case, items, scores, fallback in zip(cases, found.items, found.scores, found.fallback, strict=True):
-        # A model that needs no history, such as popularity, orders the list of an unknown user as everyone's.
-        case.items, case.fallback = list(items), fallback or (model.name if case.fallback else None)
-        case.scores = [float(score) for score in scores[: len(items)]]
-    if cases and (fewest := min(len(case.items) for case in cases)) < k:
-        left = ": the rules leave no more" if rules is not None else ""
-        note(f"note: only {fewest} items could be recommended where {k} were asked for{left}")
-
-
-def _histories(model: Recommender, cases: list[UserList]) -> Histories:
-    """Return the histories, with their times where these are said."""
-    ids = [case.history for case in cases]
-    if all(case.times is None for case in cases):
-        return ids
-    from bertrec.core.ragged import Ragged
-
-    return Ragged.with_times([model.catalog.ids.encode(row) for row in ids], [case.times for case in cases])
+    loaded = load_with_record(reranker)
+    return lambda histories: reranked(model, loaded, histories, k, candidates=candidates, exclude_seen=not keep_seen, **how)
 
 
 def explain_cases(model: Recommender, cases: list[UserList]) -> None:

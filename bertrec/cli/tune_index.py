@@ -113,7 +113,7 @@ def _study_data(source: Path, queries: Path | None, most: int, seed: int) -> tup
     """Return a name, the vectors, and what the queries are; the test users of a run are left alone."""
     import numpy as np
 
-    from bertrec.cli.embed import read_vectors
+    from bertrec.runs.vectors import read_vectors
     from bertrec.tuning.study_data import Vectors
 
     if source.suffix == ".parquet":

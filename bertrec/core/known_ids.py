@@ -8,13 +8,20 @@ from collections.abc import Collection, Container
 
 from bertrec.core.errors import DataError
 
+_WHOLE = re.compile(r"-?\d{1,18}")
+
 
 def find_id(text: str, known: Container[str | int]) -> str | int | None:
     """Return the id that ``text`` names among ``known``, or None; see `known_id`."""
-    candidates: list[str | int] = [text]
-    if re.fullmatch(r"-?\d{1,18}", text):
-        candidates.append(int(text))
-    return next((candidate for candidate in candidates if candidate in known), None)
+    if text in known:
+        return text
+    number = whole_number(text)
+    return number if number is not None and number in known else None
+
+
+def whole_number(text: str) -> int | None:
+    """Return the whole number that a text writes, None where it writes none that is an id."""
+    return int(text) if _WHOLE.fullmatch(text) else None
 
 
 def known_id(text: str, known: Collection[str | int], *, option: str = "", mend: str = "") -> str | int:

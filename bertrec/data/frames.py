@@ -112,8 +112,8 @@ def _first_unread(values: Any, read: Callable[[Any], Any]) -> int:
     return bisect_left(range(1, len(values) + 1), True, key=fails)
 
 
-def require_columns(table: pa.Table, names: Iterable[str], source: str) -> None:
-    """Check that a table has rows and the named columns.
+def require_columns(table: pa.Table, names: Iterable[str], source: str, *, rows: bool = True) -> None:
+    """Check that a table has the named columns, and ``rows``.
 
     Raises:
         DataError: a column is missing (the text lists those that are there) or there is no row.
@@ -125,14 +125,20 @@ def require_columns(table: pa.Table, names: Iterable[str], source: str) -> None:
         if table.num_columns == 1 and missing[0] in there:
             mend = "say what separates columns, with  --separator MARK  (separator: MARK  in a YAML description)"
         raise DataError(f"{source}: no column '{missing[0]}' (columns: {there:.1000}): {mend}")
-    if not table.num_rows:
+    if rows and not table.num_rows:
         raise DataError(f"{source}: no rows: the table is empty or holds only a header")
 
 
-def id_column(table: pa.Table, name: str, source: str) -> pa.Array:
+def id_column(table: pa.Table, name: str, source: str, above: int = 0) -> pa.Array:
     """Return a column of ids as text or int64.
 
     Whole numbers that a missing value elsewhere once turned into floats are taken as integers.
+
+    Args:
+        table: some rows of a file.
+        name: of the column.
+        source: what messages call the file.
+        above: how many of its rows come before.
 
     Raises:
         DataError: a missing id (row named) or a type that is neither text nor whole numbers.
@@ -140,7 +146,7 @@ def id_column(table: pa.Table, name: str, source: str) -> pa.Array:
     column = flat_array(table[name])
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-        raise DataError(f"{source}: row {row + 1}, column '{name}': the id is missing")
+        raise DataError(f"{source}: row {above + row + 1}, column '{name}': the id is missing")
     kind = column.type
     if pa.types.is_floating(kind):
         values = column.to_numpy(zero_copy_only=False)
@@ -149,9 +155,9 @@ def id_column(table: pa.Table, name: str, source: str) -> pa.Array:
                 return pa.array(values.astype(np.int64))
             row = int(np.argmax(np.abs(values) >= _EXACT))
             what = "as a float this id is not exact, and others would fall together with it: store ids as text or whole numbers"
-            raise DataError(f"{source}: row {row + 1}, column '{name}': {values[row]:.0f}: {what}")
+            raise DataError(f"{source}: row {above + row + 1}, column '{name}': {values[row]:.0f}: {what}")
         row = int(np.flatnonzero(~np.isfinite(values) | (values != np.floor(values)))[0])
-        raise DataError(f"{source}: row {row + 1}, column '{name}': {values[row]} is no id: ids are text or whole numbers")
+        raise DataError(f"{source}: row {above + row + 1}, column '{name}': {values[row]} is no id: ids are text or whole numbers")
     if pa.types.is_integer(kind):
         above = kind == pa.uint64() and (pc.max(column).as_py() or 0) >= 2**63
         return column if above else column.cast(pa.int64())
@@ -159,7 +165,7 @@ def id_column(table: pa.Table, name: str, source: str) -> pa.Array:
         text = column.cast(pa.large_string())
         empty = np.flatnonzero(pc.equal(text, "").to_numpy(zero_copy_only=False))
         if len(empty):
-            raise DataError(f"{source}: row {empty[0] + 1}, column '{name}': the id is empty")
+            raise DataError(f"{source}: row {above + empty[0] + 1}, column '{name}': the id is empty")
         return text
     raise DataError(f"{source}: column '{name}' is of type {kind}: ids are text or whole numbers")
 

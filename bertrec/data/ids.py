@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from bertrec.core.checks import expect_list
 from bertrec.core.described import Described
 from bertrec.core.errors import DataError
+from bertrec.core.known_ids import find_id, whole_number
 
 IntArray = npt.NDArray[np.int64]
 # Below this many look-ups a cached dict beats building Arrow's hash table anew.
@@ -134,6 +135,16 @@ class IdMap(Described):
             return np.fromiter((self._inner.get(value, 0) for value in rows), dtype=np.int64, count=len(external))
         except TypeError as error:  # a list or an array is no id
             raise DataError(f"IdMap.encode: an id must be text or a whole number: {error}") from error
+
+    def named(self, words: Sequence[str | int]) -> IntArray:
+        """Return the inner ids that words name, ``[n]``, 0 where none: as `bertrec.core.known_ids.find_id`."""
+        column = self.column
+        if column is None or column.type == pa.uint64():
+            found = [find_id(str(word), self._inner) for word in words]
+            return np.array([0 if one is None else self._inner[one] for one in found], np.int64)
+        if is_plain_text(column.type):
+            return self.encode([str(word) for word in words])
+        return self.encode(pa.array([whole_number(str(word)) for word in words], pa.int64()))
 
     def decode(self, inner: Iterable[int] | IntArray) -> list[str | int]:
         """Return the external ids of inner ids.

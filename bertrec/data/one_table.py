@@ -66,6 +66,11 @@ def read_items(path: str | Path, manner: Manner, *, like: ItemCatalog, least: in
     return items_like(manner.read("items", place), manner.options, like=like, what=str(place), least=least)
 
 
+def items_of(table: pa.Table, manner: Manner, what: str) -> RawData:
+    """Take a table of items, of types of its own, as if it had been read; ``what`` is named in messages."""
+    return tables.of_table("items", table, what, columns=manner.columns)
+
+
 def items_like(raw: RawData, options: LoadOptions, *, like: ItemCatalog, what: str, least: int | None = None) -> ItemCatalog:
     """Make a catalogue of a table of items with the text fields of another; see `read_items`.
 

@@ -20,7 +20,7 @@ from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray
 from bertrec.data.catalog import ItemCatalog
 from bertrec.encoders.batching import distinct_texts
-from bertrec.encoders.cache import EmbeddingCache
+from bertrec.encoders.cache import EmbeddingCache, keeps_vectors
 from bertrec.encoders.config import EncoderConfig
 
 Vectors = npt.NDArray[np.float32]
@@ -117,7 +117,7 @@ class Encoder(Described, torch.nn.Module, ABC):
     def encode_kept(self, texts: Sequence[str], *, progress: bool = False) -> Vectors:
         """Return the vectors of texts, ``[n, dim]``, as in use, by way of the cache; a training goes on as it was."""
         was_training = self.training
-        vectors = self.eval().encode(texts, cache=EmbeddingCache(), progress=progress)
+        vectors = self.eval().encode(texts, cache=EmbeddingCache() if keeps_vectors() else None, progress=progress)
         self.train(was_training)
         return vectors
 

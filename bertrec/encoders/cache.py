@@ -9,6 +9,7 @@ import re
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +31,24 @@ _KEY_BYTES = 32
 _RECORD = np.dtype([("key", f"S{_KEY_BYTES}"), ("check", "<u8")])
 _FLUSH_SECONDS = 2.0
 _LOCK_SECONDS = 60.0
+
+
+_KEEPS: ContextVar[bool] = ContextVar("keeps", default=True)
+
+
+def keeps_vectors() -> bool:
+    """Say whether models keep the vectors that their encoders make."""
+    return _KEEPS.get()
+
+
+@contextlib.contextmanager
+def keeping_nothing() -> Iterator[None]:
+    """Let models encode without the cache while the block lasts: many processes that read each text once would wait for its lock."""
+    token = _KEEPS.set(False)
+    try:
+        yield
+    finally:
+        _KEEPS.reset(token)
 
 
 def default_folder() -> Path:

@@ -116,6 +116,21 @@ def recommend_reranked(
         DataError: it was made over other items, or the rules name an attribute that the items do not have.
     """
     loaded = load_with_record(folder, classes=classes)
+    return reranked(model, loaded, histories, k, candidates=candidates, exclude_seen=exclude_seen, index=index, rules=rules)
+
+
+def reranked(
+    model: Recommender,
+    loaded: LoadedReranker,
+    histories: Histories,
+    k: int,
+    *,
+    candidates: int | None = None,
+    exclude_seen: bool = True,
+    index: ItemIndex | None = None,
+    rules: Rules | None = None,
+) -> Recommendations:
+    """Return what `recommend_reranked` does, with a reranker that was loaded already."""
     check_catalogs(model, loaded.reranker)
     known, unknown = model.known_histories(histories)
     count = max(k, candidates or int(loaded.record.get("candidates", 50)))

@@ -87,9 +87,7 @@ def fit_module(
     if not len(dataset):
         raise DataError("there is no training sequence: the dataset is empty")
     if world() > 1 and getattr(dataset, "whole_batches", False):
-        raise ConfigError(
-            "rows of a batch are told from one another, so that no batch is cut: train in one process, without torchrun"
-        )
+        raise ConfigError("rows of a batch are told from one another, so that no batch is cut: train in one process, without torchrun")
     parameter_groups(module, config)
     was_training = module.training
     run_state = TrainingState(config, module, evaluate)

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bertrec.cli.embed import read_vectors
 from bertrec.models.base import Recommender
 from bertrec.retrieval.index import ItemIndex
+from bertrec.runs.vectors import read_vectors
 
 
 @pytest.fixture

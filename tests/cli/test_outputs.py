@@ -7,8 +7,8 @@ import os
 
 import pytest
 
-from bertrec.cli.embed import read_vectors
 from bertrec.retrieval.index import ItemIndex
+from bertrec.runs.vectors import read_vectors
 
 
 def refused(result, *words):

@@ -9,9 +9,9 @@ import pytest
 from tiny_encoders import tiny_bert
 
 from bertrec.cli import demo
-from bertrec.cli.embed import read_vectors
 from bertrec.cli.main import main
 from bertrec.retrieval.index import ItemIndex
+from bertrec.runs.vectors import read_vectors
 
 TITLES = ["Red Kettle", "Blue Kettle", "Green Teapot", "Oak Shelf", "Pine Shelf", "Steel Lamp", "Brass Lamp", "Wool Rug"]
 

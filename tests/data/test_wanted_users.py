@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from bertrec.core.errors import DataError
-from bertrec.data.wanted_users import read_wanted_users
+from bertrec.data.wanted_users import WantedUsers, _text_blocks, even_blocks, read_wanted_users
 
 FORMS = [
     ("u.txt", "1\n\n a b \n,x\n", [("1", None), ("a b", None), (",x", None)]),
@@ -75,3 +75,76 @@ def test_what_is_wrong_is_one_line(name, content, said, tmp_path):
     with pytest.raises(DataError, match=said) as caught:
         read_wanted_users(path)
     assert "\n" not in str(caught.value)
+
+
+def table_of(count):
+    return "user_id,history\n" + "".join(f'u{n},"i{n} i{n + 1}"\n' if n % 3 else f'"u{n}","i{n}\ni{n + 1}"\n' for n in range(count))
+
+
+LONG = [
+    ("u.csv", table_of(300).encode()),
+    ("u.csv.gz", gzip.compress(table_of(300).encode(), mtime=0)),
+    ("u.tsv", "".join(f"u{n}\ti{n}\ti{n + 1}\n" for n in range(300)).encode()),
+    ("u.jsonl", "".join(json.dumps({"user_id": f"u{n}", "history": [f"i{n}", f"i{n + 1}"]}) + "\n" for n in range(300)).encode()),
+    ("u.csv", "".join(f"u{n},i{n},i{n + 1}\n" for n in range(300)).encode("utf-8-sig")),
+    ("u.csv", table_of(300).encode("utf-16")),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), LONG)
+def test_a_long_file_is_the_same_in_pieces(name, content, tmp_path):
+    """Values hold line ends between marks, which no piece may part; wherever pieces end, users and their places are the same."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    whole = read_wanted_users(path)
+    assert [(one.user, one.history) for one in whole] == [(f"u{n}", [f"i{n}", f"i{n + 1}"]) for n in range(300)]
+    for size in (64, 257, 1000):
+        blocks = list(_text_blocks(path, [], size))
+        assert [one for block in blocks for one in block] == whole
+        assert len(blocks) > 3 or content.startswith(b"\xff\xfe")
+
+
+def test_ids_of_a_long_file_keep_the_numbers_of_their_lines(tmp_path):
+    path = tmp_path / "u.txt"
+    path.write_text("user_id\n" + "".join(f"u{n}\n\n" for n in range(200)))
+    assert [(one.where, one.user) for block in _text_blocks(path, [], 50) for one in block] == [
+        (f"{path}: line {2 * n + 2}", f"u{n}") for n in range(200)
+    ]
+
+
+def test_a_fault_far_down_says_where_the_piece_began(tmp_path):
+    path = tmp_path / "u.csv"
+    path.write_text(table_of(300) + "u300,i1,i2\n")
+    with pytest.raises(DataError, match=r"has 3 columns where 2 are wanted \(lines counted from line \d+ of the file\)"):
+        list(_text_blocks(path, [], 500))
+
+
+class TestParts:
+    def folder(self, tmp_path, **parts):
+        folder = tmp_path / "users"
+        folder.mkdir()
+        for name, columns in parts.items():
+            pd.DataFrame(columns).to_parquet(folder / f"{name}.parquet")
+        return folder
+
+    def test_a_folder_is_its_parts_in_order_and_no_block_spans_two(self, tmp_path):
+        folder = self.folder(tmp_path, b={"user_id": [3]}, a={"user_id": [1, 2]})
+        (folder / "_SUCCESS").touch()
+        blocks = list(WantedUsers(["x"], folder).blocks())
+        assert [[one.user for one in block] for block in blocks] == [["x", 1, 2], [3]]
+        assert blocks[1][0].where == f"{folder}/b.parquet: row 1"
+
+    def test_blocks_are_even_whatever_the_row_groups(self, tmp_path):
+        assert list(even_blocks([[1, 2, 3], [], [4, 5], [6, 7, 8, 9]], 4)) == [[1, 2, 3, 4], [5, 6, 7, 8], [9]]
+
+    @pytest.mark.parametrize(
+        ("second", "said"),
+        [
+            ({"user": [3]}, "b.parquet: no column 'user_id', which .*a.parquet has"),
+            ({"user_id": [0.5]}, "b.parquet: column 'user_id' is of type double, and in .*a.parquet of type int64"),
+        ],
+    )
+    def test_parts_that_differ_are_one_line(self, second, said, tmp_path):
+        folder = self.folder(tmp_path, a={"user_id": [1]}, b=second)
+        with pytest.raises(DataError, match=said):
+            list(WantedUsers([], folder).blocks())

@@ -18,8 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import bertrec
-from bertrec.cli.lists import UserList, give_out
-from bertrec.cli.recommend import fill
+from bertrec.cli.lists import give_out
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
@@ -30,6 +29,7 @@ from bertrec.models.base import Recommender
 from bertrec.rerank.evaluation import evaluate_reranked
 from bertrec.rerank.kinds import load_with_record, recommend_reranked, save_reranker, train_reranker
 from bertrec.retrieval.index import ItemIndex
+from bertrec.runs.lists import Known, ListMaker, UserList, answering
 
 KS = (1, 3, 10, 30)
 CLOSED = ("ease", "ease-lists", "itemknn", "als", "ease-text")
@@ -184,7 +184,7 @@ def test_every_output_format_holds_the_counted_hits(
     data = random_users(model.catalog, 11)
     report = bertrec.evaluate(model, data, protocol=Protocol(ks=(5,), bootstrap=0), item_counts=np.ones(len(model.catalog) + 1, np.int64))
     cases = [UserList(user, model.catalog.ids.decode(row)) for user, row in zip(data.users, data.histories, strict=True)]
-    fill(model, cases, k=5)
+    ListMaker(Known(model.catalog), answering(model, 5), model.name).filled(cases)
     capsys.readouterr()
     give_out(model.catalog, cases, form=form)
     lists = read(capsys.readouterr().out)

@@ -92,6 +92,7 @@ def read_table(
     known: Collection[str] = shape.IDS,
     numbered: bool = False,
     notes: list[str] | None = None,
+    content: bytes | None = None,
 ) -> pa.Table:
     """Read a CSV, TSV, JSON lines or Parquet file, recognised by its name, whatever separates its columns.
 
@@ -101,6 +102,7 @@ def read_table(
         known: names of columns that are expected.
         numbered: columns are named by their numbers where there is no header.
         notes: gets a line on what was found to be unusual: the separator, the escapes, no header.
+        content: a piece of the file, header and all, in place of the whole.
 
     Raises:
         DataError: the file cannot be read so; the text names the key that says how it was written.
@@ -110,11 +112,11 @@ def read_table(
     if name.endswith(".parquet"):
         return read_parquet(path)
     if name.endswith(_JSON):
-        return read_json_table(path, encoding=form.encoding)
+        return read_json_table(path, encoding=form.encoding, content=content)
     usual = next((usual for suffix, usual in _DELIMITED.items() if name.endswith(suffix)), None)
     if usual is None and form.separator is None:
         raise DataError(f"{path}: a table is one of {', '.join(TABLE_SUFFIXES)}; of other text files say the  separator:")
-    content = as_utf8(read_bytes(path), path, encoding=form.encoding)
+    content = as_utf8(read_bytes(path) if content is None else content, path, encoding=form.encoding)
     content, said = _said_by_excel(content)
     separator = _separator(form, path) or said or shape.find_separator(content, usual or ",", known)
     header = _has_header(content, separator, form, known, numbered, path)

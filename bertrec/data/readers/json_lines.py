@@ -18,13 +18,13 @@ from bertrec.data.readers.content import as_utf8, read_bytes
 _LOOKED_AT = 1000
 
 
-def read_json_table(path: Path, *, encoding: str | None = None) -> pa.Table:
+def read_json_table(path: Path, *, encoding: str | None = None, content: bytes | None = None) -> pa.Table:
     """Read a table of JSON objects: texts, numbers and lists of texts stay what they are, other values become text.
 
     Raises:
         DataError: a line is no JSON object; it is named.
     """
-    content = as_utf8(read_bytes(path), path, encoding=encoding)
+    content = as_utf8(read_bytes(path) if content is None else content, path, encoding=encoding)
     flat = _flat_schema(content)
     if flat is not None:
         options = pa_json.ParseOptions(explicit_schema=flat, unexpected_field_behavior="error")

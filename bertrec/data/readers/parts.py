@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -39,7 +40,7 @@ def has_parts(folder: Place) -> bool:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """One file: where it is, what messages call it, and the values that its folders' names say of all its rows."""
 
     place: Place
@@ -48,6 +49,7 @@ class _Part:
 
     @property
     def name(self) -> str:
+        """What messages call it."""
         return shown(self.place, self.path)
 
     def opened(self) -> pq.ParquetFile:
@@ -71,16 +73,31 @@ class _Part:
         return DataError(f"{self.name}: cannot be read as Parquet, it is truncated or damaged ({found}){several}")
 
     @cached_property
+    def _footer(self) -> tuple[pa.Schema, pq.FileMetaData]:
+        file = self.opened()
+        return file.schema_arrow, file.metadata
+
+    @property
+    def metadata(self) -> pq.FileMetaData:
+        """What the footer says of the rows."""
+        return self._footer[1]
+
+    @property
+    def rows(self) -> int:
+        """How many it holds."""
+        return int(self.metadata.num_rows)
+
+    @cached_property
     def schema(self) -> pa.Schema:
         """The columns and types, with those of the folders' names."""
-        schema = self.opened().schema_arrow
+        schema = self._footer[0]
         for name, value in self.keys.items():
             if name not in schema.names:
                 schema = schema.append(pa.field(name, pa.string() if value is None else pa.scalar(value).type))
         return schema
 
-    def batches(self, columns: Collection[str]) -> Iterator[pa.RecordBatch]:
-        """Yield the rows by and by, of the columns named.
+    def batches(self, columns: Collection[str], *, rows: int = _BATCH) -> Iterator[pa.RecordBatch]:
+        """Yield the rows by and by, at most ``rows`` at a time, of the columns named.
 
         Raises:
             DataError: the file is damaged.
@@ -89,7 +106,7 @@ class _Part:
         try:
             inside = [name for name in file.schema_arrow.names if name in columns]
             for group in range(file.num_row_groups):
-                for batch in file.iter_batches(_BATCH, row_groups=[group], columns=inside):
+                for batch in file.iter_batches(rows, row_groups=[group], columns=inside):
                     batch.validate(full=True)  # texts that are no UTF-8, offsets beyond the values
                     yield self._with_keys(batch, columns)
         except (OSError, pa.ArrowException) as error:
@@ -102,20 +119,20 @@ class _Part:
         return batch
 
 
-def parts_of(place: Place) -> list[_Part]:
+def parts_of(place: Place) -> list[Part]:
     """Return the files of a place, which is a file, a folder or a pattern of names.
 
     Raises:
         DataError: there are none.
     """
     if not is_parts(place):
-        return [_Part(place, held_by(place)[1])]
+        return [Part(place, held_by(place)[1])]
     base, paths = files_of(place)
     if not paths:
         what = "matches no file" if is_pattern(place) else "holds no file"
         raise DataError(f"{place}: {what}: name a folder of Parquet files, or a pattern such as  logs/*.parquet")
     said = [dict(_pairs(path[len(base) :])) for path in paths]
-    return [_Part(place, path, keys) for path, keys in zip(paths, _typed(said), strict=True)]
+    return [Part(place, path, keys) for path, keys in zip(paths, _typed(said), strict=True)]
 
 
 def _pairs(path: str) -> Iterator[tuple[str, str | None]]:
@@ -137,6 +154,25 @@ def _is_whole(value: str | None) -> bool:
     return value is None or (value.removeprefix("-").isdecimal() and str(int(value)) == value)
 
 
+def like_parts(place: Place, needed: Collection[str], *, threads: int = 1) -> list[Part]:
+    """Return the files of a place, see `parts_of`, all of which have the same of the ``needed`` columns.
+
+    Args:
+        place: of the files.
+        needed: the columns that matter.
+        threads: that read footers side by side.
+
+    Raises:
+        DataError: there are none, one is no Parquet, or they differ.
+    """
+    parts = parts_of(place)
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda part: part.rows, parts))
+    for part in parts:
+        _check_alike(part, parts[0], needed)
+    return parts
+
+
 def read_all(place: Place) -> pa.Table:
     """Read all columns of Parquet files, as of an item table.
 
@@ -151,7 +187,7 @@ def read_all(place: Place) -> pa.Table:
     return pa.concat_tables([pa.table(batch) for batch in batches], promote_options="permissive") if batches else _empty(parts[0])
 
 
-def _empty(part: _Part) -> pa.Table:
+def _empty(part: Part) -> pa.Table:
     return part.schema.remove_metadata().empty_table()
 
 
@@ -196,7 +232,7 @@ def _whole(held: Codes | list[pa.Array] | None, kind: pa.DataType, rows: int) ->
     return pa.chunked_array([chunk if chunk.type == kind else chunk.cast(kind) for chunk in held], type=kind)
 
 
-def _needed(first: _Part, roles: Collection[str]) -> list[str]:
+def _needed(first: Part, roles: Collection[str]) -> list[str]:
     """Return the columns that have a role, and those that may be the time, of which the first rows are looked at."""
     names = first.schema.names
     if "timestamp" in names:
@@ -212,7 +248,7 @@ def is_id(kind: pa.DataType) -> bool:
     return is_text(kind) or bool(pa.types.is_integer(kind))
 
 
-def _check_alike(part: _Part, first: _Part, needed: Collection[str]) -> None:
+def _check_alike(part: Part, first: Part, needed: Collection[str]) -> None:
     if part is first:
         return
     mend = f"write the parts alike, or leave some out of {part.place}"

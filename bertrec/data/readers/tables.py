@@ -110,6 +110,14 @@ def read_one(
     return raw
 
 
+def of_table(role: str, table: pa.Table, what: str, *, columns: Mapping[str, str] | None = None) -> RawData:
+    """Take a table with types of its own, such as Parquet's, for one that `read_one` reads; ``what`` is its name in messages."""
+    raw = RawData(what, "tables", pa.table({}), sources={role: what}, untyped=False)
+    setattr(raw, role, _without_numbers(table, role, columns or {}))
+    rename(raw, {ours: theirs for ours, theirs in (columns or {}).items() if theirs in table.column_names})
+    return raw
+
+
 def _read_role(raw: RawData, role: str, place: Place, form: Form, columns: Mapping[str, str], time_column: str | None) -> None:
     if parts.is_parquet(place):
         table = parts.read_interactions(place, columns, time_column=time_column) if role == "interactions" else parts.read_all(place)
