@@ -130,8 +130,9 @@ class Known:
         users = data.users.decode(rows[rows > 0])
         for case, user, ids in zip(found, users, _decoded(data.catalog, histories.values, histories.lengths.tolist()), strict=True):
             case.user, case.history = user, ids
-        for number, case in enumerate(found if histories.times is not None else ()):
-            case.times = histories.slice(number, number + 1).times.tolist()
+        if (times := histories.times) is not None:
+            for case, start, stop in zip(found, histories.offsets[:-1], histories.offsets[1:], strict=True):
+                case.times = times[start:stop].tolist()
         for case, row in zip(cases, rows.tolist(), strict=True):
             case.fallback = None if row else "unknown"
 
