@@ -4,14 +4,14 @@
 CANDIDATES := python3.11 python3.12 python3.13 python3 python
 BIN := .venv/bin
 STAMP := .venv/.installed
-EXTRAS := cpu,als,serve,tuning,tuning-cmaes,tuning-postgresql,tuning-redis,report,dev
+EXTRAS := cpu,als,serve,tuning,tuning-cmaes,tuning-postgresql,tuning-redis,report,docs,dev
 # Modules are compiled when they are first imported: compiling all of torch's takes longer than installing them.
 PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check --constraint constraints.txt
 # Which is why Python must be allowed to keep what it compiles, wherever an image forbids it: importing torch would take three times as long in every process.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all bench bench-full fuzz lint type format clean
+.PHONY: help venv demo test test-all docs bench bench-full fuzz lint type format clean
 
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,8 +28,11 @@ test: lint  ## Run every check: ruff, mypy, pytest with branch coverage
 	wait $$types && exit $$tests
 
 # An empty environment is filled from pip's index: this takes minutes and a few GB for that time.
-test-all: test  ## The same, then build wheel and sdist, install each in an empty environment, and use it there
+test-all: test docs  ## The same, then the site, then wheel and sdist, each installed in an empty environment and used there
 	$(BIN)/python -m checks.wheel
+
+docs: $(STAMP)  ## Build the documentation as a site into site/, without a warning and without a request outside
+	$(BIN)/python -m checks.site
 
 # DATA=folder names the data sets; without it the benchmarks look beside the clone, and take data of their own where there are none.
 bench: $(STAMP)  ## Time our fast ways against our slow ones and sentence-transformers
@@ -42,10 +45,11 @@ bench-full: $(STAMP)  ## The same against every peer; RecTools in an environment
 fuzz: $(STAMP)  ## Damage every kind of file that is read; print attacks and what became of them
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz --rounds $(or $(ROUNDS),400) --seed $(or $(SEED),0)
 
-lint: $(STAMP)  ## Check style, formatting and the order of imports
+lint: $(STAMP)  ## Check style, formatting, the order of imports, and the prose of the pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache --no-logo
+	$(BIN)/python -m checks.prose
 
 type: $(STAMP)  ## Check types
 	$(BIN)/mypy
@@ -53,9 +57,10 @@ type: $(STAMP)  ## Check types
 format: $(STAMP)  ## Mend style and formatting where that can be done by a program
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m checks.prose --mend
 
 clean:  ## Remove .venv and every cache
-	rm -rf .venv .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The interpreter must be 3.11 or newer and able to make an environment (Debian splits that off into python3-venv).
 # RecBole's ray pin has no wheel for 3.12 and newer: there its wheel is installed alone, for the data that it carries.

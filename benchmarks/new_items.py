@@ -29,6 +29,7 @@ from bertrec.models.base import Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.registry import create
 from bertrec.models.sequential.neural import NeuralRecommender
+from bertrec.models.vqrec import VQRec
 
 RESULTS = Path(__file__).parent / "results-new-items"
 PROTOCOLS = {"masked": Protocol(), "masked, targets ranked": Protocol(seen_targets="rank"), "unmasked": Protocol(mask_seen=False)}
@@ -54,14 +55,22 @@ def cold(dataset: Any, plan: Draws, draw: int) -> dict[str, Any]:
     return row
 
 
-def warm(dataset: Any, model: str, draw: int) -> dict[str, Any]:
-    """Train and measure one seed on the data's own split or leave-one-out."""
+def warm(dataset: Any, model: str, draw: int, **how: Any) -> dict[str, Any]:
+    """Train and measure one seed on the data's own split or leave-one-out.
+
+    Args:
+        dataset: the data.
+        model: its name.
+        draw: the seed.
+        **how: further arguments of `bertrec.create`.
+    """
     split = make_split(dataset)
-    run = create(model, seed=draw).fit(split.train, validation=split.validation, progress=False)
+    run = create(model, seed=draw, **how).fit(split.train, validation=split.validation, progress=False)
     assert isinstance(run, NeuralRecommender)
     log = run.train_log
     row: dict[str, Any] = {"draw": draw, "config": run.config.to_dict(), "weights": run.weights_in_words}
     row["train"] = None if log is None else {"seconds": round(log.seconds), "best_epoch": log.best_epoch}
+    row["memory"] = run.item_memory() if isinstance(run, VQRec) else None
     row["models"] = {"run": measured(run, split)}
     run.drop_match()
     row["models"]["run without its match"] = measured(run, split)

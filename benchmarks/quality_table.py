@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,11 @@ def epochs(records: list[dict[str, Any]]) -> str:
     return ", ".join(f"{log['best_epoch']}/{len(log['epochs'])}" for log in logs) or "–"
 
 
-def table(title: str, rows: dict[str, str], reports: tuple[str, str]) -> list[str]:
-    """Return one table: a model per line, both protocols beside each other."""
+def table(title: str, rows: dict[str, str], reports: tuple[str, str] = ("masked", "unmasked")) -> list[str]:
+    """Return one table: a model per line, both protocols beside each other; its title stands above the models."""
     first, second = reports
     lines = [
-        f"### {title}",
-        "",
-        f"| model | seeds | NDCG@10 {first} | HR@10 {first} | NDCG@10 {second} | HR@10 {second} | best epoch | minutes per fit |",
+        f"| {title} | seeds | NDCG@10 {first} | HR@10 {first} | NDCG@10 {second} | HR@10 {second} | best epoch | minutes per fit |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for label, row in rows.items():
@@ -66,7 +65,7 @@ def table(title: str, rows: dict[str, str], reports: tuple[str, str]) -> list[st
             continue
         cells = [spread([value(record, report, metric) for record in found]) for report in reports for metric in ("NDCG@10", "HR@10")]
         lines.append(f"| {label} | {len(found)} | {' | '.join(cells)} | {epochs(found)} | {minutes(found)} |")
-    return [*lines, ""]
+    return lines
 
 
 def compared(title: str, a: str, b: str, report: str, names: tuple[str, str]) -> dict[str, Any] | None:
@@ -116,20 +115,22 @@ COMPARISONS: list[tuple[str, str, str, str, tuple[str, str]]] = [
 ]
 
 
-def comparisons() -> list[str]:
+def comparisons() -> list[dict[str, Any]]:
     """Return the paired comparisons, from the per-user values where they are there, else as they were stored."""
     stored = json.loads(PAIRS_FILE.read_text(encoding="utf-8")) if PAIRS_FILE.exists() else []
     known = {(one["title"], *one["names"]): one for one in stored}
     pairs = [compared(*one) or still_true(known.get((one[0], *one[4])), one[1], one[2]) for one in COMPARISONS]
-    found = [pair for pair in pairs if pair is not None]
-    with atomic_file(PAIRS_FILE) as temporary:
-        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return [pair for pair in pairs if pair is not None]
+
+
+def pairs_table(found: list[dict[str, Any]], against: str) -> list[str]:
+    """Return the table of the comparisons whose second name begins with ``against``."""
     lines = ["| data | a | b | seeds | NDCG@10 a − b | 95 % interval | Wilcoxon p | verdict |", "|---|---|---|---|---|---|---|---|"]
-    for one in found:
+    for one in (pair for pair in found if pair["names"][1].startswith(against)):
         low, high = one["ci95"]
         cells = [one["title"], *one["names"], str(one["seeds"]), f"{one['difference']:+.4f}", f"[{low:+.4f}, {high:+.4f}]"]
         lines.append(f"| {' | '.join(cells)} | {one['p_wilcoxon']:.2g} | {one['verdict']} |")
-    return [*lines, ""]
+    return lines
 
 
 def cold_table() -> list[str]:
@@ -153,7 +154,7 @@ def cold_table() -> list[str]:
             cells = [data, label, str(len(found)), spread(full), spread(among), f"{random:.4f}", f"{np.mean(among) / random:.1f}", worst]
             cells.append(joined)
             lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
+    return lines
 
 
 def trio(key: str) -> dict[str, str]:
@@ -161,37 +162,41 @@ def trio(key: str) -> dict[str, str]:
     return {"UniSRec, text + ID (default)": f"{key}-text-id", "UniSRec, text": f"{key}-text", "IDRec (ours)": f"{key}-id"}
 
 
-def page() -> list[str]:
-    """Return the whole page."""
-    both = ("masked", "unmasked")
+def tables() -> dict[str, list[str]]:
+    """Return the tables that the notes name."""
+    none = {"Popularity": "{}-popularity", "TextSimilarity": "{}-similarity"}
     depth = {f"MoRec, text, {tune}": f"depth-{tune.replace(':', '')}" for tune in ("frozen", "last:2", "lora", "full")}
     depth |= {"MoRec, text, frozen, the tuned ones' loss and epochs": "depth-frozen-same"}
     stale = {"in each step": "refresh-each-step", "once in 20 steps": "refresh-20-steps"}
     precision = {"encoded in fp32 (default)": "scientific-text", "encoded in int8": "scientific-text-int8"}
     transfer = {"zero-shot": "transfer-zero-shot", "fine-tuned (--init)": "transfer-fine-tuned", "from scratch": "scientific-text"}
-    none = {"Popularity": "{}-popularity", "TextSimilarity": "{}-similarity"}
-    return [
-        *NOTES.read_text(encoding="utf-8").splitlines(),
-        "",
-        *table("amazon-scientific", trio("scientific") | {k: v.format("scientific") for k, v in none.items()}, both),
-        *table("amazon-beauty", trio("beauty"), both),
-        *table("ml-100k", trio("ml100k") | {k: v.format("ml100k") for k, v in none.items()}, both),
-        *table("Tuning depth, ml-100k, text only", depth, both),
-        *table(
-            "How often the encoder reads the other items of the loss: MoRec, text, last:2, full softmax, 4 epochs, ml-100k", stale, both
-        ),
-        *table("The frozen encoder's precision: UniSRec, text, amazon-scientific", precision, both),
-        *table("Transfer: amazon-beauty to amazon-scientific, text only", transfer, both),
-        "### Items that training never saw (10 % of the catalogue, seen items masked)",
-        "",
-        *cold_table(),
-        "### Paired comparisons (NDCG@10, seen items masked, users resampled, values averaged over seeds)",
-        "",
-        *comparisons(),
-    ]
+    return {
+        "amazon-scientific": table("amazon-scientific", trio("scientific") | {k: v.format("scientific") for k, v in none.items()}),
+        "amazon-beauty": table("amazon-beauty", trio("beauty")),
+        "ml-100k": table("ml-100k", trio("ml100k") | {k: v.format("ml100k") for k, v in none.items()}),
+        "depth": table("ml-100k", depth),
+        "refresh": table("the other items are read", stale),
+        "precision": table("UniSRec, text", precision),
+        "transfer": table("amazon-beauty to amazon-scientific, text", transfer),
+    }
+
+
+def page(found: list[dict[str, Any]]) -> str:
+    """Return the whole page: the notes, with tables in place of their marks."""
+    made = tables()
+    kinds = {"table": made.__getitem__, "pairs": lambda name: pairs_table(found, name), "cold": lambda _: cold_table()}
+    mark = re.compile(r"^<!-- (table|pairs|cold)(?:: (.*))? -->$", flags=re.MULTILINE)
+    return mark.sub(lambda one: "\n".join(kinds[one[1]](one[2])), NOTES.read_text(encoding="utf-8"))
+
+
+def main() -> None:
+    """Write the comparisons and the page."""
+    found = comparisons()
+    for path, text in ((PAIRS_FILE, json.dumps(found, indent=2) + "\n"), (OUT, page(found))):
+        with atomic_file(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    print(f"wrote {OUT}")
 
 
 if __name__ == "__main__":
-    with atomic_file(OUT) as temporary:
-        temporary.write_text("\n".join(page()).rstrip() + "\n", encoding="utf-8")
-    print(f"wrote {OUT}")
+    main()

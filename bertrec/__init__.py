@@ -2,7 +2,7 @@
 
 Data         load, make_split; Dataset, ItemCatalog, Interactions, Impressions
 Retrievers   create; UniSRec, MoRec, IDRec, HSTU, BERT4Rec, AlphaRec, EASE, EaseText, ItemKNN, ALS, TextSimilarity, MaxSimilarity,
-             Popularity, RecBole; Recommender, the base of all
+             Popularity, RecBole; Recommender, the base of all; pretrain over several data sets by a PretrainingConfig
 Rankers      PromptRanker, NRMS, Composite, Ensemble; Ranker, the base of all
 Measuring    evaluate, Protocol; compare, make_plan, run_baseline
 Serving      ItemIndex, Rules; Recommender.recommend and Recommender.serve

@@ -27,6 +27,8 @@ from .models.itemknn import ItemKNN as ItemKNN
 from .models.max_similarity import MaxSimilarity as MaxSimilarity
 from .models.morec import MoRec as MoRec
 from .models.popularity import Popularity as Popularity
+from .models.pretraining.config import PretrainingConfig as PretrainingConfig
+from .models.pretraining.run import pretrain as pretrain
 from .models.recbole import RecBole as RecBole
 from .models.registry import create as create
 from .models.text_similarity import TextSimilarity as TextSimilarity

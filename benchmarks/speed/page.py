@@ -1,10 +1,13 @@
-"""Write ``docs/performance.md`` and its charts from what the benchmarks left in ``benchmarks/results-speed`` and ``results-speed-avx2``.
+"""Write ``docs/performance.md``, ``docs/log/speed-cases.md`` and their charts from what the benchmarks left.
+
+That is in ``benchmarks/results-speed``, ``results-speed-avx2`` and ``results-speed-avx512``, one folder for each kind of machine.
 
 python -m benchmarks.speed.page
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +19,74 @@ from bertrec.core.files import atomic_file, read_json
 OUT = ROOT / "docs" / "performance.md"
 CHARTS = ROOT / "docs" / "performance"
 NOTES = Path(__file__).with_name("notes.md")
-MACHINES = {"All cases, with AMX": ("ratios", RESULTS), "All cases, without AMX": ("ratios-avx2", RESULTS.with_name("results-speed-avx2"))}
+MACHINES = {
+    "All cases, with AMX": ("ratios", RESULTS),
+    "All cases, without AMX": ("ratios-avx2", RESULTS.with_name("results-speed-avx2")),
+    "All cases, with AVX-512": ("ratios-avx512", RESULTS.with_name("results-speed-avx512")),
+}
 """The tables of cases: title, chart and folder."""
+SHORT = {"All cases, with AMX": "AMX", "All cases, without AMX": "AVX2", "All cases, with AVX-512": "AVX-512"}
+CASES = ROOT / "docs" / "log" / "speed-cases.md"
 _CURVES, _SCALING = "index-curves.json", "scaling.json"
 
 
 def main() -> None:
-    """Write the page and the charts of what was measured."""
-    parts, drawn, count = [NOTES.read_text(encoding="utf-8").rstrip()], {}, 0
-    for title, (chart, folder) in MACHINES.items():
-        records = read_records(folder)
-        parts += [
-            "",
-            f"## {title}",
-            "",
-            f"![Ratios with their intervals and goals](performance/{chart}.svg)",
-            "",
-            *measured_on(records),
-            "",
-        ]
-        parts += case_table(records)
-        drawn[chart] = draw_ratios(records)
-        count += len(records)
+    """Write both pages and the charts of what was measured."""
+    measured = {title: read_records(folder) for title, (_, folder) in MACHINES.items()}
+    drawn = {chart: draw_ratios(measured[title]) for title, (chart, _) in MACHINES.items()}
     if (RESULTS / _CURVES).exists():
-        curves = read_json(RESULTS / _CURVES)
-        drawn["index-curves"] = draw_index_curves(curves["points"])
-        parts += ["", "## Index curves", "", *curve_tables(curves)]
+        drawn["index-curves"] = draw_index_curves(read_json(RESULTS / _CURVES)["points"])
     if (RESULTS / _SCALING).exists():
-        scaling = read_json(RESULTS / _SCALING)
-        drawn["scaling"] = draw_scaling(scaling["series"])
-        parts += ["", "## Scaling", "", *scaling_table(scaling)]
+        drawn["scaling"] = draw_scaling(read_json(RESULTS / _SCALING)["series"])
     CHARTS.mkdir(exist_ok=True)
     for name, content in drawn.items():
         with atomic_file(CHARTS / f"{name}.svg") as place:
             place.write_bytes(content)
-    with atomic_file(OUT) as place:
-        place.write_text("\n".join(parts) + "\n", encoding="utf-8")
-    print(f"{OUT.relative_to(ROOT)}: {count} cases, {len(drawn)} charts")
+    for path, text in ((OUT, questions(measured)), (CASES, all_cases(measured))):
+        path.parent.mkdir(exist_ok=True)
+        with atomic_file(path) as place:
+            place.write_text(text, encoding="utf-8")
+    print(f"{OUT.relative_to(ROOT)}: {sum(map(len, measured.values()))} cases, {len(drawn)} charts")
+
+
+def questions(measured: dict[str, list[dict[str, Any]]]) -> str:
+    """Return the page of questions: the notes, with tables in place of their marks."""
+    kinds = {"cases": lambda names: question_table(measured, names.split()), "curves": lambda _: _curves(), "scaling": lambda _: _scaling()}
+    mark = re.compile(r"^<!-- (cases|curves|scaling)(?:: (.*))? -->$", flags=re.MULTILINE)
+    return mark.sub(lambda found: "\n".join(kinds[found[1]](found[2])), NOTES.read_text(encoding="utf-8"))
+
+
+def all_cases(measured: dict[str, list[dict[str, Any]]]) -> str:
+    """Return the page of all cases, with chart and machine for each table."""
+    parts = [
+        "# All timed cases",
+        "",
+        "Written by `python -m benchmarks.speed.page`. What they mean is in [performance](../performance.md).",
+    ]
+    for title, (chart, _) in MACHINES.items():
+        records = measured[title]
+        parts += ["", f"## {title}", "", f"![Ratios with their intervals and goals](../performance/{chart}.svg)", ""]
+        parts += [*measured_on(records), "", *case_table(records)]
+    return "\n".join(parts) + "\n"
+
+
+def question_table(measured: dict[str, list[dict[str, Any]]], names: list[str]) -> list[str]:
+    """Return the rows of some cases on all machines: what somebody asks, without memory and checks."""
+    lines = ["| case | machine | ours | theirs | ratio | interval, rounds | goal |", "|---|---|---|---|---|---|---|"]
+    for name in names:
+        for title, records in measured.items():
+            for record in (one for one in records if one["case"] == name):
+                cells = _cells(record)
+                lines.append("| " + " | ".join([cells[0], SHORT.get(title, title), *cells[1:6]]) + " |")
+    return lines
+
+
+def _curves() -> list[str]:
+    return curve_tables(read_json(RESULTS / _CURVES))
+
+
+def _scaling() -> list[str]:
+    return scaling_table(read_json(RESULTS / _SCALING))
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
@@ -82,13 +116,13 @@ def case_table(records: list[dict[str, Any]]) -> list[str]:
         "| case | ours | theirs | ratio (theirs / ours) | interval, rounds | goal | peak MiB, ours / theirs | checks |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    return lines + [_case_row(record) for record in records]
+    return lines + ["| " + " | ".join(_cells(record)) + " |" for record in records]
 
 
-def _case_row(record: dict[str, Any]) -> str:
+def _cells(record: dict[str, Any]) -> list[str]:
     ours, theirs, ratio = record["ours"], record.get("theirs"), record.get("ratio")
     bound = bool(record["theirs"]["figures"].get("lower_bound")) if theirs else False
-    cells = [
+    return [
         f"**{record['case']}**: {record['title']}" + (" (generated data)" if record["fallback_data"] else ""),
         seconds(ours["median_seconds"]),
         seconds(theirs["median_seconds"]) if theirs else "–",
@@ -98,7 +132,6 @@ def _case_row(record: dict[str, Any]) -> str:
         " / ".join(f"{side['peak_mib']:,.0f}" for side in (ours, theirs) if side),
         _checks(record),
     ]
-    return "| " + " | ".join(cells) + " |"
 
 
 def _checks(record: dict[str, Any]) -> str:
@@ -113,10 +146,10 @@ def _goal(record: dict[str, Any]) -> str:
 def seconds(value: float) -> str:
     """Return a time in a unit that reads well.
 
-    >>> seconds(0.0021), seconds(12.3), seconds(130)
-    ('2.1 ms', '12.3 s', '130 s')
+    >>> seconds(0.0021), seconds(12.3), seconds(130), seconds(3387)
+    ('2.1 ms', '12.3 s', '130 s', '3,387 s')
     """
-    return f"{value * 1000:.3g} ms" if value < 0.1 else f"{value:.3g} s"
+    return f"{value * 1000:.3g} ms" if value < 0.1 else f"{value:.3g} s" if value < 1000 else f"{value:,.0f} s"
 
 
 def _short(value: Any) -> str:

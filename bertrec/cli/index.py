@@ -54,7 +54,11 @@ bertrec index compact runs/ml.index
 def build(
     run: Annotated[
         Path,
-        typer.Argument(metavar="RUN", help="A folder made by bertrec train, a .parquet of bertrec embed, or a RecBole checkpoint (.pth)."),
+        typer.Argument(
+            metavar="RUN",
+            help="A folder made by bertrec train, a .parquet of bertrec embed, a folder of parts by bertrec cluster encode, or a RecBole "
+            "checkpoint (.pth).",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="INDEX", help="Where to save the index.")],
     kind: Annotated[str | None, typer.Option(help=f"{', '.join(KINDS)} (default auto: flat below 200,000 items).")] = None,
@@ -79,8 +83,8 @@ def build(
     given = {"kind": kind and o.choice("index kind", kind, KINDS), "metric": metric and o.choice("metric", metric, METRICS)}
     settings = o.read_settings(config, set_ or []) | {name: value for name, value in given.items() if value is not None}
     IndexConfig.from_dict(settings)
-    ids, vectors, model_hash = _items(run, trust_pickle=trust_pickle)
-    index = ItemIndex.build(vectors, ids, model_hash=model_hash, **settings)
+    ids, vectors, model_hash = _items(run, out.absolute().parent, trust_pickle=trust_pickle)
+    index = ItemIndex.build(vectors, ids, model_hash=model_hash, copy=False, progress=True, **settings)
     index.save(out)
     _print_info(index, out)
 
@@ -158,10 +162,22 @@ def compact(index: IndexArgument) -> None:
     _print_info(opened, index)
 
 
-def _items(place: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:
-    if place.is_dir() or place.suffix not in (".pth", ".parquet"):
+def _items(place: Path, scratch: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:
+    from bertrec.data.readers.parts import has_parts
+
+    if place.suffix == ".pth" and not place.is_dir():
+        return _checkpoint_items(place, trust_pickle=trust_pickle)
+    if place.suffix != ".parquet" and not (place.is_dir() and not Run(place).record_file.exists() and has_parts(place)):
         return _run_items(Run(place))
-    return _checkpoint_items(place, trust_pickle=trust_pickle) if place.suffix == ".pth" else _stored(place)
+    return _parts(place, scratch)
+
+
+def _parts(place: Path, scratch: Path) -> tuple[list[str | int], Any, str]:
+    from bertrec.retrieval.vector_parts import read_vector_parts
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    found = read_vector_parts(place, scratch, progress=True)
+    return found.ids, found.vectors, found.model_hash
 
 
 def _run_items(run: Run) -> tuple[list[str | int], Any, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bertrec.core.described import shown_metrics
 from bertrec.core.notes import note as note
 from bertrec.core.notes import note_each as note_each
+from bertrec.core.processes import is_first
 from bertrec.core.shown import visible
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(text: object) -> None:
-    """Print one line on standard output."""
-    print(visible(text))
+    """Print one line on standard output; of several processes that train together the first prints."""
+    if is_first():
+        print(visible(text))
 
 
 def say_document(text: str) -> None:

@@ -83,9 +83,11 @@ def pretrain(
 
 
 def _config(settings: dict[str, Any]) -> PretrainingConfig:
-    from bertrec.models.pretraining import PretrainingConfig
+    """Return the settings, those of the item source's model among them."""
+    from bertrec.models.pretraining import SOURCES, PretrainingConfig
 
-    return PretrainingConfig().updated(settings)
+    kind = SOURCES.find(str(settings.get("pretrain.items", PretrainingConfig().pretrain.items)))
+    return kind.config_class().updated(settings)
 
 
 def _domains(data: list[str], plan: dict[str, Any]) -> Domains:

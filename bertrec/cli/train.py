@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,7 @@ from bertrec.cli.runs import (
 from bertrec.core.config import SEEDS
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.plugins import is_path, vouch
+from bertrec.core.processes import first_alone, is_first
 from bertrec.heads.config import ITEM_INPUTS
 from bertrec.runs.folder import Run, keeps_seen
 
@@ -66,7 +68,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="unisrec (default), morec, idrec, hstu, bert4rec, alpharec, ease, ease-text, itemknn, als, text-similarity, "
+            help="unisrec (default), morec, vqrec, idrec, hstu, bert4rec, alpharec, ease, ease-text, itemknn, als, text-similarity, "
             "max-similarity, popularity, recbole:SASRec, or a class of yours: package.module:Class.",
         ),
     ] = None,
@@ -88,7 +90,7 @@ def train(
 ) -> None:
     """Train a model on DATA into the folder RUN."""
     run = Run(out)
-    check_free(run, overwrite=overwrite, resume=resume)
+    first_alone(lambda: check_free(run, overwrite=overwrite, resume=resume))
     o.choice("split", split, o.SPLITS)
     settings = o.read_settings(config, set_ or [])
     settings |= {} if epochs is None else {"train.epochs": epochs}
@@ -225,16 +227,26 @@ def fit(
     Returns:
         The validation figures (None where the split has no validation users) and the seconds that training took.
     """
-    check_free(run, overwrite=overwrite, resume=resume)
-    with only_one(run), abandon_on_error(run):
-        begin(run, plan, resume=resume)
+    first_alone(lambda: check_free(run, overwrite=overwrite, resume=resume))
+    with held_by_the_first(run):
+        first_alone(lambda: begin(run, plan, resume=resume))
         started = time.perf_counter()
         mask = not keeps_seen(plan)
         model.fit(split, run_dir=run.folder, resume=resume, init=initial, mask_seen=mask)
         seconds = time.perf_counter() - started
-        figures = validate(model, split, mask_seen=mask)
-        end(run, model, plan | outcome(model, split, seconds, figures))
+        figures = first_alone(lambda: validate(model, split, mask_seen=mask))
+        first_alone(lambda: end(run, model, plan | outcome(model, split, seconds, figures)))
     return figures, seconds
+
+
+@contextmanager
+def held_by_the_first(run: Run) -> Iterator[None]:
+    """Hold the run folder for this training: of several processes (torchrun) the first holds it, and tidies up after an error."""
+    if not is_first():
+        yield
+        return
+    with only_one(run), abandon_on_error(run):
+        yield
 
 
 def announce(dataset: Dataset, split: Split, *, keeps: bool = False) -> None:

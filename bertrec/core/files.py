@@ -26,7 +26,8 @@ _CHUNK = 1 << 20
 
 
 @contextmanager
-def _disk_errors_named(target: Path) -> Iterator[None]:
+def disk_errors_named(target: Path) -> Iterator[None]:
+    """Turn the errors of a disk that is full, or of a place that cannot be written, into one BertrecError that names ``target``."""
     try:
         yield
     except OSError as error:
@@ -50,7 +51,7 @@ def atomic_file(target: str | Path) -> Iterator[Path]:
         BertrecError: the disk is full or the folder cannot be written; the former file is left as it was.
     """
     target = expect_path(target, "the file to write", error=BertrecError)
-    with _disk_errors_named(target), _beside_file(target) as (temporary, place):
+    with disk_errors_named(target), _beside_file(target) as (temporary, place):
         yield temporary
         if place is None:
             _copy_into(temporary, target)
@@ -91,7 +92,7 @@ def atomic_folder(target: str | Path, *, marker: str | None = None) -> Iterator[
     """
     target = expect_path(target, "the folder to write", error=BertrecError).absolute()
     place = recover(target)
-    with _disk_errors_named(target):
+    with disk_errors_named(target):
         if place.exists() and not place.is_dir():
             raise BertrecError(f"{target} is a file; choose the name of a folder")
         if marker and place.is_dir() and any(place.iterdir()) and not (place / marker).exists():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from bertrec.core.processes import is_first
+
 _SECONDS_IN_A_LOG = 30.0
 
 
@@ -16,4 +18,4 @@ def progress_bar(show: bool, label: str, total: int, *, unit: str = "item") -> A
     from tqdm.auto import tqdm
 
     moving = sys.stderr.isatty() or "ipykernel" in sys.modules
-    return tqdm(total=total, desc=label, unit=unit, disable=not show, mininterval=0.1 if moving else _SECONDS_IN_A_LOG)
+    return tqdm(total=total, desc=label, unit=unit, disable=not (show and is_first()), mininterval=0.1 if moving else _SECONDS_IN_A_LOG)

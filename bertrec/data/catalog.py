@@ -34,7 +34,7 @@ _TITLES = ("title", "movie_title", "name")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TextCatalog(Described):
-    """Ids with text fields; :class:`ItemCatalog` and :class:`UserCatalog` differ in their names only.
+    """Ids with text fields; ``ItemCatalog`` and ``UserCatalog`` differ in their names only.
 
     Attributes:
         ids: ``ids.ids[i]`` belongs to row ``i``, whose inner id is ``i + 1``.
@@ -184,7 +184,7 @@ class TextCatalog(Described):
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read what :meth:`save` wrote.
+        """Read what ``save`` wrote.
 
         Raises:
             ModelError: a file is missing or damaged, or the two do not belong together.
@@ -306,7 +306,7 @@ class ItemCatalog(TextCatalog):
             text_fields: columns to use as text; by default titles and names, and every other column of text but those of numbers,
                 amounts, dates or times alone; the others are the catalogue's attributes.
             max_words: each field is cut to so many words; ``None`` for no cut.
-            template: how fields are joined, see :class:`TextCatalog`.
+            template: how fields are joined, see ``TextCatalog``.
             on_empty: what to do with items that have no text at all.
             source: what error messages call the table.
             attributes: the same rows with the types that attributes are to have; None: as they are in ``frame``.
@@ -336,7 +336,7 @@ class UserCatalog(TextCatalog):
         on_empty: OnEmpty = "keep",
         source: str = "the user table",
     ) -> Self:
-        """Build from a table with one row per user; see :meth:`ItemCatalog.from_frame`.
+        """Build from a table with one row per user; see ``ItemCatalog.from_frame``.
 
         Texts that are all numbers (an age) stay in.
         """

@@ -40,7 +40,7 @@ class Converted:
 def convert(
     dataset: Dataset, folder: str | Path, *, format: Target = "parquet", split: Split | None = None, overwrite: bool = False
 ) -> Converted:
-    """Write a data set that :func:`bertrec.data.load.load` reads again.
+    """Write a data set that ``bertrec.data.load.load`` reads again.
 
     Parquet: ``interactions.parquet``, ``items.parquet`` and, where there are profiles, ``users.parquet``; a given split becomes the column
     ``split`` where it parts the interactions. Atomic: ``NAME.inter``, ``NAME.item``, ``NAME.user``, and the given split as

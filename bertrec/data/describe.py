@@ -32,7 +32,7 @@ def describe(
     """Return counts, density, text lengths and warnings; JSON values only.
 
     Args:
-        dataset: what :func:`bertrec.data.load.load` returned.
+        dataset: what ``bertrec.data.load.load`` returned.
         tokenize: texts to word-piece ids (an encoder's ``tokenize``); without it lengths are counted in words only.
         unknown_id: the id that stands for a piece the encoder does not know.
         special_ids: ids that are no part of a text (``[CLS]``, ``[SEP]``), left out of all counts.

@@ -196,7 +196,7 @@ def number_column(table: pa.Table, name: str, source: str) -> npt.NDArray[np.flo
 
 
 def numbers_or_nan(table: pa.Table, name: str, source: str, *, time_format: str | None = None) -> npt.NDArray[np.float64]:
-    """Do as :func:`number_column`, but return NaN where a value is missing.
+    """Do as ``number_column``, but return NaN where a value is missing.
 
     Args:
         table: holds the column.

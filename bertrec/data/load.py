@@ -63,7 +63,7 @@ class Dataset(Described):
         notes: what was dropped, merged or kept without text, one line each.
         folders: where files were read.
 
-    Made by :func:`load`, or by :meth:`from_frames`.
+    Made by ``load``, or by ``from_frames``.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Dataset(Described):
         options: LoadOptions | None = None,
         name: str = "frames",
     ) -> Dataset:
-        """Make a data set of data frames, as :func:`load` makes one of the same tables in files.
+        """Make a data set of data frames, as ``load`` makes one of the same tables in files.
 
         Args:
             interactions: pandas, polars, PyArrow or whatever narwhals knows; a row per interaction.
@@ -146,7 +146,7 @@ def load(
         options: how to read; what is set here goes before what a YAML says.
         items: beside a data frame, that of the items.
         users: beside a data frame, that of the users, where there is one.
-        columns: beside a data frame, see :meth:`Dataset.from_frames`.
+        columns: beside a data frame, see ``Dataset.from_frames``.
         known: of files: where the items are those of this catalogue, in whatever order, interactions are read over it: withdrawn items
             then stay in histories, and no ``k_core`` leaves any out.
         always: interactions are read over ``known`` whatever the items are.
@@ -183,9 +183,9 @@ def make_split(dataset: Dataset, method: str = "auto", **options: Any) -> Split:
     """Split a data set.
 
     Args:
-        dataset: what :func:`load` returned.
+        dataset: what ``load`` returned.
         method: ``auto`` (the given split, else leave-one-out), ``given``, ``leave_one_out``, ``time``, ``ratio`` or ``cold_items``.
-        **options: of that method, see :mod:`bertrec.data.splits`.
+        **options: of that method, see ``bertrec.data.splits``.
 
     Raises:
         DataError: an unknown method or option, or data that the method does not fit.

@@ -80,7 +80,7 @@ class Split(Described):
         catalog: all items, also those that training never sees.
         train: training sequences; users without any keep an empty row.
         validation, test: the evaluated users, or ``None``.
-        held_out: inner ids of the items that training never sees by design (:func:`cold_items`), else empty, ``[m]``.
+        held_out: inner ids of the items that training never sees by design (``cold_items``), else empty, ``[m]``.
         manifest: data hash, filters, method, options, seed and counts; JSON values only.
     """
 

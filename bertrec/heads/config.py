@@ -109,6 +109,53 @@ class ItemConfig(Config):
         return {name: value for name, value in values.items() if not unread.get(name, False)}
 
 
+class CodeConfig(Config):
+    """How an item is written as codes, each of which has a vector."""
+
+    slots: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        description="Codes of an item's text: its vector is turned and cut into so many parts, at most its dimensions.",
+    )
+    centroids: int = Field(
+        256,
+        ge=2,
+        le=256,
+        description="Codes that each slot of a text chooses from: the largest power of two up to this that leaves four "
+        "items of training for each.",
+    )
+    vectors: Literal["raw", "whitened"] = Field(
+        "raw",
+        description="Text vectors that codes are of: the encoder's own, as in VQ-Rec (raw), or those of item.whitening, "
+        "which near texts of the match are found by.",
+    )
+    components: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        description="Codes of an item's behaviour: its components in an SVD of the users and items of training.",
+    )
+    bins: int = Field(56, ge=2, le=254, description="Bins that each component of behaviour is cut into.")
+    binning: Literal["quantiles", "range"] = Field(
+        "quantiles",
+        description="Bins that hold as many items each (quantiles), or that are of one width, as GPTRec's (range).",
+    )
+    start: Literal["points", "random"] = Field(
+        "points",
+        description="Vectors of codes at the start: a random projection of the centroids and bins that they stand for "
+        "(points), or random ones, as VQ-Rec's (random).",
+    )
+    transfer: Literal["keep", "permute"] = Field(
+        "keep",
+        description="With --init: codes by the rotation and centroids of the other run (keep), or by new ones whose "
+        "order is learned first, with all else as it was (permute).",
+    )
+    permute_epochs: int = Field(
+        5, ge=1, le=1_000, description="Epochs in which the order of new codes is learned, with codes.transfer=permute."
+    )
+
+
 class HeadConfig(Config):
     """How a history becomes a user vector."""
 

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from bertrec.heads.repeats import Repeats
 from bertrec.heads.similarity import at_least_single, paired_scores, scaled, scores
 
-_CELLS = 1 << 22
+_CELLS = 1 << 23
 """Logits of a block of positions of `pair_softmax`, beyond which no gradient is kept and each block is computed twice."""
 
 
@@ -76,7 +76,16 @@ def sampled_softmax(
     return functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long, device=logits.device))
 
 
-def pair_softmax(user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor, repeats: Repeats | None = None) -> Tensor:
+def pair_softmax(
+    user: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    *,
+    slots: Tensor,
+    repeats: Repeats | None = None,
+    log_q: Tensor | None = None,
+    more: Tensor | None = None,
+) -> Tensor:
     """InfoNCE over the pairs of position and target of a batch: ``−mean_j log(e^{s_j·v_j} / Σ_{j'} e^{s_j·v_{j'}})``.
 
     A pair ``j' ≠ j`` whose target is the same item as that of ``j`` is no negative: its logit is −inf. Pairs of one item have one logit, so
@@ -88,17 +97,23 @@ def pair_softmax(user: Tensor, items: Tensor, targets: Tensor, *, slots: Tensor,
         targets: ``[positions]``, index into ``items``.
         slots: ``[distinct]``, how many pairs have the item; one of 0 is nobody's negative.
         repeats: which (position, index into ``items``) pairs repeat an item of the history, with the bias to add there.
+        log_q: ``[distinct]``, log of each item's share of training interactions, subtracted from its logits; None subtracts nothing.
+        more: ``[positions, k]`` logits of further negatives, each of one position alone.
     """
     offsets, block = slots.to(at_least_single(user).dtype).log(), max(1, _CELLS // len(items))
 
     def of_block(start: int, stop: int) -> Tensor:
         logits, wanted = scores(user[start:stop], items), targets[start:stop]
+        logits = logits if log_q is None else logits - log_q
         if repeats is not None:
             mine = (repeats.row >= start) & (repeats.row < stop)
             place = repeats.row[mine] - start, repeats.item[mine]
             logits = logits.index_put(place, repeats.bias.to(logits.dtype).expand(len(place[0])), accumulate=True)
         one = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, wanted[:, None], True)
-        return functional.cross_entropy(torch.where(one, logits, logits + offsets), wanted, reduction="sum")
+        logits = torch.where(one, logits, logits + offsets)
+        if more is not None:
+            logits = torch.cat([logits, more[start:stop].to(logits.dtype)], dim=1)
+        return functional.cross_entropy(logits, wanted, reduction="sum")
 
     if len(user) <= block:
         return of_block(0, len(user)) / len(user)

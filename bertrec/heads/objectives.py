@@ -16,6 +16,7 @@ from bertrec.core.foreign import guard_results, tensor
 from bertrec.heads import losses
 from bertrec.heads.config import LOSSES, LossConfig
 from bertrec.heads.full_softmax import full_softmax
+from bertrec.heads.gathered import gathered_items
 from bertrec.heads.repeats import Repeats
 from bertrec.heads.similarity import paired_scores
 
@@ -130,19 +131,20 @@ class InBatchSoftmax(SequenceLoss):
         used = targets > 0
         whole = torch.cat([inputs[:, :1], targets], dim=1)
         distinct, (rows, whole_rows) = distinct_rows(inputs, whole)
-        slots = torch.bincount(whole_rows.reshape(-1), minlength=len(distinct))
         items = model.item_vectors(distinct)
         user = model.scaled_users(model.user_states(items, rows)[used])
-        own = torch.zeros(len(inputs), len(distinct), dtype=torch.bool, device=inputs.device)
+        slots = torch.bincount(whole_rows.reshape(-1), minlength=len(distinct))
+        offered = gathered_items(distinct, slots, model.scaled_items(items))
+        own = torch.zeros(len(inputs), len(offered.ids), dtype=torch.bool, device=inputs.device)
         own.scatter_(1, whole_rows, True)
         # Padding is nobody's candidate; it is row 0 and no target, so that masking it as everybody's own removes it.
         own[:, 0] = True
         return losses.in_batch_softmax(
             user,
-            model.scaled_items(items),
+            offered.vectors,
             whole_rows[:, 1:][used],
-            log_q=_log_share(model.counts, distinct),
-            slots=slots.clamp(min=1).float(),
+            log_q=log_share(model.counts, offered.ids),
+            slots=offered.slots.clamp(min=1).float(),
             owner=used.nonzero(as_tuple=True)[0],
             own=own,
         )
@@ -166,8 +168,8 @@ class SampledSoftmax(SequenceLoss):
             vectors[drawn_rows],
             target_ids=targets[used],
             negative_ids=drawn,
-            log_q_positive=_log_share(model.counts, targets[used]) + shift,
-            log_q_negative=_log_share(model.counts, drawn) + shift,
+            log_q_positive=log_share(model.counts, targets[used]) + shift,
+            log_q_negative=log_share(model.counts, drawn) + shift,
         )
 
 
@@ -234,7 +236,8 @@ def distinct_rows(*ids: Tensor) -> tuple[Tensor, list[Tensor]]:
     return distinct, [part.view_as(like) for part, like in zip(parts, ids, strict=True)]
 
 
-def _log_share(counts: Tensor, ids: Tensor) -> Tensor:
+def log_share(counts: Tensor, ids: Tensor) -> Tensor:
+    """Return the logarithm of each item's share of the interactions, ``[m]``; one without any counts as if it had one."""
     return (counts[ids].clamp(min=1) / counts.sum()).log()
 
 

@@ -26,3 +26,4 @@ from .text_search import TextSearch as TextSearch
 from .text_similarity import TextSimilarity as TextSimilarity
 from .trained_on import TrainedOn as TrainedOn
 from .unisrec import UniSRec as UniSRec
+from .vqrec import VQRec as VQRec

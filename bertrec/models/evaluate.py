@@ -11,6 +11,7 @@ import numpy as np
 
 from bertrec.core.checks import expect
 from bertrec.core.errors import ConfigError, DataError, ModelError
+from bertrec.core.processes import gathered, own_share, world
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.load import Dataset
 from bertrec.data.splits import EvaluationSet, Split
@@ -92,6 +93,24 @@ def evaluate(
         lists=_list_maker(BestItems(vectors)) if lists else None,
         info=info,
     )
+
+
+def validation_figures(model: Recommender, validation: EvaluationSet, protocol: Protocol, item_counts: IntArray) -> dict[str, float]:
+    """Return the mean of each figure over the validation users; several processes that train together measure a share of them each.
+
+    Args:
+        model: as for `evaluate`.
+        validation: the users, the same in each process.
+        protocol: how to measure.
+        item_counts: ``[n_items + 1]`` training interactions.
+    """
+    several = world() > 1
+    own = validation.take(own_share(len(validation))) if several and len(validation) >= world() else validation
+    found = evaluate(model, own, protocol=protocol, item_counts=item_counts, lists=False).slices["all"]
+    if not several:
+        return {name: value.mean for name, value in found.metrics.items()}
+    parts = gathered(found.values)
+    return {name: float(np.concatenate([part[name] for part in parts if name in part]).mean()) for name in found.metrics}
 
 
 def _served(model: Recommender, histories: Ragged) -> tuple[Iterator[UserBatch], FloatArray]:

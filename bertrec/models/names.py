@@ -11,6 +11,7 @@ MODELS = Registry(
     own={
         "unisrec": "bertrec.models.unisrec:UniSRec",
         "morec": "bertrec.models.morec:MoRec",
+        "vqrec": "bertrec.models.vqrec:VQRec",
         "idrec": "bertrec.models.idrec:IDRec",
         "hstu": "bertrec.models.hstu:HSTU",
         "bert4rec": "bertrec.models.bert4rec:BERT4Rec",

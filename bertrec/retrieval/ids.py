@@ -61,7 +61,7 @@ class IdTable:
             raise DataError(f"id {twice!r} is given more than once; ids must be distinct")
 
     def extend(self, ids: Sequence[Id]) -> None:
-        """Append ids that :meth:`check_new` has accepted."""
+        """Append ids that ``check_new`` has accepted."""
         start = len(self.ids)
         self.ids = np.concatenate([self.ids, _object_array(ids)])
         self.alive = np.concatenate([self.alive, np.ones(len(ids), dtype=np.bool_)])

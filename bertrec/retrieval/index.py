@@ -38,11 +38,11 @@ _MOST_DEAD = 1 / 3
 class ItemIndex(Described):
     """Vectors of items behind their external ids: search with exact filtering, add, remove, save, load.
 
-    Removed items stay as tombstones, filtered exactly, until :meth:`compact`. Make one with :meth:`build` or :meth:`load`.
+    Removed items stay as tombstones, filtered exactly, until ``compact``. Make one with ``build`` or ``load``.
     """
 
     def __init__(self, parts: storage.IndexParts) -> None:
-        """Take over the parts of an index; :meth:`build` and :meth:`load` are meant for callers."""
+        """Take over the parts of an index; ``build`` and ``load`` are meant for callers."""
         self._parts = parts
         self._stored: Stored | None = None
         self._recall: float | None = parts.recall
@@ -59,6 +59,7 @@ class ItemIndex(Described):
         seed: int = 0,
         progress: bool = False,
         recall_queries: npt.ArrayLike | None = None,
+        copy: bool = True,
         **parameters: Unpack[IndexParameters],
     ) -> Self:
         """Build an index, and measure its recall against exact search.
@@ -69,10 +70,12 @@ class ItemIndex(Described):
             kind: ``flat``, ``ivf``, ``hnsw``, ``ivfpq``, or ``auto`` (flat below 200,000 items, then hnsw).
             metric: ``inner_product`` or ``cosine``.
             model_hash: of the model that made the vectors; kept, so that another model's queries can be refused.
-            seed: see :class:`IndexConfig`, also of the sample of items that recall is measured with.
+            seed: see ``IndexConfig``, also of the sample of items that recall is measured with.
             progress: show a progress bar.
             recall_queries: ``[q, d]`` to measure recall with, best the vectors of users; None takes a sample of the items.
-            **parameters: further settings of :class:`IndexConfig`.
+            copy: False keeps ``vectors`` as they are, where the index holds none itself (``ivf``, ``ivfpq``): nobody may change them, and a
+                mapped file has to stay.
+            **parameters: further settings of ``IndexConfig``.
 
         Raises:
             ConfigError: an unknown kind, metric or setting, or a value that does not fit the vectors.
@@ -86,7 +89,7 @@ class ItemIndex(Described):
         probes = None
         if recall_queries is not None:
             probes = check_vectors(recall_queries, metric, dim=checked.shape[1], what="recall queries").copy()
-        index = cls(_made_parts(config, checked, table, model_hash=model_hash, probes=probes, progress=progress))
+        index = cls(_made_parts(config, checked, table, model_hash=model_hash, probes=probes, progress=progress, copy=copy))
         index._measure()
         return index
 
@@ -170,9 +173,9 @@ class ItemIndex(Described):
             queries: ``[b, d]``; scaled to length 1 for cosine.
             k: results per query; above the number of items all of them are returned.
             exclude: for each query the external ids not to return (ids that are not in the index are no error: they cannot be returned),
-                or a Ragged of inner ids, where inner id ``i + 1`` is the i-th id of :meth:`build` and 0 is padding.
+                or a Ragged of inner ids, where inner id ``i + 1`` is the i-th id of ``build`` and 0 is padding.
             exact: score every item instead of asking FAISS, as is done for many queries of a flat index on a CPU anyway.
-            within: find these items alone, see :meth:`select`.
+            within: find these items alone, see ``select``.
 
         Raises:
             ConfigError: ``k`` below 1.
@@ -203,7 +206,7 @@ class ItemIndex(Described):
         return SearchResult(positions, np.pad(found[1], padding, constant_values=-np.inf), self._parts.table.ids)
 
     def select(self, allowed: BoolArray | Iterable[Id], boost: FloatArray | None = None) -> Selection:
-        """Return some of the items, for :meth:`search`: made once, it serves many searches, also after the index changed otherwise.
+        """Return some of the items, for ``search``: made once, it serves many searches, also after the index changed otherwise.
 
         The best of them are found exactly by a flat index, where there is a boost, and where they are at most a share of
         ``EXACT_SHARE`` of all items; else FAISS looks among them, with the recall of its kind.
@@ -234,7 +237,7 @@ class ItemIndex(Described):
         Both share what was built: add to, remove from or compact neither of them.
 
         Args:
-            nprobe: see :class:`IndexConfig`, as for the others; None stays as it is.
+            nprobe: see ``IndexConfig``, as for the others; None stays as it is.
             ef_search: the same of a graph.
             refine_factor: the same of product codes.
 
@@ -247,7 +250,7 @@ class ItemIndex(Described):
         return type(self)(replace(self._parts, config=config, resolved=resolved, recall=None))
 
     def add(self, vectors: npt.ArrayLike, ids: Iterable[Id]) -> None:
-        """Add items; inverted lists and codes keep the centroids they were trained with until :meth:`compact`.
+        """Add items; inverted lists and codes keep the centroids they were trained with until ``compact``.
 
         Args:
             vectors: ``[m, d]``.
@@ -270,7 +273,7 @@ class ItemIndex(Described):
         self._parts.table.extend(names)
 
     def remove(self, ids: Iterable[Id]) -> None:
-        """Remove items, all or none of them. Their rows stay as tombstones until :meth:`compact`.
+        """Remove items, all or none of them. Their rows stay as tombstones until ``compact``.
 
         Raises:
             DataError: an id that is not in the index, or given twice; it is named.
@@ -352,7 +355,7 @@ class ItemIndex(Described):
         """Read an index; full vectors outside FAISS's own file are memory-mapped.
 
         Args:
-            folder: what :meth:`save` wrote.
+            folder: what ``save`` wrote.
             model_hash: refuse an index that was built with another model.
             verify: check every file's SHA-256, which reads all of them once.
 
@@ -373,7 +376,7 @@ class ItemIndex(Described):
         From reading to saving no other process changes it so: two changes at once come one after the other, and none is lost.
 
         Raises:
-            IndexFileError: as :meth:`load`.
+            IndexFileError: as ``load``.
             BertrecError: another process holds it for more than ten minutes, or it cannot be written; it is then as it was.
         """
         place = expect_path(folder, "ItemIndex.changing: folder", error=IndexFileError)
@@ -452,11 +455,18 @@ def _check_lengths(vectors: FloatArray, ids: Sequence[Id]) -> None:
 
 
 def _made_parts(
-    config: IndexConfig, vectors: FloatArray, table: IdTable, *, model_hash: str, probes: FloatArray | None, progress: bool
+    config: IndexConfig,
+    vectors: FloatArray,
+    table: IdTable,
+    *,
+    model_hash: str,
+    probes: FloatArray | None,
+    progress: bool,
+    copy: bool = True,
 ) -> storage.IndexParts:
     resolved = resolve(config, *vectors.shape)
     index = engine.make_index(resolved, vectors.shape[1])
     engine.fill(index, vectors, progress=progress)
     # A copy: the caller's array may change later. An index that holds full vectors has copied them already.
-    kept = vectors.copy() if engine.held_vectors(index) is None else None
+    kept = (vectors.copy() if copy else vectors) if engine.held_vectors(index) is None else None
     return storage.IndexParts(config, resolved, index, table, kept, probes, model_hash, None)

@@ -14,6 +14,10 @@ KINDS = ("auto", "flat", "ivf", "hnsw", "ivfpq")
 METRICS = ("inner_product", "cosine")
 FLAT_BELOW = 200_000
 """``auto`` is an exact flat index below this number of items, HNSW from there on."""
+_TRAINED_ON = (
+    250_000  # vectors that k-means reads at most, unless a list has its fewest; 256 a list, FAISS's own rule, where they are fewer
+)
+_MOST_PER_LIST, _FEWEST_PER_LIST = 256, 39  # FAISS's own bounds
 
 
 class IndexConfig(Config):
@@ -43,6 +47,16 @@ class IndexConfig(Config):
         None,
         ge=1,
         description="Lists visited per query; null is a sixteenth of them, at least 16.",
+    )
+    train_per_list: int | None = Field(
+        None,
+        ge=1,
+        le=1_000_000,
+        description="Vectors per inverted list that k-means is trained on, drawn by the seed; null is "
+        f"{_MOST_PER_LIST}, less where that makes more than {_TRAINED_ON:,} in all, but at least {_FEWEST_PER_LIST}.",
+    )
+    train_rounds: int | None = Field(
+        None, ge=1, le=1_000, description=f"Rounds of that k-means; null is 25 below {FLAT_BELOW:,} items, 10 from there on."
     )
     hnsw_links: int = Field(32, ge=2, le=512, description="Links per node of the hnsw graph.")
     ef_construction: int = Field(100, ge=1, le=1_000_000, description="Candidates looked at when a node of the hnsw graph is linked.")
@@ -77,10 +91,12 @@ class IndexConfig(Config):
 
 
 class IndexParameters(TypedDict, total=False):
-    """The keyword arguments of :meth:`bertrec.retrieval.index.ItemIndex.build` that go into :class:`IndexConfig`."""
+    """The keyword arguments of ``bertrec.retrieval.index.ItemIndex.build`` that go into ``IndexConfig``."""
 
     nlist: int | None
     nprobe: int | None
+    train_per_list: int | None
+    train_rounds: int | None
     hnsw_links: int
     ef_construction: int
     ef_search: int
@@ -117,8 +133,14 @@ def _with_lists(config: IndexConfig, count: int) -> IndexConfig:
     nlist = config.nlist or max(1, min(round(4 * math.sqrt(count)), count // 39))
     if nlist > count:
         raise ConfigError(f"setting 'nlist': {nlist} lists cannot be trained on {count} items; choose at most {count}")
-    nprobe = min(nlist, config.nprobe or max(16, nlist // 16))
-    return config.model_copy(update={"nlist": nlist, "nprobe": nprobe})
+    return config.model_copy(
+        update={
+            "nlist": nlist,
+            "nprobe": min(nlist, config.nprobe or max(16, nlist // 16)),
+            "train_per_list": config.train_per_list or min(_MOST_PER_LIST, max(_FEWEST_PER_LIST, _TRAINED_ON // nlist)),
+            "train_rounds": config.train_rounds or (25 if count < FLAT_BELOW else 10),
+        }
+    )
 
 
 def _with_codes(config: IndexConfig, count: int, dim: int) -> IndexConfig:

@@ -25,7 +25,7 @@ def recall_at_k(index: Searched, queries: npt.ArrayLike, k: int = 10) -> float:
     An item that scores as high as the true k-th counts as one of them: which of several equals comes last is no matter of recall.
 
     Args:
-        index: any :class:`~bertrec.retrieval.index.ItemIndex`.
+        index: any ``bertrec.retrieval.index.ItemIndex``.
         queries: ``[b, d]``, at least one.
         k: above the number of items, all of them count.
 

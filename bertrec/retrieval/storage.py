@@ -83,7 +83,7 @@ class IndexMeta(Config):
 
 def settings(resolved: IndexConfig) -> dict[str, Any]:
     """Return the settings that matter to a kind."""
-    lists = ("nlist", "nprobe")
+    lists = ("nlist", "nprobe", "train_per_list", "train_rounds")
     names = {
         "flat": (),
         "ivf": lists,
@@ -144,7 +144,7 @@ def _ids_json(table: IdTable) -> bytes:
 
 
 def load(folder: Path, *, verify: bool = True) -> IndexParts:
-    """Read what :func:`save` wrote.
+    """Read what ``save`` wrote.
 
     Raises:
         IndexFileError: a file is missing, damaged or does not fit the others; the text names it.

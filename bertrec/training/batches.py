@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +15,8 @@ from bertrec.core.ragged import IntArray
 Indices = Sequence[int] | IntArray
 
 
+SHARE = "share_of_the_batch"
+"""The key of a `Part`'s share beside what goes to the module."""
 _POOL_BATCHES = 64
 """Batches sorted by length together: enough for little padding, few enough that batches still mix at random."""
 
@@ -24,6 +27,14 @@ class Batched(Protocol):
 
     def batches(self, epoch: int, batch_size: int, seed: int) -> Iterable[Indices]:
         """Yield the indices of each batch of one epoch; the same number of batches in each epoch."""
+
+
+@runtime_checkable
+class Weighed(Protocol):
+    """A dataset whose rows count for unequal parts of a batch's mean loss."""
+
+    def targets(self, indices: IntArray) -> int:
+        """Return over how many targets the loss of these rows is a mean."""
 
 
 def similar_lengths(lengths: IntArray, epoch: int, batch_size: int, seed: int) -> Iterator[IntArray]:
@@ -43,11 +54,24 @@ def similar_lengths(lengths: IntArray, epoch: int, batch_size: int, seed: int) -
         yield ordered[start : start + batch_size]
 
 
-class EpochBatches:
-    """Batch sampler: shuffled anew each epoch, dealt out to the processes in turn.
+@dataclass(frozen=True)
+class Part:
+    """What one of several processes takes of a batch.
 
-    With several processes some first batches come twice, so that each takes the same number of steps.
+    Attributes:
+        indices: its rows; where there are fewer rows than processes, one that counts for nothing.
+        share: what its mean loss counts for in the mean of all processes' means, so that this is the mean over the whole batch.
     """
+
+    indices: Indices
+    share: float
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.indices)
+
+
+class EpochBatches:
+    """Batch sampler: shuffled anew each epoch; of several processes each takes its part of every batch."""
 
     def __init__(self, dataset: Any, batch_size: int, seed: int, *, rank: int = 0, world: int = 1) -> None:
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
@@ -59,16 +83,22 @@ class EpochBatches:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.count // self.world)
+        return self.count
 
-    def __iter__(self) -> Iterator[Indices]:
+    def __iter__(self) -> Iterator[Indices | Part]:
         batches = self._all()
         if len(batches) != self.count:
             raise ModelError(
                 f"the dataset made {len(batches)} batches in epoch {self.epoch + 1} and {self.count} in the first: it must make as many"
             )
-        batches += batches[: len(self) * self.world - self.count]
-        return iter(batches[self.rank :: self.world])
+        return iter(batches) if self.world == 1 else map(self._part, batches)
+
+    def _part(self, batch: Indices) -> Part:
+        own, whole = (np.asarray(rows, np.int64) for rows in (batch[self.rank :: self.world], batch))
+        if not len(own):
+            return Part(whole[:1], 0.0)
+        weigh = self.dataset.targets if isinstance(self.dataset, Weighed) else len
+        return Part(own, self.world * float(weigh(own)) / float(weigh(whole)))
 
     def _all(self) -> list[Indices]:
         if isinstance(self.dataset, Batched):
@@ -85,9 +115,33 @@ class EpochLoader(torch.utils.data.DataLoader[Any]):
 
     def __init__(self, dataset: Any, sampler: EpochBatches, collate: Callable[[Any], Any]) -> None:
         indices: Any = sampler  # torch asks for lists here and takes any sequence of indices
+        if sampler.world > 1:
+            dataset, collate = _Shared(dataset), _with_share(collate)
         super().__init__(dataset, batch_sampler=indices, collate_fn=collate, num_workers=0, pin_memory=False)
         self.epochs = sampler
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, that the next iteration yields."""
         self.epochs.set_epoch(epoch)
+
+
+class _Shared:
+    """Fetches a `Part` of a dataset, with its share."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, part: Part) -> tuple[Any, float]:
+        together = getattr(self.dataset, "__getitems__", None)
+        return (together(part.indices) if together else [self.dataset[index] for index in part.indices]), part.share
+
+
+def _with_share(collate: Callable[[Any], Any]) -> Callable[[tuple[Any, float]], Any]:
+    def collated(fetched: tuple[Any, float]) -> Any:
+        items, share = fetched
+        return {**collate(items), SHARE: torch.tensor(share)}
+
+    return collated

@@ -20,6 +20,7 @@ from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
 from bertrec.core.errors import ConfigError, DataError, ModelError, unknown_name
 from bertrec.core.files import sha256_text
+from bertrec.core.processes import world
 from bertrec.training.batches import EpochBatches
 from bertrec.training.checkpoints import check_intact, complete_checkpoints, prune, read_progress, start_afresh
 from bertrec.training.config import TrainConfig
@@ -59,7 +60,8 @@ def fit_module(
         module: ``module(**batch)`` returns ``{"loss": scalar}``. A method ``encoder_parameters()`` names the parameters that
             take the encoder's learning rate and decay. Buffers with ``persistent=False`` are taken for constants.
         dataset: has ``__len__`` and ``__getitem__``; with ``batches(epoch, batch_size, seed)`` it groups its own items, and
-            with ``__getitems__(indices)`` it fetches a batch at once.
+            with ``__getitems__(indices)`` it fetches a batch at once. A true ``whole_batches`` says that several processes
+            cannot share a batch.
         collate: makes of the items of a batch the keyword arguments of ``module``.
         config: the settings.
         evaluate: returns validation figures, higher is better; called with the module in eval mode, without gradients. Every
@@ -84,6 +86,10 @@ def fit_module(
     _check_callbacks(callbacks)
     if not len(dataset):
         raise DataError("there is no training sequence: the dataset is empty")
+    if world() > 1 and getattr(dataset, "whole_batches", False):
+        raise ConfigError(
+            "rows of a batch are told from one another, so that no batch is cut: train in one process, without torchrun"
+        )
     parameter_groups(module, config)
     was_training = module.training
     run_state = TrainingState(config, module, evaluate)
@@ -162,7 +168,7 @@ def _arguments(module: nn.Module, config: TrainConfig, folder: Path, *, steps_pe
         module: what is trained.
         config: the settings.
         folder: for loggers' files.
-        steps_per_epoch: of all processes together.
+        steps_per_epoch: as many in each process, which takes its part of every batch.
     """
     _check_loggers(config.loggers)
     device = training_device(config.device)
@@ -190,10 +196,11 @@ def _arguments(module: nn.Module, config: TrainConfig, folder: Path, *, steps_pe
         skip_memory_metrics=True,
         remove_unused_columns=False,
         label_names=[],
+        ddp_broadcast_buffers=False,  # constants, the table of text vectors among them, are the same in each process
+        ddp_find_unused_parameters=False,
     )
     if config.warmup_epochs:
-        steps = -(-steps_per_epoch // arguments.world_size)
-        arguments.warmup_steps = max(1, round(config.warmup_epochs * steps))
+        arguments.warmup_steps = max(1, round(config.warmup_epochs * steps_per_epoch))
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for DDP (torchrun); DataParallel is slower than one of them
     return arguments
 
@@ -245,7 +252,7 @@ def _log(run_state: TrainingState, arguments: TrainingArguments, steps_per_epoch
         epochs=tuple(run_state.history),
         best_epoch=run_state.best_epoch,
         stopped_early=run_state.stopped_early,
-        steps=run_state.epoch * -(-steps_per_epoch // arguments.world_size),
+        steps=run_state.epoch * steps_per_epoch,
         seconds=sum(entry.seconds for entry in run_state.history),
         peak_mib=_peak_mib(arguments.device),
         precision="bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "fp32",

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -105,6 +106,7 @@ class PairDataset(torch.utils.data.Dataset[IntArray]):
     """
 
     hidden_words: HiddenWords | None = None
+    whole_batches: ClassVar[bool] = True
 
     def __init__(self, texts: PairTexts, kinds: dict[str, IntArray], *, an_epoch: int = 0, left_out: int = 0) -> None:
         self.texts, self.an_epoch, self.left_out = texts, an_epoch, left_out

@@ -26,7 +26,10 @@ class SequenceDataset(torch.utils.data.Dataset[IntArray]):
         source_rows: ``[len(self)]`` the row of the given sequences that each chunk comes from.
         max_length: positions of the longest input.
         dropped: rows shorter than 2, which hold no target.
+        whole_batches: whether sequences of a batch are told from one another, see `bertrec.training.fit.fit_module`.
     """
+
+    whole_batches: bool = False
 
     def __init__(self, sequences: Ragged, max_length: int) -> None:
         """Cut ``sequences`` into training sequences.
@@ -53,6 +56,10 @@ class SequenceDataset(torch.utils.data.Dataset[IntArray]):
 
     def __getitems__(self, indices: Sequence[int] | IntArray) -> Ragged:  # torch's loader asks for a whole batch by this name
         return self.chunks.take(indices)
+
+    def targets(self, indices: IntArray) -> int:
+        """Return the targets of some sequences."""
+        return int(self.chunks.lengths[indices].sum()) - len(indices)
 
     @property
     def n_targets(self) -> int:

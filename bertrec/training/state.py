@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bertrec.core.errors import ConfigError, NotFiniteError, unknown_name
+from bertrec.core.processes import agreed
 from bertrec.training.averaging import WeightAverage
 from bertrec.training.config import TrainConfig
 from bertrec.training.log import EpochLog
@@ -82,7 +83,7 @@ class TrainingState:
         number = self.epoch + 1
         with self.average.in_place() if self.average else nullcontext():
             metrics = self._measure() if self._is_judged(number) else {}
-            spent = time.perf_counter() - start
+            spent = agreed(time.perf_counter() - start)  # by which several processes decide alike that time is over
             entry = EpochLog(number, loss, metrics, seconds + spent, spent)
             self.history.append(entry)
             figure = f", {self.config.metric} {metrics[self.config.metric]:.4f}" if metrics else ""

@@ -17,8 +17,9 @@ from transformers.trainer_callback import PrinterCallback
 
 from bertrec.core.errors import BertrecError, ModelError, NotFiniteError
 from bertrec.core.files import atomic_folder, write_json
+from bertrec.core.processes import agreed
 from bertrec.training.averaging import WeightAverage
-from bertrec.training.batches import EpochBatches, EpochLoader
+from bertrec.training.batches import SHARE, EpochBatches, EpochLoader
 from bertrec.training.checkpoints import checkpoint_folder, mark_complete, prune
 from bertrec.training.config import TrainConfig
 from bertrec.training.parameters import parameter_groups, restore, snapshot
@@ -93,14 +94,14 @@ class EpochEnd(TrainerCallback):
         """Take the weights into their average; end an epoch that would go past the time limit, to be judged as it stands."""
         if self.trainer.run_state.average:
             self.trainer.run_state.average.update(state.global_step)
-        if self.trainer.run_state.overtime(time.perf_counter() - self.started):
+        if self.trainer.config.max_seconds and agreed(self.trainer.run_state.overtime(time.perf_counter() - self.started)):
             control.should_training_stop = True
 
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Judge the epoch."""
         trainer, run_state = self.trainer, self.trainer.run_state
         loss = trainer.mean_over_processes(trainer.meter.mean())
-        entry = run_state.finish_epoch(loss, time.perf_counter() - self.started)
+        entry = run_state.finish_epoch(loss, agreed(time.perf_counter() - self.started))
         # The prefix is the Trainer's: loggers file such figures under evaluation.
         figures = {f"eval_{name}": value for name, value in entry.metrics.items()}
         trainer.log({"loss": entry.loss, "learning_rate": trainer.rate, **figures})
@@ -161,8 +162,10 @@ class ModuleTrainer(Trainer):
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Compute one step's gradients and note its loss."""
         inputs = self._prepare_inputs(inputs)
+        share = inputs.pop(SHARE, None)
         with self.compute_loss_context_manager():
             loss = self.compute_loss(model, inputs)
+            loss = loss if share is None else loss * share
         self.accelerator.backward(loss)
         loss = loss.detach()
         self.meter.add(loss)

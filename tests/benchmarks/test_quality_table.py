@@ -44,3 +44,12 @@ def test_a_seed_more_on_both_sides_ends_it(put):
 def test_nothing_stored_and_nothing_run(put):
     assert quality_table.still_true(None, "text", "id") is None
     assert quality_table.still_true(STORED, "text", "never-run") is None
+
+
+def test_the_page_is_what_the_records_make():
+    """No figure of the page is older than its record, and no mark is left without its table."""
+    stored = json.loads(quality_table.PAIRS_FILE.read_text(encoding="utf-8"))
+    made = quality_table.page(stored)
+    assert made == quality_table.OUT.read_text(encoding="utf-8")
+    assert "<!--" not in made
+    assert all(f"{pair['difference']:+.4f}" in made for pair in stored)

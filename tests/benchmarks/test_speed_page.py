@@ -48,8 +48,16 @@ def test_each_machine_has_a_table_and_a_chart_of_the_cases_in_its_folder(tmp_pat
     monkeypatch.setattr(page, "ROOT", tmp_path)
     monkeypatch.setattr(page, "OUT", tmp_path / "page.md")
     monkeypatch.setattr(page, "CHARTS", tmp_path / "charts")
+    monkeypatch.setattr(page, "CASES", tmp_path / "log" / "cases.md")
+    (tmp_path / "notes.md").write_text("Lists?\n\n<!-- cases: softmax-plain serve-batch -->\n\nYes.\n")
+    monkeypatch.setattr(page, "NOTES", tmp_path / "notes.md")
     page.main()
-    fast, slow = (tmp_path / "page.md").read_text().split("## Slow")
+    rows = [line for line in (tmp_path / "page.md").read_text().splitlines() if line.startswith("| **")]
+    assert [row.split("|")[1:3] for row in rows] == [
+        [" **softmax-plain**: What softmax-plain does ", " Slow "],
+        [" **serve-batch**: What serve-batch does ", " Fast "],
+    ]
+    fast, slow = (tmp_path / "log" / "cases.md").read_text().split("## Slow")
     assert "## Fast" in fast
     assert "**serve-batch**" in fast
     assert "**softmax-plain**" not in fast
@@ -59,3 +67,10 @@ def test_each_machine_has_a_table_and_a_chart_of_the_cases_in_its_folder(tmp_pat
     assert "**softmax-plain**" in slow
     assert "no-longer-a-case" not in slow
     assert sorted(path.name for path in (tmp_path / "charts").iterdir()) == ["fast.svg", "slow.svg"]
+
+
+def test_every_case_that_was_measured_answers_a_question():
+    text = page.OUT.read_text(encoding="utf-8")
+    measured = [record["case"] for _, folder in page.MACHINES.values() for record in page.read_records(folder)]
+    assert [case for case in measured if f"| **{case}**:" not in text] == []
+    assert "<!--" not in text

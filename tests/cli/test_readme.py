@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import shlex
 import shutil
+import statistics
 
 import pytest
+from typer.main import get_command
 
-from bertrec.cli.main import main
+from bertrec.cli.main import app, main
 
-README = pathlib.Path(__file__).parents[2] / "README.md"
+ROOT = pathlib.Path(__file__).parents[2]
+README = ROOT / "README.md"
+LIBRARY = ROOT / "docs" / "start" / "library.md"
+COMMANDS = ROOT / "docs" / "reference" / "command-line.md"
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +28,7 @@ def python_blocks(text):
 
 
 def test_two_tables_lead_to_a_list_with_a_new_product(text, shop, tmp_path, monkeypatch, capsys):
-    code, _ = python_blocks(text)
+    (code,) = python_blocks(text)
     assert 'create("unisrec")' in code
     code = code.replace('create("unisrec")', 'create("max-similarity")')  # which is served at once
     shutil.copytree(shop, tmp_path / "shop")
@@ -56,23 +62,67 @@ def priced(path):
     return "\n".join([f"{head},price", *(f"{row},{10 * number}" for number, row in enumerate(rows))]) + "\n"
 
 
-def test_the_library_example_runs(text, shop, tmp_path, monkeypatch, capsys):
-    _, code = python_blocks(text)
+def test_the_library_example_runs(shop, tmp_path, monkeypatch, capsys):
+    (code,) = python_blocks(LIBRARY.read_text(encoding="utf-8"))
     smaller = {'"ml-100k"': repr(str(shop)), "Toy Story": "Red Kettle", "Aladdin": "Blue Kettle", '"train.epochs": 10': '"train.epochs": 1'}
     for was, now in smaller.items():
         assert was in code
         code = code.replace(was, now)
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, str(README), "exec"), {})  # our own page is the input
+    exec(compile(code, str(LIBRARY), "exec"), {})  # our own page is the input
     lists = [line for line in capsys.readouterr().out.splitlines() if line.startswith("[[")]
     assert len(lists) == 2
     assert lists[0] == lists[1]  # scoring everything and searching the index find the same items
     assert (tmp_path / "my-model" / "config.json").exists()
 
 
-def test_every_command_that_the_page_names_exists(text, capsys):
-    named = set(re.findall(r"^bertrec ((?:data |index |catalog )?[a-z-]+)", text, flags=re.MULTILINE))
-    assert {"train", "evaluate", "recommend", "data describe", "index build"} <= named
+def test_every_command_that_the_pages_name_exists(text, capsys):
+    groups = "|".join(name for name, one in get_command(app).commands.items() if hasattr(one, "commands"))
+    pages = text + COMMANDS.read_text(encoding="utf-8")
+    named = set(re.findall(rf"^bertrec ((?:(?:{groups}) )?[a-z-]+)", pages, flags=re.MULTILINE))
+    assert {"train", "evaluate", "recommend", "data describe", "index build", "prompt train"} <= named
     for words in sorted(named):
         assert main([*words.split(), "--help"]) == 0, words
         capsys.readouterr()
+
+
+def test_the_page_of_commands_names_every_command():
+    names = set(get_command(app).commands)
+    assert names == set(re.findall(r"^bertrec ([a-z-]+)", COMMANDS.read_text(encoding="utf-8"), flags=re.MULTILINE))
+
+
+def test_thirty_seconds(text):
+    lines = text.splitlines()
+    assert len(lines) <= 150
+    assert "make demo" in "\n".join(lines[:25])
+    plain = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL).lower()
+    assert not [word for word in ("whiten", "unisrec", "morec", "softmax", "cosine", "adaptor", "embedding") if word in plain]
+
+
+def test_the_figures_of_the_page_are_those_of_the_files(text):
+    """Each figure of the table again from the JSON of its runs."""
+    table = text[text.index("| data |") :].split("\n\n")[0]
+    found = [cell for row in table.splitlines()[2:] for cell in re.findall(r"\.\d{4}", row)]
+    items, quality = ROOT / "benchmarks" / "results-new-items", ROOT / "benchmarks" / "results"
+    wanted = [
+        mean(items, "warm-amazon-scientific-unisrec-*", "run", "masked"),
+        mean(items, "warm-amazon-scientific-idrec-*", "run", "masked"),
+        popularity(quality / "scientific-popularity-0.json"),
+        mean(items, "warm-ml-100k-unisrec-*", "run", "masked"),
+        mean(items, "warm-ml-100k-idrec-*", "run without its match", "masked"),
+        popularity(quality / "ml100k-popularity-0.json"),
+        mean(items, "cold-amazon-scientific-unisrec-*", "run", "full", "cold_items"),
+    ]
+    assert found == [f"{value:.4f}".removeprefix("0") for value in wanted]
+    other = mean(items, "warm-ml-100k-idrec-*", "run", "masked")
+    assert f"with the defaults it has {other:.4f}".replace(" 0.", " .") in " ".join(text.split())
+
+
+def mean(folder, names, model, rules, slice="all"):
+    rows = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob(f"{names}.json"))]
+    return statistics.mean(row["models"][model][rules]["slices"][slice]["NDCG@10"]["mean"] for row in rows)
+
+
+def popularity(path):
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return record["reports"]["masked"]["slices"]["all"]["metrics"]["NDCG@10"]["mean"]

@@ -76,6 +76,7 @@ def test_every_model_was_tried():
     assert set(MODELS.own) - closed == {
         "unisrec",
         "morec",
+        "vqrec",
         "idrec",
         "hstu",
         "bert4rec",

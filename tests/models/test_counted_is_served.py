@@ -33,7 +33,7 @@ from bertrec.retrieval.index import ItemIndex
 
 KS = (1, 3, 10, 30)
 CLOSED = ("ease", "ease-lists", "itemknn", "als", "ease-text")
-SEQUENTIAL = ("idrec", "unisrec", "unisrec:text", "morec", "hstu", "bert4rec")
+SEQUENTIAL = ("idrec", "unisrec", "unisrec:text", "vqrec", "vqrec:id", "morec", "hstu", "bert4rec")
 MODELS = ("popularity", "text-similarity", "max-similarity", *SEQUENTIAL, "alpharec", "svd", *CLOSED)
 GIVEN = ("given", "given+3", "given-3", "lifts")
 

@@ -168,6 +168,14 @@ def test_a_new_item_is_lifted_by_its_text_alone(model: NeuralRecommender) -> Non
     assert (lifts.of(np.array([0]), np.array([1]))[0] > 0) == near
 
 
+@pytest.mark.parametrize("item_input", ["text", "text+id"])
+def test_over_other_items_training_saw_what_it_saw(split: Split, small: dict[str, Any], item_input: str) -> None:
+    """Else all items would have the weights of new ones after an update of the catalogue."""
+    part = split.train.where(split.train.sequences.values != 7)
+    fitted = bertrec.create("unisrec", item_input=item_input, settings=small | {"train.epochs": 1}).fit(part, progress=False)
+    assert np.flatnonzero(~fitted.with_catalog(split.catalog).items_trained()).tolist() == [0, 7]
+
+
 def test_what_the_settings_leave_out_is_left_out(split: Split, small: dict[str, Any]) -> None:
     def match_of(name: str, **more: Any) -> Match | None:
         model = bertrec.create(name, settings=small | {"train.epochs": 1} | more)

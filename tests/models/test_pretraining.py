@@ -11,10 +11,11 @@ from transformers import TrainerCallback
 
 import bertrec
 from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.plugins import path_of
 from bertrec.core.ragged import Ragged
 from bertrec.data.load import make_split
 from bertrec.models.evaluate import evaluate
-from bertrec.models.pretraining import Domains, PretrainingConfig, pretrain
+from bertrec.models.pretraining import Domains, PretrainingConfig, Task, pretrain
 from bertrec.models.pretraining.sequences import MixedSequences
 from bertrec.models.pretraining.sources import thinned_texts
 from bertrec.models.texts import same_encoder
@@ -269,3 +270,18 @@ def test_steps_have_as_many_targets_as_asked_for(targets):
     first, again = (np.concatenate(list(dataset.batches(epoch, targets, 5))).tolist() for epoch in (0, 0))
     assert first == again
     assert first != np.concatenate(list(dataset.batches(1, targets, 5))).tolist()
+
+
+class SmallSteps(Task):
+    """The states after neighbouring items are alike: the task of docs/extending.md."""
+
+    def forward(self, view):
+        both = view.inputs[:, 1:] > 0
+        apart = 1 - torch.nn.functional.cosine_similarity(view.states[:, 1:], view.states[:, :-1], dim=-1)
+        return (apart * both).sum() / both.sum().clamp(min=1)
+
+
+def test_a_task_of_someone_elses_is_learned(domains, settings):
+    path = path_of(SmallSteps)
+    model = trained(domains, settings | {"pretrain.tasks": [path], "train.epochs": 3, "match.text": 0, "pretrain.validation_users": 0})
+    assert model.train_log.epochs[-1].loss < 0.5 * model.train_log.epochs[0].loss

@@ -34,7 +34,7 @@ def by_formula(left, right, same):
     return total / len(left)
 
 
-@pytest.mark.parametrize("cells", [1 << 22, 20])
+@pytest.mark.parametrize("cells", [1 << 23, 20])
 def test_pairs_of_the_same_item_are_no_negatives(monkeypatch, cells):
     """The published code sets such a logit to 0 before the exponential, which adds 1 to the denominator."""
     monkeypatch.setattr(losses, "_CELLS", cells)  # with 20 the positions are taken in blocks
@@ -60,7 +60,7 @@ def test_blocks_change_neither_loss_nor_gradient(monkeypatch):
     targets, bias = torch.tensor([1, 1, 2, 3, 4, 4, 2]), torch.tensor(-0.4, dtype=torch.float64, requires_grad=True)
     inputs = torch.tensor([[1, 1, 2], [3, 4, 4], [2, 0, 0]])
     found = []
-    for cells in (1 << 22, 10):
+    for cells in (1 << 23, 10):
         monkeypatch.setattr(losses, "_CELLS", cells)
         repeats = Repeats.of_sequences(inputs, inputs > 0, bias)
         loss = pair_softmax(users, items, targets, slots=torch.bincount(targets, minlength=5), repeats=repeats)
@@ -77,6 +77,17 @@ def test_a_repeat_is_lifted_where_it_stands_in_the_history():
     loss = pair_softmax(user, items, targets, slots=torch.tensor([0, 0, 1, 1]), repeats=repeats)
     # position 0 has read item 1, nobody's target; position 1 has read 1 and 2: item 2, its only negative, is lifted
     assert loss.item() == pytest.approx((math.log(2) + math.log(1 + math.exp(2))) / 2)
+
+
+def test_the_share_of_an_item_is_taken_from_its_logit():
+    source = Source(8, counts=torch.tensor([0.0, 1, 1, 2, 4, 8, 2, 1, 1]))
+    view = View(source, INPUTS, TARGETS, OF_ITEM)
+    used = (TARGETS > 0).numpy()
+    users, targets = unit(states_of(source)[used]), TARGETS.numpy()[used]
+    logits = users @ unit(source.table.detach().numpy()[targets]).T / TAU - np.log(source.network.counts.numpy()[targets] / 20)
+    kept = (targets[:, None] != targets) | np.eye(len(targets), dtype=bool)
+    expected = np.mean([np.log(np.exp(row[mine]).sum()) - row[j] for j, (row, mine) in enumerate(zip(logits, kept, strict=True))])
+    assert ItemTask(PretrainConfig(debias=True), None)(view).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_sequences_with_the_same_target_are_no_negatives():

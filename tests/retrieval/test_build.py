@@ -29,7 +29,7 @@ def test_info_says_what_was_built(clustered: Callable[..., Vectors]) -> None:
         "dim": 16,
         "model_hash": "abc",
     }
-    assert info["settings"] == {"nlist": 10, "nprobe": 3, "seed": 7}
+    assert info["settings"] == {"nlist": 10, "nprobe": 3, "train_per_list": 256, "train_rounds": 25, "seed": 7}
     assert info["recall"]["k"] == 10
     assert 0 < info["recall"]["value"] <= 1
 
@@ -198,3 +198,18 @@ def test_progress_is_shown_only_when_asked_for(capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr() == ("", "")
     ItemIndex.build(np.eye(3), range(3), progress=True)
     assert "index: 100%" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("count", "lists", "per_list", "rounds"),
+    [(500, 12, 256, 25), (199_999, 1789, 139, 25), (200_000, 1789, 139, 10), (1_000_000, 4000, 62, 10), (10_000_000, 12_649, 39, 10)],
+)
+def test_kmeans_of_large_indexes_reads_a_sample(count, lists, per_list, rounds):
+    found = resolve(IndexConfig(kind="ivf"), count, 64)
+    assert (found.nlist, found.train_per_list, found.train_rounds) == (lists, per_list, rounds)
+
+
+def test_settings_of_the_training_reach_kmeans():
+    config = resolve(IndexConfig(kind="ivfpq", train_per_list=7, train_rounds=3), 1000, 8)
+    clustering = engine.make_index(config, 8).cp
+    assert (clustering.max_points_per_centroid, clustering.niter) == (7, 3)

@@ -1,1 +1,1 @@
-"""Readers, one file per format: each turns files into a :class:`bertrec.data.readers.raw.RawData`, without models."""
+"""Readers, one file per format: each turns files into a ``bertrec.data.readers.raw.RawData``, without models."""

@@ -56,7 +56,7 @@ def read_delimited(
         delimiter: one or more characters.
         names: column names where the file has no header.
         quoted: values may stand in double quotes; ``None`` looks whether they do.
-        fallback: see :func:`bertrec.data.readers.content.as_utf8`.
+        fallback: see ``bertrec.data.readers.content.as_utf8``.
         encoding: see there.
 
     Raises:

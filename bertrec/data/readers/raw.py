@@ -74,7 +74,7 @@ class RawData:
         users: ``user_id`` and text columns, or ``None``.
         sources: what messages call each table: ``items``, ``interactions``, ``users``.
         text_fields: the columns of ``items`` that are text by default; ``None``: as
-            :meth:`bertrec.data.catalog.ItemCatalog.from_frame` chooses.
+            ``bertrec.data.catalog.ItemCatalog.from_frame`` chooses.
         attributes: columns of ``items`` that have a type which text does not show, and further ones that are no text, each ``[n]``.
         untyped: columns of text in ``items`` may hold numbers, dates and so on, since the format has no types.
         sequences: the given split of a sequential benchmark: ``train``, ``valid``, ``test``.

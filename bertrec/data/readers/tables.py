@@ -43,7 +43,7 @@ def is_tables(folder: Place) -> bool:
 def read_folder(
     folder: Place, form: Form | None = None, *, columns: Mapping[str, str] | None = None, time_column: str | None = None
 ) -> RawData:
-    """Read the tables of a folder; see :func:`read_files`."""
+    """Read the tables of a folder; see ``read_files``."""
     paths = {stem: find_table(folder, stem) for stem in ("interactions", "items", "users")}
     if paths["interactions"] is None or paths["items"] is None:
         missing = "interactions" if paths["interactions"] is None else "items"
@@ -136,7 +136,7 @@ def _read_text(raw: RawData, role: str, path: Path, form: Form, columns: Mapping
 
 
 def rename(raw: RawData, columns: Mapping[str, str]) -> None:
-    """Give the tables of what was read our names; ``columns`` holds theirs, as in :func:`read_files`.
+    """Give the tables of what was read our names; ``columns`` holds theirs, as in ``read_files``.
 
     Raises:
         DataError: no table has such a column, or our name is taken.

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from bertrec.core.config import Config
 from bertrec.core.errors import unknown_name
 from bertrec.core.plugins import Registry
-from bertrec.heads.config import HeadConfig, ItemConfig
+from bertrec.heads.config import CodeConfig, HeadConfig, ItemConfig
 from bertrec.models.sequential.config import MatchConfig, ModelConfig
 from bertrec.training.config import TrainConfig
 
@@ -20,6 +20,7 @@ TASKS = Registry(
     own={
         "item": "bertrec.models.pretraining.tasks:ItemTask",
         "sequence": "bertrec.models.pretraining.tasks:SequenceTask",
+        "made-up": "bertrec.models.pretraining.tasks:MadeUpTask",
     },
 )
 """The values of ``pretrain.tasks``."""
@@ -28,7 +29,10 @@ SOURCES = Registry(
     what="item source",
     base="bertrec.models.pretraining.sources:ItemSource",
     group="bertrec.item_sources",
-    own={"text": "bertrec.models.pretraining.sources:TextItems"},
+    own={
+        "text": "bertrec.models.pretraining.sources:TextItems",
+        "codes": "bertrec.models.pretraining.code_items:CodeItems",
+    },
 )
 """The values of ``pretrain.items``."""
 
@@ -39,14 +43,15 @@ class PretrainConfig(Config):
     tasks: tuple[str, ...] = Field(
         ("item", "sequence"),
         min_length=1,
-        description="What is learned: the item that comes next (item), and which sequence is this one with a part left out (sequence); "
-        "or tasks of another package, package.module:Class.",
+        description="What is learned: the item that comes next (item), which sequence is this one with a part left out "
+        "(sequence), or, of codes, the item that comes next told from a made-up one too (made-up, as VQ-Rec); or tasks of "
+        "another package, package.module:Class.",
         json_schema_extra={"examples": [list(TASKS.own)]},
     )
     items: str = Field(
         "text",
-        description="Where item vectors come from: an adaptor over whitened text vectors (text); or a source of another package, "
-        "package.module:Class.",
+        description="Where item vectors come from: an adaptor over whitened text vectors (text), or codes of these for "
+        "--model vqrec (codes, with pretrain.tasks=made-up); or a source of another package, package.module:Class.",
         json_schema_extra={"examples": list(SOURCES.own)},
     )
     targets: int = Field(
@@ -61,6 +66,11 @@ class PretrainConfig(Config):
         description="What the next item is told from: the other targets of the batch, whatever their data set (batch, as published), or "
         "all training items of the same data set and the batch's targets of others (domain).",
     )
+    debias: bool = Field(
+        False,
+        description="Take from an item's logit the logarithm of its share of the training interactions, so that what is in many batches "
+        "is not pushed down for it (negatives=batch; the correction of Yi et al., RecSys 2019).",
+    )
     sequence_weight: float = Field(1e-3, ge=0, description="What the loss of the sequence task is multiplied by.")
     item_drop_batches: float = Field(
         0.9, ge=0, le=1, description="Share of the batches in which items are left out of a sequence; in the others words are."
@@ -68,6 +78,7 @@ class PretrainConfig(Config):
     item_drop: float = Field(0.2, ge=0, lt=1, description="Share of a sequence's items that are left out; the first one stays.")
     word_drop: float = Field(0.2, ge=0, le=1, description="Share of a sequence's items that say less, where words are left out.")
     words: float = Field(0.15, ge=0, lt=1, description="Share of the words that are left out of a text that says less.")
+    made_up: float = Field(0.75, gt=0, le=1, description="Share of an item's codes that are others in an item that is made up.")
     validation_users: int = Field(
         2000, ge=0, le=10_000_000, description="Validation users of each data set who judge an epoch; 0 keeps the last one unjudged."
     )
@@ -92,6 +103,14 @@ class PretrainConfig(Config):
     def _known_source(cls, value: str) -> str:
         return _known(SOURCES, value)
 
+    @model_validator(mode="after")
+    def _altered_alike(self) -> Self:
+        if self.items == "codes" and "sequence" in self.tasks:
+            raise ValueError("pretrain.items=codes has no words for the task sequence to leave out: set pretrain.tasks to made-up")
+        if self.items == "text" and "made-up" in self.tasks:
+            raise ValueError("the task made-up makes up codes: set pretrain.items to codes, or leave the task out")
+        return self
+
 
 def _known(registry: Registry, name: str) -> str:
     if not registry.knows(name):
@@ -109,6 +128,7 @@ class PretrainingConfig(ModelConfig):
         description="Near texts that lift items, weighed on validation users after training.",
     )
     train: TrainConfig = Field(TrainConfig(learning_rate=2e-3, schedule="cosine", epochs=16, patience=0), description="The training loop.")
+    codes: CodeConfig = Field(CodeConfig(), description="How an item is written as codes, with pretrain.items=codes.")
     pretrain: PretrainConfig = Field(PretrainConfig(), description="What is learned from the sequences.")
 
     @model_validator(mode="after")
@@ -131,7 +151,6 @@ class PretrainingConfig(ModelConfig):
             raise ValueError("head.freeze and match.new_items are for what comes after the pre-training: leave them as they are")
         return self
 
-    @property
-    def of_model(self) -> ModelConfig:
-        """The settings of the model that comes out."""
-        return ModelConfig.from_dict({name: value for name, value in self.to_dict().items() if name != "pretrain"})
+    def of_model(self, kind: type[ModelConfig]) -> ModelConfig:
+        """Return the settings of the model that comes out, of this class."""
+        return kind.from_dict({name: value for name, value in self.to_dict().items() if name in kind.model_fields})

@@ -61,7 +61,8 @@ def pretrain(
     settings = config or PretrainingConfig()
     domains = data if isinstance(data, Domains) else Domains.of(data)
     kind = SOURCES.find(settings.pretrain.items)
-    model: NeuralRecommender = MODELS.find(kind.model_name)(settings.of_model)
+    retriever = MODELS.find(kind.model_name)
+    model: NeuralRecommender = retriever(settings.of_model(retriever.config_class))
     users = domains.validation(settings.pretrain.validation_users, settings.train.seed)
     how = {"run_dir": run_dir, "resume": resume, "progress": progress, "callbacks": callbacks}
 

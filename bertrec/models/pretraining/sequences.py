@@ -16,6 +16,8 @@ class MixedSequences(SequenceDataset):
     Every target is a negative of the others, so that a step takes memory and time by the square of their number.
     """
 
+    whole_batches = True
+
     def batches(self, epoch: int, batch_size: int, seed: int) -> Iterator[IntArray]:
         """Yield the index arrays of one epoch, each chunk in exactly one batch; lengths of a batch are as near as can be.
 

@@ -26,9 +26,11 @@ class ItemSource(nn.Module, ABC):
 
     Attributes:
         model_name: the retriever that is built, trained and saved.
+        config_class: of the settings: those of that retriever, and ``pretrain.*``.
     """
 
     model_name: ClassVar[str] = "unisrec"
+    config_class: ClassVar[type[PretrainingConfig]] = PretrainingConfig
 
     def __init__(self, model: NeuralRecommender, config: PretrainingConfig) -> None:
         super().__init__()

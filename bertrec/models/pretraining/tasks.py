@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bertrec.heads.full_softmax import full_softmax
 from bertrec.heads.losses import info_nce, pair_softmax
+from bertrec.heads.objectives import log_share
 from bertrec.heads.repeats import Repeats
 from bertrec.models.pretraining.config import PretrainConfig
 from bertrec.models.pretraining.domains import Domains
@@ -63,13 +64,35 @@ class ItemTask(Task):
     def forward(self, view: View) -> Tensor:
         """Return the loss of a batch."""
         bias = view.network.repeat_bias
-        return _within_domains(view, bias) if self.whole else _within_batch(view, bias)
+        return _within_domains(view, bias) if self.whole else _within_batch(view, bias, debias=self.config.debias)
 
 
-def _within_batch(view: View, bias: Tensor | None) -> Tensor:
+class MadeUpTask(ItemTask):
+    """The next item, told from the other targets of the batch and from one made up of it: VQ-Rec's task (Hou et al., WWW 2023, eq. 8).
+
+    ``−mean_j log(e^{s_j·v_j} / (Σ_{j'} e^{s_j·v_{j'}} + e^{s_j·ṽ_j}))``, where ṽ_j is the item j with most of its codes drawn anew.
+    """
+
+    alters = True
+
+    @property
+    def whole(self) -> bool:
+        """The batch's own targets are the negatives."""
+        return False
+
+    def forward(self, view: View) -> Tensor:
+        """Return the loss of a batch."""
+        distinct, place = view.wanted.unique(return_inverse=True)
+        made_up = view.network.scaled_items(view.source.altered(view.ids[distinct]))[place]
+        more = (view.users * made_up).sum(1, keepdim=True)
+        return _within_batch(view, view.network.repeat_bias, debias=self.config.debias, more=more)
+
+
+def _within_batch(view: View, bias: Tensor | None, *, debias: bool, more: Tensor | None = None) -> Tensor:
     repeats = None if bias is None else Repeats.of_sequences(view.read, view.used, bias)
     slots = torch.bincount(view.wanted, minlength=len(view.ids))
-    return pair_softmax(view.users, view.network.scaled_items(view.items), view.wanted, slots=slots, repeats=repeats)
+    log_q, items = log_share(view.network.counts, view.ids) if debias else None, view.network.scaled_items(view.items)
+    return pair_softmax(view.users, items, view.wanted, slots=slots, repeats=repeats, log_q=log_q, more=more)
 
 
 def _within_domains(view: View, bias: Tensor | None) -> Tensor:

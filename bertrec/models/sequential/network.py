@@ -13,7 +13,7 @@ from bertrec.core.plugins import path_of
 from bertrec.encoders.text import TextEncoder
 from bertrec.heads.config import HEADS, LOSSES
 from bertrec.heads.contrast import make_contrast
-from bertrec.heads.items import ItemTower
+from bertrec.heads.items import ItemTower, Tower
 from bertrec.heads.objectives import make_loss
 from bertrec.heads.similarity import scaled
 from bertrec.heads.users import make_head
@@ -33,16 +33,18 @@ class Network(nn.Module):
         n_items: size of the catalogue.
         text: where text vectors come from; None for an ID-only model.
         counts: ``[n_items + 1]`` training interactions of each inner id; items with none never enter a loss.
+        tower: what makes item vectors; None takes one of text vectors and IDs.
     """
 
     counts: Tensor
+    tower: Tower
     identity = ""  # of settings and catalogue, by which a resumed training knows its model again
 
-    def __init__(self, config: ModelConfig, *, n_items: int, text: TextSource | None, counts: Tensor) -> None:
+    def __init__(self, config: ModelConfig, *, n_items: int, text: TextSource | None, counts: Tensor, tower: Tower | None = None) -> None:
         super().__init__()
         self.settings = config
         self.text = text
-        self.tower = ItemTower(config.item, n_items=n_items, text_dim=text.dim if text is not None else None)
+        self.tower = tower or ItemTower(config.item, n_items=n_items, text_dim=text.dim if text is not None else None)
         self.head = make_head(config.item.width, config.head)
         self.loss = make_loss(config.loss)
         self.contrast = make_contrast(config.loss, config.item.width)

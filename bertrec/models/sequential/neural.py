@@ -17,6 +17,7 @@ from bertrec.core.checks import expect
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
+from bertrec.core.processes import first_before
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.core.threads import in_threads
 from bertrec.data.catalog import ItemCatalog
@@ -29,8 +30,9 @@ from bertrec.encoders.text import TextEncoder
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.heads.config import HEADS, ItemInput
+from bertrec.heads.items import Tower
 from bertrec.models.base import FloatArray, Recommender
-from bertrec.models.evaluate import evaluate
+from bertrec.models.evaluate import validation_figures
 from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, split_state
@@ -185,7 +187,9 @@ class NeuralRecommender(MatchingRecommender):
         if self.reads_times and sequences.times is None:
             logger.warning("the interactions have no times: head.kind=%s reads their order alone", self.config.head.kind)
         kind = PartnerDataset if self.config.loss.contrast == "duorec" else SequenceDataset
-        return kind(sequences, self.config.head.max_history)
+        dataset = kind(sequences, self.config.head.max_history)
+        dataset.whole_batches = self.config.loss.contrast != "none"
+        return dataset
 
     def fit_by(self, train: Interactions, work: Work, *, progress: bool = True) -> Self:
         """Make a network for training data and let something else than the loss of the settings train it.
@@ -217,9 +221,11 @@ class NeuralRecommender(MatchingRecommender):
         self._forget()
 
     def _check_head(self, init: NeuralRecommender | None) -> None:
-        if self.config.head.freeze and init is None:
-            raise ConfigError("head.freeze keeps the head of another model, and none is given: give init (--init RUN), or leave it out")
-        for name in ("kind", "layers") if init is not None else ():
+        if init is None:
+            if self.config.head.freeze:
+                raise ConfigError("head.freeze keeps the head of another model, and none is given: give init (--init RUN), or leave it out")
+            return
+        for name in ("kind", "layers"):
             theirs, mine = getattr(init.config.head, name), getattr(self.config.head, name)
             if theirs != mine:
                 raise ConfigError(f"the model given as init has head.{name} {theirs!r}, not {mine!r}: set it to the same")
@@ -273,13 +279,17 @@ class NeuralRecommender(MatchingRecommender):
             self.network,
             dataset,
             dataset.collate,
-            self._train_config(dataset, share=1 - PROBE_SHARE if self.probes(train, validation) else 1.0),
+            self._train_config(dataset, share=self._own_share(train, validation)),
             evaluate=None if validation is None else evaluate,
             **options,
         )
         self._finish(train.catalog)
         if validation is not None and len(validation):
             self.make_match(train, validation, self._validation_rules, progress=bool(options.get("progress")))
+
+    def _own_share(self, train: Interactions, validation: EvaluationSet | None) -> float:
+        """Return the share of a time limit that the training itself may take."""
+        return 1 - PROBE_SHARE if self.probes(train, validation) else 1.0
 
     def items_trained(self) -> BoolArray:
         """Return which items training saw, ``[n_items + 1]``."""
@@ -322,7 +332,18 @@ class NeuralRecommender(MatchingRecommender):
     def _build(self, catalog: ItemCatalog, text: TextSource | None, counts: torch.Tensor | None = None) -> Network:
         """Make the network over a catalogue; without ``counts`` no item counts as trained on."""
         given = torch.zeros(len(catalog) + 1, dtype=torch.long) if counts is None else counts
-        return Network(self.config, n_items=len(catalog), text=text, counts=given)
+        tower = self._make_tower(catalog, text, fresh=counts is not None)
+        return Network(self.config, n_items=len(catalog), text=text, counts=given, tower=tower)
+
+    def _make_tower(self, catalog: ItemCatalog, text: TextSource | None, *, fresh: bool) -> Tower | None:
+        """Return what makes item vectors; None leaves it to the network: text vectors and IDs.
+
+        Args:
+            catalog: the items.
+            text: where text vectors come from.
+            fresh: it is to be trained, and not to be filled with weights.
+        """
+        return None
 
     def _table(self, vectors: FloatArray | torch.Tensor, whitening: torch.nn.Module | None) -> TextTable:
         """Keep the catalogue's raw text vectors ``[n_items, dim]`` and return what serves from them."""
@@ -336,7 +357,7 @@ class NeuralRecommender(MatchingRecommender):
         self._check_same_texts(init)
         encoder = self._start_encoder(init)
         self.encoder_fingerprint = encoder.fingerprint
-        vectors = read_catalog(encoder, train.catalog, self.text_fields, progress=progress)
+        vectors = first_before(lambda: read_catalog(encoder, train.catalog, self.text_fields, progress=progress))
         whitening = self._whitening(vectors, train.item_counts, init)
         if not isinstance(encoder, TextEncoder) or not encoder.trainable:
             return self._table(vectors, whitening)
@@ -376,14 +397,24 @@ class NeuralRecommender(MatchingRecommender):
         return encoder
 
     def _whitening(self, vectors: FloatArray, counts: IntArray, init: NeuralRecommender | None) -> torch.nn.Module | None:
-        if init is not None and init.network.text is not None and init.network.text.whitening is not None:
-            return copy.deepcopy(init.network.text.whitening)
+        if init is not None and (fixed := init.fixed_whitening()) is not None:
+            return copy.deepcopy(fixed)
         return fit_whitening(self.config.item, vectors, np.flatnonzero(counts[1:]), self.text_fields)
+
+    def fixed_whitening(self) -> torch.nn.Module | None:
+        """Return the whitening of text vectors; None where there is none."""
+        return None if self.network.text is None else self.network.text.whitening
+
+    def _saved_whitening(self, width: int, state: Mapping[str, torch.Tensor]) -> torch.nn.Module | None:
+        """Return what is done to raw text vectors of this width, from its saved state."""
+        whitening = empty_whitening(self.config.item, width, self.text_fields)
+        if whitening is not None:
+            whitening.load_state_dict(state)
+        return whitening
 
     def _validate(self, validation: EvaluationSet, counts: IntArray) -> dict[str, float]:
         self._forget()
-        report = evaluate(self, validation, protocol=self._validation_rules, item_counts=counts, lists=False)
-        return {name: value.mean for name, value in report.slices["all"].metrics.items()}
+        return validation_figures(self, validation, self._validation_rules, counts)
 
     def _finish(self, catalog: ItemCatalog) -> None:
         """Leave a network that serves from a table, whether or not the encoder was tuned."""
@@ -461,11 +492,11 @@ class NeuralRecommender(MatchingRecommender):
     @property
     def behaviour_vectors(self) -> FloatArray | None:
         """The ID vectors, ``[n_items + 1, width]``, NaN for items that training did not see; None without IDs."""
-        tower = self.network.tower
-        if tower.id is None:
+        table = self.network.tower.id_vectors()
+        if table is None:
             return None
-        vectors: FloatArray = tower.id.weight.detach().cpu().numpy().copy()
-        vectors[~tower.trained.cpu().numpy()] = np.nan
+        vectors: FloatArray = table.detach().cpu().numpy().copy()
+        vectors[~self.items_trained()] = np.nan
         return vectors
 
     @torch.no_grad()
@@ -570,10 +601,8 @@ class NeuralRecommender(MatchingRecommender):
         text = None
         if self.reads_text:
             vectors = weights.pop(_TEXT)
-            whitening = empty_whitening(self.config.item, vectors.shape[1], self.text_fields)
-            if whitening is not None:
-                whitening.load_state_dict({name.removeprefix(_WHITENING): weights[name] for name in weights if name.startswith(_WHITENING)})
-            text = self._table(vectors, whitening)
+            whitening = {name.removeprefix(_WHITENING): weights[name] for name in weights if name.startswith(_WHITENING)}
+            text = self._table(vectors, self._saved_whitening(vectors.shape[1], whitening))
         network = self._build(self.catalog, text)
         network.load_state_dict(weights)
         self._network = network.eval()

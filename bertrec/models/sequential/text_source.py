@@ -58,7 +58,8 @@ class TextTable(TextSource):
         self.register_buffer("vectors", self._with_padding(vectors), persistent=False)
 
     def _with_padding(self, vectors: Tensor) -> Tensor:
-        return torch.cat([vectors.new_zeros(1, self.dim), self.whitened(vectors)])
+        read = self.whitened(vectors)
+        return torch.cat([read.new_zeros(1, self.dim), read])
 
     def replace(self, vectors: Tensor) -> None:
         """Take other items' raw vectors, ``[n_items, dim]``."""

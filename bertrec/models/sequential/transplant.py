@@ -8,34 +8,27 @@ from bertrec.core.errors import ConfigError
 from bertrec.data.ids import IdMap
 from bertrec.models.sequential.network import Network
 
-# Rows of these belong to items and are carried over by id; the encoder has its own start.
-_BY_ITEM = ("tower.id.weight", "tower.trained")
+# Rows of these belong to items and are carried over by id.
+_BY_ITEM = ("tower.id.weight", "tower.trained", "tower.behaviour_codes")
 
 
 @torch.no_grad()
 def transplant(source: Network, target: Network, source_ids: IdMap, target_ids: IdMap) -> None:
-    """Copy everything that does not belong to single items, and the ID vectors of items that both know.
+    """Copy everything that does not belong to single items, and what is known by id of items that both have.
 
-    A source that lacks a part (ID vectors, say) leaves the target's own start; one whose part has another shape is an error.
+    What comes before the tower (encoder, whitening, quantiser) the target was made with. A source that lacks a part (ID
+    vectors, say) leaves the target's own start; one whose part has another shape is an error.
 
     Raises:
         ConfigError: a part of the same name has another shape; the text names it.
     """
     given, wanted = source.state_dict(), target.state_dict()
     for name, value in wanted.items():
-        if name in _BY_ITEM or name.startswith("text.encoder.") or name not in given:
+        if name in _BY_ITEM or name.startswith("text.") or name not in given:
             continue
         if given[name].shape != value.shape:
             raise ConfigError(f"{name} has shape {list(given[name].shape)} in the given model, not {list(value.shape)}: use its settings")
         value.copy_(given[name])
-    _carry_ids(source, target, torch.from_numpy(source_ids.encode(target_ids.ids)))
-
-
-def _carry_ids(source: Network, target: Network, origin: torch.Tensor) -> None:
-    if source.tower.id is None or target.tower.id is None:
-        return
+    origin = torch.from_numpy(source_ids.encode(target_ids.ids))
     rows = origin.nonzero(as_tuple=True)[0]
-    known = source.tower.trained[origin[rows]]
-    rows, origin = rows[known] + 1, origin[rows[known]]
-    target.tower.id.weight[rows] = source.tower.id.weight[origin]
-    target.tower.trained[rows] = True
+    target.tower.carry(source.tower, rows + 1, origin[rows])

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bertrec.cli.main import main
+from bertrec.core.errors import DataError
+from bertrec.retrieval.index import ItemIndex
+from bertrec.retrieval.vector_parts import read_vector_parts
+
+DIM = 8
+
+
+@pytest.fixture
+def vectors():
+    return np.random.default_rng(0).normal(size=(90, DIM)).astype(np.float32)
+
+
+def write_part(path, ids, vectors, *, model_hash="abc", names=("id", "vector"), dtype=np.float32):
+    flat = pa.array(np.ascontiguousarray(vectors, dtype).reshape(-1))
+    table = pa.table([pa.array(ids), pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])], names=list(names))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({"bertrec.model_hash": model_hash}), path, row_group_size=20)
+    return path
+
+
+@pytest.fixture
+def parts(tmp_path, vectors):
+    for part in range(3):
+        rows = range(30 * part, 30 * part + 30)
+        write_part(tmp_path / "parts" / f"part-{part}.parquet", [f"i{row}" for row in rows], vectors[rows])
+    return tmp_path / "parts"
+
+
+def test_parts_are_read_in_order_whole(parts, vectors, tmp_path):
+    found = read_vector_parts(parts, tmp_path)
+    assert found.ids == [f"i{row}" for row in range(90)]
+    np.testing.assert_array_equal(found.vectors, vectors)
+    assert found.model_hash == "abc"
+    assert [path.name for path in tmp_path.iterdir()] == ["parts"]
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf", "ivfpq"])
+def test_an_index_of_parts_is_the_index_of_the_whole(parts, vectors, tmp_path, capsys, kind):
+    assert main(["index", "build", str(parts), "--out", str(tmp_path / "index"), "--kind", kind, "--set", "pq_bits=4"]) == 0
+    made = ItemIndex.load(tmp_path / "index", model_hash="abc")
+    whole = ItemIndex.build(vectors, [f"i{row}" for row in range(90)], kind=kind, pq_bits=4)
+    assert made.search(vectors[:9], 5).ids == whole.search(vectors[:9], 5).ids
+    np.testing.assert_array_equal(made.vectors_at(np.arange(90)), vectors)
+
+
+def test_parts_of_doubles_and_of_no_rows_are_parts_too(tmp_path, vectors):
+    write_part(tmp_path / "p" / "a.parquet", ["x", "y"], vectors[:2], dtype=np.float64)
+    write_part(tmp_path / "p" / "b.parquet", pa.array([], pa.string()), vectors[:0])
+    found = read_vector_parts(tmp_path / "p", tmp_path)
+    assert found.vectors.dtype == np.float32
+    np.testing.assert_array_equal(found.vectors, vectors[:2])
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder, some: write_part(folder / "z.parquet", ["q"], some[:1, :4]), "z.parquet: its vectors are of another width"),
+        (lambda folder, some: write_part(folder / "z.parquet", ["q"], some[:1], model_hash="other"), "another model than those of"),
+        (lambda folder, some: write_part(folder / "z.parquet", ["q"], some[:1], names=("id", "embedding")), "has no column vector"),
+        (lambda folder, some: write_part(folder / "z.parquet", ["i3"], some[:1]), "'i3' is given more than once"),
+        (lambda folder, some: write_part(folder / "z.parquet", ["q"], some[:1] * np.nan), "row 90 holds NaN"),
+        (lambda folder, some: (folder / "z.parquet").write_bytes(b"PAR1 and then nothing"), "z.parquet: cannot be read as Parquet"),
+    ],
+)
+def test_a_part_that_does_not_fit_is_one_line(parts, vectors, tmp_path, capsys, damage, said):
+    damage(parts, vectors)
+    assert main(["index", "build", str(parts), "--out", str(tmp_path / "index")]) == 2
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    assert said in lines[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["parts"]
+
+
+def test_rows_without_a_vector_are_named(tmp_path):
+    table = pa.table({"id": ["a", "b"], "vector": pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))})
+    pq.write_table(table, tmp_path / "v.parquet")
+    with pytest.raises(DataError, match=r"v\.parquet: a row has no vector"):
+        read_vector_parts(tmp_path / "v.parquet", tmp_path)

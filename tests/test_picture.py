@@ -1,0 +1,33 @@
+"""The picture of the rooms is that of today's order, and every row says what happens in it."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+
+import pytest
+
+import bertrec
+from checks import picture
+
+PACKAGE = pathlib.Path(bertrec.__file__).parent
+
+
+@pytest.fixture
+def drawn():
+    return picture.OUT.read_text(encoding="utf-8")
+
+
+def test_the_picture_is_up_to_date(drawn):
+    assert drawn == picture.picture(), "draw it anew: python -m checks.picture"
+
+
+def test_it_shows_every_room_and_no_other(drawn):
+    rooms = {path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    shown = re.findall(r'fill="#1a237e">([a-z]+)<', drawn)
+    assert set(shown) == {room for room in rooms if not room.startswith("__")}
+    assert len(shown) == len(set(shown))
+
+
+def test_every_row_says_what_happens_in_it():
+    assert {row[0] for row in picture.rows()} == set(picture.WAY)
