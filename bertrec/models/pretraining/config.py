@@ -67,7 +67,7 @@ class PretrainConfig(Config):
         "all training items of the same data set and the batch's targets of others (domain).",
     )
     debias: bool = Field(
-        False,
+        True,
         description="Take from an item's logit the logarithm of its share of the training interactions, so that what is in many batches "
         "is not pushed down for it (negatives=batch; the correction of Yi et al., RecSys 2019).",
     )
