@@ -36,6 +36,9 @@ PROMPTS = {
 OUT = ["--out", "OUT"]
 COMMANDS = {
     "train": ["DATA", *OUT],
+    "pretrain": ["DATA", *OUT],
+    "cluster recommend": ["RUN", "--users", "TABLE", "--data", "DATA", *OUT],
+    "cluster encode": ["RUN", "--items", "TABLE", *OUT],
     "compare": ["DATA", *OUT, "--models", "idrec", "--baselines", "none"],
     "tune run": ["DATA", *OUT, "--model", "idrec", "--preset", "quick"],
     "new-items": ["DATA", *OUT],

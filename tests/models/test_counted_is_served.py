@@ -111,6 +111,14 @@ def a_flat_index(model: Recommender) -> ItemIndex:
     return ItemIndex.build(model.item_embeddings()[known], model.catalog.ids.decode(known), kind="flat", model_hash=model.model_hash)
 
 
+def test_no_fit_changes_the_data(fitted: Callable[[str], Recommender], shop: Split) -> None:
+    before = [array.copy() for array in (shop.train.sequences.values, shop.train.sequences.offsets)]
+    for name in MODELS:
+        fitted(name)
+        for array, was in zip((shop.train.sequences.values, shop.train.sequences.offsets), before, strict=True):
+            np.testing.assert_array_equal(array, was, err_msg=name)
+
+
 @pytest.mark.parametrize("keep_seen", [False, True])
 @pytest.mark.parametrize("name", [*MODELS, *GIVEN])
 @settings(max_examples=3, deadline=None)

@@ -11,12 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bertrec.cli.lists import UserList
-from bertrec.cli.recommend import fill, user_cases, wanted_users
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, Split, leave_one_out
+from bertrec.data.wanted_users import WantedUser
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.registry import make_encoder
 from bertrec.evaluation.protocol import Protocol
@@ -24,6 +23,7 @@ from bertrec.models.base import Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.registry import create
 from bertrec.models.sequential.neural import NeuralRecommender
+from bertrec.runs.lists import Known, ListMaker, UserList, answering
 from bertrec.service.batching import Job, do
 
 NEXT = [(["red-0", "red-1"], "red-2"), (["blue-3"], "blue-4"), (["빨강-1", "빨강-2"], "빨강-3")]
@@ -230,8 +230,9 @@ def test_users_of_the_data_are_served_with_their_times(timed: Split, clock: Neur
     ids = [data.catalog.ids.decode(row) for row in data.sequences.slice(0, 20)]
     typed = clock.recommend(ids, 5)
     assert wanted.items != typed.items
-    cases = user_cases(clock.catalog, wanted_users(data.users.ids[:20]), data, times=clock.reads_times)
-    fill(clock, [*cases, *(given := [UserList(None, row) for row in ids])], k=5)
+    maker = ListMaker(Known(clock.catalog, data, times=clock.reads_times), answering(clock, 5), clock.name)
+    cases = maker.lists([WantedUser("", user) for user in data.users.ids[:20]])
+    given = maker.filled([UserList(None, row) for row in ids])
     assert [case.items for case in cases] == wanted.items
     assert [case.items for case in given] == typed.items
     loaded: Any = SimpleNamespace(server=clock.serve())

@@ -20,7 +20,8 @@ def item_components(sequences: Ragged, n_items: int, count: int, *, seed: int = 
     from scipy.sparse import csr_array
     from scipy.sparse.linalg import svds
 
-    matrix = csr_array((np.ones(len(sequences.values)), sequences.values - 1, sequences.offsets), shape=(len(sequences), n_items))
+    offsets = sequences.offsets.copy()  # SciPy joins duplicates in place, and these are the sequences' own
+    matrix = csr_array((np.ones(len(sequences.values)), sequences.values - 1, offsets), shape=(len(sequences), n_items))
     matrix.sum_duplicates()
     matrix.data[:] = 1
     if min(matrix.shape) <= count:
