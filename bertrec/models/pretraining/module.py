@@ -39,12 +39,23 @@ class Pretraining(nn.Module):
         """Whether a task asks for altered items."""
         return any(task.alters for task in self.tasks)
 
-    def forward(self, inputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
-        """Return ``{"loss": scalar}``; shapes are those of `bertrec.training.sequences.SequenceDataset.collate`."""
-        view = View(self.source, inputs, targets, self.of_item, self.whole)
+    def forward(self, inputs: Tensor, targets: Tensor, places: Tensor | None = None) -> dict[str, Tensor]:
+        """Return ``{"loss": scalar}``; shapes are those of `bertrec.models.pretraining.sequences.MixedSequences.collate`."""
+        view = View(self.source, inputs, targets, self.of_item, self.whole, places)
         return {"loss": torch.stack([task.weight * task(view) for task in self.tasks]).sum()}
+
+
+def examine(config: PretrainingConfig, domains: Domains) -> list[str]:
+    """Let each task look at the data before anything is computed; return what a user should know, one line each.
+
+    Raises:
+        ConfigError: a setting asks for what the data lack.
+        DataError: the data have nothing for a task.
+    """
+    return [line for name in config.pretrain.tasks for line in TASKS.find(name).examine(config.pretrain, domains)]
 
 
 def _task(name: str, config: PretrainingConfig, domains: Domains) -> Task:
     task: Task = TASKS.find(name)(config.pretrain, domains)
+    task.build(config.item.width)
     return task
