@@ -13,6 +13,7 @@ from bertrec.models.pretraining.domains import Domains
 from bertrec.models.pretraining.sources import ItemSource
 from bertrec.models.pretraining.tasks import Task
 from bertrec.models.pretraining.view import View
+from bertrec.training.randomness import preserved_randomness
 
 
 class Pretraining(nn.Module):
@@ -29,7 +30,9 @@ class Pretraining(nn.Module):
     def __init__(self, source: ItemSource, domains: Domains, config: PretrainingConfig) -> None:
         super().__init__()
         self.source = source
-        self.tasks: nn.ModuleList = nn.ModuleList(_task(name, config, domains) for name in config.pretrain.tasks)
+        with preserved_randomness():  # a task's own weights are the same in every run of a seed
+            torch.manual_seed(config.train.seed)
+            self.tasks: nn.ModuleList = nn.ModuleList(_task(name, config, domains) for name in config.pretrain.tasks)
         self.register_buffer("of_item", torch.from_numpy(domains.of_item), persistent=False)
         self.whole = any(task.whole for task in self.tasks)
         self.identity = sha256_text(source.network.identity, json.dumps(config.pretrain.to_dict(), sort_keys=True))
