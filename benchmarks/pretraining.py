@@ -13,9 +13,9 @@
 ``zero`` is ``bertrec evaluate RUN --data TARGET``. ``fine`` is ``bertrec train TARGET --seed SEED`` from scratch, and the same with
 ``--init RUN``, the head free or ``--freeze head``, for each item input. With a share below 1 so many training users are kept, drawn by the
 seed, and of the validation users only those among them; test users and their histories are always the same. ``users`` tells labels of
-users (``--labels``) from the vectors of their training histories, by logistic regression in five folds, beside the largest class, the mean of
-the text vectors and a model trained from scratch. A name that is no folder of ``--data`` is one that ``bertrec`` knows. A row that exists is
-not run again. Seconds are of the clock and of the processor, memory is the most that the process held.
+users (``--labels``) from the vectors of their training histories, by logistic regression in five folds, beside the largest class, the
+mean of the text vectors and a model trained from scratch. A name that is no folder of ``--data`` is one that ``bertrec`` knows. A row
+that exists is not run again. Seconds are of the clock and of the processor, memory is the most that the process held.
 """
 
 from __future__ import annotations
@@ -164,15 +164,15 @@ def users(given: argparse.Namespace, seed: int, target: str) -> dict[str, Any]:
     """Tell labels of users from the vectors of their training histories."""
     dataset = data_named(given, target)
     split = make_split(dataset)
-    table = dataset.users
-    if table is None:
+    people = dataset.users
+    if people is None:
         raise SystemExit(f"{target} has no table of users")
     chosen = np.flatnonzero(split.train.sequences.lengths)
-    rows = table.ids.encode([split.train.users.ids[row] for row in chosen]) - 1
+    rows = people.ids.encode([split.train.users.ids[row] for row in chosen]) - 1
     vectors = {name: one.user_vectors(split.train.sequences)[chosen] for name, one in models_of_users(given, seed, split).items()}
     found = {}
     for name in given.labels:
-        column = np.array([age_group(table.fields[name][row]) if name == "age" else table.fields[name][row] for row in rows])
+        column = np.array([age_group(people.fields[name][row]) if name == "age" else people.fields[name][row] for row in rows])
         found[name] = label_figures(vectors, column, seed)
     return {"labels": found}
 
