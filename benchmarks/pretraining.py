@@ -194,14 +194,16 @@ def label_figures(vectors: dict[str, Any], labels: Any, seed: int) -> dict[str, 
     """Return accuracy and macro-F1 of each fold, by whose vectors; labels of fewer users than folds are left out."""
     from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_validate
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_validate
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     names, counts = np.unique(labels, return_counts=True)
     kept = np.isin(labels, names[counts >= FOLDS])
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    learner = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000, C=0.01))
+    # Vectors are of different widths: each takes the penalty that is best within its training folds.
+    weighed = GridSearchCV(LogisticRegression(max_iter=2000), {"C": [1e-4, 1e-3, 1e-2, 1e-1, 1]}, cv=3, scoring="neg_log_loss")
+    learner = make_pipeline(StandardScaler(), weighed)
     found: dict[str, Any] = {"users": int(kept.sum()), "classes": int((counts >= FOLDS).sum())}
     largest = {"largest class": (DummyClassifier(), np.zeros((len(labels), 1)))}
     for name, (by, given) in (largest | {name: (learner, one) for name, one in vectors.items()}).items():
