@@ -324,6 +324,17 @@ def test_positions_are_no_times():
     assert (genres.labels >= 0).sum(1).tolist() == [0, 2, 1, 0, 1]
 
 
+def test_what_one_of_several_data_sets_lacks_is_said(people):
+    both = Domains.of([people, planted_domain("north", users=20)])
+    told = {"": "categories and no times of interactions", "categories": "categories", "weekday": "times of interactions"}
+    for asked, lacking in told.items():
+        lines = examine(PretrainingConfig().updated({"pretrain.tasks": "attributes", "pretrain.attributes": asked}), both)
+        assert lines[1:] == [f"north: no {lacking}, of which the task attributes could learn"]
+    assert examine(PretrainingConfig().updated({"pretrain.tasks": "reviews"}), both) == [
+        "north: no reviews, of which the task reviews could learn"
+    ]
+
+
 SHAPE = {"item.width": 32, "head.layers": 1, "head.max_history": 8, "head.dropout": 0.0, "train.precision": "fp32", "match.text": 0}
 
 

@@ -45,10 +45,10 @@ class AttributesTask(Task):
     def examine(cls, config: PretrainConfig, domains: Domains) -> list[str]:
         """See that there is something to predict, and say what."""
         known = wanted_attributes(config, domains)
-        lines = ["attributes: " + ", ".join(f"{one.name} ({one.classes})" for one in known)]
-        if not config.attributes:
-            lines += [f"{part.name}: no times of interactions, of which the task attributes could learn" for part in _untimed(domains)]
-        return lines
+        timed = not config.attributes or any(one.of_time for one in known)
+        lacking = {part.name: _lacking(part, known, timed=timed) for part in domains.parts}
+        lines = [f"{name}: no {' and no '.join(what)}, of which the task attributes could learn" for name, what in lacking.items() if what]
+        return ["attributes: " + ", ".join(f"{one.name} ({one.classes})" for one in known), *lines]
 
     def build(self, width: int) -> None:
         """Make a classifier for each attribute."""
@@ -128,6 +128,12 @@ def _asked_for(name: str, domains: Domains) -> Attribute:
     if name in (*names, *TIMES):
         raise ConfigError(f"pretrain.attributes: {name} has no two different values: leave it out")
     raise ConfigError(f"pretrain.attributes: {unknown_name('attribute', name, [*names, *TIMES])}")
+
+
+def _lacking(part: Domain, known: Sequence[Attribute], *, timed: bool) -> list[str]:
+    """Return the names of what a data set has nothing of."""
+    names = [one.name for one in known if not one.of_time and (one.labels[part.rows] < 0).all()]
+    return names + (["times of interactions"] if timed and part.split.train.timed.times is None else [])
 
 
 def _columns(domains: Domains) -> list[str]:
