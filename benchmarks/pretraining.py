@@ -3,13 +3,19 @@
     nice python -m benchmarks.pretraining pretrain --data DATA_FOLDER --seeds 0 1 2
     nice python -m benchmarks.pretraining zero amazon-scientific --data DATA_FOLDER --seeds 0 1 2
     nice python -m benchmarks.pretraining fine amazon-scientific --data DATA_FOLDER --seeds 0 1 2 --shares 1 0.1 0.01
+    nice python -m benchmarks.pretraining pretrain --domains ml-100k --label own-ml-100k \
+        --set pretrain.tasks=masked,next,same-user --set pretrain.validation_users=0 --seeds 0 1 2
+    nice python -m benchmarks.pretraining fine ml-100k --label own-ml-100k --inputs text --hows scratch whole --seeds 0 1 2
+    nice python -m benchmarks.pretraining users ml-100k --label own-ml-100k --seeds 0 1 2
     python -m benchmarks.pretraining table
 
 ``pretrain`` is ``bertrec pretrain amazon-beauty amazon-toys amazon-sports --seed SEED``; ``--set`` and ``--label`` make another one of it.
 ``zero`` is ``bertrec evaluate RUN --data TARGET``. ``fine`` is ``bertrec train TARGET --seed SEED`` from scratch, and the same with
 ``--init RUN``, the head free or ``--freeze head``, for each item input. With a share below 1 so many training users are kept, drawn by the
-seed, and of the validation users only those among them; test users and their histories are always the same. A row that exists is not run
-again. Seconds are of the clock and of the processor, memory is the most that the process held.
+seed, and of the validation users only those among them; test users and their histories are always the same. ``users`` tells labels of
+users (``--labels``) from the vectors of their training histories, by logistic regression in five folds, beside the largest class, the
+mean of the text vectors and a model trained from scratch. A name that is no folder of ``--data`` is one that ``bertrec`` knows. A row
+that exists is not run again. Seconds are of the clock and of the processor, memory is the most that the process held.
 """
 
 from __future__ import annotations
@@ -33,7 +39,7 @@ from benchmarks.new_items import measured
 from bertrec.cli.options import read_settings
 from bertrec.comparison.draws import METRIC, SHOWN
 from bertrec.core.files import read_json, write_json
-from bertrec.data.load import load, make_split
+from bertrec.data.load import Dataset, load, make_split
 from bertrec.data.splits import Split
 from bertrec.evaluation.significance import paired_comparison
 from bertrec.models.base import Recommender
@@ -44,6 +50,10 @@ RESULTS = Path(__file__).parent / "results-pretraining"
 MODELS = Path("runs") / "pretraining"
 DOMAINS = ("amazon-beauty", "amazon-toys", "amazon-sports")
 HOWS = ("scratch", "whole", "head")
+LABELS = ("age", "gender", "occupation")
+AGES = (18, 25, 35, 45, 50, 56)
+"""Where MovieLens parts ages into groups."""
+FOLDS = 5
 
 
 def packed(values: list[float]) -> str:
@@ -95,13 +105,18 @@ def machine() -> dict[str, Any]:
 def pretrained(given: argparse.Namespace, seed: int) -> dict[str, Any]:
     """Pre-train and save a model."""
     config = PretrainingConfig().updated({**given.settings, "train.seed": seed})
-    domains = Domains.of([load(given.data / name) for name in given.domains])
+    domains = Domains.of([data_named(given, name) for name in given.domains])
     model, cost = spent(lambda: pretrain(domains, config, progress=False))
     model.save_pretrained(model_folder(given, seed))
     assert model.train_log is not None
     log = [{"loss": entry.loss, "seconds": round(entry.seconds, 1), **entry.metrics} for entry in model.train_log.epochs]
     about = {"config": config.to_dict(), "domains": [part.learned.to_dict() for part in domains.parts], "weights": model.weights_in_words}
     return {"cost": cost, "best_epoch": model.train_log.best_epoch, "log": log, **about}
+
+
+def data_named(given: argparse.Namespace, name: str) -> Dataset:
+    """Read a folder of ``--data``, or data that are known by name."""
+    return load(given.data / name if (given.data / name).exists() else name)
 
 
 def model_folder(given: argparse.Namespace, seed: int) -> Path:
@@ -111,7 +126,7 @@ def model_folder(given: argparse.Namespace, seed: int) -> Path:
 
 def zero(given: argparse.Namespace, seed: int, target: str) -> dict[str, Any]:
     """Measure a pre-trained model on other data as it is."""
-    split = make_split(load(given.data / target))
+    split = make_split(data_named(given, target))
     model = Recommender.from_pretrained(model_folder(given, seed)).with_catalog(split.catalog)
     return {"models": with_and_without_match(model, split)}
 
@@ -133,7 +148,7 @@ def thinned(split: Split, share: float, seed: int) -> Split:
 
 def fine(given: argparse.Namespace, seed: int, target: str, item_input: str, how: str, share: float) -> dict[str, Any]:
     """Train on other data, from scratch or from a pre-trained model, and measure."""
-    whole = make_split(load(given.data / target))
+    whole = make_split(data_named(given, target))
     split = thinned(whole, share, seed)
     init = None if how == "scratch" else Recommender.from_pretrained(model_folder(given, seed))
     settings = ({} if init is None else init.shape) | given.settings | ({"head.freeze": True} if how == "head" else {})
@@ -143,6 +158,58 @@ def fine(given: argparse.Namespace, seed: int, target: str, item_input: str, how
     assert model.train_log is not None
     about = {"cost": cost, "best_epoch": model.train_log.best_epoch, "config": model.config.to_dict(), "weights": model.weights_in_words}
     return about | {"training_users": int((split.train.sequences.lengths > 0).sum()), "models": with_and_without_match(model, whole)}
+
+
+def users(given: argparse.Namespace, seed: int, target: str) -> dict[str, Any]:
+    """Tell labels of users from the vectors of their training histories."""
+    dataset = data_named(given, target)
+    split = make_split(dataset)
+    people = dataset.users
+    if people is None:
+        raise SystemExit(f"{target} has no table of users")
+    chosen = np.flatnonzero(split.train.sequences.lengths)
+    rows = people.ids.encode([split.train.users.ids[row] for row in chosen]) - 1
+    vectors = {name: one.user_vectors(split.train.sequences)[chosen] for name, one in models_of_users(given, seed, split).items()}
+    found = {}
+    for name in given.labels:
+        column = np.array([age_group(people.fields[name][row]) if name == "age" else people.fields[name][row] for row in rows])
+        found[name] = label_figures(vectors, column, seed)
+    return {"labels": found}
+
+
+def models_of_users(given: argparse.Namespace, seed: int, split: Split) -> dict[str, Recommender]:
+    """Return whose user vectors are compared."""
+    pretrained_one = Recommender.from_pretrained(model_folder(given, seed)).with_catalog(split.catalog)
+    scratch = create("unisrec", item_input="text", settings=given.settings, seed=seed)
+    scratch.fit(split.train, validation=split.validation, progress=False)
+    return {given.label: pretrained_one, "from scratch": scratch, "mean of texts": create("text-similarity").fit(split.train)}
+
+
+def age_group(age: str) -> str:
+    """Return the first age of MovieLens's group."""
+    return str(max((bound for bound in AGES if bound <= float(age)), default=0))
+
+
+def label_figures(vectors: dict[str, Any], labels: Any, seed: int) -> dict[str, Any]:
+    """Return accuracy and macro-F1 of each fold, by whose vectors; labels of fewer users than folds are left out."""
+    from sklearn.dummy import DummyClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_validate
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    names, counts = np.unique(labels, return_counts=True)
+    kept = np.isin(labels, names[counts >= FOLDS])
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    # Vectors are of different widths: each takes the penalty that is best within its training folds.
+    weighed = GridSearchCV(LogisticRegression(max_iter=2000), {"C": [1e-4, 1e-3, 1e-2, 1e-1, 1]}, cv=3, scoring="neg_log_loss")
+    learner = make_pipeline(StandardScaler(), weighed)
+    found: dict[str, Any] = {"users": int(kept.sum()), "classes": int((counts >= FOLDS).sum())}
+    largest = {"largest class": (DummyClassifier(), np.zeros((len(labels), 1)))}
+    for name, (by, given) in (largest | {name: (learner, one) for name, one in vectors.items()}).items():
+        scores = cross_validate(by, given[kept], labels[kept], cv=folds, scoring=["accuracy", "f1_macro"])
+        found[name] = {metric: scores[f"test_{metric}"].tolist() for metric in ("accuracy", "f1_macro")}
+    return found
 
 
 def table() -> None:
@@ -157,6 +224,18 @@ def table() -> None:
         print(f"zero {row_name}: {_means(own)}")
     for row_name, own in _grouped(rows, "fine", ("target", "item_input", "share", "label", "how")):
         print(f"fine {row_name}: {_means(own)}{_against_scratch(rows, own)}")
+    for row_name, own in _grouped(rows, "users", ("target", "label")):
+        for label in own[0]["labels"]:
+            print(f"users {row_name}, {label}: {_label_means([row['labels'][label] for row in own])}")
+
+
+def _label_means(rows: list[dict[str, Any]]) -> str:
+    """Return accuracy and macro-F1, the mean and the deviation over the folds of all seeds."""
+    words = [f"{rows[0]['users']} users, {rows[0]['classes']} classes, {len(rows)} seeds"]
+    for name in (name for name, value in rows[0].items() if isinstance(value, dict)):
+        parts = [np.concatenate([row[name][metric] for row in rows]) for metric in ("accuracy", "f1_macro")]
+        words.append(f"{name} " + " / ".join(f"{part.mean():.3f} ± {part.std():.3f}" for part in parts))
+    return "; ".join(words)
 
 
 def _grouped(rows: list[dict[str, Any]], kind: str, names: tuple[str, ...]) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -204,8 +283,9 @@ def rows_of(given: argparse.Namespace) -> list[tuple[dict[str, Any], Callable[[]
         if given.kind == "pretrain":
             found.append((about, lambda seed=seed: pretrained(given, seed)))
         for target in given.targets:
-            if given.kind == "zero":
-                found.append((about | {"target": target}, lambda seed=seed, target=target: zero(given, seed, target)))
+            if given.kind in ("zero", "users"):
+                make = {"zero": zero, "users": users}[given.kind]
+                found.append((about | {"target": target}, lambda seed=seed, target=target, make=make: make(given, seed, target)))
                 continue
             for key in ((item, how, share) for share in given.shares for item in given.inputs for how in given.hows):
                 named = about | {"label": given.trained or ("-" if key[1] == "scratch" else given.label), "target": target}
@@ -217,7 +297,7 @@ def rows_of(given: argparse.Namespace) -> list[tuple[dict[str, Any], Callable[[]
 def main() -> None:
     """Read the command line and run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["pretrain", "zero", "fine", "table"])
+    parser.add_argument("kind", choices=["pretrain", "zero", "fine", "users", "table"])
     parser.add_argument("targets", nargs="*", help="folders of --data")
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -228,13 +308,14 @@ def main() -> None:
     parser.add_argument("--inputs", nargs="+", default=["text", "text+id"])
     parser.add_argument("--hows", nargs="+", default=list(HOWS), choices=HOWS)
     parser.add_argument("--shares", type=float, nargs="+", default=[1.0, 0.1, 0.01])
+    parser.add_argument("--labels", nargs="+", default=list(LABELS), help="columns of the table of users")
     given = parser.parse_args()
     given.settings = read_settings(None, given.set)
     if given.kind == "table":
         table()
         return
     if (given.kind == "pretrain") == bool(given.targets):
-        parser.error("zero and fine are of targets, pretrain of --domains")
+        parser.error("zero, fine and users are of targets, pretrain of --domains")
     RESULTS.mkdir(exist_ok=True)
     for about, make in rows_of(given):
         path = RESULTS / ("-".join(str(value) for value in about.values()) + ".json")

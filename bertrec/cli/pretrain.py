@@ -36,6 +36,8 @@ bertrec train data/scientific --init runs/three --freeze head --out runs/tuned
 bertrec pretrain data/beauty shop.yaml --epochs 4 --set pretrain.negatives=domain --out runs/two
 
 bertrec pretrain data/beauty data/toys data/sports --out runs/three --resume
+
+bertrec pretrain ml-100k --tasks masked,next,same-user,attributes --out runs/users
 """
 
 
@@ -48,7 +50,12 @@ def pretrain(
     reading: Reading,
     encoder: EncoderName = "minilm",
     tasks: Annotated[
-        str | None, typer.Option(metavar="NAME,…", help="What is learned: item and sequence (default both), or package.module:Class.")
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="What is learned: item, sequence (default both), made-up; of users masked, next, same-user, attributes, reviews; or "
+            "package.module:Class.",
+        ),
     ] = None,
     config: o.SettingsFile = None,
     set_: o.Settings = None,
@@ -62,6 +69,8 @@ def pretrain(
 
     Items are known by their text alone, and those of one data set are never those of another. See bertrec settings pretrain.
     """
+    from bertrec.models.pretraining import examine
+
     run = Run(out)
     check_free(run, overwrite=overwrite, resume=resume)
     o.choice("split", split, o.SPLITS)
@@ -77,6 +86,7 @@ def pretrain(
         "settings": settings,
     }
     domains = _domains(data, plan)
+    note_each(examine(chosen, domains))
     plan[PRETRAINING] = {"domains": [part.learned.to_dict() for part in domains.parts]}
     plan["data_hashes"] = [one["data_hash"] for one in plan[PRETRAINING]["domains"]]
     execute(run, plan, chosen, domains, resume=resume, overwrite=overwrite)

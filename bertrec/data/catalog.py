@@ -42,7 +42,7 @@ class TextCatalog(Described):
         template: such as ``"{title}. {genres}"``; ``None`` joins the non-empty fields with one space.
         notes: what was merged, dropped or left out, one line each; no part of the hash.
         attributes: the other columns of the item table with their types, row ``i`` as above; no part of the hash, as no model
-            reads them.
+            reads them (the pre-training task attributes does, and nothing that it leaves behind).
         withdrawn: ``[n]``, which rows are kept for histories alone and never recommended; ``None`` where there is none.
     """
 

@@ -25,7 +25,7 @@ _CARRIED = {
     "rating": "for minimum ratings and rankers",
     "label": "rows with 0 are no positives",
     "weight": "counted by popularity, ignored by every other model",
-    "text": "read by encoder adapt alone",
+    "text": "read by encoder adapt and the pre-training task reviews",
     "split": "for the given split",
 }
 

@@ -70,6 +70,19 @@ def test_it_tells_how_each_domain_fared(cli, place, options, tmp_path):
     assert record(tmp_path / "r")["config"]["pretrain"]["tasks"] == ["item"]
 
 
+def test_tasks_of_users_say_what_they_learn_of(cli, place, options, tmp_path):
+    """A column that is named; what the tasks weigh stays out of the run."""
+    names = ("--tasks", "masked,next,same-user,attributes", "--set", "pretrain.attributes=title")
+    code, _, err = cli("pretrain", place / "north", place / "south", "--out", tmp_path / "r", "--epochs", "1", *names, *options)
+    assert code == 0, err
+    assert "note: attributes: title (30)" in err  # of equal titles in both
+    kept = record(tmp_path / "r")["config"]["pretrain"]
+    assert kept["tasks"] == ["masked", "next", "same-user", "attributes"]
+    assert kept["attributes"] == ["title"]
+    weights = load_file(tmp_path / "r" / "model" / "model.safetensors")
+    assert not any("tasks" in name or "pool" in name for name in weights)
+
+
 def test_zero_shot_is_evaluate_on_other_data(cli, place, pretrained, tmp_path):
     figures = tmp_path / "figures.json"
     code, _, err = cli("evaluate", pretrained, "--data", place / "east", "--json", figures)
@@ -147,6 +160,9 @@ def test_bad_input_is_one_line(cli, place, options, tmp_path):
         ([north, "--tasks", "items"], "did you mean 'item'?"),
         ([north, tmp_path / "nowhere"], "no such folder"),
         ([north, "--set", "pretrain.target=3"], "did you mean 'pretrain.targets'?"),
+        ([north, "--tasks", "attributes"], "the task attributes has nothing to predict"),
+        ([north, "--tasks", "attributes", "--set", "pretrain.attributes=hour"], "no data set has times of interactions"),
+        ([north, "--tasks", "next", "--set", "pretrain.removed=3"], "north: no training sequence has 4 items"),
     ]
     for words, told in cases:
         code, _, err = cli("pretrain", *words, "--out", tmp_path / "r", *options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from planted_domains import TEXTS, planted_domain
+from planted_domains import TEXTS, planted_domain, planted_people
 from static_folders import static_folder
 from transformers import TrainerCallback
 
@@ -21,6 +21,7 @@ from bertrec.models.pretraining.sources import thinned_texts
 from bertrec.models.texts import same_encoder
 from bertrec.models.unisrec import UniSRec
 
+EVERY = "item,sequence,masked,next,same-user,attributes,reviews"
 SHAPE = {"item.width": 32, "head.layers": 1, "head.max_history": 8, "head.dropout": 0.0}
 
 
@@ -149,9 +150,11 @@ class Stop(TrainerCallback):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("step", [1, 8, 11])
-def test_cut_short_at_any_step_it_ends_with_the_same_weights(domains, settings, tmp_path, step):
-    short = settings | {"train.epochs": 3, "head.dropout": 0.2, "match.text": 0}
+@pytest.mark.parametrize(("step", "tasks"), [(1, "item,sequence"), (8, "item,sequence"), (11, "item,sequence"), (9, EVERY)])
+def test_cut_short_at_any_step_it_ends_with_the_same_weights(domains, settings, tmp_path, step, tasks):
+    """A pool of earlier steps, and the tasks' own weights, go on too."""
+    short = settings | {"train.epochs": 3, "head.dropout": 0.2, "match.text": 0, "pretrain.tasks": tasks}
+    domains = [planted_people("people", users=60), domains[0]] if tasks == EVERY else domains
     whole = trained(domains, short).state_dict()
     with pytest.raises(KeyboardInterrupt):
         trained(domains, short, run_dir=tmp_path, callbacks=[Stop(step)])

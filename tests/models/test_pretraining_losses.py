@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from item_tables import TAU, Source, unit
 
 from bertrec.heads import losses
-from bertrec.heads.config import HeadConfig
 from bertrec.heads.losses import info_nce, pair_softmax
 from bertrec.heads.repeats import Repeats
-from bertrec.heads.users import SelfAttentionHead
 from bertrec.models.pretraining.config import PretrainConfig
 from bertrec.models.pretraining.tasks import ItemTask, SequenceTask, without_items
 from bertrec.models.pretraining.view import View
-
-TAU = 0.07
-
-
-def unit(rows):
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
 def by_formula(left, right, same):
@@ -96,30 +88,6 @@ def test_sequences_with_the_same_target_are_no_negatives():
     same = np.array([3, 1, 3, 2, 1])[:, None] == np.array([3, 1, 3, 2, 1])
     found = info_nce(torch.from_numpy(left / TAU), torch.from_numpy(right), masked=torch.from_numpy(same))
     assert found.item() == pytest.approx(by_formula(left, right, same), rel=1e-9)
-
-
-class Source:
-    """Item vectors that are a table, under a head of our own; altered items are the negative ones."""
-
-    def __init__(self, n_items, width=8, counts=None):
-        torch.manual_seed(3)
-        self.table = torch.nn.Parameter(torch.randn(n_items + 1, width).double())
-        self.head = SelfAttentionHead(width, HeadConfig(layers=1, heads=2, dropout=0.0, max_history=8)).double().eval()
-        ours = counts if counts is not None else torch.ones(n_items + 1)
-        self.network = SimpleNamespace(
-            repeat_bias=None,
-            counts=ours,
-            user_states=lambda items, inputs: self.head(items[inputs]),
-            newest_states=lambda items, inputs, lengths: self.head.newest(items[inputs], lengths),
-            scaled_users=lambda states: torch.nn.functional.normalize(states, dim=-1) / TAU,
-            scaled_items=lambda items: torch.nn.functional.normalize(items, dim=-1),
-        )
-
-    def vectors(self, rows):
-        return self.table if rows is None else self.table[rows]
-
-    def altered(self, rows):
-        return -self.table[rows]
 
 
 OF_ITEM = torch.tensor([-1, 0, 0, 0, 0, 1, 1, 1, 1])

@@ -43,3 +43,32 @@ def write_domain(folder, **options):
     interactions.to_csv(folder / "interactions.csv", index=False)
     items.to_csv(folder / "items.csv", index=False)
     return folder
+
+
+def planted_people(name, *, users=60, length=6, seed=0, items=None):
+    """Return a data set of people who take things of one colour each, with categories, times, ratings and reviews.
+
+    A thing's category is its colour. Its rating is 5 where its size is at an even place, else 1, and the review says "lovely" or "awful"; a
+    user of one of the first three colours writes "dearly", others "plainly". The odd users come on Saturdays, the others on Mondays.
+
+    Args:
+        name: of the data set.
+        users: how many.
+        length: of each sequence.
+        seed: of their colours and first sizes.
+        items: a table to give in place of that of things.
+    """
+    rng = np.random.default_rng(seed)
+    things = [(colour, size) for colour in range(len(COLOURS)) for size in range(len(SIZES))]
+    rows = []
+    for user in range(users):
+        colour, first = int(rng.integers(len(COLOURS))), int(rng.integers(len(SIZES)))
+        for step in range(length):
+            size = (first + 2 * step + step // len(SIZES)) % len(SIZES)
+            words = ("dearly" if colour < 3 else "plainly", "awful" if size % 2 else "lovely")
+            when = (4 if user % 2 == 0 else 2) * 86_400 + 7 * 86_400 * step + 3600 * 9  # 1970-01-05 is a Monday
+            rows.append((f"u{user}", colour * len(SIZES) + size + 1, when, 1 if size % 2 else 5, " ".join(words)))
+    titles = [(number, f"{COLOURS[colour]} {SIZES[size]} {MAKERS[0]}", COLOURS[colour]) for number, (colour, size) in enumerate(things, 1)]
+    catalog = pd.DataFrame(titles, columns=["item_id", "title", "categories"]) if items is None else items
+    interactions = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp", "rating", "text"])
+    return Dataset.from_frames(interactions, catalog, name=name)

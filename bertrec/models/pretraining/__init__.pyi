@@ -4,6 +4,7 @@ from .config import PretrainingConfig as PretrainingConfig
 from .domains import Domain as Domain
 from .domains import Domains as Domains
 from .domains import LearnedDomain as LearnedDomain
+from .module import examine as examine
 from .run import pretrain as pretrain
 from .sources import ItemSource as ItemSource
 from .tasks import Task as Task

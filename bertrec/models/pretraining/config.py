@@ -21,6 +21,11 @@ TASKS = Registry(
         "item": "bertrec.models.pretraining.tasks:ItemTask",
         "sequence": "bertrec.models.pretraining.tasks:SequenceTask",
         "made-up": "bertrec.models.pretraining.tasks:MadeUpTask",
+        "masked": "bertrec.models.pretraining.user_tasks:MaskedTask",
+        "next": "bertrec.models.pretraining.user_tasks:NextTask",
+        "same-user": "bertrec.models.pretraining.same_user:SameUserTask",
+        "attributes": "bertrec.models.pretraining.attributes:AttributesTask",
+        "reviews": "bertrec.models.pretraining.reviews:ReviewsTask",
     },
 )
 """The values of ``pretrain.tasks``."""
@@ -44,8 +49,9 @@ class PretrainConfig(Config):
         ("item", "sequence"),
         min_length=1,
         description="What is learned: the item that comes next (item), which sequence is this one with a part left out "
-        "(sequence), or, of codes, the item that comes next told from a made-up one too (made-up, as VQ-Rec); or tasks of "
-        "another package, package.module:Class.",
+        "(sequence), or, of codes, the item that comes next told from a made-up one too (made-up, as VQ-Rec); of users, an item "
+        "hidden in a sequence (masked), the last ones (next), which two periods are of one user (same-user), categories and times "
+        "of a hidden item (attributes), words and rating of a review (reviews); or tasks of another package, package.module:Class.",
         json_schema_extra={"examples": [list(TASKS.own)]},
     )
     items: str = Field(
@@ -79,11 +85,48 @@ class PretrainConfig(Config):
     word_drop: float = Field(0.2, ge=0, le=1, description="Share of a sequence's items that say less, where words are left out.")
     words: float = Field(0.15, ge=0, lt=1, description="Share of the words that are left out of a text that says less.")
     made_up: float = Field(0.75, gt=0, le=1, description="Share of an item's codes that are others in an item that is made up.")
+    masked_weight: float = Field(1.0, ge=0, description="What the loss of the task masked is multiplied by.")
+    next_weight: float = Field(1.0, ge=0, description="What the loss of the task next is multiplied by.")
+    same_user_weight: float = Field(1.0, ge=0, description="What the loss of the task same-user is multiplied by.")
+    attributes_weight: float = Field(1.0, ge=0, description="What the loss of the task attributes is multiplied by.")
+    reviews_weight: float = Field(1.0, ge=0, description="What the loss of the task reviews is multiplied by.")
+    sampled: int = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="Items of other users of the batch that an item is told from by the tasks masked and next; PTUM has 4.",
+    )
+    removed: int = Field(2, ge=1, le=100, description="How many of a sequence's last items the task next removes and predicts.")
+    pool: int = Field(
+        2048,
+        ge=0,
+        le=1_000_000,
+        description="Vectors of periods of earlier steps that are kept for the task same-user as negatives; 0 takes the batch's alone.",
+    )
+    hard: int = Field(
+        64, ge=1, le=1_000_000, description="Periods of other users that one is told from by the task same-user: the nearest."
+    )
+    too_hard: float = Field(
+        0.02,
+        ge=0,
+        lt=1,
+        description="Share of the other users' periods, the very nearest ones, that are passed over before these are taken.",
+    )
+    attributes: tuple[str, ...] = Field(
+        (),
+        description="What the task attributes predicts of a hidden item: columns of the item table, and year, month, weekday and hour "
+        "where interactions have times; none named takes the usual columns of labels and the times that there are.",
+        json_schema_extra={"examples": [["categories", "month", "weekday"]]},
+    )
+    review_words: int = Field(
+        500, ge=1, le=100_000, description="Words that the task reviews predicts: those whose reviews differ most in their rating."
+    )
+    rating_weight: float = Field(1.0, ge=0, description="What the rating's loss is multiplied by within the task reviews.")
     validation_users: int = Field(
         2000, ge=0, le=10_000_000, description="Validation users of each data set who judge an epoch; 0 keeps the last one unjudged."
     )
 
-    @field_validator("tasks", mode="before")
+    @field_validator("tasks", "attributes", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         """Take names with commas between them, as a command line has them."""
@@ -96,6 +139,13 @@ class PretrainConfig(Config):
             _known(TASKS, name)
         if len(set(values)) < len(values):
             raise ValueError(f"a task stands twice in {', '.join(values)}: leave one out")
+        return values
+
+    @field_validator("attributes")
+    @classmethod
+    def _each_once(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError(f"an attribute stands twice in {', '.join(values)}: leave one out")
         return values
 
     @field_validator("items")

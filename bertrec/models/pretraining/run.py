@@ -15,7 +15,7 @@ from bertrec.models.names import MODELS
 from bertrec.models.pretraining.config import SOURCES, PretrainingConfig
 from bertrec.models.pretraining.domains import Domains
 from bertrec.models.pretraining.judge import METRIC, Judge
-from bertrec.models.pretraining.module import Pretraining
+from bertrec.models.pretraining.module import Pretraining, examine
 from bertrec.models.pretraining.sequences import MixedSequences
 from bertrec.models.sequential.network import Network
 from bertrec.models.sequential.neural import NeuralRecommender
@@ -55,11 +55,12 @@ def pretrain(
 
     Raises:
         ConfigError: a setting that does not fit.
-        DataError: a data set is given twice, has no text, or no sequence of two items.
+        DataError: a data set is given twice, has no text, no sequence of two items, or nothing for a task.
     """
     expect(config, PretrainingConfig, "pretrain: config", optional=True, error=ConfigError)
     settings = config or PretrainingConfig()
     domains = data if isinstance(data, Domains) else Domains.of(data)
+    examine(settings, domains)
     kind = SOURCES.find(settings.pretrain.items)
     retriever = MODELS.find(kind.model_name)
     model: NeuralRecommender = retriever(settings.of_model(retriever.config_class))

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
 
-from bertrec.core.ragged import IntArray
+from bertrec.core.ragged import IntArray, Ragged
 from bertrec.training.sequences import SequenceDataset
 
 
 class MixedSequences(SequenceDataset):
     """As its base, but a batch has about so many targets and not so many sequences.
 
-    Every target is a negative of the others, so that a step takes memory and time by the square of their number.
+    Every target is a negative of the others, so that a step takes memory and time by the square of their number. A batch also says where
+    its items stand among all interactions, from 1 on: ``places``, int64 ``[batch, longest input + 1]``, 0 where padded.
     """
 
     whole_batches = True
+
+    def __init__(self, sequences: Ragged, max_length: int) -> None:
+        # What goes with values as times do finds its way into the chunks.
+        super().__init__(replace(sequences, times=np.arange(1, 1 + len(sequences.values))), max_length)
+
+    @staticmethod
+    def collate(items: Ragged | Sequence[IntArray]) -> dict[str, torch.Tensor]:
+        """Pad a batch on the right; ``places`` are there where the items know them."""
+        return {"places" if name == "times" else name: tensor for name, tensor in SequenceDataset.collate(items).items()}
 
     def batches(self, epoch: int, batch_size: int, seed: int) -> Iterator[IntArray]:
         """Yield the index arrays of one epoch, each chunk in exactly one batch; lengths of a batch are as near as can be.

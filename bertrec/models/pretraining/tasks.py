@@ -34,6 +34,19 @@ class Task(nn.Module, ABC):
         super().__init__()
         self.config = config
 
+    @classmethod
+    def examine(cls, config: PretrainConfig, domains: Domains) -> list[str]:
+        """Look at the data before anything is computed, and return what a user should know, one line each.
+
+        Raises:
+            ConfigError: a setting asks for what the data lack.
+            DataError: the data have nothing for the task.
+        """
+        return []
+
+    def build(self, width: int) -> None:
+        """Make the weights that depend on the width of item and user vectors; called once."""
+
     @property
     def whole(self) -> bool:
         """Whether it needs the vectors of all items, not of the batch's alone."""
