@@ -162,19 +162,14 @@ def compact(index: IndexArgument) -> None:
 
 
 def _items(place: Path, scratch: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:
+    from bertrec.runs.vectors import read_vectors
+
     if place.suffix == ".pth" and not place.is_dir():
         return _checkpoint_items(place, trust_pickle=trust_pickle)
     if not _holds_vectors(place) if place.is_dir() else place.suffix != ".parquet":
         return _run_items(Run(place))
-    return _parts(place, scratch)
-
-
-def _parts(place: Path, scratch: Path) -> tuple[list[str | int], Any, str]:
-    from bertrec.retrieval.vector_parts import read_vector_parts
-
     scratch.mkdir(parents=True, exist_ok=True)
-    found = read_vector_parts(place, scratch, progress=True)
-    return found.ids, found.vectors, found.model_hash
+    return read_vectors(place, scratch=scratch, progress=True)
 
 
 def _holds_vectors(folder: Path) -> bool:

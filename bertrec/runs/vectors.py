@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +11,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from bertrec.core.errors import DataError
-from bertrec.core.files import atomic_file
+from bertrec.core.files import atomic_file, disk_errors_named
+from bertrec.core.progress import progress_bar
 from bertrec.data.places import Place
 from bertrec.data.readers.parts import Part, like_parts
 
@@ -76,30 +79,49 @@ def write_vectors(target: Path, blocks: Iterable[Block], schema: pa.Schema, *, m
             writer.write_table(vector_table(ids, vectors, schema))
 
 
-def read_vectors(place: Place) -> tuple[list[Id], npt.NDArray[np.float32], str]:
+def read_vectors(place: Place, *, scratch: Path | None = None, progress: bool = False) -> tuple[list[Id], npt.NDArray[np.float32], str]:
     """Return ids, vectors ``[n, d]`` and the model's hash of what ``bertrec embed`` or ``bertrec cluster encode`` wrote.
 
-    Raises:
-        DataError: it is absent, damaged, not whole, or has no ``id`` and ``vector`` columns of one width.
-    """
-    import numpy as np
+    Args:
+        place: a Parquet file, a folder of such, or a pattern of names.
+        scratch: a folder for a file that holds the vectors in place of memory; the file has no name, and goes with the array.
+        progress: show a progress bar.
 
+    Raises:
+        DataError: it is absent, damaged, not whole, or has no ``id`` and ``vector`` columns of one width and one model.
+    """
     if place.is_dir() and (place / _MARKS[0]).exists() and not (place / _MARKS[1]).exists():
         raise DataError(f"{place} is not whole: it has no {_MARKS[1]}; give the command that wrote it again")
     parts = like_parts(place, {"id", "vector"})
     kind, model_hash = _checked(parts[0]), _hash_of(parts[0])
-    ids: list[Id] = []
-    vectors = np.empty((sum(part.rows for part in parts), kind.list_size), np.float32)
     for part in parts:
         if _hash_of(part) != model_hash:
             raise DataError(f"{part.name}: its vectors are of another model than those of {parts[0].name}: leave one out")
-        for batch in part.batches({"id", "vector"}, rows=_AT_ONCE):
+    ids: list[Id] = []
+    vectors = _room((sum(part.rows for part in parts), kind.list_size), scratch)
+    with progress_bar(progress, "vectors", len(vectors)) as bar:
+        for part, batch in ((one, batch) for one in parts for batch in one.batches({"id", "vector"}, rows=_AT_ONCE)):
             if batch["vector"].null_count or batch["vector"].flatten().null_count:
                 raise _no_vectors(part)
             values = batch["vector"].flatten().to_numpy(zero_copy_only=False)
             vectors[len(ids) : len(ids) + batch.num_rows] = values.reshape(batch.num_rows, -1)
             ids += batch["id"].to_pylist()
+            bar.update(batch.num_rows)
     return ids, vectors, model_hash
+
+
+def _room(shape: tuple[int, int], scratch: Path | None) -> npt.NDArray[np.float32]:
+    """Return an array to fill, in memory or mapped from a file."""
+    import numpy as np
+
+    if scratch is None or not shape[0]:
+        return np.empty(shape, np.float32)
+    with disk_errors_named(scratch), tempfile.TemporaryFile(dir=scratch, prefix="bertrec-") as file:
+        size = 4 * shape[0] * shape[1]
+        if hasattr(os, "posix_fallocate"):  # a full disk is then an error here, and not the end of the process at some later write
+            os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(size)
+        return np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
 
 
 def _checked(part: Part) -> pa.DataType:

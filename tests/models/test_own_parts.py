@@ -255,10 +255,8 @@ def test_the_commands_of_the_page_train_and_measure(
 
 def test_the_logging_command_of_the_page_writes_where_it_says(shop_of_words: Path, tmp_path: Path, monkeypatch, encoder_name: str) -> None:
     in_file(tmp_path, monkeypatch)
-    words = [
-        str(shop_of_words) if word == "ml-100k" else word
-        for word in shlex.split(next(line for line in toy_parts.COMMANDS if "loggers" in line))[1:]
-    ]
+    logged = next(line for line in toy_parts.COMMANDS if "loggers" in line)
+    words = [str(shop_of_words) if word == "ml-100k" else word for word in shlex.split(logged)[1:]]
     assert main([*words, "--model", "idrec", "--epochs", "1", "--set", "item.width=16"]) == 0
     assert len(list((tmp_path / "runs" / "logged" / "runs").rglob("events.out.tfevents.*"))) == 1
 

@@ -8,7 +8,7 @@ import pytest
 from bertrec.cli.main import main
 from bertrec.core.errors import DataError
 from bertrec.retrieval.index import ItemIndex
-from bertrec.retrieval.vector_parts import read_vector_parts
+from bertrec.runs.vectors import read_vectors
 
 DIM = 8
 
@@ -35,10 +35,10 @@ def parts(tmp_path, vectors):
 
 
 def test_parts_are_read_in_order_whole(parts, vectors, tmp_path):
-    found = read_vector_parts(parts, tmp_path)
-    assert found.ids == [f"i{row}" for row in range(90)]
-    np.testing.assert_array_equal(found.vectors, vectors)
-    assert found.model_hash == "abc"
+    ids, mapped, model_hash = read_vectors(parts, scratch=tmp_path)
+    assert ids == [f"i{row}" for row in range(90)]
+    np.testing.assert_array_equal(mapped, vectors)
+    assert model_hash == "abc"
     assert [path.name for path in tmp_path.iterdir()] == ["parts"]
 
 
@@ -53,18 +53,18 @@ def test_an_index_of_parts_is_the_index_of_the_whole(parts, vectors, tmp_path, c
 
 def test_parts_of_doubles_and_of_no_rows_are_parts_too(tmp_path, vectors):
     write_part(tmp_path / "p" / "a.parquet", ["x", "y"], vectors[:2], dtype=np.float64)
-    write_part(tmp_path / "p" / "b.parquet", pa.array([], pa.string()), vectors[:0])
-    found = read_vector_parts(tmp_path / "p", tmp_path)
-    assert found.vectors.dtype == np.float32
-    np.testing.assert_array_equal(found.vectors, vectors[:2])
+    write_part(tmp_path / "p" / "b.parquet", pa.array([], pa.string()), vectors[:0], dtype=np.float64)
+    _, found, _ = read_vectors(tmp_path / "p", scratch=tmp_path)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, vectors[:2])
 
 
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda folder, some: write_part(folder / "z.parquet", ["q"], some[:1, :4]), "z.parquet: its vectors are of another width"),
-        (lambda folder, some: write_part(folder / "z.parquet", ["q"], some[:1], model_hash="other"), "another model than those of"),
-        (lambda folder, some: write_part(folder / "z.parquet", ["q"], some[:1], names=("id", "embedding")), "has no column vector"),
+        (lambda folder, some: write_part(folder / "z.parquet", ["q"], some[:1, :4]), "z.parquet: column 'vector' is of type"),
+        (lambda folder, some: write_part(folder / "z.parquet", ["q"], some[:1], model_hash="other"), "z.parquet: its vectors are of another model than those of"),
+        (lambda folder, some: write_part(folder / "z.parquet", ["q"], some[:1], names=("id", "embedding")), "z.parquet: no column 'vector'"),
         (lambda folder, some: write_part(folder / "z.parquet", ["i3"], some[:1]), "'i3' is given more than once"),
         (lambda folder, some: write_part(folder / "z.parquet", ["q"], some[:1] * np.nan), "row 90 holds NaN"),
         (lambda folder, some: (folder / "z.parquet").write_bytes(b"PAR1 and then nothing"), "z.parquet: cannot be read as Parquet"),
@@ -78,8 +78,8 @@ def test_a_part_that_does_not_fit_is_one_line(parts, vectors, tmp_path, capsys, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["parts"]
 
 
-def test_rows_without_a_vector_are_named(tmp_path):
+def test_a_row_without_a_vector_is_refused(tmp_path):
     table = pa.table({"id": ["a", "b"], "vector": pa.array([[1.0, 2.0], None], pa.list_(pa.float32(), 2))})
     pq.write_table(table, tmp_path / "v.parquet")
-    with pytest.raises(DataError, match=r"v\.parquet: a row has no vector"):
-        read_vector_parts(tmp_path / "v.parquet", tmp_path)
+    with pytest.raises(DataError, match=r"v\.parquet: the column vector must be a list of floats of one fixed length"):
+        read_vectors(tmp_path / "v.parquet")
