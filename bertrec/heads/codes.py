@@ -1,4 +1,4 @@
-"""Items as codes: an item's vector is the mean of the vectors of its codes (VQ-Rec: Hou et al., WWW 2023)."""
+"""Items as codes: an item's vector is the mean of the vectors of its codes, to scale (VQ-Rec: Hou et al., WWW 2023)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _STD = 0.02
 
 
 class CodeTable(nn.Module):
-    """A vector for each code of each slot; ``forward`` gives the mean over an item's slots.
+    """A vector for each code of each slot; ``forward`` gives the sum over an item's slots, over the root of their number.
+
+    That is the mean times a constant: with it a step of Adam moves an item as far as a step moves an ID vector, and not by the root of
+    their number less.
 
     Args:
         slots: codes of an item.
@@ -35,11 +38,11 @@ class CodeTable(nn.Module):
         self.permutation: SlotPermutation | None = None
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Return the means ``[m, width]`` of whole numbers ``[m, slots]``, each below ``size``."""
+        """Return item vectors ``[m, width]`` of whole numbers ``[m, slots]``, each below ``size``."""
         table = self.embeddings if self.permutation is None else self.permutation(self.by_slot(self.embeddings)).flatten(0, 1)
         rows = codes.long() + torch.arange(self.slots, device=codes.device) * self.size
-        means: Tensor = functional.embedding_bag(rows, table, mode="mean")
-        return means
+        sums: Tensor = functional.embedding_bag(rows, table, mode="sum")
+        return sums / self.slots**0.5
 
     def by_slot(self, weight: Tensor) -> Tensor:
         """Return ``[slots, size, width]``."""
@@ -53,13 +56,13 @@ class CodeTable(nn.Module):
             points: ``[slots, size, dim]``; those of one slot are centred here.
         """
         if points is None:
-            self.embeddings.normal_(0.0, _STD * self.slots**0.5)
+            self.embeddings.normal_(0.0, _STD)
             return
         slots, _, dim = points.shape
         points = points - points.mean(dim=1, keepdim=True)
         projection = torch.randn(slots, dim, self.embeddings.shape[1])
         vectors = points @ projection
-        scale = vectors.pow(2).mean(dim=(1, 2)).sum().sqrt() / slots  # of the mean of one vector of each slot
+        scale = vectors.pow(2).mean(dim=(1, 2)).sum().sqrt() / slots**0.5  # of an item with one vector of each slot
         self.embeddings.copy_((vectors / scale.clamp(min=1e-12) * _STD).flatten(0, 1))
 
     def start_permutation(self) -> None:
@@ -77,7 +80,7 @@ class CodeTable(nn.Module):
 
 
 class CodeTower(Tower):
-    """``vector = mean over all slots``: those of an item's text, those of its behaviour, or both.
+    """``vector = mean over all slots``, to scale: those of an item's text, those of its behaviour, or both.
 
     Code 0 of a behaviour slot says that nothing is known of the item's behaviour; codes from 1 are its bins.
 
@@ -114,7 +117,7 @@ class CodeTower(Tower):
         if self.behaviour is not None:
             parts.append((self.behaviour, self._behaviour_of(rows)))
         slots = sum(table.slots for table, _ in parts)
-        vectors: Tensor = sum((table.slots / slots * table(codes) for table, codes in parts), start=torch.zeros(()))
+        vectors: Tensor = sum(((table.slots / slots) ** 0.5 * table(codes) for table, codes in parts), start=torch.zeros(()))
         return vectors
 
     def _behaviour_of(self, rows: Tensor | None) -> Tensor:

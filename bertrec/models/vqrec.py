@@ -32,7 +32,7 @@ from bertrec.models.serving import FloatArray
 from bertrec.training.sequences import SequenceDataset
 
 _QUANTISER = "quantiser."
-_RATE = 5e-3
+_RATE = 2e-3
 _PERMUTING_SHARE = 0.2
 """Of a time limit, what the order of new codes may take."""
 
@@ -61,7 +61,7 @@ class VQRec(NeuralRecommender):
 
     @classmethod
     def default_config(cls, *, item_input: ItemInput | None = None, tune: str = "frozen") -> VQRecConfig:
-        """Return our defaults: a vector of codes moves an item by a share of what an item's own vector would, so the rate is higher."""
+        """Return our defaults: those of text and IDs, at the rate of text whatever the codes are of."""
         config = tuned_defaults(VQRecConfig(), item_input=item_input or "text", tune=tune).updated({"train.learning_rate": _RATE})
         assert isinstance(config, VQRecConfig)
         return config

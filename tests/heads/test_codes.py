@@ -14,12 +14,12 @@ from bertrec.heads.config import ItemConfig
 from bertrec.heads.permutation import SlotPermutation, best_assignment, sinkhorn
 
 
-def test_an_item_is_the_mean_of_the_vectors_of_its_codes() -> None:
+def test_an_item_is_the_sum_of_the_vectors_of_its_codes_over_the_root_of_their_number() -> None:
     table = CodeTable(2, 3, 2)
     with torch.no_grad():
         table.embeddings.copy_(torch.tensor([[1.0, 0], [2, 0], [3, 0], [0, 10], [0, 20], [0, 30]]))
     vectors = table(torch.tensor([[0, 0], [2, 1], [1, 2]], dtype=torch.uint8))
-    torch.testing.assert_close(vectors, torch.tensor([[0.5, 5], [1.5, 10], [1, 15]]))
+    torch.testing.assert_close(vectors, torch.tensor([[1.0, 10], [3, 20], [2, 30]]) / 2**0.5)
 
 
 def tower(**item: object) -> CodeTower:
@@ -39,7 +39,7 @@ TEXTS = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]])
 
 def test_all_slots_of_text_and_behaviour_count_alike() -> None:
     vectors = tower().eval()(TEXTS, None)
-    torch.testing.assert_close(vectors[1:, 0], torch.tensor([3 + 60 + 300.0, 6 + 30 + 600, 6 + 60 + 900]) / 3)
+    torch.testing.assert_close(vectors[1:, 0], torch.tensor([3 + 60 + 300.0, 6 + 30 + 600, 6 + 60 + 900]) / 3**0.5)
     torch.testing.assert_close(tower().eval()(TEXTS[[3, 1]], torch.tensor([3, 1])), vectors[[3, 1]])
 
 
@@ -51,7 +51,7 @@ def test_in_training_some_items_are_as_if_nothing_were_known_of_their_behaviour(
     assert made.behaviour is not None
     with torch.no_grad():
         made.text.embeddings[:] = 0
-        made.behaviour.embeddings.copy_(torch.tensor([[2.0], [4], [6]]))
+        made.behaviour.embeddings.copy_(torch.tensor([[1.0], [2], [3]]) * 2**0.5)
     values = made(torch.zeros(1000, 1, dtype=torch.long), None)[:, 0]
     assert set(values.tolist()) == {1.0, 2.0}
     assert 0.4 < float((values == 1).float().mean()) < 0.6

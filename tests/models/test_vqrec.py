@@ -127,7 +127,7 @@ def test_items_alike_by_behaviour_are_found_by_its_codes(fitted: dict[str, VQRec
     assert tower.behaviour is not None
     vectors = fitted["id"].behaviour_vectors
     assert vectors is not None
-    own = tower.behaviour.embeddings.view(3, 6, 32)[torch.arange(3), tower.behaviour_codes[5].long()].mean(dim=0)
+    own = tower.behaviour.embeddings.view(3, 6, 32)[torch.arange(3), tower.behaviour_codes[5].long()].sum(dim=0) / 3**0.5
     np.testing.assert_allclose(vectors[5], own.detach().numpy(), atol=1e-6)
     assert fitted["text"].behaviour_vectors is None
     assert set(fitted["id"].similar("red-0", 2).items) == {"red-1", "red-4"}  # taken before and after it
