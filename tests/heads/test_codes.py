@@ -53,9 +53,9 @@ def test_in_training_some_items_are_as_if_nothing_were_known_of_their_behaviour(
         made.text.embeddings[:] = 0
         made.behaviour.embeddings.copy_(torch.tensor([[1.0], [2], [3]]) * 2**0.5)
     values = made(torch.zeros(1000, 1, dtype=torch.long), None)[:, 0]
-    assert set(values.tolist()) == {1.0, 2.0}
-    assert 0.4 < float((values == 1).float().mean()) < 0.6
-    assert set(made.eval()(torch.zeros(1000, 1, dtype=torch.long), None)[:, 0].tolist()) == {2.0}
+    assert set(values.round(decimals=4).tolist()) == {1.0, 2.0}
+    assert 0.4 < float((values < 1.5).float().mean()) < 0.6
+    assert set(made.eval()(torch.zeros(1000, 1, dtype=torch.long), None)[:, 0].round(decimals=4).tolist()) == {2.0}
 
 
 def test_vectors_begin_as_near_one_another_as_the_points_of_their_codes() -> None:
