@@ -259,7 +259,8 @@ def _against_scratch(rows: list[dict[str, Any]], own: list[dict[str, Any]]) -> s
     """Return the paired difference of the users' mean NDCG@10 over the seeds that both have."""
     first = own[0]
     same = ("kind", "target", "item_input", "share")
-    scratch = [row for row in rows if all(row.get(name) == first[name] for name in same) and row["how"] == "scratch"]
+    every = [row for row in rows if all(row.get(name) == first[name] for name in same) and row["how"] == "scratch"]
+    scratch = [row for row in every if row["label"] == first["label"]] or [row for row in every if row["label"] == "-"]
     seeds = sorted({row["seed"] for row in own} & {row["seed"] for row in scratch})
     if first["how"] == "scratch" or not seeds:
         return ""

@@ -17,6 +17,7 @@ from bertrec.core.checks import expect_path
 from bertrec.core.errors import DataError
 from bertrec.runs.data import manner_of
 from bertrec.runs.folder import Run
+from bertrec.runs.lists import all_whole
 from bertrec.runs.vectors import encode_part, vector_schema
 
 if TYPE_CHECKING:
@@ -63,9 +64,15 @@ class VectorsOfParts(Maker):
         file = part.opened()
         counts["vectors"] = 0
         for batch in file.batches(file.schema.names, rows=_AT_ONCE):
-            table = encode_part(self.model, pa.table(batch), self.manner, what=file.name).cast(self.schema)
+            table = self._cast(encode_part(self.model, pa.table(batch), self.manner, what=file.name), file.name)
             counts["vectors"] += len(table)
             yield table
+
+    def _cast(self, table: pa.Table, what: str) -> pa.Table:
+        try:
+            return table.cast(self.schema)
+        except pa.ArrowInvalid as error:
+            raise DataError(f"{what}: the ids of the run's items are whole numbers, and {str(error).splitlines()[0]}") from error
 
 
 def plan_encode(
@@ -89,14 +96,13 @@ def plan_encode(
     if lacks:
         mend = "rename its columns, or name a YAML description whose  columns:  says what they are (--data)"
         raise DataError(f"{files[0].name}: no column {', '.join(map(repr, lacks))}: {mend}")
-    whole = pa.types.is_integer(files[0].schema.field(item_id).type)
+    whole = all_whole(model.catalog.ids.ids)
     for first in files[0].batches(files[0].schema.names, rows=1):  # a model that reads no text says so here
         encode_part(model, pa.table(first), manner, what=files[0].name)
         break
     where = place.folder, str(source), str(same_everywhere(out, "out"))
-    job = EncodeJob(
-        *where, model.model_hash, {"whole_items": whole}, tuple(classes), data=data, reading=dict(reading or {}), whole_items=whole
-    )
+    settings = {"whole_items": whole, "columns": dict(manner.columns), "reading": manner.options.to_dict()}
+    job = EncodeJob(*where, model.model_hash, settings, tuple(classes), data=data, reading=dict(reading or {}), whole_items=whole)
     return job, parts
 
 

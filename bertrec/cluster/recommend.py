@@ -131,11 +131,12 @@ def plan_recommend(
     seen = keeps_seen(opened.record, keep_seen)
     settings = {"k": k, "keep_seen": seen, "on_unknown": on_unknown, "rules": None if ruled is None else ruled.model_dump(mode="json")}
     settings |= {"index": _index_hash(index), "data": opened.dataset.content_hash if opened.dataset is not None else None}
-    settings |= {"attributes": None if ruled is None else _attributes_hash(opened)}
+    whole = _whole_users(files, opened)
+    settings |= {"attributes": None if ruled is None else _attributes_hash(opened), "whole_users": whole}
     job = RecommendJob(
         place.folder, str(source), str(same_everywhere(out, "out")), opened.model.model_hash, settings, tuple(classes),
         index=index, k=k, keep_seen=seen, on_unknown=on_unknown, rules=ruled, data=data, reading=dict(reading or {}),
-        whole_users=_whole_users(files, opened), histories=histories,
+        whole_users=whole, histories=histories,
     )  # fmt: skip
     return job, parts
 
@@ -170,8 +171,13 @@ def _users_in(source: Place) -> tuple[list[Part], list[SourcePart]]:
 
 
 def _asks_data(files: Sequence[Part]) -> bool:
-    """Say whether a user has no history, as far as footers tell: there is no such column, or a list of it may be empty."""
-    if HISTORY not in files[0].schema.names:
+    """Say whether a user has no history, as far as footers tell: there is no such column, or a list of it may be empty.
+
+    Of texts footers do not tell it: ``[]`` and blanks are empty too.
+    """
+    import pyarrow as pa
+
+    if HISTORY not in files[0].schema.names or not pa.types.is_nested(files[0].schema.field(HISTORY).type):
         return True
     return any(_may_be_empty(part) for part in files)
 
@@ -193,9 +199,9 @@ def _whole_users(files: Sequence[Part], opened: Opened) -> bool:
     import pyarrow as pa
 
     kind = files[0].schema.field(USER).type
-    whole = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    whole = (pa.types.is_integer(kind) and kind != pa.uint64()) or pa.types.is_floating(kind)  # of uint64 some are no int64
     data = None if opened.dataset is None else opened.dataset.interactions.users.column
-    return bool(whole and (data is None or pa.types.is_integer(data.type)))
+    return bool(whole and (data is None or (pa.types.is_integer(data.type) and data.type != pa.uint64())))
 
 
 def _absolute(place: str | Path, what: str) -> Path:

@@ -90,8 +90,13 @@ def in_order(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
 
 
 def _joined() -> Any:
+    from datetime import timedelta
+
     import torch
 
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+        torch.distributed.init_process_group(
+            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+            timeout=timedelta(days=7),  # the first encodes the catalogue while the others wait; one that dies ends all, by its launcher
+        )
     return torch.distributed

@@ -215,7 +215,7 @@ def _way_of(path: Path, name: str, piece: bytes) -> _Way:
     usual = "\t" if name.endswith(".tsv") else ","
     marks = [mark for mark in (usual, *_SEPARATORS) if USER in map(str.strip, cells_of(found[0][1].encode(), mark))]
     several = [mark for mark in marks if mark in found[0][1]]
-    header = piece[: piece.find(b"\n") + 1]
+    header = piece[: piece.find(b"\n") + 1] or piece
     if several or (marks and name.endswith(_DELIMITED)):
         return _Way(path, Form(separator=(several or marks)[0], header=True), header)
     if name.endswith(_DELIMITED):

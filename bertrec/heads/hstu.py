@@ -88,6 +88,7 @@ class HSTUHead(UserHead):
     """Learned positions, HSTU layers, and the norm that a pre-norm stack ends with."""
 
     reads_times: ClassVar[bool] = True
+    norm_of_inputs: ClassVar[bool] = False
 
     def __init__(self, width: int, config: HeadConfig) -> None:
         super().__init__(width, config)

@@ -6,6 +6,8 @@ https://arxiv.org/abs/2508.06450. Written from the formulas.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -61,6 +63,8 @@ class LiGRBlock(nn.Module):
 
 class LiGRHead(UserHead):
     """Learned positions, causal LiGR blocks, and the norm that a pre-norm stack ends with."""
+
+    norm_of_inputs: ClassVar[bool] = False
 
     def __init__(self, width: int, config: HeadConfig) -> None:
         super().__init__(width, config)

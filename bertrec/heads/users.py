@@ -31,6 +31,7 @@ class UserHead(nn.Module, ABC):
 
     reads_times: ClassVar[bool] = False
     bidirectional: ClassVar[bool] = False
+    norm_of_inputs: ClassVar[bool] = True  # whether ``norm`` is one of inputs, and not one of outputs
 
     def __init__(self, width: int, config: HeadConfig) -> None:
         super().__init__()
@@ -41,9 +42,9 @@ class UserHead(nn.Module, ABC):
         guard_results(cls, {"forward": tensor, "newest": tensor})
 
     def freeze(self) -> None:
-        """Let nothing of it learn but ``norm``, a norm of the inputs, where it has one of that name."""
+        """Let nothing of it learn but ``norm``, where it has one of that name and `norm_of_inputs` says that it is."""
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(name.startswith("norm."))
+            parameter.requires_grad_(self.norm_of_inputs and name.startswith("norm."))
 
     @abstractmethod
     def forward(self, items: Tensor) -> Tensor:

@@ -146,6 +146,8 @@ class VQRec(NeuralRecommender):
         if going_on:
             own = folded_in(tower.behaviour_codes.numpy()[there], vectors[there], codes.bins)
         else:
+            tower.behaviour_codes.zero_()  # those of a model to start from are of another SVD
+            tower.trained.copy_(torch.from_numpy(train.item_counts > 0))
             own = binned(vectors[there], codes.bins, codes.binning, np.random.default_rng(seed)) + 1
         tower.behaviour_codes[torch.from_numpy(there)] = torch.from_numpy(own)
         if not going_on:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,14 +60,17 @@ def encode_part(model: Recommender, table: pa.Table, manner: Manner, *, what: st
         DataError: a text field is missing, or an id occurs twice with different content.
         ModelError: the model does not read what items say.
     """
+    from bertrec.data.changes import ids_like
     from bertrec.data.one_table import items_like, items_of
+    from bertrec.runs.lists import all_whole
 
     catalog = items_like(items_of(table, manner, what), manner.options, like=model.catalog, what=what)
+    catalog = replace(catalog, ids=ids_like(catalog.ids, model.catalog.ids))  # a file may hold as numbers what the run has as text
     moved = model.with_catalog(catalog)
     known = moved.known_items()
     vectors = moved.item_embeddings()[known]
     ids = catalog.ids.decode(known)
-    return vector_table(ids, vectors, vector_schema(vectors.shape[1], whole=all(isinstance(one, int) for one in ids)))
+    return vector_table(ids, vectors, vector_schema(vectors.shape[1], whole=all_whole(ids)))
 
 
 def write_vectors(target: Path, blocks: Iterable[Block], schema: pa.Schema, *, model_hash: str, what: str) -> None:

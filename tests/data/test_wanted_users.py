@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bertrec.core.errors import DataError
+from bertrec.data.readers.pieces import pieces_of
 from bertrec.data.wanted_users import WantedUsers, _text_blocks, even_blocks, read_wanted_users
 
 FORMS = [
@@ -16,6 +17,7 @@ FORMS = [
     ("users", "x\ny", [("x", None), ("y", None)]),
     ("u.txt", "user_id\n1\n2\n", [("1", None), ("2", None)]),
     ("u.csv", "user_id\n1\n2\n", [("1", None), ("2", None)]),
+    ("u.txt", "user_id\rA\rB", [("A", None), ("B", None)]),
     ("u.txt", "user_id,history\n1,7 8\n2,\n", [("1", ["7", "8"]), ("2", None)]),
     ("u.tsv", "user_id\thistory\n1\t7,8\n", [("1", ["7", "8"])]),
     ("u.csv", "history;user_id\n7 8;x\n", [("x", ["7", "8"])]),
@@ -148,3 +150,10 @@ class TestParts:
         folder = self.folder(tmp_path, a={"user_id": [1]}, b=second)
         with pytest.raises(DataError, match=said):
             list(WantedUsers([], folder).blocks())
+
+
+def test_a_quotation_mark_that_stays_open_is_no_endless_search(tmp_path):
+    path = tmp_path / "u.csv"
+    path.write_text('user_id\n"a\n' + "b\n" * 5000)
+    with pytest.raises(DataError, match=r"u\.csv: a quotation mark is not closed within 4,096 bytes"):
+        list(pieces_of(path, quoted=True, size=1024))

@@ -13,6 +13,7 @@ from bertrec.data.readers.content import read_bytes
 
 PIECE = 1 << 24
 """Bytes, about, of a piece."""
+_MOST_OPEN = 4  # pieces that a quoted value may go on for
 _WIDE = (b"\xff\xfe", b"\xfe\xff")  # UTF-16 and UTF-32, where a line end is no byte
 
 
@@ -46,6 +47,8 @@ def _cut(path: Path, read: Any, quoted: bool, size: int) -> Iterator[bytes]:
         end = _line_end(held, quoted)
         if end:
             yield held[:end]
+        elif len(held) > _MOST_OPEN * size:
+            raise DataError(f"{path}: a quotation mark is not closed within {_MOST_OPEN * size:,} bytes: close it, or write it as two")
         held = held[end:] + more
     if held.strip():
         yield held

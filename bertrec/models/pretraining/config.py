@@ -159,6 +159,8 @@ class PretrainConfig(Config):
             raise ValueError("pretrain.items=codes has no words for the task sequence to leave out: set pretrain.tasks to made-up")
         if self.items == "text" and "made-up" in self.tasks:
             raise ValueError("the task made-up makes up codes: set pretrain.items to codes, or leave the task out")
+        if self.negatives == "domain" and "made-up" in self.tasks and "item" not in self.tasks:
+            raise ValueError("the task made-up tells from the batch's targets: leave pretrain.negatives at batch")
         return self
 
 
@@ -199,6 +201,21 @@ class PretrainingConfig(ModelConfig):
             raise ValueError("train.batch_size counts sequences, and a step here is as long as pretrain.targets says: set that one")
         if self.head.freeze or self.match.new_items != "off":
             raise ValueError("head.freeze and match.new_items are for what comes after the pre-training: leave them as they are")
+        return self
+
+    @model_validator(mode="after")
+    def _reads_what_is_set(self) -> Self:
+        tasks, longest = self.pretrain.tasks, self.head.max_history
+        if self.loss.kind != "full" or self.loss.contrast != "none" or self.loss.label_smoothing:
+            raise ValueError("loss.kind, loss.contrast and loss.label_smoothing are for training: pretrain.tasks says what is learned here")
+        if self.train.metric != TrainConfig().metric:
+            raise ValueError("train.metric: a pre-training is judged by NDCG@10 within each data set: leave it out")
+        if self.pretrain.items == "text" and self.codes != CodeConfig():
+            raise ValueError("codes.* are for pretrain.items=codes: leave them out, or set that")
+        if "next" in tasks and self.pretrain.removed >= longest:
+            raise ValueError(f"pretrain.removed is {self.pretrain.removed}: the task next needs it below head.max_history, {longest}")
+        if "same-user" in tasks and longest < 2:
+            raise ValueError("the task same-user halves what the head reads: set head.max_history to 2 or more")
         return self
 
     def of_model(self, kind: type[ModelConfig]) -> ModelConfig:

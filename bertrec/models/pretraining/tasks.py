@@ -98,6 +98,8 @@ class MadeUpTask(ItemTask):
         distinct, place = view.wanted.unique(return_inverse=True)
         made_up = view.network.scaled_items(view.source.altered(view.ids[distinct]))[place]
         more = (view.users * made_up).sum(1, keepdim=True)
+        if self.config.debias:  # as often a target as the item that it was made of, so that both logits move alike
+            more = more - log_share(view.network.counts, view.ids[view.wanted])[:, None]
         return _within_batch(view, view.network.repeat_bias, debias=self.config.debias, more=more)
 
 
