@@ -124,3 +124,12 @@ def test_id_dropout_is_for_training_only() -> None:
     dropped = (tower(None, None)[1:].abs().sum(1) == 0).float().mean()
     assert 0.35 < float(dropped) < 0.65
     assert (tower.eval()(None, None)[1:].abs().sum(1) > 0).all()
+
+
+@pytest.mark.parametrize("kind", ["self-attention", "ligr", "hstu", "gru"])
+def test_a_frozen_head_maps_as_it_did_but_for_a_norm_of_its_inputs(kind):
+    torch.manual_seed(0)
+    head = make_head(8, HeadConfig(kind=kind, layers=1, heads=2, dropout=0.0))
+    head.freeze()
+    left = {name for name, parameter in head.named_parameters() if parameter.requires_grad}
+    assert left == ({"norm.weight", "norm.bias"} if kind == "self-attention" else set())

@@ -228,6 +228,13 @@ def test_freezing_changes_no_hash(model):
         ({"match.new_items": "balanced"}, "leave them as they are"),
         ({"encoder.name": "items.parquet"}, "name an encoder"),
         ({"train.batch_size": 64}, "pretrain.targets"),
+        ({"loss.kind": "sampled"}, "pretrain.tasks says what is learned"),
+        ({"loss.contrast": "cl4srec"}, "pretrain.tasks says what is learned"),
+        ({"train.metric": "HR@10"}, "judged by NDCG@10"),
+        ({"codes.slots": 16}, "pretrain.items=codes"),
+        ({"pretrain.tasks": ["next"], "pretrain.removed": 50}, "below head.max_history, 50"),
+        ({"pretrain.tasks": ["same-user"], "head.max_history": 1}, "head.max_history to 2"),
+        ({"pretrain.tasks": ["made-up"], "pretrain.items": "codes", "pretrain.negatives": "domain"}, "leave pretrain.negatives at batch"),
     ],
 )
 def test_wrong_settings_are_one_line(given, told):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from bertrec.heads.losses import pair_softmax
 from bertrec.models import VQRec, create
 from bertrec.models.evaluate import evaluate
 from bertrec.models.pretraining import PretrainingConfig, pretrain
+from bertrec.models.pretraining.config import PretrainConfig
+from bertrec.models.pretraining.tasks import MadeUpTask
 from bertrec.models.text_similarity import TextSimilarity
 
 SHAPE = {"item.width": 32, "head.layers": 1, "head.max_history": 8, "head.dropout": 0.0, "codes.slots": 8}
@@ -80,3 +84,20 @@ def test_a_training_goes_on_from_it_with_its_codes(model, words):
 def test_tasks_and_items_that_do_not_fit_are_one_line(settings, said):
     with pytest.raises(ConfigError, match=said):
         PretrainingConfig().updated(settings)
+
+
+def test_the_made_up_item_is_corrected_as_the_item_that_it_was_made_of() -> None:
+    """With equal shares the correction takes the same from all logits, so that it changes nothing."""
+    losses = []
+    for debias in (False, True):
+        torch.manual_seed(0)
+        view = SimpleNamespace(
+            network=SimpleNamespace(counts=torch.full((6,), 7), scaled_items=lambda items: items, repeat_bias=None),
+            source=SimpleNamespace(altered=lambda ids: torch.randn(len(ids), 4)),
+            ids=torch.arange(6),
+            items=torch.randn(6, 4),
+            users=torch.randn(5, 4),
+            wanted=torch.tensor([1, 2, 3, 1, 5]),
+        )
+        losses.append(float(MadeUpTask(PretrainConfig(debias=debias, items="codes", tasks=("made-up",)), None)(view)))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)

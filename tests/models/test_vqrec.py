@@ -236,3 +236,14 @@ def test_text_models_and_code_models_start_from_one_another(split: Split, quick:
     plain |= {"item.whitening": fitted["text"].config.item.whitening}
     text = create("unisrec", item_input="text", settings=plain).fit(split.train, init=fitted["text"], progress=False)
     create("vqrec", settings=quick).fit(split.train, init=text, progress=False)
+
+
+def test_a_start_from_codes_of_behaviour_knows_the_items_of_its_own_data_alone(
+    split: Split, quick: dict[str, Any], fitted: dict[str, VQRec]
+) -> None:
+    """Codes of another SVD mean nothing in a table that was begun anew."""
+    seen = split.train.sequences.values
+    fewer = split.train.where(seen > 3)
+    model = create("vqrec", item_input="id", settings=quick).fit(fewer, init=fitted["id"], progress=False)
+    assert np.isnan(model.item_embeddings()[1:4]).all()
+    assert not model.network.tower.behaviour_codes[1:4].any()
