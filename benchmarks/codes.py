@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.new_items import warm
+from benchmarks.new_items import unpacked, warm
 from bertrec.cli.options import read_settings
 from bertrec.comparison.draws import SHOWN
 from bertrec.core.files import read_json, write_json
@@ -82,7 +82,7 @@ def _against(own: list[dict[str, Any]], others: list[dict[str, Any]], state: str
 
 def _per_user(rows: list[dict[str, Any]], state: str, rules: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return each user's figure, the mean over draws."""
-    means: np.ndarray[Any, np.dtype[np.float64]] = np.mean([row["models"][state][rules]["per_user"] for row in rows], axis=0)
+    means: np.ndarray[Any, np.dtype[np.float64]] = np.mean([unpacked(row["models"][state][rules]["per_user"]) for row in rows], axis=0)
     return means
 
 

@@ -14,7 +14,10 @@ measured once, by the finished run.
 from __future__ import annotations
 
 import argparse
+import base64
 import platform
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +38,23 @@ RESULTS = Path(__file__).parent / "results-new-items"
 PROTOCOLS = {"masked": Protocol(), "masked, targets ranked": Protocol(seen_targets="rank"), "unmasked": Protocol(mask_seen=False)}
 
 
+def packed(values: Sequence[float] | np.ndarray[Any, np.dtype[np.float64]]) -> str:
+    """Return figures as text: float32, zlib, base64."""
+    return base64.b64encode(zlib.compress(np.asarray(values, "<f4").tobytes(), 9)).decode()
+
+
+def unpacked(text: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return what `packed` was given."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f4").astype(np.float64)
+
+
 def measured(model: Recommender, split: Split) -> dict[str, Any]:
     """Return figures on all test users by protocol and slice."""
     assert split.test is not None
     counts, out = split.train.item_counts, {}
     for name, rules in PROTOCOLS.items():
         report = evaluate(model, split.test, protocol=rules, item_counts=counts, lists=False)
-        out[name] = told(report) | {"per_user": [round(float(value), 6) for value in report.per_user(METRIC)]}
+        out[name] = told(report) | {"per_user": packed(report.per_user(METRIC))}
     return out
 
 

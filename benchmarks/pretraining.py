@@ -21,12 +21,10 @@ that exists is not run again. Seconds are of the clock and of the processor, mem
 from __future__ import annotations
 
 import argparse
-import base64
 import os
 import platform
 import resource
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +33,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.new_items import measured
+from benchmarks.new_items import measured, unpacked
 from bertrec.cli.options import read_settings
 from bertrec.comparison.draws import METRIC, SHOWN
 from bertrec.core.files import read_json, write_json
@@ -56,27 +54,12 @@ AGES = (18, 25, 35, 45, 50, 56)
 FOLDS = 5
 
 
-def packed(values: list[float]) -> str:
-    """Return figures as text: float32, zlib, base64."""
-    return base64.b64encode(zlib.compress(np.asarray(values, "<f4").tobytes(), 9)).decode()
-
-
-def unpacked(text: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return what `packed` was given."""
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<f4").astype(np.float64)
-
-
-def figures(model: Recommender, split: Split) -> dict[str, Any]:
-    """Return figures on all test users by protocol and slice, with the NDCG@10 of each user."""
-    return {rules: row | {"per_user": packed(row["per_user"])} for rules, row in measured(model, split).items()}
-
-
 def with_and_without_match(model: Recommender, split: Split) -> dict[str, Any]:
-    """Return `figures` of a model, and of its inner products and repeat bias alone."""
-    found = {"run": figures(model, split)}
+    """Return what `measured` gives of a model, and of its inner products and repeat bias alone."""
+    found = {"run": measured(model, split)}
     if getattr(model, "match", None) is not None:
         model.drop_match()
-        found["run without its match"] = figures(model, split)
+        found["run without its match"] = measured(model, split)
     return found
 
 
