@@ -100,7 +100,7 @@ async def client(port: int, bodies: list[tuple[str, bytes]], until: float, secon
         writer.write(head.encode() + body)
         try:
             answer = await reader.readuntil(b"\r\n\r\n")
-            length = int(re.search(rb"content-length: (\d+)", answer)[1])  # type: ignore[index]
+            length = int(re.search(rb"content-length: (\d+)", answer)[1])  # type: ignore[index]  # our own service says its length
             said = await reader.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError) as error:
             errors[type(error).__name__] += 1

@@ -159,6 +159,16 @@ class Registry:
         """Say whether ``name`` is ours, an entry point's, or has the form of a dotted path; nothing is imported."""
         return name in self.own or is_path(name) or name in self._installed()
 
+    def checked(self, name: str) -> str:
+        """Return the name of a setting.
+
+        Raises:
+            ValueError: it is not known; the text names the nearest.
+        """
+        if not self.knows(name):
+            raise ValueError(f"{unknown_name(self.what, name, self.names())}, or package.module:Class")
+        return name
+
     def find(self, name: str | type) -> type[Any]:
         """Return the class of a name, or of the dotted path or class that the caller gives in its place.
 

@@ -77,18 +77,6 @@ def own_share(count: int) -> npt.NDArray[np.int64]:
     return np.arange(rank(), count, world(), dtype=np.int64)
 
 
-def in_order(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
-    """Put together what each process made of its `own_share` of the rows, ``[n, …]``."""
-    import numpy as np
-
-    if len(parts) == 1:
-        return parts[0]
-    whole = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
-    for number, part in enumerate(parts):
-        whole[number :: len(parts)] = part
-    return whole
-
-
 def _joined() -> Any:
     from datetime import timedelta
 

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal, get_args
 from pydantic import Field, field_validator
 
 from bertrec.core.config import Config
-from bertrec.core.errors import unknown_name
 from bertrec.core.plugins import Registry
 
 ItemInput = Literal["id", "text", "text+id"]
@@ -43,12 +42,6 @@ LOSSES = Registry(
     },
 )
 """The values of ``loss.kind``."""
-
-
-def _known(registry: Registry, name: str) -> str:
-    if not registry.knows(name):
-        raise ValueError(f"{unknown_name(registry.what, name, registry.names())}, or package.module:Class")
-    return name
 
 
 class ItemConfig(Config):
@@ -189,7 +182,7 @@ class HeadConfig(Config):
     @field_validator("kind")
     @classmethod
     def _known_kind(cls, value: str) -> str:
-        return _known(HEADS, value)
+        return HEADS.checked(value)
 
 
 class LossConfig(Config):
@@ -231,7 +224,7 @@ class LossConfig(Config):
     @field_validator("kind")
     @classmethod
     def _known_kind(cls, value: str) -> str:
-        return _known(LOSSES, value)
+        return LOSSES.checked(value)
 
     def identity(self) -> dict[str, Any]:
         """Return the settings as hashes of a model take them: the same as before the newer ones came, where these have their defaults."""

@@ -7,7 +7,6 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from bertrec.core.config import Config
-from bertrec.core.errors import unknown_name
 from bertrec.core.plugins import Registry
 from bertrec.heads.config import CodeConfig, HeadConfig, ItemConfig
 from bertrec.models.sequential.config import MatchConfig, ModelConfig
@@ -136,7 +135,7 @@ class PretrainConfig(Config):
     @classmethod
     def _known_tasks(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for name in values:
-            _known(TASKS, name)
+            TASKS.checked(name)
         if len(set(values)) < len(values):
             raise ValueError(f"a task stands twice in {', '.join(values)}: leave one out")
         return values
@@ -151,7 +150,7 @@ class PretrainConfig(Config):
     @field_validator("items")
     @classmethod
     def _known_source(cls, value: str) -> str:
-        return _known(SOURCES, value)
+        return SOURCES.checked(value)
 
     @model_validator(mode="after")
     def _altered_alike(self) -> Self:
@@ -162,12 +161,6 @@ class PretrainConfig(Config):
         if self.negatives == "domain" and "made-up" in self.tasks and "item" not in self.tasks:
             raise ValueError("the task made-up tells from the batch's targets: leave pretrain.negatives at batch")
         return self
-
-
-def _known(registry: Registry, name: str) -> str:
-    if not registry.knows(name):
-        raise ValueError(f"{unknown_name(registry.what, name, registry.names())}, or package.module:Class")
-    return name
 
 
 class PretrainingConfig(ModelConfig):
