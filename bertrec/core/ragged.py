@@ -143,7 +143,3 @@ class Ragged(Described):
     def padded_times(self, width: int | None = None) -> IntArray | None:
         """Return the times as `padded` does the values, on the right; None where they are not known."""
         return None if self.times is None else Ragged(self.times, self.offsets).padded(width)
-
-    def without_times(self) -> Ragged:
-        """Return the same rows, of which nothing is known but the order."""
-        return self if self.times is None else Ragged(self.values, self.offsets)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from bertrec.core.errors import ConfigError, ModelError
+from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, Split, leave_one_out
@@ -183,7 +184,7 @@ def without_times(split: Split) -> Split:
     train, test = split.train, split.test
     assert test is not None
     plain = Interactions(train.catalog, train.users, train.sequences)
-    return replace(split, train=plain, test=EvaluationSet(test.users, test.histories.without_times(), test.targets))
+    return replace(split, train=plain, test=EvaluationSet(test.users, Ragged(test.histories.values, test.histories.offsets), test.targets))
 
 
 @pytest.fixture(scope="module")
