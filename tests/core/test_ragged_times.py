@@ -25,7 +25,7 @@ def test_every_part_keeps_the_times_of_its_values(rows: list[list[int]], count: 
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(whole.values), max_size=len(whole.values))), dtype=bool)
     start = data.draw(st.integers(0, len(rows)))
     parts = [whole.take(picked), whole.last(count), whole.where(keep), whole.slice(start, len(rows)), whole.without_empty()]
-    plain = whole.without_times()
+    plain = Ragged(whole.values, whole.offsets)
     same = [plain.take(picked), plain.last(count), plain.where(keep), plain.slice(start, len(rows)), plain.without_empty()]
     for part, untimed in zip(parts, same, strict=True):
         assert part.times is not None
@@ -41,7 +41,7 @@ def test_times_are_padded_as_values_are() -> None:
     rows = timed([[1, 2, 3], [4]])
     assert rows.padded_times().tolist() == [[1, 102, 203], [304, 0, 0]]
     assert rows.padded_times(2).tolist() == [[102, 203], [304, 0]]
-    assert rows.without_times().padded_times() is None
+    assert Ragged(rows.values, rows.offsets).padded_times() is None
 
 
 def test_rows_of_which_some_have_times() -> None:
