@@ -8,6 +8,7 @@ from pydantic import Field
 
 from bertrec.core.config import Config
 from bertrec.encoders.masked.config import MaskedConfig
+from bertrec.rankers.losses import LOSSES_IN_WORDS, RankLoss
 from bertrec.rankers.prompts.template import Prompt
 from bertrec.training.config import TrainConfig
 
@@ -50,10 +51,9 @@ class PromptConfig(Config):
         "history that stands first once for all candidates, which see it, not it them; auto is once where prompt and "
         "encoder allow it.",
     )
-    loss: Literal["pointwise", "listwise"] = Field(
+    loss: RankLoss = Field(
         "pointwise",
-        description="pointwise is cross-entropy over the two answers of each pair; listwise the softmax of the "
-        "click's margin (positive less negative answer) among those of its negatives.",
+        description=f"Of the margin, the positive answer's logit less the negative's: {LOSSES_IN_WORDS}.",
     )
     item_text: Literal["title", "text"] = Field(
         "title",

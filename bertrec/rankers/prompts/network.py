@@ -9,6 +9,7 @@ from bertrec.core.files import sha256_text
 from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.encoders.masked.shared_prefix import Prefix, read_continuations, read_prefix
 from bertrec.heads.dropout import with_quick_dropout
+from bertrec.rankers.losses import rank_loss
 from bertrec.rankers.prompts.config import PromptConfig
 from bertrec.rankers.prompts.prior import Prior
 from bertrec.rankers.prompts.verbalizer import Verbalizer
@@ -79,15 +80,11 @@ class PromptNetwork(nn.Module):
 
     def forward(self, labels: Tensor, prior: Tensor | None = None, **batch: Tensor) -> dict[str, Tensor]:
         """Return the loss of clicks ``labels [u, g]`` (1), negatives (0) and empty places (-1), from ``prior [u, g]`` scores too."""
-        margins, present = self.margins(**batch), labels >= 0
+        margins = self.margins(**batch)
         if self.prior is not None and prior is not None:
             margins = self.prior(margins, prior)
-        if self.loss == "listwise":
-            logits = margins.masked_fill(~present, float("-inf")).log_softmax(dim=1)
-            clicks = logits[labels == 1]  # with negatives=0 a batch may have none, whose mean would be no number
-            return {"loss": -clicks.sum() / max(len(clicks), 1)}
         # Cross-entropy over two answers is the logistic loss of their margin.
-        return {"loss": nn.functional.binary_cross_entropy_with_logits(margins[present], labels[present].float())}
+        return {"loss": rank_loss(margins, labels, self.loss)}
 
     def margins(self, items: Tensor, users: Tensor | None = None, **tokens: Tensor) -> Tensor:
         """Return the positive answer's logit less the negative's, ``[u, g]`` float32; places without a candidate hold anything finite."""

@@ -47,11 +47,11 @@ class Prior(nn.Module):
         Args:
             scores: ``[total]`` of the other model.
             labels: ``[total]``, 1 for a click.
-            rows: the candidates, for the listwise loss.
-            loss: ``pointwise`` or ``listwise``.
+            rows: the candidates, for a loss over lists.
+            loss: ``pointwise``, ``pairwise`` or ``listwise``; the last two start alike.
 
         Raises:
-            DataError: no list has both a click and another candidate, which the listwise loss needs; or the model knows none of the items.
+            DataError: no list has both a click and another candidate, which a loss over lists needs; or the model knows none of the items.
         """
         if self.started:
             return
@@ -60,7 +60,7 @@ class Prior(nn.Module):
             raise DataError("the model whose scores training starts from knows none of the candidates: train it on these items")
         centre, spread = float(known.mean()), float(known.std()) or 1.0
         values = np.nan_to_num((scores - centre) / spread, nan=0.0)
-        if loss == "listwise":
+        if loss != "pointwise":
             weight, shift = float(fit_list_softmax(values[:, None], labels, rows, l2=_L2)[0]), 0.0
         else:
             weight, shift = _fit_logistic(values, labels)
