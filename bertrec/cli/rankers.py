@@ -19,6 +19,7 @@ from bertrec.runs.data import data_for, load_data
 if TYPE_CHECKING:
     from bertrec.data.impressions import Impressions
     from bertrec.data.load import Dataset
+    from bertrec.rankers.context import Known
     from bertrec.rankers.ensemble import Ensemble
     from bertrec.rankers.runs import RankerPlan
 
@@ -121,8 +122,8 @@ def evaluate(
     """Measure RUN, or several as an ensemble, on impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions."""
     from bertrec.rankers.runs import TOGETHER, measure_rankers
 
-    ensemble, shown, about = _open(run, data, split, reading)
-    results = measure_rankers(ensemble, shown, bootstrap=bootstrap, members=members, info=about)
+    ensemble, shown, about, known = _open(run, data, split, reading)
+    results = measure_rankers(ensemble, shown, bootstrap=bootstrap, members=members, known=known, info=about)
     for name, report in results.reports.items():
         print_figures(f"{', '.join(map(str, run))}: {split}: {name}", report.to_json(), ["AUC", "MRR", "nDCG@5", "nDCG@10"])
     for line in results.comparisons:
@@ -151,18 +152,22 @@ def score(
     from bertrec.data.submission import write_submission
 
     check_files("--submission", [submission], overwrite=overwrite)
-    ensemble, shown, _ = _open(run, data, split, reading)
+    ensemble, shown, _, known = _open(run, data, split, reading)
     if ensemble.head_note:
         note(f"note: {ensemble.head_note}")
     if lost := [line for line in shown.notes if "dropped" in line and "candidate" in line]:
         raise DataError(f"{lost[0]}: a submission must rank every candidate: add these items to news.tsv")
-    scores = ensemble.score(shown.histories, shown.candidates, progress=True)
+    scores = ensemble.score_impressions(shown, known=known, progress=True)
     write_submission(submission, shown.ids, scores, shown.candidates.offsets)
     say(f"wrote {submission}: {len(shown)} impressions, {len(shown.candidates.values)} candidates")
 
 
-def _open(runs: list[Path], data: str | None, part: str, reading: Reading) -> tuple[Ensemble, Impressions, dict[str, Any]]:
-    """Return the rankers of the runs over the items of the data, the impressions, and which these are; data are read as for training."""
+def _open(runs: list[Path], data: str | None, part: str, reading: Reading) -> tuple[Ensemble, Impressions, dict[str, Any], Known]:
+    """Return the rankers of the runs over the items of the data, the impressions, which these are, and what is known of their users.
+
+    Data are read as for training.
+    """
+    from bertrec.rankers.context import Known
     from bertrec.rankers.runs import open_rankers
 
     o.choice("split", part, PARTS)
@@ -174,7 +179,8 @@ def _open(runs: list[Path], data: str | None, part: str, reading: Reading) -> tu
     note_each(dataset.notes)
     shown = _part(dataset, part)
     ensemble.prepare(shown.catalog)
-    return ensemble, shown, {"data": dataset.name, "data_hash": dataset.content_hash, "split": part, "notes": list(shown.notes)}
+    about = {"data": dataset.name, "data_hash": dataset.content_hash, "split": part, "notes": list(shown.notes)}
+    return ensemble, shown, about, Known.of(dataset)
 
 
 def load(data: str, options: dict[str, Any]) -> Dataset:

@@ -1,6 +1,8 @@
 from .base import Ranker as Ranker
 from .composite.ranker import Composite as Composite
 from .composite.ranker import CompositeConfig as CompositeConfig
+from .context import Context as Context
+from .context import Known as Known
 from .contract import check_ranker as check_ranker
 from .ensemble import Ensemble as Ensemble
 from .names import RANKERS as RANKERS

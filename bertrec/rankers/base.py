@@ -22,6 +22,7 @@ from bertrec.evaluation.labels import auc
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.card import CardFacts
 from bertrec.models.fitted import Fitted
+from bertrec.rankers.context import Context, Known
 from bertrec.rankers.names import RANKERS
 
 Scores = npt.NDArray[np.floating[Any]]
@@ -40,7 +41,7 @@ class Ranker(Fitted):
     registry = RANKERS
     results: ClassVar[Mapping[str, Check]] = {**Fitted.results, "score": row, "about": plain}
     fit_options: ClassVar[frozenset[str]] = frozenset(
-        {"run_dir", "resume", "progress", "on_epoch", "callbacks", "item_counts", "retrieval_scores"}
+        {"run_dir", "resume", "progress", "on_epoch", "callbacks", "item_counts", "retrieval_scores", "known"}
     )
     task = "text-ranking"
     notes: tuple[str, ...] = ()
@@ -53,7 +54,8 @@ class Ranker(Fitted):
             impressions: histories, candidates and labels over one catalogue.
             validation: impressions by which a ranker may choose what it keeps.
             **options: some of `fit_options`; a ranker has its own use for them, or none (see `check_fit_options`). ``item_counts
-                [n_items + 1]`` are training interactions, ``retrieval_scores [total candidates]`` a retriever's.
+                [n_items + 1]`` are training interactions, ``retrieval_scores [total candidates]`` a retriever's, ``known`` is the
+                `bertrec.rankers.context.Known` of a ranker that reads it.
         """
 
     @abstractmethod
@@ -61,6 +63,9 @@ class Ranker(Fitted):
         self, histories: Ragged, candidates: Ragged, *, retrieval_scores: npt.NDArray[Any] | None = None, progress: bool = False
     ) -> Scores:
         """Return a score for each candidate, ``[total candidates]``, whatever else is in the batch.
+
+        A ranker with ``reads_context`` also takes the keyword ``context``, a `bertrec.rankers.context.Context` of ``n`` rows, or None where
+        nothing is known of them.
 
         Args:
             histories: ``[n]`` rows of inner ids, oldest first; may be empty.
@@ -76,6 +81,16 @@ class Ranker(Fitted):
     def needs_retrieval_scores(self) -> bool:
         """Whether `fit` and `score` need the retriever's scores."""
         return False
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether `score` reads who is asked and when, and `fit` what is known of them (`bertrec.rankers.context`)."""
+        return False
+
+    def score_impressions(self, impressions: Impressions, *, known: Known | None = None, progress: bool = False) -> Scores:
+        """Return the score of each candidate of impressions, ``[total candidates]``, with their context where it is read."""
+        given: dict[str, Any] = {"context": Context.of(impressions, known)} if self.reads_context else {}
+        return self.score(impressions.histories, impressions.candidates, progress=progress, **given)
 
     @property
     def weights(self) -> dict[str, float] | None:
@@ -121,14 +136,18 @@ class Ranker(Fitted):
             raise ModelError(f"a {self.name} ranker cannot move to other items: it was made over {len(self.catalog)} items of its own")
         return self
 
-    def figures(self, impressions: Impressions) -> dict[str, float]:
+    def figures(self, impressions: Impressions, *, known: Known | None = None) -> dict[str, float]:
         """Return AUC, MRR, nDCG@5 and nDCG@10 without intervals; of impressions with one candidate each the AUC over all pairs alone.
+
+        Args:
+            impressions: with labels.
+            known: for a ranker that reads it.
 
         Raises:
             DataError: the labels are withheld or all alike.
         """
         labels = labels_of(impressions)
-        scores = self.score(impressions.histories, impressions.candidates)
+        scores = self.score_impressions(impressions, known=known)
         if impressions.candidates.lengths.max(initial=0) <= 1:
             return {"AUC": auc(scores, labels)}
         report = evaluate_impressions(scores, labels, impressions.candidates.offsets, impressions.users, Protocol(bootstrap=0))

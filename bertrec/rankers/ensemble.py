@@ -18,6 +18,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.models.folder import SavedParts
 from bertrec.rankers.base import Ranker, Scores
+from bertrec.rankers.context import Context
 
 MEMBERS = "members"
 _COUNT = "members"  # among the values of config.json
@@ -73,14 +74,26 @@ class Ensemble(Ranker):
         return self
 
     def score(
-        self, histories: Ragged, candidates: Ragged, *, retrieval_scores: npt.NDArray[Any] | None = None, progress: bool = False
+        self,
+        histories: Ragged,
+        candidates: Ragged,
+        *,
+        retrieval_scores: npt.NDArray[Any] | None = None,
+        context: Context | None = None,
+        progress: bool = False,
     ) -> Scores:
         """Return the mean of what the members give, ``[total candidates]``; the arguments are those of `Ranker.score`."""
-        return together(self.member_scores(histories, candidates, retrieval_scores=retrieval_scores, progress=progress))
+        return together(self.member_scores(histories, candidates, retrieval_scores=retrieval_scores, context=context, progress=progress))
 
-    def member_scores(self, histories: Ragged, candidates: Ragged, **options: Any) -> list[Scores]:
+    def member_scores(self, histories: Ragged, candidates: Ragged, *, context: Context | None = None, **options: Any) -> list[Scores]:
         """Return what each member gives; the arguments are those of `Ranker.score`."""
-        return [member.score(histories, candidates, **options) for member in self.members]
+        given = [{**options, **({"context": context} if member.reads_context else {})} for member in self.members]
+        return [member.score(histories, candidates, **one) for member, one in zip(self.members, given, strict=True)]
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether a member does."""
+        return any(member.reads_context for member in self.members)
 
     @property
     def needs_retrieval_scores(self) -> bool:

@@ -33,6 +33,7 @@ from bertrec.encoders.registry import make_text_encoder, word_piece_class
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.folder import SavedParts
 from bertrec.rankers.base import Ranker, checkpoints, reporting
+from bertrec.rankers.context import Known
 from bertrec.training.batches import similar_lengths
 from bertrec.training.config import TrainConfig
 from bertrec.training.fit import fit_module
@@ -205,14 +206,14 @@ class NRMS(Ranker):
         super().reset()
         self.network = self._vectors = None
 
-    def figures(self, impressions: Impressions) -> dict[str, float]:
+    def figures(self, impressions: Impressions, *, known: Known | None = None) -> dict[str, float]:
         """Return AUC, MRR, nDCG@5 and nDCG@10 without intervals.
 
         Raises:
             DataError: the labels are withheld or all alike.
         """
         self._vectors = None  # the weights may have moved
-        return super().figures(impressions)
+        return super().figures(impressions, known=known)
 
     def prepare(self, catalog: ItemCatalog) -> Self:
         """Move to other items: both towers stay as they are.

@@ -21,6 +21,7 @@ from bertrec.evaluation.protocol import Protocol, versions
 from bertrec.evaluation.report import Report
 from bertrec.evaluation.significance import all_pairs
 from bertrec.rankers.base import Ranker, Scores, labels_of
+from bertrec.rankers.context import Context, Known
 from bertrec.rankers.ensemble import MEMBERS, Ensemble, together
 from bertrec.rankers.names import RANKERS
 from bertrec.rankers.unfinished import check_unfinished, settle, training_into
@@ -128,11 +129,12 @@ def train_rankers(
             say(f"{entry.get('prompt') or entry.get('ranker') or plan.ranker}: done before")
         for make in makers[len(work.done) :]:
             ranker = make()
+            known = {"known": Known.of(dataset)} if ranker.reads_context else {}
             if plan.trains:
-                ranker.fit(learned, validation=chosen_on, run_dir=work.folder, resume=resume)
+                ranker.fit(learned, validation=chosen_on, run_dir=work.folder, resume=resume, **known)
             else:
                 ranker.prepare(dataset.catalog)
-            figures = None if chosen_on is None else ranker.figures(chosen_on)
+            figures = None if chosen_on is None else ranker.figures(chosen_on, **known)
             _tell(ranker, figures, say)
             ranker.save_pretrained(work.next_member)
             log = None if ranker.train_log is None else ranker.train_log.to_dict()
@@ -215,6 +217,7 @@ def measure_rankers(
     *,
     bootstrap: int = 1000,
     members: bool = False,
+    known: Known | None = None,
     info: Mapping[str, Any] | None = None,
 ) -> Measured:
     """Measure an ensemble and, where asked for, each of its members on the same impressions.
@@ -224,12 +227,13 @@ def measure_rankers(
         impressions: with labels.
         bootstrap: resamples behind each interval.
         members: measure each ranker too.
+        known: what is known of the users, for members that read it.
         info: JSON values that join each report's protocol, such as the data's hash.
 
     Raises:
         DataError: the impressions have no labels, or none holds both a click and another candidate.
     """
-    each = ensemble.member_scores(impressions.histories, impressions.candidates, progress=True)
+    each = ensemble.member_scores(impressions.histories, impressions.candidates, context=Context.of(impressions, known), progress=True)
     asked: dict[str, tuple[Ranker, Scores]] = {TOGETHER: (ensemble, together(each))}
     if members and len(ensemble.members) > 1:
         for number, (member, found) in enumerate(zip(ensemble.members, each, strict=True), start=1):

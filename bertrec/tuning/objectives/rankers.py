@@ -116,7 +116,7 @@ class RankerObjective:
 
 
 def _measured(ranker: Ranker, impressions: Impressions) -> Report:
-    scores = ranker.score(impressions.histories, impressions.candidates)
+    scores = ranker.score_impressions(impressions)
     offsets = impressions.candidates.offsets
     return evaluate_impressions(scores, labels_of(impressions), offsets, impressions.users, Protocol(bootstrap=0))
 

@@ -1,0 +1,69 @@
+"""Who is asked and when: what a ranker may read of a row beside its history and candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from bertrec.core.errors import DataError
+from bertrec.core.ragged import IntArray
+from bertrec.data.catalog import UserCatalog
+from bertrec.data.impressions import Impressions
+from bertrec.data.interactions import Interactions
+from bertrec.data.load import Dataset
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known beside items and histories.
+
+    It may reach beyond the moment of a row that is scored: whoever reads it takes what is strictly before that moment, and never
+    anything of the pair that is scored.
+
+    Attributes:
+        users: profile texts, or ``None``.
+        past: interactions with their times, ratings and review texts, as far as the data have them, or ``None``.
+    """
+
+    users: UserCatalog | None = None
+    past: Interactions | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Known:
+        """Return all that a data set knows."""
+        return cls(dataset.users, dataset.interactions)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Of each row that is scored.
+
+    Attributes:
+        users: external ids, ``[n]``.
+        times: ``[n]`` seconds since 1970, when the candidates were met; ``None`` where there is no clock.
+        known: see `Known`.
+    """
+
+    users: Sequence[str | int]
+    times: npt.NDArray[np.float64] | None = None
+    known: Known = field(default_factory=Known)
+
+    def __post_init__(self) -> None:
+        if self.times is not None and len(self.times) != len(self.users):
+            raise DataError(f"{len(self.times)} times for {len(self.users)} users")
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @classmethod
+    def of(cls, impressions: Impressions, known: Known | None = None) -> Context:
+        """Return that of impressions, a row for each."""
+        return cls(impressions.users, impressions.timestamp, known or Known())
+
+    def take(self, rows: IntArray | Sequence[int]) -> Context:
+        """Return that of the rows numbered ``rows``, in that order."""
+        picked = np.asarray(rows, np.int64)
+        return Context([self.users[row] for row in picked], None if self.times is None else self.times[picked], self.known)
