@@ -131,9 +131,9 @@ class FeatureSpace:
     @classmethod
     def restored(cls, arrays: Mapping[str, IntArray], values: Mapping[str, Any]) -> FeatureSpace:
         """Rebuild from `arrays` and `values`."""
-        names = {name: tuple(values[name]) for name in ("label_fields", "labels", "numbers")}
-        edges = tuple(np.array(one, np.float64) for one in values["edges"])
-        return cls(**{name: np.asarray(arrays[name], np.int64) for name in ("users", "items", "counts")}, **names, edges=edges)
+        users, items, counts = (np.asarray(arrays[name], np.int64) for name in ("users", "items", "counts"))
+        fields, labels, numbers = (tuple(values[name]) for name in ("label_fields", "labels", "numbers"))
+        return cls(users, items, counts, fields, labels, numbers, tuple(np.array(one, np.float64) for one in values["edges"]))
 
 
 class PastEvents:
@@ -188,21 +188,18 @@ class FeatureReader:
             context: who is asked and when; None where nothing is known.
             counts: ``[total candidates]`` that stand for the items' where the past is not known, in training; None takes training's.
         """
-        known = context or Context([""] * len(histories))
+        times = None if context is None else context.times
         users = np.zeros(len(histories), np.int64) if context is None else places(self.space.users, context.users)
         active, met = histories.lengths, self.items.counts[candidates.values] if counts is None else counts
-        past = self._events(known)
-        if past is not None and known.times is not None:
-            active = past.of_users(known.users, known.times)
-            met = past.of_items(candidates.values, known.times[candidates.rows])
-        return RowFeatures(users, *hours_and_days(known.times, len(histories)), log_buckets(active), log_buckets(met))
+        if context is not None and times is not None and (past := self._events(context.known.past)) is not None:
+            active = past.of_users(context.users, times)
+            met = past.of_items(candidates.values, times[candidates.rows])
+        return RowFeatures(users, *hours_and_days(times, len(histories)), log_buckets(active), log_buckets(met))
 
-    def _events(self, context: Context) -> PastEvents | None:
-        past = context.known.past
-        if context.times is None or not has_clock(past):
+    def _events(self, past: Interactions | None) -> PastEvents | None:
+        if past is None or not has_clock(past):
             return None
         if self._past is None or self._past.of is not past:
-            assert past is not None
             self._past = PastEvents(past, self.catalog)
         return self._past
 

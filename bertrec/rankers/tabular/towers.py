@@ -38,12 +38,11 @@ class ActivationUnit(nn.Module):
     def forward(self, history: Tensor, candidates: Tensor) -> Tensor:
         """Return weights ``[u, g, H]`` of ``history [u, H, d]`` for ``candidates [u, g, d]``."""
         of_q, of_k, of_difference, of_product = self.first.weight.chunk(4, dim=1)
-        hidden = of_q.shape[0]
-        crossed = (candidates[:, :, None, :] * of_product).flatten(1, 2) @ history.transpose(1, 2)  # [u, g * hidden, H]
+        products = (candidates[:, :, None, :] * of_product).flatten(1, 2)  # [u, g * hidden, d]
+        crossed = (history @ products.transpose(1, 2)).unflatten(2, (candidates.shape[1], -1))  # [u, H, g, hidden]
         own = candidates @ (of_q + of_difference).T + self.first.bias
         past = history @ (of_k - of_difference).T
-        inner = crossed.unflatten(1, (-1, hidden)).transpose(2, 3) + own[:, :, None, :] + past[:, None]
-        weights: Tensor = self.rest(inner)[..., 0]
+        weights: Tensor = self.rest(crossed + own[:, None] + past[:, :, None])[..., 0].transpose(1, 2)
         return weights
 
 
