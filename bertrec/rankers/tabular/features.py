@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.errors import DataError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
@@ -231,6 +232,9 @@ class TrainingCounts:
             impressions: of the training.
             known: its past is taken where it and the impressions have a clock.
             given: ``[n_items + 1]`` interactions of a time before that of the impressions.
+
+        Raises:
+            DataError: ``given`` has another length.
         """
         shown, moments, width = impressions.candidates, impressions.timestamp, len(impressions.catalog) + 1
         if known is not None and known.past is not None and moments is not None and has_clock(known.past):
@@ -238,6 +242,8 @@ class TrainingCounts:
             last = np.full(width, moments.max(initial=-np.inf))
             return cls(past.of_items(np.arange(width), last), None, past)
         if given is not None:
+            if np.shape(given) != (width,):
+                raise DataError(f"item_counts must hold {width} numbers, one per item and one for padding, not {list(np.shape(given))}")
             return cls(np.asarray(given, np.int64), np.asarray(given, np.int64)[shown.values])
         totals = np.bincount(shown.values, minlength=width).astype(np.int64)
         if moments is None:

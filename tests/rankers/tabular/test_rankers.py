@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
-import torch
 from planted_clicks import catalog, impressions, same_genre
 from tiny_encoders import tiny_bert
 
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
+from bertrec.data.load import Dataset
 from bertrec.encoders.base import Encoder
 from bertrec.models.hub import left_out
-from bertrec.rankers import CTRL, DCN, DIN, RANKERS, Ranker, check_ranker
+from bertrec.rankers import CTRL, DCN, DIN, RANKERS, Context, Known, Ranker, RankerPlan, check_ranker, open_rankers, train_rankers
 from bertrec.rankers.tabular.rows import Rows
 
 QUICK = {"train.epochs": 12, "train.batch_size": 32, "train.learning_rate": 0.01, "hidden": (16,), "dropout": 0.0, "user_ids": False}
@@ -40,11 +41,11 @@ def test_ctrl_keeps_it_with_either_tower_and_text(bert, settings):
     check_ranker(lambda: CTRL.configured(settings=ctrl_of(bert, **settings)), clicks(10))
 
 
-def clicks(rows):
+def clicks(rows, items=None):
     """Return lists of three with one click, the first history empty."""
     draw = np.random.default_rng(0)
     histories = [[] if row == 0 else draw.integers(1, 13, 2) for row in range(rows)]
-    return impressions(catalog(), histories, [draw.permutation(12)[:3] + 1 for _ in range(rows)], [0, 1, 0] * rows)
+    return impressions(items or catalog(), histories, [draw.permutation(12)[:3] + 1 for _ in range(rows)], [0, 1, 0] * rows)
 
 
 @pytest.fixture(scope="module")
@@ -99,13 +100,33 @@ def test_a_pair_scores_alike_alone_and_among_many(din):
 
 @pytest.mark.parametrize(("kind", "settings"), [(DIN, {"negatives": 1}), (DCN, {"loss": "pairwise"})])
 def test_a_saved_ranker_is_the_same_one_with_its_context(kind, settings, tmp_path):
-    shown = replace(clicks(30), timestamp=np.arange(30) * 10_000.0)
+    shown = replace(clicks(30, catalog(price=[None, *range(11)])), timestamp=np.arange(30) * 10_000.0)
     model = kind.configured(settings={**SMALL, **settings}).fit(shown, progress=False)
     model.save_pretrained(tmp_path / "one")
     loaded = Ranker.from_pretrained(tmp_path / "one")
     np.testing.assert_array_equal(loaded.score_impressions(shown), model.score_impressions(shown))
     assert not np.array_equal(loaded.score_impressions(shown), loaded.score(shown.histories, shown.candidates))
     assert left_out(tmp_path / "one") == []
+    dearer = loaded.prepare(catalog(price=range(12, 0, -1)))  # the same texts
+    assert dearer.model_hash != model.model_hash
+    assert not np.array_equal(dearer.score_impressions(shown), model.score_impressions(shown))
+
+
+def test_a_run_over_interactions_counts_what_they_hold(tmp_path):
+    draw, seen = np.random.default_rng(0), []
+    items = pd.DataFrame(
+        {"item_id": [f"i{k}" for k in range(12)], "title": catalog().fields["title"], "genres": catalog().fields["genres"]}
+    )
+    rows = [(f"u{user}", f"i{item}", 1e9 + 3600 * draw.integers(0, 999)) for user in range(12) for item in draw.permutation(12)[:6]]
+    dataset = Dataset.from_frames(pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]), items)
+    plan = RankerPlan("din", SMALL)
+    train_rankers(dataset, plan, tmp_path / "run", about={"data": "frames", "load": {}}, say=seen.append)
+    ensemble, records = open_rankers(tmp_path / "run")
+    assert records[0]["members"][0]["ranker"] == "din"
+    assert ensemble.reads_context
+    one, known = Ragged.from_rows([[1]]), Known.of(dataset)
+    early, late = (ensemble.score(one, one, context=Context(["u0"], np.array([time]), known)) for time in (1e9, 1.1e9))
+    assert early != late
 
 
 def test_what_aligns_ctrl_is_gone_afterwards_and_the_alignment_was_used(bert, tmp_path, monkeypatch):
@@ -149,4 +170,5 @@ def test_what_cannot_be_is_said(bert):
     bare = replace(catalog(), fields={"title": [""] * 12})
     with pytest.raises(DataError, match="ctrl has nothing to read"):
         CTRL.configured(settings=ctrl_of(bert)).fit(replace(clicks(4), catalog=bare), progress=False)
-    assert torch.get_default_dtype() is torch.float32
+    with pytest.raises(DataError, match="item_counts must hold 13 numbers"):
+        DIN().fit(clicks(4), item_counts=np.zeros(12), progress=False)
