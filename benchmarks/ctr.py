@@ -30,7 +30,7 @@ from bertrec.data.ratings import impressions_from_ratings
 from bertrec.evaluation.label_intervals import auc_difference, auc_interval
 from bertrec.evaluation.labels import auc, user_auc
 from bertrec.evaluation.protocol import versions
-from bertrec.rankers import RANKERS, Context, Known, Ranker
+from bertrec.rankers import RANKERS, Context, Known
 
 RESULTS = Path(__file__).parent / "results-rankers"
 KEPT = Path("runs") / "ctr"
@@ -81,7 +81,7 @@ def split() -> Parts:
     return train, validation, test, Known(past=ratings), {"all": np.ones(len(warm), bool), "warm": warm, "cold": ~warm}
 
 
-def _made(name: str, seed: int, settings: dict[str, Any], encoder: str) -> Ranker:
+def _made(name: str, seed: int, settings: dict[str, Any], encoder: str) -> Any:
     ranker, own = MODELS[name]
     if ranker == "ctrl":
         own = {**own, "encoder.name": encoder}
@@ -136,7 +136,8 @@ def _compare(scores: dict[tuple[str, int], Any], names: list[str], seeds: list[i
     """Compare ctrl with its tower without alignment: each seed, and the mean over seeds of each pair's probability."""
     test, slices = parts[2], parts[4]
     assert test.labels is not None
-    rows, out = _owners(test), {}
+    rows = _owners(test)
+    out: dict[str, Any] = {}
     for one, other in [pair for pair in PAIRS if set(pair) <= set(names)]:
         for which in [[seed] for seed in seeds] + ([seeds] if len(seeds) > 1 else []):
             a, b = (np.mean([scores[name, seed] for seed in which], axis=0) for name in (one, other))
@@ -153,9 +154,10 @@ def _machine() -> dict[str, Any]:
 
 
 def _speeds(parts: Parts, options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Return pairs per second of processor time: full histories of 50 with a candidate each, and with 100."""
+    """Return pairs per second of processor time: histories of 50 with a candidate each, and with 100."""
     known, few = parts[3], parts[0].take(np.arange(200))
-    draw, out = np.random.default_rng(0), {}
+    draw = np.random.default_rng(0)
+    out: dict[str, dict[str, float]] = {}
     quick = {"train.epochs": 1, "align.epochs": 1}
     for name in options.models:
         ranker = _made(name, 0, quick, options.encoder).fit(few, known=known, progress=False)

@@ -239,7 +239,7 @@ class TrainingCounts:
         shown, moments, width = impressions.candidates, impressions.timestamp, len(impressions.catalog) + 1
         if known is not None and known.past is not None and moments is not None and has_clock(known.past):
             past = PastEvents(known.past, impressions.catalog)
-            last = np.full(width, moments.max(initial=-np.inf))
+            last = np.full(width, moments.max(initial=-np.inf, where=np.isfinite(moments)))
             return cls(past.of_items(np.arange(width), last), None, past)
         if given is not None:
             if np.shape(given) != (width,):

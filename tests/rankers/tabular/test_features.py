@@ -20,6 +20,8 @@ from bertrec.rankers.tabular.config import TabularConfig
 from bertrec.rankers.tabular.counts import EventCounts, hours_and_days, log_buckets
 from bertrec.rankers.tabular.features import FeatureReader, FeatureSpace, TrainingCounts
 from bertrec.rankers.tabular.items import number_column, number_columns
+from bertrec.rankers.tabular.rows import Rows
+from bertrec.rankers.tabular.written import written_pairs
 
 QUICK = {"train.epochs": 8, "train.batch_size": 32, "train.learning_rate": 0.01, "hidden": (16,), "dropout": 0.0}
 
@@ -171,3 +173,14 @@ def test_columns_that_are_not_there_are_said():
     for settings, what in (({"numbers": ["weight"]}, "weight"), ({"label_fields": ["mood"]}, "mood")):
         with pytest.raises(DataError, match=what):
             DIN.configured(settings={**QUICK, **settings}).fit(same_genre(10), progress=False)
+
+
+def test_a_pair_in_words():
+    items = replace(catalog(3, price=[1.0, None, 9.0]), template="{title}, {genres}")
+    shown = impressions(items, [[1, 2], []], [[3], [2]], [1, 0], ["u", "v"], [4 * DAY + 3600.0, np.nan])
+    reader, _ = reader_of(shown, buckets=2)
+    rows = Rows.of(shown.histories, shown.candidates, reader.rows(shown.histories, shown.candidates, Context.of(shown)), most=None)
+    assert written_pairs(reader, rows, items) == [
+        "liked: film i1, film i0. on Monday at 1. done before: about 1. now: film i2, Western. price: 2 of 2. met before: about 1.",
+        "liked: nothing. done before: never. now: film i1, Drama. met before: about 1.",
+    ]
