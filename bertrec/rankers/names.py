@@ -11,6 +11,9 @@ RANKERS = Registry(
     own={
         "prompt4nr": "bertrec.rankers.prompts.ranker:PromptRanker",
         "nrms": "bertrec.rankers.nrms:NRMS",
+        "din": "bertrec.rankers.tabular.ranker:DIN",
+        "dcn": "bertrec.rankers.tabular.ranker:DCN",
+        "ctrl": "bertrec.rankers.tabular.ctrl:CTRL",
         "composite": "bertrec.rankers.composite.ranker:Composite",
         "ensemble": "bertrec.rankers.ensemble:Ensemble",
     },

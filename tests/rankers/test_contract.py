@@ -62,7 +62,7 @@ def test_the_ranker_of_the_page_keeps_it(impressions):
 
 
 def test_every_ranker_was_tried():
-    assert set(RANKERS.own) == {"nrms", "composite", "prompt4nr", "ensemble"}
+    assert set(RANKERS.own) == {"nrms", "composite", "prompt4nr", "ensemble", "din", "dcn", "ctrl"}  # the last in tabular/
 
 
 class ByPlace(my_rankers.ClickRate):
