@@ -135,7 +135,7 @@ def placeholders(folder: Path) -> None:
 def users(folder: Path) -> None:
     data = load(shop(folder, users__csv="user_id,job\nu,cook\n"))
     assert data.users.texts == ["cook"]
-    assert any("texts of users are read by no model yet" in note for note in data.notes)
+    assert any("texts of users are read by prompts with {profile} and the ranker ubert alone" in note for note in data.notes)
 
 
 def quoted_csv(folder: Path) -> None:
