@@ -14,7 +14,9 @@ RUN test -n "$TORCH_INDEX" || { echo "give --build-arg TORCH_INDEX=<PyTorch's in
     && python -c "import torch; assert torch.version.cuda is None, 'TORCH_INDEX has no build for the CPU'"
 COPY pyproject.toml README.md LICENSE ./
 COPY bertrec ./bertrec
-RUN pip install --no-cache-dir --constraint constraints.txt '.[cpu,serve]'
+# The history, which has the version, is no part of the image.
+ARG VERSION=0.0.0
+RUN SETUPTOOLS_SCM_PRETEND_VERSION_FOR_BERTREC="$VERSION" pip install --no-cache-dir --constraint constraints.txt '.[cpu,serve]'
 
 FROM python:3.11-slim
 

@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all docs bench bench-full fuzz lint type format clean
+.PHONY: help venv demo test test-all docs bench bench-full fuzz release lint type format clean
 
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ bench-full: $(STAMP)  ## The same against every peer; RecTools in an environment
 fuzz: $(STAMP)  ## Damage every kind of file that is read; print attacks and what became of them
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.fuzz --rounds $(or $(ROUNDS),400) --seed $(or $(SEED),0)
 
+release: $(STAMP)  ## Build, check and try what the tagged commit would publish, into dist/; CONTRIBUTING.md has the steps
+	$(PIP) --editable '.[release]'
+	$(BIN)/python -m checks.release check
+
 lint: $(STAMP)  ## Check style, formatting, the order of imports, and the prose of the pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -62,7 +66,7 @@ format: $(STAMP)  ## Mend style and formatting where that can be done by a progr
 	$(BIN)/python -m checks.prose --mend
 
 clean:  ## Remove .venv and every cache
-	rm -rf .venv site .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv site dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # The interpreter must be 3.11 or newer and able to make an environment (Debian splits that off into python3-venv).
 # RecBole's ray pin has no wheel for 3.12 and newer: there its wheel is installed alone, for the data that it carries.

@@ -12,7 +12,8 @@
 ``pretrain`` is ``bertrec pretrain amazon-beauty amazon-toys amazon-sports --seed SEED``; ``--set`` and ``--label`` make another one of it.
 ``zero`` is ``bertrec evaluate RUN --data TARGET``. ``fine`` is ``bertrec train TARGET --seed SEED`` from scratch, and the same with
 ``--init RUN``, the head free or ``--freeze head``, for each item input. With a share below 1 so many training users are kept, drawn by the
-seed, and of the validation users only those among them; test users and their histories are always the same. ``users`` tells labels of
+seed, and of the validation users only those among them; test users and their histories are always the same. With
+``--pretrained 0`` all seeds of ``fine`` start from the pre-training of seed 0, else each from that of its own. ``users`` tells labels of
 users (``--labels``) from the vectors of their training histories, by logistic regression in five folds, beside the largest class, the
 mean of the text vectors and a model trained from scratch. A name that is no folder of ``--data`` is one that ``bertrec`` knows. A row
 that exists is not run again. Seconds are of the clock and of the processor, memory is the most that the process held.
@@ -104,7 +105,7 @@ def data_named(given: argparse.Namespace, name: str) -> Dataset:
 
 def model_folder(given: argparse.Namespace, seed: int) -> Path:
     """Return where a pre-trained model is kept."""
-    return MODELS / f"{given.label}-{seed}"
+    return MODELS / f"{given.label}-{seed if given.pretrained is None else given.pretrained}"
 
 
 def zero(given: argparse.Namespace, seed: int, target: str) -> dict[str, Any]:
@@ -287,6 +288,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--domains", nargs="+", default=list(DOMAINS))
     parser.add_argument("--label", default="three", help="names a pre-training among others")
+    parser.add_argument("--pretrained", type=int, metavar="SEED", help="of the one pre-training that all seeds of fine start from")
     parser.add_argument("--trained", default="", help="names rows of fine with other settings")
     parser.add_argument("--set", action="append", default=[], help="a setting of the pre-training, or of the training of fine")
     parser.add_argument("--inputs", nargs="+", default=["text", "text+id"])

@@ -47,9 +47,9 @@ def main() -> None:
         check(Path(folder))
 
 
-def check(folder: Path) -> None:
-    """Build, look, install and try, all in a folder."""
-    sdist, wheel = built(folder / "dist")
+def check(folder: Path, *, dist: Path | None = None) -> None:
+    """Build (into ``dist``, where it is given), look, install and try, all in a folder."""
+    sdist, wheel = built(dist or folder / "dist")
     check_content(sdist, wheel)
     python = environment(folder / "environment")
     install(python, f"{wheel}[{EXTRAS}]")

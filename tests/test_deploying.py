@@ -109,7 +109,8 @@ def test_the_key_comes_from_a_file_that_is_in_no_repository():
     assert not (ROOT / "bertrec.env").exists()
 
 
-def test_the_image_has_the_version_of_the_package():
-    from bertrec.core.version import __version__
-
-    assert COMPOSE["services"]["bertrec"]["image"] == f"bertrec:{__version__}"
+def test_the_image_has_the_version_of_the_release():
+    service = COMPOSE["services"]["bertrec"]
+    version = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"]
+    assert service["image"] == f"bertrec:{version}"
+    assert service["build"]["args"]["VERSION"] == version
