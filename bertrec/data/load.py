@@ -369,7 +369,8 @@ def _build(raw: RawData, options: LoadOptions, known: ItemCatalog | None = None,
     notes = list(dict.fromkeys([*raw.notes, *(note for part in noted if part is not None for note in part.notes)]))
     kept = impressions if filtered.catalog is catalog else {}
     if profiles is not None:
-        notes.append(f"{raw.sources.get('users', 'the user table')}: texts of users are read by prompts with {profile} and the ranker ubert alone")
+        source = raw.sources.get("users", "the user table")
+        notes.append(f"{source}: texts of users are read by prompts with {{profile}} and the ranker ubert alone")
     dataset = Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes, raw.folders)
     for line in (repr(dataset), *notes):
         logger.info("%s", visible(line))

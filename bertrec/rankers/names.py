@@ -11,6 +11,7 @@ RANKERS = Registry(
     own={
         "prompt4nr": "bertrec.rankers.prompts.ranker:PromptRanker",
         "nrms": "bertrec.rankers.nrms:NRMS",
+        "ubert": "bertrec.rankers.reviewed.ranker:UBERT",
         "composite": "bertrec.rankers.composite.ranker:Composite",
         "ensemble": "bertrec.rankers.ensemble:Ensemble",
     },

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bertrec.core.files import sha256_text
+from bertrec.core.files import sha256_parts, sha256_text
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.impressions import Impressions
 from bertrec.encoders.batching import padded_tokens
@@ -111,10 +111,10 @@ class ClickDataset(torch.utils.data.Dataset[int]):
         self.labels = labels - 1  # -1 where there is no candidate
         place = Ragged(np.arange(1, len(impressions.candidates.values) + 1), impressions.candidates.offsets).padded()
         self.prior = None if prior is None else np.append(0, prior).astype(np.float32)[place]
-        others = [] if prior is None else [prior.tobytes().hex()]
+        self.content_hash = impressions.content_hash if prior is None else sha256_text(impressions.content_hash, prior.tobytes().hex())
         if rows.layout.prompt.user_texts:  # which the impressions do not hold
-            others += [array.tobytes().hex() for slot in rows.slots for array in (slot.values, slot.offsets)]
-        self.content_hash = sha256_text(impressions.content_hash, *others) if others else impressions.content_hash
+            told = [array for slot in rows.slots for array in (slot.values, slot.offsets)]
+            self.content_hash = sha256_parts([self.content_hash], told)
 
     def __len__(self) -> int:
         return len(self.items)

@@ -8,6 +8,7 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.profile import profile_texts
 from bertrec.rankers.context import Context
+from bertrec.rankers.profiles import profiles_of
 from bertrec.rankers.prompts.config import PromptConfig
 from bertrec.rankers.prompts.layout import UserWords
 from bertrec.rankers.reviews import reviews_before
@@ -36,12 +37,3 @@ def user_words(
     used, number = np.unique(found.values, return_inverse=True)
     texts = context.known.past.text or ()
     return UserWords(labels, profiles, Ragged(number.astype(np.int64), found.offsets), [texts[place] for place in used])
-
-
-def profiles_of(context: Context) -> list[str]:
-    """Return the profile of the user of each row, ``[n]``; ``""`` where there is none."""
-    users = context.known.users
-    if users is None:
-        return [""] * len(context)
-    texts = ["", *users.texts]
-    return [texts[number] for number in users.ids.encode(context.users).tolist()]
