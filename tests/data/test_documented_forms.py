@@ -99,7 +99,10 @@ def missing(folder: Path) -> None:
 def review(folder: Path) -> None:
     data = load(shop(folder, "text", ("good", "bad", "ok")))
     assert data.interactions.text == ["good", "bad", "ok"]
-    assert any("carried 'text' (read by encoder adapt, the pre-training task reviews, prompts with {reviews} and the ranker ubert)" in note for note in data.notes)
+    assert any(
+        "carried 'text' (read by encoder adapt, the pre-training task reviews, prompts with {reviews} and the ranker ubert)" in note
+        for note in data.notes
+    )
 
 
 def split(folder: Path) -> None:
