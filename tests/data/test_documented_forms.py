@@ -138,7 +138,9 @@ def placeholders(folder: Path) -> None:
 def users(folder: Path) -> None:
     data = load(shop(folder, users__csv="user_id,job\nu,cook\n"))
     assert data.users.texts == ["cook"]
-    assert any("texts of users are read by prompts with {profile} and the ranker ubert alone" in note for note in data.notes)
+    assert any(
+        "texts of users are read by prompts with {profile}, the ranker ubert and recommend --profile-start" in note for note in data.notes
+    )
 
 
 def quoted_csv(folder: Path) -> None:
