@@ -43,7 +43,8 @@ def reviews_before(context: Context, histories: Ragged, candidates: Ragged | Non
     owners, pairs = past.sequences.rows + 1, _pairs(past)
     if _clocked(context, past):
         written = _written(past)
-        spare = 0 if candidates is None else candidates.lengths * _most_of_a_pair(pairs[written])
+        shown = np.zeros(len(histories), np.int64) if candidates is None else candidates.lengths
+        spare = shown * _most_of_a_pair(pairs[written])
         found = _earlier(owners[written], written, past, asked, _moments(context), most + spare)
     else:
         found = _beside(histories, asked, past, pairs)

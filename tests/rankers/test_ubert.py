@@ -175,4 +175,6 @@ def test_what_cannot_be_is_said(encoder, tmp_path):
         ubert(str(tmp_path / "vectors.parquet"))
     with pytest.raises(DataError, match="no labels"):
         ubert(encoder).fit(replace(test, labels=None), known=known)
+    with pytest.raises(ConfigError, match="a study keeps none"):
+        UBERT.check_search(UBERT.config_from())
     assert RANKERS.find("ubert") is UBERT

@@ -114,7 +114,7 @@ class PromptRanker(Ranker):
 
     @classmethod
     def check_search(cls, config: Config) -> None:
-        """See that the prompt has no vectors of users and items in it.
+        """See that the prompt has no vectors of users and items in it, and no texts of users, which a study does not keep.
 
         Raises:
             ConfigError: it has.
@@ -122,6 +122,8 @@ class PromptRanker(Ranker):
         prompt = PromptConfig.model_validate(config).prompt
         if prompt.slots & {"user", "item"}:
             raise ConfigError(f"prompt '{prompt.name}' has vectors of users and items in it: tune one without, then train with --id-model")
+        if prompt.user_texts:
+            raise ConfigError(f"prompt '{prompt.name}' reads texts of users, and a study keeps none: tune item-hybrid, then train this one")
 
     @classmethod
     def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:

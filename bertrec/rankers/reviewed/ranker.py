@@ -68,6 +68,15 @@ class UBERT(Ranker):
         return True
 
     @classmethod
+    def check_search(cls, config: Config) -> None:
+        """Refuse: a study keeps no texts of users.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("ubert reads texts of users, and a study keeps none: train it with bertrec rankers train")
+
+    @classmethod
     def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:
         """Return the negatives for lists that a retriever proposed."""
         return {"negatives": negatives}

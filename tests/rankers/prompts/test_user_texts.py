@@ -10,6 +10,7 @@ import pytest
 from planted_reviews import TITLES, WORDS, planted
 from tiny_encoders import tiny_masked
 
+from bertrec.core.errors import ConfigError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import UserCatalog
 from bertrec.encoders.masked.config import MaskedConfig
@@ -118,6 +119,11 @@ def test_scores_do_not_depend_on_the_batch_and_a_saved_ranker_holds_no_text_of_a
     kept = b"".join(file.read_bytes() for file in (tmp_path / "saved").rglob("*") if file.is_file())
     assert shown.users[0].encode() not in kept
     assert b"it is lovely" not in kept
+
+
+def test_a_study_that_keeps_no_texts_of_users_is_not_begun():
+    with pytest.raises(ConfigError, match="'reviews' reads texts of users, and a study keeps none"):
+        PromptRanker.check_search(PromptRanker.config_from(settings={"template": "reviews"}))
 
 
 def test_the_contract_holds_without_a_context(folder):
