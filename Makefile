@@ -28,9 +28,9 @@ test: lint  ## Run every check: ruff, mypy, pytest with branch coverage
 	wait $$types && exit $$tests
 
 # An empty environment is filled from pip's index: this takes minutes and a few GB for that time.
-test-all: test docs  ## The same, then the site, a Spark cluster whose executors are killed, and wheel and sdist in empty environments
+test-all: test docs  ## The same, then site, tutorials, a Spark cluster whose executors are killed, wheel and sdist in empty environments
 	$(PIP) --editable '.[spark]'
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m cluster
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "cluster or tutorial"
 	$(BIN)/python -m checks.wheel
 
 docs: $(STAMP)  ## Build the documentation as a site into site/, without a warning and without a request outside

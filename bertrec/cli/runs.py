@@ -7,6 +7,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -86,10 +89,24 @@ def check_same(run: Run, plan: Mapping[str, Any]) -> None:
 
 
 @contextmanager
+def ending_by_signal() -> Iterator[None]:
+    """Let SIGTERM, which a launcher sends to the others when one process dies, unwind this one as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if former is None else former)
+
+
+@contextmanager
 def abandon_on_error(run: Run) -> Iterator[None]:
     """Where training ends before it reached a checkpoint, leave nothing behind that would ask to be resumed; else say how to go on."""
     try:
-        yield
+        with ending_by_signal():
+            yield
     except BaseException:
         if run.checkpoints.is_dir() and any(run.checkpoints.iterdir()):
             note("training was cut short: the same command with --resume goes on from the last whole epoch")

@@ -1,4 +1,4 @@
-"""Item columns with their types: what filters, caps, boosts of a list and the pre-training task attributes read; no model does."""
+"""Item columns with their types: read by filters, caps and boosts of a list, the pre-training task attributes, and CTR rankers."""
 
 from __future__ import annotations
 

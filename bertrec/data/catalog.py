@@ -41,8 +41,9 @@ class TextCatalog(Described):
         fields: text columns in template order, each ``[n]``; ``""`` where empty.
         template: such as ``"{title}. {genres}"``; ``None`` joins the non-empty fields with one space.
         notes: what was merged, dropped or left out, one line each; no part of the hash.
-        attributes: the other columns of the item table with their types, row ``i`` as above; no part of the hash, as no model
-            reads them (the pre-training task attributes does, and nothing that it leaves behind).
+        attributes: the other columns of the item table with their types, row ``i`` as above; no part of the hash, as no
+            retriever reads them (the pre-training task attributes does, and nothing that it leaves behind; the CTR rankers do, whose
+            hash holds what they read).
         withdrawn: ``[n]``, which rows are kept for histories alone and never recommended; ``None`` where there is none.
     """
 

@@ -17,3 +17,9 @@ from .runs import RankerPlan as RankerPlan
 from .runs import measure_rankers as measure_rankers
 from .runs import open_rankers as open_rankers
 from .runs import train_rankers as train_rankers
+from .tabular.config import CTRLConfig as CTRLConfig
+from .tabular.config import DCNConfig as DCNConfig
+from .tabular.config import DINConfig as DINConfig
+from .tabular.ctrl import CTRL as CTRL
+from .tabular.ranker import DCN as DCN
+from .tabular.ranker import DIN as DIN

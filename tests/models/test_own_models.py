@@ -69,7 +69,7 @@ def test_the_commands_of_the_page_on_a_model(here, capsys):
     lines = pages.commands("Your own model")
     assert [line.split()[1] for line in lines] == ["train", "evaluate", "recommend", "tune", "compare", "settings"]
     for line in lines:
-        short = line.replace("--trials 8", "--trials 2 --final-seeds 1").replace("--budget-minutes 2", "--budget-minutes 1")
+        short = line.replace("--trials 8", "--trials 2 --final-seeds 1").replace("--budget-minutes 2", "--budget-minutes 0.2")
         assert call(short, **{"ml-100k": "shop", "196": "3"}) == 0, line
         assert PATH in capsys.readouterr().out or "settings" not in line
     assert (here / "reports" / "svd" / "comparison.json").exists()

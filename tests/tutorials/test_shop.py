@@ -59,6 +59,7 @@ def shown(text):
     return [line for line in text.splitlines() if line.strip()]
 
 
+@pytest.mark.tutorial
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="the page's commands need bash and curl")
 def test_the_page_leads_from_two_tables_to_a_service(tmp_path, environment, serve):
     port, ran = free_port(), 0
