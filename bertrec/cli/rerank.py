@@ -196,9 +196,8 @@ def _print_record(record: dict[str, Any]) -> None:
     if record["head"]:
         rows = [[name, f"{value:+.4f}"] for name, value in record["head"].items()]
         print_table(f"{record['kind']}: weights of the standardised features", ["feature", "weight"], rows, right=["weight"])
-    say(
-        f"learned from {record['lists']} lists of {record['learn_from']}, {record['negatives']} negatives of {record['candidates']} ({', '.join(record['hard'])})"
-    )
+    negatives = f"{record['negatives']} negatives of {record['candidates']} ({', '.join(record['hard'])})"
+    say(f"learned from {record['lists']} lists of {record['learn_from']}, {negatives}")
 
 
 def _print_paired(paired: dict[str, Any], names: list[str]) -> None:
