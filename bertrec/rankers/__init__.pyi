@@ -4,6 +4,8 @@ from .composite.ranker import CompositeConfig as CompositeConfig
 from .context import Context as Context
 from .context import Known as Known
 from .contract import check_ranker as check_ranker
+from .cross.config import CrossEncoderConfig as CrossEncoderConfig
+from .cross.ranker import CrossEncoder as CrossEncoder
 from .ensemble import Ensemble as Ensemble
 from .names import RANKERS as RANKERS
 from .nrms import NRMS as NRMS

@@ -1,10 +1,10 @@
-"""What stands before the titles of a history: its most frequent labels, or the keywords that tell its user from others."""
+"""What rankers that read titles share: a profile in words before them, and swaps among them in training."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +12,27 @@ import numpy.typing as npt
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
-from bertrec.data.item_labels import ItemLabels, item_labels
+from bertrec.data.item_labels import ItemLabels, item_labels, usual_field
 from bertrec.data.profile import profile_keywords, profile_texts
+from bertrec.data.swaps import swapped
 from bertrec.retrieval.words import Vocabulary
 
+Rows = TypeVar("Rows")
 Profile = Literal["labels", "keywords"]
 PROFILE_IN_WORDS = (
-    "What stands before the titles of a history: labels, the three most frequent labels of profile_field, or nothing where that is null; "
-    "keywords, the five that tell its user most from others (log-odds with a Dirichlet prior over the training interactions), "
-    "of profile_field, or of the words of the item texts where that is null."
+    "What stands before the titles of a history: labels, the three most frequent labels of profile_field, or nothing "
+    "where that is null; keywords, the five that tell its user most from others (log-odds with a Dirichlet prior over "
+    "the training interactions), of profile_field, or of the words of the item texts where that is null."
 )
 """For the description of a setting ``profile``."""
+PROFILE_FIELD_IN_WORDS = "A text field with labels, such as genres, of which profile speaks; null leaves it to profile."
+"""For that of a setting ``profile_field``."""
+SWAP_IN_WORDS = (
+    "How likely, in training, an item of a history changes places with the next one, and is then replaced by one of the same "
+    "label (of profile_field, else of the first usual field of labels, if there is one); other draws in each epoch, 0 leaves "
+    "histories as they are."
+)
+"""For that of a setting ``swap``."""
 _LEAST_LETTERS = 3
 
 
@@ -37,7 +47,9 @@ class Profiles:
     say: Callable[[Ragged], list[str]]
 
     @classmethod
-    def of(cls, catalog: ItemCatalog, *, profile: Profile, field: str | None, counts: npt.NDArray[np.integer] | None) -> Profiles | None:
+    def of(
+        cls, catalog: ItemCatalog, *, profile: Profile, field: str | None, counts: npt.NDArray[np.integer[Any]] | None
+    ) -> Profiles | None:
         """Return the profiles over a catalogue, or None where nothing stands before the titles.
 
         Args:
@@ -62,6 +74,28 @@ def interaction_counts(impressions: Impressions, given: IntArray | None) -> IntA
         return np.asarray(given, np.int64)
     met = np.concatenate([impressions.histories.values, impressions.clicks.values])
     return np.bincount(met, minlength=len(impressions.catalog) + 1)
+
+
+def swapping(
+    clicks: Impressions, probability: float, field: str | None, seed: int, rows: Callable[[Ragged], Rows]
+) -> Callable[[int], Rows] | None:
+    """Return what makes the rows of an epoch from histories with swaps, or None where there are none.
+
+    Args:
+        clicks: what is learned from.
+        probability: of a swap.
+        field: of labels; None takes the first usual one.
+        seed: of the draws, which differ from epoch to epoch.
+        rows: makes rows of histories.
+
+    Raises:
+        DataError: there is no such field, or no item has a label in it.
+    """
+    if not probability:
+        return None
+    found = usual_field(clicks.catalog) if field is None else field
+    labels = None if found is None else item_labels(clicks.catalog, found).by_inner_id
+    return lambda epoch: rows(swapped(clicks.histories, probability, labels=labels, seed=[seed, epoch]))
 
 
 def word_labels(catalog: ItemCatalog) -> ItemLabels:

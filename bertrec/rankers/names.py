@@ -15,6 +15,7 @@ RANKERS = Registry(
         "din": "bertrec.rankers.tabular.ranker:DIN",
         "dcn": "bertrec.rankers.tabular.ranker:DCN",
         "ctrl": "bertrec.rankers.tabular.ctrl:CTRL",
+        "cross-encoder": "bertrec.rankers.cross.ranker:CrossEncoder",
         "composite": "bertrec.rankers.composite.ranker:Composite",
         "ensemble": "bertrec.rankers.ensemble:Ensemble",
     },

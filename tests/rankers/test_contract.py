@@ -38,12 +38,15 @@ def makers(bert, masked):
     return {
         "nrms": lambda: RANKERS.find("nrms").configured(settings={**train, "encoder.name": bert, "heads": 2}),
         "ubert": lambda: RANKERS.find("ubert").configured(settings={**train, "encoder.name": bert, "width": 8}),
+        "cross-encoder": lambda: RANKERS.find("cross-encoder").configured(
+            settings={**train, "encoder.name": bert, "encoder.tune": "last:1", "encoder.max_length": 32, "profile": "keywords"}
+        ),
         "composite": lambda: RANKERS.find("composite").configured(settings={"encoder.name": bert, "encoder.max_length": 8}),
         "prompt4nr": lambda: RANKERS.find("prompt4nr").configured(settings={**train, "encoder.name": masked}, variant="item-hybrid"),
     }
 
 
-@pytest.mark.parametrize("name", ["nrms", "ubert", "composite", "prompt4nr"])
+@pytest.mark.parametrize("name", ["nrms", "ubert", "composite", "prompt4nr", "cross-encoder"])
 def test_every_ranker_keeps_it(name, impressions, bert, tmp_path):
     masked = tiny_masked(tmp_path / "masked", [*TITLES, Prompt.load("item-hybrid").text, "yes no good bad"])
     check_ranker(makers(bert, masked)[name], impressions)
@@ -54,8 +57,10 @@ def test_an_ensemble_keeps_it(impressions, bert):
     check_ranker(lambda: Ensemble([make(), make()]), impressions)
 
 
-def test_a_ranker_that_reads_the_retrievers_scores_keeps_it(impressions, bert):
-    check_ranker(lambda: Composite.configured(settings={"encoder.name": bert, "encoder.max_length": 8, "retrieval": True}), impressions)
+@pytest.mark.parametrize("name", ["composite", "cross-encoder"])
+def test_a_ranker_that_reads_the_retrievers_scores_keeps_it(name, impressions, bert):
+    plain = makers(bert, bert)[name]().config
+    check_ranker(lambda: RANKERS.find(name)(plain.updated({"retrieval": True})), impressions)
 
 
 def test_the_ranker_of_the_page_keeps_it(impressions):
@@ -63,7 +68,7 @@ def test_the_ranker_of_the_page_keeps_it(impressions):
 
 
 def test_every_ranker_was_tried():
-    own = {"nrms", "ubert", "composite", "prompt4nr", "ensemble", "din", "dcn", "ctrl"}  # the last three in tabular/
+    own = {"nrms", "ubert", "composite", "prompt4nr", "cross-encoder", "ensemble", "din", "dcn", "ctrl"}  # the last three in tabular/
     assert set(RANKERS.own) == own
 
 
