@@ -15,7 +15,7 @@ from bertrec.data.item_labels import ItemLabels, item_labels
 from bertrec.data.templates import template_fields
 
 TEMPLATE = "likes {top}"
-_NOTHING = 1e-9  # what rounding may leave of a worth of 0
+_TELLING = 1.0  # standard errors above which a label tells something of a user
 
 
 def profile_text(
@@ -68,23 +68,25 @@ def profile_keywords(
     template: str = TEMPLATE,
     separator: str = ", ",
 ) -> list[str]:
-    r"""Say what tells each user from others: log-odds with an informative Dirichlet prior (Monroe et al. 2008), Fightin' Words.
+    r"""Say what tells each user from others: log-odds with an informative Dirichlet prior (Monroe et al. 2008, "Fightin' Words").
 
-    With :math:`y` occurrences of a label among the :math:`n` of the history, :math:`b` among the :math:`B` of all interactions, and
-    :math:`a = a_0 b / B`, a label is worth
+    With a label on :math:`y` of the :math:`n` items of the history and on :math:`b` of the :math:`B` of all interactions,
+    :math:`a = a_0 b / B` and :math:`c = a_0 - a`, it is worth
 
     .. math::
-        z = \frac{\ln \frac{y + a}{n + a_0 - y - a} - \ln \frac{b + a}{B + a_0 - b - a}}{\sqrt{1 / (y + a) + 1 / (b + a)}}
+        z = \frac{\ln \frac{y + a}{n - y + c} - \ln \frac{b + a}{B - b + c}}
+        {\sqrt{1 / (y + a) + 1 / (n - y + c) + 1 / (b + a) + 1 / (B - b + c)}}
 
-    Those with the largest :math:`z` above 0 are named; of equals the one that occurs more often in the history, then the first by name.
-    A label that is as frequent among all interactions as in the history is worth 0: it tells nothing of the user.
+    (the paper leaves the second and the fourth part of the variance out, for words are rare; labels need not be). Those with the largest
+    :math:`z` above 1, a standard error, are named; of equals the one on more items of the history, then the first by name. A label that
+    is as frequent among all interactions as in the history is worth about 0: it tells nothing of the user.
 
     Args:
         histories: ``[n]`` rows of inner ids; 0 is ignored, an item that stands there twice counts twice.
         labels: of the items, or the words of their texts.
-        counts: ``[n_items + 1]`` interactions of each inner id. To each label's sum 1 is added, so that an item without any counts too.
+        counts: ``[n_items + 1]`` interactions of each inner id; one with each label and one without are added.
         top: how many, at most.
-        prior: a_0, how many occurrences the prior weighs: the larger, the oftener a label must occur to be believed.
+        prior: a_0, how many items the prior weighs: the larger, the oftener a label must occur to be believed.
         template: with the placeholder ``{top}``.
         separator: stands between labels.
 
@@ -99,15 +101,14 @@ def profile_keywords(
     if not prior > 0:
         raise ConfigError(f"prior is {prior}: it must be above 0")
     met, y = _label_counts(histories, labels)
-    background = 1.0 + _background(labels, np.asarray(counts))
-    n, total = np.bincount(met.rows, y, minlength=len(met))[met.rows], background.sum()
-    b = background[met.values]
+    counts = np.asarray(counts)
+    b = (1.0 + _background(labels, counts))[met.values]
+    total = 2.0 + counts[1:].sum()
+    n = np.bincount(histories.rows, histories.values > 0, minlength=len(histories))[met.rows]
     a = prior * b / total
-    # Where there is one label alone, all is that label and nothing is told; the odds are infinite on both sides.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        odds = np.log((y + a) / (n + prior - y - a)) - np.log((b + a) / (total + prior - b - a))
-        z = odds / np.sqrt(1 / (y + a) + 1 / (b + a))
-    chosen = _best(met, np.nan_to_num(z, nan=0.0, posinf=0.0), y, top)
+    parts = (y + a, n - y + prior - a, b + a, total - b + prior - a)
+    odds = np.log(parts[0] / parts[1]) - np.log(parts[2] / parts[3])
+    chosen = _best(met, odds / np.sqrt(sum(1 / part for part in parts)), y, top)
     return [template.format(top=separator.join(labels.names[label] for label in row)) if len(row) else "" for row in chosen]
 
 
@@ -138,12 +139,12 @@ def _background(labels: ItemLabels, counts: npt.NDArray[np.integer[Any]]) -> npt
 
 
 def _best(met: Ragged, worth: npt.NDArray[np.float64], times: npt.NDArray[np.float64], top: int) -> Ragged:
-    """Return up to ``top`` labels of each row that are worth more than 0, the best first."""
+    """Return up to ``top`` labels of each row that tell something, the best first."""
     order = np.lexsort(
         (met.values, -times, -worth.round(9), met.rows)
     )  # rounded, so that equals are equal in whatever order they are summed
     place = np.arange(len(order)) - met.offsets[:-1][met.rows]
-    return Ragged(met.values[order], met.offsets).where((place < top) & (worth[order] > _NOTHING))
+    return Ragged(met.values[order], met.offsets).where((place < top) & (worth[order] > _TELLING))
 
 
 def _most_frequent(met: IntArray, total: int, top: int) -> npt.NDArray[np.int64]:

@@ -214,6 +214,7 @@ class CrossEncoder(Ranker):
     def _lay_out(self, catalog: ItemCatalog, encoder: TextEncoder) -> None:
         catalog.require_text(self.name)
         self._layout = Layout(_template(self.config), encoder.tokenizer, {}, self._texts(catalog), encoder.max_length)
+        _as_in_use(encoder)
         self.catalog = catalog
 
     def _texts(self, catalog: ItemCatalog) -> list[str]:
@@ -234,6 +235,7 @@ class CrossEncoder(Ranker):
     @property
     def model_hash(self) -> str:
         """SHA-256 over settings, catalogue, encoder and head."""
+        _as_in_use(self._trained.encoder)
         return sha256_text(super().model_hash, self._trained.encoder.fingerprint)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -269,3 +271,8 @@ def _template(config: CrossEncoderConfig) -> Prompt:
     """Return the text of a pair; it has no mask, for nothing is asked, so that the checks of a prompt are left out."""
     words = {"titles": config.titles, "title_words": config.title_words, "candidate_words": config.candidate_words}
     return Prompt.model_construct(name=CrossEncoder.name, text="{history}[SEP]{candidate}", answers={}, separator=";", **words)
+
+
+def _as_in_use(encoder: TextEncoder) -> None:
+    """Leave the tokenizer as encoding does: whether it cut its last text is in its file, and so in the encoder's fingerprint."""
+    encoder.tokenize([""])
