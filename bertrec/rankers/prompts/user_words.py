@@ -33,7 +33,7 @@ def user_words(
     profiles = profiles_of(context) if "profile" in slots else None
     if "reviews" not in slots or context.known.past is None:
         return UserWords(labels, profiles)
-    found = reviews_before(context, histories, candidates, most=config.prompt.reviews)
+    found = reviews_before(context, histories, candidates, most=config.prompt.reviews, catalog=catalog)
     used, number = np.unique(found.values, return_inverse=True)
     texts = context.known.past.text or ()
     return UserWords(labels, profiles, Ragged(number.astype(np.int64), found.offsets), [texts[place] for place in used])
