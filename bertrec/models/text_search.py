@@ -37,23 +37,32 @@ class Searchable(Protocol):
         """Score given candidates."""
 
 
+class Tower(Protocol):
+    """What was trained to find items for words, over a model's items; see `bertrec.models.queries.tower.QueryTower`."""
+
+    def best(self, query: str, depth: int, allowed: BoolArray, /) -> FloatArray:
+        """Return the scores of the ``depth`` best allowed items, or of more, ``[n_items + 1]``; -inf for all others."""
+
+
 class TextSearch:
     """The texts of a catalogue, ready to be searched.
 
     Args:
         model: fitted.
         texts: the vectors of what its items say, where they were made ready already, a row of NaN for padding before them.
+        tower: trained on queries, over the same items; it stands in place of the model's own encoder, which need not be there.
+        weights: of the lists by name (``words``, ``tower``, …) where their ranks are joined; 1 for one that is not named.
 
     Raises:
-        ModelError: it reads no text.
+        ModelError: there is no tower, and the model reads no text.
     """
 
-    def __init__(self, model: Searchable, texts: Cosines | None = None) -> None:
-        vectors = model.text_vectors if texts is None else texts.table
-        if vectors is None:
-            raise ModelError(f"this {type(model).__name__} reads no text: search with a model of text, such as --item-input text+id")
+    def __init__(
+        self, model: Searchable, texts: Cosines | None = None, *, tower: Tower | None = None, weights: Mapping[str, float] | None = None
+    ) -> None:
         self.model, self.catalog = model, model.catalog
-        self._vectors = Cosines(padded(vectors)) if texts is None else texts
+        self._tower, self._weights = tower, dict(weights or {})
+        self._vectors = None if tower is not None else _cosines_of(model, texts)
         self._listed = self.catalog.listed
         self._listed[1:] &= np.array([bool(text) for text in self.catalog.texts], np.bool_)
         self._words = WordScores(self.catalog.texts)
@@ -93,6 +102,6 @@ def _cosines_of(model: Searchable, texts: Cosines | None) -> Cosines:
         return texts
     vectors = model.text_vectors
     if vectors is None:
-        mend = "search with a model of text, such as --item-input text+id, or with a tower of bertrec queries train"
+        mend = "search with a model of text, such as --item-input text+id, or with a tower (--queries)"
         raise ModelError(f"this {type(model).__name__} reads no text: {mend}")
     return Cosines(padded(vectors))

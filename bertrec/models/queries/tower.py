@@ -11,7 +11,6 @@ from torch import Tensor
 
 from bertrec.core.checks import expect
 from bertrec.core.config import Config
-from bertrec.core.distinct import among
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.plugins import Registry
 from bertrec.core.products import FloatArray, row_lengths
@@ -144,6 +143,7 @@ class QueryTower(Fitted):
         Raises:
             ModelError: the encoder of that name is not the one of training.
         """
+        _ = self.network  # says that the tower is not fitted, where that is so
         if self._encoder is None:
             self._encoder = same_encoder(self.config.encoder, self.encoder_fingerprint)
         return self._encoder
@@ -228,7 +228,7 @@ class QueryTower(Fitted):
         """Return a note where the encoder reads little or nothing of a query: another script, or none of its words."""
         if note := self.encoder.script_note([query]):
             return f"note: {note}; items that hold the query's own words are found all the same"
-        if not torch.any(self.encoded([query])) or _all_unknown(self.encoder, query):
+        if self.encoder.knows_nothing_of(query):
             known = f"the encoder {self.config.encoder.name} knows no word of this query"
             return f"note: {known}: items that hold its words are found, what else is listed is a guess"
         return None
@@ -263,15 +263,3 @@ class QueryTower(Fitted):
         self.weights = {str(name): float(value) for name, value in dict(parts.about["weights"]).items()}
         self.about = dict(parts.about["about"])
         super().restore(parts)
-
-
-def _all_unknown(encoder: Encoder, query: str) -> bool:
-    """Say whether an encoder of word pieces has a piece for unknown words alone for a query."""
-    tokenizer = getattr(encoder, "tokenizer", None)
-    tokenize = getattr(encoder, "tokenize", None)
-    unknown = getattr(tokenizer, "unk_token_id", None)
-    if tokenize is None or unknown is None:
-        return False
-    special = np.array([number for number in tokenizer.all_special_ids if number != unknown], np.int64)
-    pieces = tokenize([query]).values
-    return bool(np.all(pieces[~among(pieces, special)] == unknown))
