@@ -154,7 +154,7 @@ def evaluate(
     figures = measured.to_json()
     print_comparison(f"{run}: {split} of {pairs}", figures["models"], METRICS)
     for one in measured.comparisons:
-        if any("tower" in name for name in one.names):
+        if sum("tower" in name for name in one.names) == 1:  # what the tower changes
             say(f"MRR of {' − '.join(one.names)}: {one.difference:+.4f} [{one.ci95[0]:+.4f}, {one.ci95[1]:+.4f}], {one.verdict}")
     say(protocol_line(figures["protocol"]))
     if json_out is not None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 
 import pytest
-from kills import killed_at_each_step
 from planted_queries import planted, planted_encoder, write_planted
 
 from bertrec.cli.main import main
@@ -151,16 +149,6 @@ class TestTrain:
         assert cli(*words(asked_shop, encoder, out, "--resume"))[0] == 0
         assert os.listdir(tmp_path) == ["out"]
         assert QueryTower.from_pretrained(out).model_hash == QueryTower.from_pretrained(tower).model_hash
-
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="the kills are those of forks")
-    def test_killed_while_it_is_written_the_former_or_the_new_one_is_there(self, tower, tmp_path):
-        new = QueryTower.from_pretrained(tower)
-        place = shutil.copytree(tower, tmp_path / "place")
-        new.weights, seen = {"tower": 0.5, "words": 1.5}, set()
-        for _ in killed_at_each_step(lambda: new.save_pretrained(place)):
-            seen.add(QueryTower.from_pretrained(place).weights["tower"])
-        assert seen >= {1.0}
-        assert QueryTower.from_pretrained(place).weights == new.weights
 
     def test_its_settings_are_shown(self, cli):
         code, out, _ = cli("settings", "queries")

@@ -30,8 +30,9 @@ KS = (1, 10, 50)
 METRICS = (*(f"Recall@{k}" for k in KS), "MRR")
 MAIN = "tower"
 """The model whose figures stand first."""
-LEARNED = "bm25 + tower, learned weights"
-_COMPARED = ("bm25", "encoder", "tower", "bm25 + encoder", "bm25 + tower", LEARNED)
+LEARNED, LEARNED_UNTRAINED = "bm25 + tower, learned weights", "bm25 + encoder, learned weights"
+UNTRAINED_WEIGHTS = "untrained_weights"
+"""In ``about`` of a tower: the weights that validation pairs chose for the untrained encoder beside BM25."""
 _AT_ONCE = 64
 
 
@@ -79,7 +80,7 @@ def measure_tower(tower: QueryTower, pairs: QueryPairs, part: str = "test", *, b
         started = time.perf_counter()
         ranks = Ragged(ranks_of(scores, asked), asked.targets.offsets)
         reports[name] = _report(own, asked, figures_of(ranks, len(own.catalog)), protocol, info, time.perf_counter() - started)
-    ranks_by = {name: reports[name].per_user("MRR") for name in _COMPARED if name in reports}
+    ranks_by = {name: report.per_user("MRR") for name, report in reports.items() if name != "random"}
     return Measured(reports, all_pairs(ranks_by, seed=seed) if len(asked) > 1 else [])
 
 
@@ -113,13 +114,20 @@ def joined_scores(orders: Sequence[IntArray], weights: Sequence[float], n_items:
     return scores
 
 
-def learn_weights(tower: QueryTower, asked: Asked, words: WordScores) -> dict[str, float]:
+def learn_weights(tower: QueryTower, asked: Asked, words: WordScores, *, untrained: bool = False) -> dict[str, float]:
     """Return the weights of the tower's list and of BM25's, of a grid, that give the largest MRR on queries; their sum is 2.
 
     With weights of 1 they are joined alike, as everywhere; among equals the weights nearest to that are taken.
+
+    Args:
+        tower: trained.
+        asked: the queries.
+        words: of the same catalogue.
+        untrained: take the list of the encoder as it is in place of the tower's.
     """
-    dense = tower.query_vectors(asked.queries)
-    orders = [_orders(lists) for lists in zip(_dense(tower, dense), _lexical(tower, asked, words), strict=True)]
+    encoded = tower.encoded(asked.queries)
+    dense = _plain(tower, encoded.numpy()) if untrained else _dense(tower, tower.adapted(encoded))
+    orders = [_orders(lists) for lists in zip(dense, _lexical(tower, asked, words), strict=True)]
     best, chosen = -1.0, 1.0
     for share in sorted(np.linspace(0, 2, 21).tolist(), key=lambda value: abs(value - 1)):
         ranks = ranks_of((joined_scores(one, (share, 2 - share), len(tower.catalog)) for one in orders), asked)
@@ -135,6 +143,8 @@ def _models(tower: QueryTower, asked: Asked) -> dict[str, Iterator[FloatArray]]:
     plain, trained = partial(_plain, tower, encoded.numpy()), partial(_dense, tower, tower.adapted(encoded))
     found: dict[str, Iterator[FloatArray]] = {"bm25": lexical(), "encoder": plain(), MAIN: trained()}
     found |= {"bm25 + encoder": _joined(plain(), lexical(), tower), "bm25 + tower": _joined(trained(), lexical(), tower)}
+    if weights := tower.about.get(UNTRAINED_WEIGHTS):
+        found[LEARNED_UNTRAINED] = _joined(plain(), lexical(), tower, weights)
     return found | ({LEARNED: _joined(trained(), lexical(), tower, tower.weights)} if tower.weights else {})
 
 

@@ -13,7 +13,7 @@ from bertrec.core.errors import ConfigError
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
 from bertrec.models.queries.config import QueryConfig
-from bertrec.models.queries.evaluate import figures_of, learn_weights, ranks_of
+from bertrec.models.queries.evaluate import UNTRAINED_WEIGHTS, figures_of, learn_weights, ranks_of
 from bertrec.models.queries.mining import PairBatches, mine
 from bertrec.models.queries.network import TowerLoss
 from bertrec.models.queries.pairs import Asked, QueryPairs
@@ -60,9 +60,10 @@ def train_tower(
     batches = PairBatches(asked, hard, config.hard_negatives)
     say(_found(pairs, hard))
     before, after = _fitted(tower, batches, encoded, held, say, run_dir=run_dir, resume=resume, progress=progress)
+    tower.about = {"pairs": pairs.counts, "pairs_hash": pairs.content_hash, "before": before, "after": after}
     if held is not None:
         tower.weights = learn_weights(tower, held, words)
-    tower.about = {"pairs": pairs.counts, "pairs_hash": pairs.content_hash, "before": before, "after": after}
+        tower.about[UNTRAINED_WEIGHTS] = learn_weights(tower, held, words, untrained=True)
     return tower
 
 
