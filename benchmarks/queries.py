@@ -1,11 +1,11 @@
-"""Words in, items out on ml-latest-small: a query tower beside BM25, the untrained encoder, what joins them, and chance.
+"""Words in, items out on ml-latest-small: a query tower beside BM25, the untrained encoder, both joined, and chance.
 
     nice python -m benchmarks.queries --data DATA_FOLDER --seed 0
 
-The query of a film is its genres, its director and six words in a row of its overview, which are then taken out of the texts that
-everything ranks by. Films are dealt into 80 % training, 10 % validation and 10 % test, so that no test film is in a training pair; all
-9,742 films are ranked. The encoder is MiniLM, frozen; its vectors are cached. Times are processor seconds, of which the first run
-spends most on encoding.
+The query of a film is its genres, its director and six words in a row of its overview, which are then taken out of the
+texts that everything ranks by. Films are dealt into 80 % training, 10 % validation and 10 % test, so that no test film
+is in a training pair; all 9,742 films are ranked. The encoder is MiniLM, frozen; its vectors are cached. Times are
+processor seconds, of which the first run spends most on encoding.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``bertrec queries``: words in, items out by a tower that learned from pairs of a query and the item that answers it."""
+"""``bertrec queries``: words in, items out, by a tower that learned from pairs of a query and its item."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ Examples:
 
 bertrec queries train data/films --pairs pairs.parquet --out runs/queries
 
-bertrec queries train data/films --pairs pairs.parquet --set adapter=mlp --set hard_negatives=8 --out runs/queries --resume
+bertrec queries train data/films --pairs pairs.parquet --set adapter=mlp --set hard_negatives=8 --out runs/queries
+--resume
 """,
 )
 @reads_data()
@@ -96,7 +97,10 @@ def train(
     resume: o.Resume = False,
     overwrite: o.Overwrite = False,
 ) -> None:
-    """Train a query tower over the items of DATA; the valid part of the pairs chooses the epoch. See bertrec settings queries."""
+    """Train a query tower over the items of DATA.
+
+    The valid part of the pairs chooses the epoch. See bertrec settings queries.
+    """
     from bertrec.models.queries.pairs import read_pairs
     from bertrec.models.queries.train import train_tower
     from bertrec.rankers.unfinished import check_unfinished, training_beside
@@ -141,7 +145,10 @@ def evaluate(
     trusted: o.Classes = None,
     json_out: o.Json = None,
 ) -> None:
-    """Measure QRUN on pairs: Recall@1, @10, @50 and MRR over all items, beside BM25, the untrained encoder, what joins them, and chance."""
+    """Measure QRUN on pairs: Recall@1, @10, @50 and MRR over all items.
+
+    Beside it stand BM25, the untrained encoder, what joins them, and chance.
+    """
     from bertrec.models.queries.evaluate import METRICS, measure_tower
     from bertrec.models.queries.pairs import PARTS, read_pairs
     from bertrec.models.queries.tower import QueryTower
@@ -175,7 +182,10 @@ def index(
     trusted: o.Classes = None,
     overwrite: o.Overwrite = False,
 ) -> None:
-    """Build a FAISS index of the items of QRUN for bertrec search --index; its scores are the inner products of training."""
+    """Build a FAISS index of the items of QRUN for bertrec search --index.
+
+    Its scores are the inner products of training.
+    """
     from bertrec.models.queries.tower import QueryTower
     from bertrec.retrieval.storage import FAISS, META
     from bertrec.runs.folder import Run

@@ -57,7 +57,8 @@ class Measured:
 def measure_tower(tower: QueryTower, pairs: QueryPairs, part: str = "test", *, bootstrap: int = 1000, seed: int = 0) -> Measured:
     """Rank all items for each query of a part.
 
-    Every model ranks the same items by the same texts: those of ``pairs`` without the phrases that queries took from them.
+    Every model ranks the same items by the same texts: those of ``pairs`` without the phrases that queries took from
+        them.
 
     Args:
         tower: trained.
@@ -115,9 +116,10 @@ def joined_scores(orders: Sequence[IntArray], weights: Sequence[float], n_items:
 
 
 def learn_weights(tower: QueryTower, asked: Asked, words: WordScores, *, untrained: bool = False) -> dict[str, float]:
-    """Return the weights of the tower's list and of BM25's, of a grid, that give the largest MRR on queries; their sum is 2.
+    """Return the weights, of a grid, of the tower's list and of BM25's that give the largest MRR on queries.
 
-    With weights of 1 they are joined alike, as everywhere; among equals the weights nearest to that are taken.
+    Their sum is 2. With weights of 1 they are joined alike, as everywhere; among equals the weights nearest to that
+    are taken.
 
     Args:
         tower: trained.

@@ -1,4 +1,4 @@
-"""Queries made of what items say, for data without any: some fields whole, and a phrase that is then taken out of the item's text."""
+"""Queries made of what items say, for data without any: fields, and a phrase that is then out of the item's text."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def make_pairs(catalog: ItemCatalog, fields: Sequence[str] = (), *, phrase: str 
     Args:
         catalog: the items.
         fields: text fields whose values stand in the query; an empty value is left out.
-        phrase: the field that so many words in a row are taken from, at a place of the seed; an item whose field is not longer has no
-            query. They are in ``phrases``, so that the indexed text is without them.
+        phrase: the field that so many words in a row are taken from, at a place of the seed; an item whose field is
+            not longer has no query. They are in ``phrases``, so that the indexed text is without them.
         words: of the phrase, as white space separates them.
         seed: of the places, and of the parts, into which items are dealt.
 

@@ -22,7 +22,7 @@ from bertrec.retrieval.word_scores import WordScores
 
 
 def mine(asked: Asked, encoded: torch.Tensor, tower: QueryTower, words: WordScores, depth: int) -> Ragged:
-    """Return what hard negatives of each query are drawn from: its best items by BM25 and by a tower, without those that answer it.
+    """Return what hard negatives of each query are drawn from: its best items by BM25 and by a tower, but no answer.
 
     Args:
         asked: the queries, with what answers them.
@@ -103,7 +103,7 @@ class PairBatches(torch.utils.data.Dataset[IntArray]):
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
 
     def drawn(self, pairs: IntArray) -> IntArray:
-        """Return hard negatives of the pairs of a batch, each from its query's own, with repeats; ``[at most b · count]``."""
+        """Return hard negatives of the pairs of a batch, from each query's own, with repeats; ``[at most b · count]``."""
         if self.hard is None or not self.count:
             return np.zeros(0, np.int64)
         rng = np.random.default_rng([*self.drawn_by, *pairs[:4].ravel().tolist()])

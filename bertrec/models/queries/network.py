@@ -11,7 +11,7 @@ from bertrec.models.queries.config import QueryConfig
 
 
 class Adapter(nn.Module):
-    """``x + f(x)``, f a matrix or a layer of hidden units, without biases; f begins at zero, so that nothing is changed, and 0 stays 0."""
+    """``x + f(x)``, f a matrix or a layer of hidden units without biases; f begins at zero, and 0 stays 0."""
 
     def __init__(self, width: int, config: QueryConfig) -> None:
         super().__init__()
@@ -36,7 +36,8 @@ class TowerNetwork(nn.Module):
     def __init__(self, width: int, config: QueryConfig) -> None:
         super().__init__()
         self.query = Adapter(width, config)
-        self.items: nn.Module = {"both": lambda: Adapter(width, config), "query": nn.Identity, "shared": lambda: self.query}[config.sides]()
+        made = Adapter(width, config) if config.sides == "both" else nn.Identity()
+        self.items: nn.Module = self.query if config.sides == "shared" else made
 
     def query_vectors(self, vectors: Tensor) -> Tensor:
         """Return unit vectors of queries from those of the encoder, ``[n, width]``; zeros stay zeros."""
@@ -48,7 +49,9 @@ class TowerNetwork(nn.Module):
 
 
 class TowerLoss(nn.Module):
-    """InfoNCE of the pairs of a batch: ``−mean_i log(e^{q_i·v_i/T} / Σ_j e^{q_i·v_j/T})``, over the other pairs' items and hard negatives.
+    """InfoNCE of the pairs of a batch: ``−mean_i log(e^{q_i·v_i/T} / Σ_j e^{q_i·v_j/T})``.
+
+    The sum goes over the items of all pairs and over hard negatives.
 
     Args:
         network: is trained.

@@ -56,7 +56,7 @@ class QueryPairs(Described):
         catalog: the items, as the data have them.
         queries: ``[n]``, none empty.
         items: ``[n]`` inner ids.
-        parts: ``[n]`` int8, 0 train, 1 valid, 2 test.
+        parts: ``[n]``, 0 train, 1 valid, 2 test.
         phrases: ``[n]``, what is to be taken out of the item's text, ``""`` for nothing.
         notes: what was dropped, one line each.
     """
@@ -133,16 +133,18 @@ def read_pairs(path: str | Path, catalog: ItemCatalog, *, seed: int = 0) -> Quer
     """Read a table of pairs: CSV, TSV, JSON lines or Parquet.
 
     Args:
-        path: with columns ``query`` and ``item_id``, perhaps ``split`` (train, valid, test) and ``phrase`` (words to be taken out of the
-            item's text). Without ``split`` items are dealt into parts: a test item is in no training pair.
+        path: with columns ``query`` and ``item_id``, perhaps ``split`` (train, valid, test) and ``phrase`` (words to
+            be taken out of the item's text). Without ``split`` items are dealt into parts: a test item is in no
+            training pair.
         catalog: the items. Pairs of others are counted and dropped.
         seed: of the parts, where they are dealt.
 
     Raises:
-        DataError: the file cannot be read, lacks a column, or has an empty query or an unknown part (file and row are named), or no pair
-            is of a known item.
+        DataError: the file cannot be read, lacks a column, or has an empty query or an unknown part (file and row are
+            named), or no pair is of a known item.
     """
-    place, notes = place_of(path, "the table of pairs"), []
+    place = place_of(path, "the table of pairs")
+    notes: list[str] = []
     with fetched(place) as file:
         table = read_table(file, known={QUERY, ITEM, PART, PHRASE}, notes=notes)
     source = str(place)
@@ -166,12 +168,12 @@ def dealt(items: IntArray, seed: int, shares: Sequence[float] = SHARES) -> IntAr
         shares: of the distinct items. Validation and test have one item each, at least, where there are three.
 
     Returns:
-        ``[n]`` int8.
+        ``[n]``: 0 training, 1 validation, 2 test.
     """
     distinct, place = np.unique(items, return_inverse=True)
     count = len(distinct)
     held = [max(1, round(share * count)) if count >= len(shares) else 0 for share in shares[1:]]
-    of_item = np.zeros(count, np.int8)
+    of_item = np.zeros(count, np.int64)
     order = np.random.default_rng([seed, 23]).permutation(count)
     of_item[order[: held[0]]], of_item[order[held[0] : sum(held)]] = 1, 2
     return of_item[place]
@@ -179,17 +181,20 @@ def dealt(items: IntArray, seed: int, shares: Sequence[float] = SHARES) -> IntAr
 
 def _parts(table: pa.Table, items: IntArray, source: str, seed: int) -> IntArray:
     if PART not in table.column_names:
-        return dealt(items, seed)
+        known, codes = items > 0, np.zeros(len(items), np.int64)
+        codes[known] = dealt(items[known], seed)
+        return codes
     names = text_column(table, PART)
-    codes = np.array([PART_NAMES.get(name.strip().lower(), -1) for name in names], np.int8)
+    codes = np.array([PART_NAMES.get(name.strip().lower(), -1) for name in names], np.int64)
     if len(bad := np.flatnonzero(codes < 0)):
         raise DataError(f"{source}: row {bad[0] + 1}, column '{PART}': {names[bad[0]]!r} is none of {', '.join(PARTS)}")
     return codes
 
 
 def _kept(pairs: QueryPairs, keep: IntArray, note: str) -> QueryPairs:
-    some = {name: [getattr(pairs, name)[row] for row in keep.tolist()] for name in ("queries", "phrases")}
-    return replace(pairs, items=pairs.items[keep], parts=pairs.parts[keep], notes=(*pairs.notes, note), **some)
+    queries, phrases = ([column[row] for row in keep.tolist()] for column in (pairs.queries, pairs.phrases))
+    parts, notes = pairs.parts[keep], (*pairs.notes, note)
+    return replace(pairs, queries=queries, items=pairs.items[keep], parts=parts, phrases=phrases, notes=notes)
 
 
 def _of_known(pairs: QueryPairs, source: str) -> QueryPairs:

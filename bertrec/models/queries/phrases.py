@@ -13,14 +13,15 @@ from bertrec.retrieval.words import words_of
 
 
 def holds(text: str, phrase: str) -> bool:
-    """Say whether the words of a phrase, which has some, stand in a text one after another, whatever their case and punctuation."""
+    """Say whether the words of a phrase stand in a text one after another, whatever their case and punctuation."""
     return bool(_places(words_of(text), words_of(phrase)))
 
 
 def without_phrase(text: str, phrase: str) -> str:
-    """Return a text without the words of a phrase, wherever they stand one after another; what is left is joined by one space.
+    """Return a text without the words of a phrase, wherever they stand one after another.
 
-    Pieces between white space go as a whole. Taking some out may bring others together, so this is done until none is left.
+    Pieces between white space go as a whole; what is left is joined by one space. Taking some out may bring others
+    together, so this is done until none is left.
 
     >>> without_phrase("A toy cowboy, and a toy space ranger.", "toy space")
     'A toy cowboy, and a ranger.'

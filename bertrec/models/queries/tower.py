@@ -37,7 +37,8 @@ class QueryTower(Fitted):
 
     Attributes:
         encoder_fingerprint: of the encoder in training.
-        weights: of the lists ``tower`` and ``words`` where their ranks are joined, as validation pairs chose them; empty without such.
+        weights: of the lists ``tower`` and ``words`` where their ranks are joined, as validation pairs chose them;
+            empty without such.
         about: what it learned from and how well, JSON values.
         served_by: an index that `best` searches; None looks at every item.
     """
@@ -100,7 +101,7 @@ class QueryTower(Fitted):
 
     @property
     def text_vectors(self) -> Tensor:
-        """The encoder's unit vectors by inner id, ``[n_items + 1, dim]``; zeros for padding and for an item without text."""
+        """The encoder's unit vectors by inner id, ``[n_items + 1, dim]``; zeros for padding and where no text is."""
         told = torch.tensor([bool(text) for text in self.catalog.texts])
         return torch.cat([torch.zeros(1, self._texts.shape[1]), self._texts * told[:, None]])
 
@@ -149,7 +150,9 @@ class QueryTower(Fitted):
         return self._encoder
 
     def scores(self, vectors: FloatArray) -> FloatArray:
-        """Return inner products of vectors of queries with all items, ``[n, n_items + 1]``; -inf for what is unlisted or says nothing.
+        """Return inner products of vectors of queries with all items, ``[n, n_items + 1]``.
+
+        What is unlisted or says nothing has -inf.
 
         Args:
             vectors: ``[n, dim]``, from `query_vectors`; a row of zeros has no product with anything.
@@ -208,7 +211,8 @@ class QueryTower(Fitted):
 
         Raises:
             DataError: no item has a text.
-            ModelError: fewer than half of the items are those that it was trained with, or the encoder is another one now.
+            ModelError: fewer than half of the items are those that it was trained with, or the encoder is another one
+                now.
         """
         expect(catalog, ItemCatalog, "QueryTower.over: catalog")
         if catalog.content_hash == self.catalog.content_hash:

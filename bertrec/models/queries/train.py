@@ -34,7 +34,9 @@ def train_tower(
     say: Say = lambda _: None,
     progress: bool = True,
 ) -> QueryTower:
-    """Train a tower on the training part of pairs; the validation part chooses the epoch and the weights of lists, the test part is unread.
+    """Train a tower on the training part of pairs.
+
+    The validation part chooses the epoch and the weights of lists; the test part is not read.
 
     Args:
         pairs: over a catalogue; phrases that queries took from it are out of what is indexed.

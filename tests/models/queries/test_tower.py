@@ -112,7 +112,7 @@ class TestLoss:
 class TestHardNegatives:
     def test_they_are_the_best_of_both_lists_and_never_an_answer(self, synonyms, query_config):
         texts = synonyms.catalog.texts
-        own = QueryPairs(synonyms.catalog, texts, synonyms.items, np.zeros(len(texts), np.int8), [""] * len(texts))
+        own = QueryPairs(synonyms.catalog, texts, synonyms.items, np.zeros(len(texts), np.int64), [""] * len(texts))
         untrained = QueryTower.untrained(synonyms.catalog, query_config, progress=False)
         asked, words = own.of("train"), WordScores(texts)
         hard = mine(asked, untrained.encoded(asked.queries), untrained, words, 5)
@@ -140,7 +140,7 @@ class TestHardNegatives:
     def test_one_item_alone_teaches_nothing(self, synonyms, query_config, targets, said):
         queries = [f"q{row}" for row in range(len(targets))]
         items = np.concatenate(targets)
-        pairs = QueryPairs(synonyms.catalog, queries, items, np.zeros(len(items), np.int8), [""] * len(items))
+        pairs = QueryPairs(synonyms.catalog, queries, items, np.zeros(len(items), np.int64), [""] * len(items))
         with pytest.raises(DataError, match=said):
             train_tower(pairs, query_config, progress=False)
 
@@ -177,7 +177,7 @@ class TestTrained:
     def test_what_answers_a_query_elsewhere_is_out_of_the_way(self, tower, synonyms):
         first, best = int(synonyms.of("test").targets.values[0]), synonyms.of("test").queries[0]
         other = first % len(synonyms.catalog) + 1
-        pairs = QueryPairs(synonyms.catalog, [best, best], np.array([first, other]), np.array([0, 2], np.int8), ["", ""])
+        pairs = QueryPairs(synonyms.catalog, [best, best], np.array([first, other]), np.array([0, 2]), ["", ""])
         scores = tower.scores(tower.query_vectors([best]))[0]
         assert np.argmax(scores) == first
         (value,) = measure_tower(tower, pairs, "test", bootstrap=0).reports["tower"].per_user("MRR")
