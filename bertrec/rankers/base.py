@@ -87,6 +87,16 @@ class Ranker(Fitted):
         """Whether `score` reads who is asked and when, and `fit` what is known of them (`bertrec.rankers.context`)."""
         return False
 
+    @property
+    def predicts_ratings(self) -> bool:
+        """Whether a score is the rating that the user would give."""
+        return False
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether a score is the probability of a click."""
+        return False
+
     def score_impressions(self, impressions: Impressions, *, known: Known | None = None, progress: bool = False) -> Scores:
         """Return the score of each candidate of impressions, ``[total candidates]``, with their context where it is read."""
         given: dict[str, Any] = {"context": Context.of(impressions, known)} if self.reads_context else {}
