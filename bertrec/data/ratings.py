@@ -148,3 +148,18 @@ def _liked_before(sequences: Ragged, liked: np.ndarray, users: IntArray, moments
     stops = until[moments]
     lengths = stops - until[sequences.offsets[users]]
     return Ragged.before(sequences.values[liked], stops, lengths if most is None else np.minimum(lengths, most))
+
+
+def one_candidate_each(impressions: Impressions) -> Impressions:
+    """Return a row for each candidate, with the history and the moment of its impression."""
+    rows = impressions.candidates.rows
+    return Impressions(
+        impressions.catalog,
+        [str(number) for number in range(1, len(rows) + 1)],
+        [impressions.users[row] for row in rows],
+        impressions.histories.take(rows),
+        Ragged(impressions.candidates.values, np.arange(len(rows) + 1)),
+        impressions.labels,
+        None if impressions.timestamp is None else impressions.timestamp[rows],
+        impressions.notes,
+    )

@@ -107,6 +107,35 @@ def evaluate_pairs(
     return Report(described | dict(info or {}), slices, time.perf_counter() - started, names)
 
 
+def rmse_difference(
+    a: npt.ArrayLike, b: npt.ArrayLike, rows: npt.ArrayLike, *, resamples: int = 1000, seed: int = 0
+) -> tuple[float, tuple[float, float]]:
+    """Return the RMSE of one model less that of another over the same pairs, and its 95 % interval by a paired bootstrap over users.
+
+    Args:
+        a: ``[n]`` errors of the first.
+        b: ``[n]`` errors of the second.
+        rows: ``[n]``, each pair's user.
+        resamples: of the users; at least one.
+        seed: of them.
+
+    Raises:
+        ModelError: an error is not finite.
+        DataError: lengths differ, or there is no pair.
+    """
+    errors = [_finite(values, "error", ModelError) for values in (a, b)]
+    _, owners = np.unique(np.asarray(rows), return_inverse=True)
+    if not len(owners) or not len(errors[0]) == len(errors[1]) == len(owners):
+        raise DataError(f"{len(errors[0])} and {len(errors[1])} errors for the users of {len(owners)} pairs")
+    sums = np.stack([np.bincount(owners), *(np.bincount(owners, one**2) for one in errors)], axis=1).astype(np.float64)
+
+    def difference(found: Float64Array) -> Float64Array:
+        return np.sqrt(found[:, 1] / found[:, 0]) - np.sqrt(found[:, 2] / found[:, 0])
+
+    low, high = np.percentile(difference(resampled_means(sums, resamples=resamples, seed=seed)), _LEVELS)
+    return float(difference(sums.mean(axis=0)[None])[0]), (float(low), float(high))
+
+
 def _checked(
     scores: npt.ArrayLike,
     labels: npt.ArrayLike,
@@ -141,9 +170,7 @@ def _finite(values: npt.ArrayLike, what: str, error: type[DataError] | type[Mode
     return found
 
 
-def _slices(
-    n: int, items: npt.ArrayLike | None, item_counts: IntArray | None, trained_users: npt.ArrayLike | None
-) -> dict[str, BoolArray]:
+def _slices(n: int, items: npt.ArrayLike | None, item_counts: IntArray | None, trained_users: npt.ArrayLike | None) -> dict[str, BoolArray]:
     masks: dict[str, BoolArray] = {"all": np.ones(n, bool)}
     there: BoolArray = np.ones(n, bool)
     if items is not None and item_counts is not None:
@@ -225,9 +252,7 @@ def _from_sums(sums: Float64Array, names: Sequence[str]) -> dict[str, Float64Arr
     return found
 
 
-def _described(
-    pairs: _Pairs, protocol: Protocol, masks: Mapping[str, BoolArray], *, by_rating: bool, equal: Equal
-) -> dict[str, Any]:
+def _described(pairs: _Pairs, protocol: Protocol, masks: Mapping[str, BoolArray], *, by_rating: bool, equal: Equal) -> dict[str, Any]:
     n_users = int(pairs.users.max()) + 1
     one_label = user_auc(pairs.scores, pairs.labels, pairs.users, n_users).skipped
     described = manifest(protocol, users=n_users, items=0, left_out={"users_with_one_label_of_UAUC": one_label})

@@ -50,9 +50,7 @@ def bin_numbers(probabilities: Float64Array, *, bins: int = BINS, equal: Equal =
     return np.searchsorted(np.unique(edges), probabilities, side="right").astype(np.int64)
 
 
-def reliability_bins(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bins: int = BINS, equal: Equal = "width"
-) -> list[Bin]:
+def reliability_bins(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bins: int = BINS, equal: Equal = "width") -> list[Bin]:
     """Return the bins that hold a pair, by rising probability.
 
     Args:
@@ -71,9 +69,7 @@ def reliability_bins(
     return [Bin(int(n), float(total / n), float(hits / n)) for n, total, hits in zip(sizes, sums, ones, strict=True) if n]
 
 
-def calibration_error(
-    probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bins: int = BINS, equal: Equal = "width"
-) -> float:
+def calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bins: int = BINS, equal: Equal = "width") -> float:
     r"""Return the expected calibration error (Naeini et al. 2015; Guo et al. 2017), ECE, between 0 and 1.
 
     .. math:: \sum_b \frac{|B_b|}{n} \left| \frac{1}{|B_b|} \sum_{i \in B_b} y_i - \frac{1}{|B_b|} \sum_{i \in B_b} p_i \right|

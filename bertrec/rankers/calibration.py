@@ -41,9 +41,7 @@ class Calibration:
     pairs: int
 
     @classmethod
-    def fit(
-        cls, kind: CalibrationKind, scores: npt.ArrayLike, labels: npt.ArrayLike, *, of_probabilities: bool = False
-    ) -> Calibration:
+    def fit(cls, kind: CalibrationKind, scores: npt.ArrayLike, labels: npt.ArrayLike, *, of_probabilities: bool = False) -> Calibration:
         """Fit to held-out pairs; never to those that are measured.
 
         Of probabilities, temperature and Platt's scaling start at the identity, so that their logloss on these pairs does not rise. The

@@ -21,7 +21,7 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.rankers.composite.ranker import Composite, CompositeConfig
 from bertrec.rankers.composite.token_store import TokenStore, maxsim, word_pieces
-from bertrec.rankers.list_softmax import fit_list_softmax
+from bertrec.rankers.linear_head import fit_linear_head
 from bertrec.retrieval.sparse_text import BM25, shared_labels
 
 DOCUMENTS = [[], [5, 6, 5], [6], [], [7, 8, 9, 5], [6, 6, 6, 8]]
@@ -223,11 +223,11 @@ def test_the_heads_weights_are_at_the_minimum():
             parts.append(-(log_p * labels[start:stop]).sum() / labels[start:stop].sum())
         return np.mean(parts) + 0.1 * (weight**2).sum()
 
-    best = fit_list_softmax(x, labels, lists, l2=0.1)
+    best = fit_linear_head(x, labels, lists, l2=0.1)
     for step in ([1e-3, 0], [-1e-3, 0], [0, 1e-3], [0, -1e-3]):
         assert loss(best + step) > loss(best)
     with pytest.raises(DataError, match="nothing to learn from"):
-        fit_list_softmax(x[5:], labels[5:], Ragged.from_rows([[6]]), l2=0.1)
+        fit_linear_head(x[5:], labels[5:], Ragged.from_rows([[6]]), l2=0.1)
 
 
 def test_a_field_of_labels_that_is_empty_for_all_items_is_none():

@@ -18,8 +18,10 @@ from bertrec.rankers.ratings.ridge import fit_ridge, one_hot
 class BiasConfig(Config):
     """Settings."""
 
-    user_penalty: float = Field(5.0, gt=0, description="Ratings of mean value that are added to each user's, so that few say little.")
-    item_penalty: float = Field(5.0, gt=0, description="The same for each item.")
+    user_penalty: float = Field(
+        20.0, gt=0, description="Weight of the mean against a user's own ratings, in ratings: the more, the less a few of them say."
+    )
+    item_penalty: float = Field(2.0, gt=0, description="The same for each item.")
 
 
 class Bias(RatingRanker):

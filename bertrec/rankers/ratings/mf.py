@@ -20,7 +20,7 @@ class MFConfig(Config):
 
     factors: int = Field(16, ge=1, le=1024, description="Width of the vectors of users and items.")
     penalty: float = Field(
-        0.1, gt=0, description="On the squared vectors and biases of a user or item, for each of its ratings (ALS-WR, Zhou et al. 2008)."
+        0.2, gt=0, description="On the squared vectors and biases of a user or item, for each of its ratings (ALS-WR, Zhou et al. 2008)."
     )
     rounds: int = Field(15, ge=1, le=1000, description="How often users and items are solved in turn.")
     seed: int = Field(0, ge=0, description="Of the items' first vectors.")
