@@ -36,6 +36,8 @@ class Ranker(Fitted):
 
     Attributes:
         notes: what the last fit left out, a line each.
+        learns_pairs: whether `fit` learns each pair by itself. Rated pairs then come with the history of their own moment; for others
+            those of several moments are joined in lists, after the history of the first.
     """
 
     registry = RANKERS
@@ -44,6 +46,7 @@ class Ranker(Fitted):
         {"run_dir", "resume", "progress", "on_epoch", "callbacks", "item_counts", "retrieval_scores", "known"}
     )
     task = "text-ranking"
+    learns_pairs: ClassVar[bool] = False
     notes: tuple[str, ...] = ()
 
     @abstractmethod

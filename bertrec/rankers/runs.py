@@ -208,7 +208,8 @@ def _material(dataset: Dataset, plan: RankerPlan) -> _Material:
         rated = rated_parts(dataset.interactions, liked_from=plan.liked_from)
         asked = {"kind": RATINGS, "liked_from": plan.liked_from, "moments": list(rated.moments)}
         valid = one_candidate_each(rated.parts["valid"].impressions)  # so that all pairs are judged together
-        return _Material(rated.learned, valid, Known(dataset.users, rated.past), {"pairs": asked, **kept})
+        learned = rated.parts["train"].impressions if RANKERS.find(plan.ranker).learns_pairs else rated.learned
+        return _Material(learned, valid, Known(dataset.users, rated.past), {"pairs": asked, **kept})
     shown = clicks_to_learn(dataset, negatives=plan.negatives(), seed=plan.seed)
     if plan.validation_share:
         return _Material(*split_share(shown, plan.validation_share, plan.seed), Known.of(dataset), kept)

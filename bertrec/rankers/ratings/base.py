@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ _USERS = "users"  # ids as JSON in UTF-8, for a tensor holds no text
 
 class RatingRanker(Ranker):
     """Scores a candidate by the rating that the user would give it; a stranger is taken for a user of mean habits."""
+
+    learns_pairs: ClassVar[bool] = True
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
