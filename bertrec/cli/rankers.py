@@ -157,11 +157,11 @@ def evaluate(
 ) -> None:
     """Measure RUN, or several as an ensemble, on impressions, or on labelled pairs.
 
-    On impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions. On pairs: AUC, UAUC, logloss, ECE, RMSE and MAE.
+    On impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions. On pairs: AUC, UAUC, logloss, ECE, RMSE
+        and MAE.
     """
     from bertrec.evaluation.impressions import IMPRESSION_METRICS
-    from bertrec.rankers.pair_runs import reliability_json
-    from bertrec.rankers.runs import TOGETHER, measure_rankers
+    from bertrec.rankers.runs import measure_rankers
 
     _check_drawing(reliability)
     o.choice("kind of bins", bins, ("width", "mass"))
@@ -175,23 +175,38 @@ def evaluate(
         results = measure_rankers(opened.ensemble, shown, info=opened.about(split, shown), **how)
     else:
         results = _on_pairs(opened, kind, split, liked_from, bins, how)
-    for name, report in results.reports.items():
-        figures = report.to_json()
-        metrics = list(IMPRESSION_METRICS) if kind is None else list(figures["slices"]["all"]["metrics"])
-        print_figures(f"{', '.join(map(str, run))}: {split}: {name}", figures, metrics)
-    for line in results.comparisons:
-        say(line)
-    figures = results.reports[TOGETHER].to_json()
-    say(protocol_line(figures["protocol"]))
+    title = f"{', '.join(map(str, run))}: {split}"
+    _print_results(title, results, list(IMPRESSION_METRICS) if kind is None else None)
     if reliability is not None:
         _draw(reliability, results)
     if json_out is not None:
-        from bertrec.core.files import write_json
+        _write_figures(json_out, results, members=members, pairs=kind is not None)
 
-        more = {} if kind is None else {"reliability": reliability_json(results.bins)}
-        more |= {"members": {name: report.to_json() for name, report in results.reports.items()}} if members else {}
-        write_json(json_out, figures | more)
-        note(f"wrote {json_out}")
+
+def _print_results(title: str, results: Measured, metrics: list[str] | None) -> None:
+    """Print a table of each report, its metrics or those of its first slice, and how they were measured."""
+    from bertrec.rankers.runs import TOGETHER
+
+    for name, report in results.reports.items():
+        figures = report.to_json()
+        print_figures(f"{title}: {name}", figures, metrics or list(figures["slices"]["all"]["metrics"]))
+    for line in results.comparisons:
+        say(line)
+    say(protocol_line(results.reports[TOGETHER].protocol))
+
+
+def _write_figures(path: Path, results: Measured, *, members: bool, pairs: bool) -> None:
+    from bertrec.core.files import write_json
+    from bertrec.rankers.pair_runs import reliability_json
+    from bertrec.rankers.runs import TOGETHER
+
+    figures = results.reports[TOGETHER].to_json()
+    if pairs:
+        figures["reliability"] = reliability_json(results.bins)
+    if members:
+        figures["members"] = {name: report.to_json() for name, report in results.reports.items()}
+    write_json(path, figures)
+    note(f"wrote {path}")
 
 
 def _check_drawing(path: Path | None) -> None:

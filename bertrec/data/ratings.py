@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +38,8 @@ class RatedParts:
     Attributes:
         past: the ratings of the training part; users without any keep an empty row.
         learned: these joined in impressions to learn from, up to 16 in each.
-        parts: ``train``, ``valid`` and ``test``; a history holds what the user had liked before that moment, whatever the part.
+        parts: ``train``, ``valid`` and ``test``; a history holds what the user had liked before that moment, whatever
+            the part.
         moments: where validation and test begin.
     """
 
@@ -54,7 +56,7 @@ def rated_parts(
     moments: tuple[float, float] | None = None,
     max_history: int = _HISTORY,
 ) -> RatedParts:
-    """Divide ratings at two moments: the first 80 % of them to train on, 10 % for validation, the last 10 % for the test.
+    """Divide ratings at two moments: the first 80 % to train on, 10 % for validation, the last 10 % for the test.
 
     Args:
         interactions: with ratings and times on a common clock.
@@ -63,13 +65,14 @@ def rated_parts(
         max_history: the newest liked items that a history keeps.
 
     Raises:
-        DataError: there are no ratings or one is missing, all of them are liked or none is, there is no common clock, or a part is empty.
+        DataError: there are no ratings or one is missing, all of them are liked or none is, there is no common clock,
+            or a part is empty.
     """
     shown = impressions_from_ratings(interactions, liked_from=liked_from, max_history=max_history)
     ratings = interactions.rating
     assert ratings is not None
     _check_liked(ratings, liked_from)
-    begins = {} if moments is None else {"validation_from": moments[0], "test_from": moments[1]}
+    begins: dict[str, Any] = {} if moments is None else {"validation_from": moments[0], "test_from": moments[1]}
     split = time_split(interactions, **begins)
     first, second = (float(split.manifest["options"][name]) for name in ("validation_from", "test_from"))
     time = shown.timestamp

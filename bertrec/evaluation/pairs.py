@@ -1,4 +1,4 @@
-"""Labelled pairs of a user and an item, measured as predictions: order, probabilities, errors; every interval resamples users."""
+"""Labelled pairs of user and item, measured as predictions: order, probabilities, errors; intervals over users."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class _Pairs:
     errors: Float64Array | None
 
     def where(self, keep: BoolArray) -> _Pairs:
-        columns = {name: None if column is None else column[keep] for name, column in vars(self).items()}
+        columns: dict[str, Any] = {name: None if column is None else column[keep] for name, column in vars(self).items()}
         return replace(self, **columns)
 
 
@@ -65,23 +65,26 @@ def evaluate_pairs(
     equal: Equal = "width",
     info: Mapping[str, Any] | None = None,
 ) -> Report:
-    r"""Measure AUC and UAUC of the scores, logloss and ECE of the probabilities, RMSE and MAE of predicted ratings or of probabilities.
+    r"""Measure AUC and UAUC of scores, logloss and ECE of probabilities, RMSE and MAE of predicted ratings or of these.
 
     All but UAUC are figures over all pairs together:
 
     .. math:: \text{logloss} = -\frac1n \sum y \ln p + (1-y) \ln(1-p),\quad \text{RMSE} = \sqrt{\tfrac1n \sum e^2},\quad
         \text{MAE} = \tfrac1n \sum |e|
 
-    where :math:`e` is predicted less given rating, or :math:`p - y` where there are no predicted ratings. ECE is that of
-    `bertrec.evaluation.reliability.calibration_error`. UAUC is the mean AUC of users with both labels; the others are counted in
-    ``protocol["left_out"]``. A slice lacks what cannot be said of it, such as the AUC of pairs with one label.
+    where :math:`e` is predicted less given rating, or :math:`p - y` where there are no predicted ratings. ECE is that
+    of `bertrec.evaluation.reliability.calibration_error`. UAUC is the mean AUC of users with both labels; the others
+    are counted in ``protocol["left_out"]``. A slice lacks what cannot be said of it, such as the AUC of pairs with one
+    label.
 
     Args:
         scores: ``[n]``, higher is better; AUC and UAUC are theirs.
         labels: ``[n]``, 0 or 1.
         users: external id of each pair's user, ``[n]``.
-        protocol: seed and resamples are used; masking, candidates and cut-offs have no meaning here and stay out of the report.
-        probabilities: ``[n]`` of label 1; without them logloss and ECE are left out, and so are RMSE and MAE without ``predicted``.
+        protocol: seed and resamples are used; masking, candidates and cut-offs have no meaning here and stay out of the
+            report.
+        probabilities: ``[n]`` of label 1; without them logloss and ECE are left out, and so are RMSE and MAE without
+            ``predicted``.
         ratings: ``[n]`` given ratings; with ``predicted``.
         predicted: ``[n]`` predicted ratings.
         items: ``[n]`` inner ids, for ``item_counts``.
@@ -110,7 +113,7 @@ def evaluate_pairs(
 def rmse_difference(
     a: npt.ArrayLike, b: npt.ArrayLike, rows: npt.ArrayLike, *, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, tuple[float, float]]:
-    """Return the RMSE of one model less that of another over the same pairs, and its 95 % interval by a paired bootstrap over users.
+    """Return one model's RMSE less another's over the same pairs, and its 95 % interval, users resampled in pairs.
 
     Args:
         a: ``[n]`` errors of the first.
@@ -217,7 +220,7 @@ def _order(pairs: _Pairs, owners: IntArray, n_users: int, protocol: Protocol) ->
 def _over_pairs(pairs: _Pairs, owners: IntArray, n_users: int, protocol: Protocol, equal: Equal) -> dict[str, MetricValue]:
     """Return what is a function of sums over pairs, with intervals from resampled sums of users."""
     columns = _columns(pairs, equal)
-    sums = np.stack([np.bincount(owners, column, n_users) for _, column in columns], axis=1)
+    sums = np.stack([np.bincount(owners, column, n_users) for _, column in columns], axis=1).astype(np.float64)
     names = [name for name, _ in columns]
     point = _from_sums(sums.mean(axis=0)[None], names)
     if not protocol.bootstrap:

@@ -1,4 +1,4 @@
-"""How far probabilities can be taken at their word: bins of pairs, the calibration error over them, and their picture."""
+"""How far probabilities can be taken at their word: bins of pairs, the calibration error, and their picture."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def reliability_bins(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bin
 def calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bins: int = BINS, equal: Equal = "width") -> float:
     r"""Return the expected calibration error (Naeini et al. 2015; Guo et al. 2017), ECE, between 0 and 1.
 
-    .. math:: \sum_b \frac{|B_b|}{n} \left| \frac{1}{|B_b|} \sum_{i \in B_b} y_i - \frac{1}{|B_b|} \sum_{i \in B_b} p_i \right|
+    .. math:: \frac1n \sum_b \left| \sum_{i \in B_b} (y_i - p_i) \right|
 
     Arguments and errors are those of `reliability_bins`.
 
@@ -104,7 +104,7 @@ def checked_probabilities(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -
 
 
 def reliability_svg(named: Mapping[str, Sequence[Bin]]) -> bytes:
-    """Return a drawing of the share of label 1 against the probability, a panel for each name; a mark's area follows its pairs.
+    """Draw the share of label 1 against the probability, a panel for each name; a mark's area follows its pairs.
 
     Raises:
         MissingExtraError: matplotlib is missing.

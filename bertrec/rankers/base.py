@@ -36,8 +36,8 @@ class Ranker(Fitted):
 
     Attributes:
         notes: what the last fit left out, a line each.
-        learns_pairs: whether `fit` learns each pair by itself. Rated pairs then come with the history of their own moment; for others
-            those of several moments are joined in lists, after the history of the first.
+        learns_pairs: whether `fit` learns each pair by itself. Rated pairs then come with the history of their own
+            moment; for others those of several moments are joined in lists, after the history of the first.
     """
 
     registry = RANKERS

@@ -1,4 +1,4 @@
-"""Scores into probabilities: temperature, Platt's scaling, isotonic regression; a few numbers each, kept as JSON in the run's record."""
+"""Scores into probabilities: temperature, Platt's scaling, isotonic regression; numbers in the run's record."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _EPS = 1e-12  # keeps the logit of a probability finite
 class Calibration:
     r"""A rising map from scores to probabilities of label 1.
 
-    ``temperature`` is :math:`σ(a s)` with :math:`a = 1 / T` (Guo et al. 2017), ``platt`` :math:`σ(a s + b)` (Platt 1999), both with
-    :math:`a > 0`; :math:`s` is the score, or the logit of a score that is a probability. ``isotonic`` is the rising step function of least
-    squared error (Zadrozny & Elkan 2002), straight between its corners. It makes ties, so the raw scores give the order.
+    ``temperature`` is :math:`σ(a s)` with :math:`a = 1 / T` (Guo et al. 2017), ``platt`` :math:`σ(a s + b)` (Platt
+    1999), both with :math:`a > 0`; :math:`s` is the score, or the logit of a score that is a probability. ``isotonic``
+    is the rising step function of least squared error (Zadrozny & Elkan 2002), straight between its corners. It makes
+    ties, so the raw scores give the order.
 
     Attributes:
         kind: which of the three.
@@ -44,8 +45,8 @@ class Calibration:
     def fit(cls, kind: CalibrationKind, scores: npt.ArrayLike, labels: npt.ArrayLike, *, of_probabilities: bool = False) -> Calibration:
         """Fit to held-out pairs; never to those that are measured.
 
-        Of probabilities, temperature and Platt's scaling start at the identity, so that their logloss on these pairs does not rise. The
-        corners of isotonic regression are kept from 0 and 1 by ``1 / (pairs + 2)``.
+        Of probabilities, temperature and Platt's scaling start at the identity, so that their logloss on these pairs
+        does not rise. The corners of isotonic regression are kept from 0 and 1 by ``1 / (pairs + 2)``.
 
         Args:
             kind: which map.

@@ -24,9 +24,9 @@ def fit_linear_head(
 ) -> Float64Array:
     """Return the weights that minimise a loss plus ``l2`` times their squared length.
 
-    Pairwise and pointwise losses are those of `bertrec.rankers.losses.rank_loss`; pointwise has an intercept, which orders nothing and is
-    not returned. Listwise is the mean cross-entropy of clicked items within their lists; several of a list share its target equally.
-    Each problem is convex; L-BFGS starts at 0, in double precision.
+    Pairwise and pointwise losses are those of `bertrec.rankers.losses.rank_loss`; pointwise has an intercept, which
+    orders nothing and is not returned. Listwise is the mean cross-entropy of clicked items within their lists; several
+    of a list share its target equally. Each problem is convex; L-BFGS starts at 0, in double precision.
 
     Args:
         features: ``[total, f]``, best standardised.
@@ -39,7 +39,8 @@ def fit_linear_head(
         ``[f]``.
 
     Raises:
-        DataError: no list has both a click and an item that was not clicked; for the pointwise loss, there is none of one of the labels.
+        DataError: no list has both a click and an item that was not clicked; for the pointwise loss, there is none of
+            one of the labels.
         NotFiniteError: a feature is no number, or the search ended at no number.
     """
     if not np.isfinite(features).all():

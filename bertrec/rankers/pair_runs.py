@@ -98,7 +98,7 @@ def rated_pairs(dataset: Dataset, part: str, *, record: Mapping[str, Any] | None
 
 
 def clicked_pairs(dataset: Dataset, impressions: Impressions) -> JudgedPairs:
-    """Return all candidates of impressions as pairs; cold is what the training impressions, where there are any, do not show."""
+    """Return all candidates of impressions as pairs; cold is what the training impressions do not show."""
     train = dataset.impressions.get("train")
     if train is None or train.catalog.content_hash != impressions.catalog.content_hash:
         return JudgedPairs(impressions, about={"pairs_of": CLICKS})
@@ -212,9 +212,9 @@ def _compared(
         if len(np.unique(labels)) > 1:
             found = auc_difference(asked[one][1], asked[other][1], labels, rows, resamples=resamples)
             lines.append(_difference("AUC", one, other, found.difference, found.ci95))
-        pair = [judged.predicted(*asked[name][:2]) for name in (one, other)]
-        if pair[0] is not None and pair[1] is not None:
-            errors = pair[0] - judged.ratings, pair[1] - judged.ratings
+        first, second = (judged.predicted(*asked[name][:2]) for name in (one, other))
+        if first is not None and second is not None and judged.ratings is not None:
+            errors = first - judged.ratings, second - judged.ratings
             lines.append(_difference("RMSE", one, other, *rmse_difference(*errors, rows, resamples=resamples)))
     return lines
 
@@ -231,7 +231,7 @@ def reliability_json(bins: Mapping[str, Sequence[Bin]]) -> dict[str, list[dict[s
 def scored_table(
     ensemble: Ensemble, impressions: Impressions, calibrations: Sequence[Calibration | None], *, known: Known | None = None
 ) -> pa.Table:
-    """Return a row for each candidate: ``impression``, ``user_id``, ``item_id``, ``score``, and ``probability`` where there is one."""
+    """Return a row for each candidate: impression, user, item, ``score``, and ``probability`` where there is one."""
     each = ensemble.member_scores(impressions.histories, impressions.candidates, context=Context.of(impressions, known), progress=True)
     likely = joint_probabilities([member_probabilities(*one) for one in zip(ensemble.members, calibrations, each, strict=True)])
     rows = impressions.candidates.rows

@@ -44,8 +44,8 @@ class RankerPlan:
     Attributes:
         ranker: a name in `bertrec.rankers.names.RANKERS`, or someone else's class by its dotted path.
         settings: flat names and values that replace its defaults.
-        validation_share: of the training impressions, to choose each ranker's epoch; 0 takes the data's valid part. Rated pairs have a
-            validation part of their own.
+        validation_share: of the training impressions, to choose each ranker's epoch; 0 takes the data's valid part.
+            Rated pairs have a validation part of their own.
         seed: of the share and, where the settings name none, of each training.
         pairs: ``ratings`` trains on rated pairs (`bertrec.data.ratings.rated_parts`) in place of clicks.
         liked_from: the lowest rating with label 1.
@@ -87,7 +87,7 @@ class RankerPlan:
 
     @property
     def _taken(self) -> Mapping[str, Any]:
-        """The settings; rated pairs have labels of their own, so none is drawn as a negative where the ranker can do without."""
+        """The settings; of rated pairs none is drawn as a negative, where the ranker can do without."""
         if self.pairs is None or "negatives" in self.settings:
             return self.settings
         whole = {**self.settings, "negatives": 0}

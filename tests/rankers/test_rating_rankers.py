@@ -32,7 +32,7 @@ def interactions(sequences, ratings):
 
 @pytest.fixture(scope="module")
 def world():
-    """Users of even number like red things and others blue ones, by two stars; the fifth thing of each colour is rated by nobody."""
+    """Even users like red things by two stars, odd ones blue things; nobody rated the fifth thing of a colour."""
     draw = np.random.default_rng(0)
     sequences, ratings = [], []
     for user in range(60):
@@ -65,7 +65,7 @@ def test_the_ridge_is_the_dense_solution():
 
 
 def test_biases_by_hand():
-    # one user, two items rated 5 and 3: mean 4, and with both penalties 1 the item's bias solves b (1 + 1) = ±1, the user's is 0
+    # items rated 5 and 3: mean 4; with penalties of 1 an item's bias solves b (1 + 1) = ±1, the user's is 0
     bias, _ = trained("bias", interactions([[1, 2]], [[5, 3]]), user_penalty=1, item_penalty=1)
     assert asked(bias, "u0", [], [1, 2, 3]) == pytest.approx([4.5, 3.5, 4.0])
     assert asked(bias, "stranger", [], [1]) == pytest.approx([4.5])

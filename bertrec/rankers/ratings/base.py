@@ -67,7 +67,7 @@ class RatingRanker(Ranker):
 
     @abstractmethod
     def _learned(self, given: GivenRatings, residual: Float64Array, impressions: Impressions) -> dict[str, npt.NDArray[Any]]:
-        """Return what is learned of ratings less their mean, ``[n]``; ``user`` and ``item`` are biases with a 0 at place 0."""
+        """Return what is learned of ratings less their mean; ``user`` and ``item`` are biases, 0 at place 0."""
 
     def reset(self) -> None:
         """Be as before any fit."""
@@ -100,7 +100,7 @@ class RatingRanker(Ranker):
         return found + self._beside_biases(users, histories, rows, items)
 
     def _beside_biases(self, users: IntArray, histories: Ragged, rows: IntArray, items: IntArray) -> Float64Array:
-        """Return what is added to the biases of each pair, ``[n]``: of ``users [histories]`` at ``rows [n]``, and ``items [n]``."""
+        """Return what is added to the biases, ``[n]``: of ``users [histories]`` at ``rows [n]``, and ``items [n]``."""
         return np.zeros(len(items))
 
     def part(self, name: str) -> npt.NDArray[Any]:

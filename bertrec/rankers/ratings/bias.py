@@ -1,4 +1,4 @@
-"""A rating as mean plus what the user and the item lie above it (Koren, Bell & Volinsky 2009), without any text or factor."""
+"""A rating as mean plus what user and item lie above it (Koren, Bell & Volinsky 2009)."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class BiasText(RatingRanker):
         return {"user": np.append(0.0, user), "item": np.append(0.0, item), "weight": weight, "texts": texts}
 
     def _features(self, texts: FloatArray, histories: Ragged, rows: IntArray, items: IntArray) -> FloatArray:
-        """Return what is read of each pair, ``[n, 2 dim]``: the item's text, and its products with the mean of the history's."""
+        """Return what is read of each pair, ``[n, 2 dim]``: the item's text, its products with the history's mean."""
         read = histories.last(self.config.max_history)
         sums = np.zeros((len(read), texts.shape[1]), np.float32)
         np.add.at(sums, read.rows, texts[read.values])

@@ -1,4 +1,4 @@
-"""Biased matrix factorisation (Koren, Bell & Volinsky 2009) by alternating least squares, each with its number of ratings as weight."""
+"""Biased matrix factorisation (Koren, Bell & Volinsky 2009) by alternating least squares."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def _grouped(places: IntArray, count: int) -> Ragged:
 
 
 def _solved(pairs: Ragged, others: Float64Array, residual: Float64Array, penalty: float) -> Float64Array:
-    """Return vector and bias of each user (or item), ``[count, f + 1]``, given those of the other side of each pair; 0 without a pair."""
+    """Return vector and bias of each user (or item), ``[count, f + 1]``, given the other side's; 0 without a pair."""
     found = np.zeros((len(pairs), others.shape[1]))
     seen = np.concatenate([others[:, :-1], np.ones((len(others), 1))], axis=1)
     target = residual - others[:, -1]
-    for row in np.flatnonzero(pairs.lengths):
+    for row in np.flatnonzero(pairs.lengths).tolist():
         own = seen[pairs[row]]
         gram = own.T @ own + penalty * len(own) * np.eye(own.shape[1])
         found[row] = np.linalg.solve(gram, own.T @ target[pairs[row]])
