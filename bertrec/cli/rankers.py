@@ -211,8 +211,14 @@ def _write_figures(path: Path, results: Measured, *, members: bool, pairs: bool)
 
 def _check_drawing(path: Path | None) -> None:
     """See, before any work, that a drawing may be written; a former one is replaced."""
-    if path is not None and (path.is_dir() or path.suffix != ".svg"):
+    if path is None:
+        return
+    if path.is_dir() or path.suffix != ".svg":
         raise ConfigError(f"--reliability {path}: give the name of a file that ends with .svg")
+    from bertrec.pages.charts import svg_style
+
+    with svg_style():  # says where matplotlib is missing
+        pass
 
 
 def _on_pairs(opened: _Opened, kind: str, split: str, liked_from: float | None, bins: str, how: dict[str, Any]) -> Measured:

@@ -113,7 +113,7 @@ def calibrations_of(records: Sequence[Mapping[str, Any]]) -> list[Calibration | 
         ModelError: a record is damaged.
     """
     members = [(member, f"{record['data']}: {RECORD}") for record in records for member in record["members"]]
-    return [Calibration.from_json(member.get("calibration"), place) for member, place in members]
+    return [Calibration.from_json(member.get("calibration") if isinstance(member, dict) else {}, place) for member, place in members]
 
 
 def member_probabilities(ranker: Ranker, calibration: Calibration | None, scores: Scores) -> Float64Array | None:

@@ -282,9 +282,22 @@ def _record(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("kind") not in _KINDS:
         raise ModelError(f"{folder} is no run of rankers: bertrec rankers train and bertrec prompt train make them")
     kinds = {"members": list, "data": str, "data_hash": str, "load": dict}
-    if wrong := [name for name, kind in kinds.items() if not isinstance(record.get(name), kind)]:
+    wrong = [name for name, kind in kinds.items() if not isinstance(record.get(name), kind)]
+    if wrong or not _is_kept(record.get("pairs")):
+        wrong = [*wrong, "pairs"]
         raise ModelError(f"{folder / RECORD} is damaged: its {wrong[0]} is {record.get(wrong[0])!r}")
     return record
+
+
+def _is_kept(pairs: Any) -> bool:
+    """Say whether a record holds rated pairs as they are written, or none."""
+    if pairs is None:
+        return True
+    if not isinstance(pairs, dict) or pairs.get("kind") != RATINGS:
+        return False
+    moments = pairs.get("moments")
+    numbers = [pairs.get("liked_from"), *moments] if isinstance(moments, list) and len(moments) == 2 else [None]
+    return all(isinstance(number, int | float) for number in numbers)
 
 
 @dataclass(frozen=True)

@@ -102,10 +102,28 @@ def test_members_are_compared_in_pairs(world, cli):
 
 
 def test_resuming_needs_the_same_pairs(world, cli, tmp_path):
-    left = shutil.copytree(world / "bias", tmp_path / "run.unfinished")
-    (left / "progress.json").write_text("{}")
-    code, _, err = cli("rankers", "train", world / "data", "--ranker", "bias", "--pairs", "ratings", "--resume", "--out", tmp_path / "run")
-    assert (code, "damaged" in err) == (2, True)
+    record = json.loads((world / "bias" / "run.json").read_text())
+    for name in ("kind", "notes", "members", "versions"):
+        del record[name]
+    (tmp_path / "run.unfinished").mkdir()
+    progress = {"plan": {**record, "ranker": "bias", "settings": {}}, "members": []}
+    (tmp_path / "run.unfinished" / "progress.json").write_text(json.dumps(progress))
+    words = [
+        "train",
+        world / "data",
+        "--ranker",
+        "bias",
+        "--pairs",
+        "ratings",
+        "--calibrate",
+        "platt",
+        "--resume",
+        "--out",
+        tmp_path / "run",
+    ]
+    code, _, err = cli("rankers", *words, "--liked-from", "4")
+    assert (code, "liked_from" in err.strip().splitlines()[-1]) == (2, True)
+    assert cli("rankers", *words, "--liked-from", "3.5")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -177,6 +195,15 @@ def test_a_damaged_calibration_is_one_line(world, cli, tmp_path):
     (run / "run.json").write_text(json.dumps(record))
     code, _, err = cli("rankers", "evaluate", run)
     assert (code, "is damaged: its calibration" in err.strip().splitlines()[-1]) == (2, True)
+
+
+@pytest.mark.parametrize("pairs", ["ratings", {"kind": "views"}, {"kind": "ratings", "liked_from": 4, "moments": [1]}])
+def test_damaged_pairs_are_one_line(world, cli, tmp_path, pairs):
+    run = shutil.copytree(world / "mf", tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "pairs": pairs}))
+    code, _, err = cli("rankers", "evaluate", run)
+    assert (code, "is damaged: its pairs is" in err.strip().splitlines()[-1]) == (2, True)
 
 
 def test_clicks_of_impressions_as_pairs(cli, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 from tiny_encoders import tiny_bert
 
-from bertrec.core.errors import DataError, ModelError, NotFiniteError
+from bertrec.core.errors import ConfigError, DataError, ModelError, NotFiniteError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
@@ -124,6 +124,11 @@ def test_the_latest_rating_counts_and_pairs_without_one_are_counted():
     found = GivenRatings.of(extra, Known(past=past), what="bias")
     assert (found.item.tolist(), found.rating.tolist(), found.without) == ([1, 2], [5, 2], 2)
     assert found.notes == ("2 pairs without a rating (left out of training)",)
+
+
+def test_an_encoder_is_not_tuned():
+    with pytest.raises(ConfigError, match="bias-text trains no encoder"):
+        RANKERS.find("bias-text").configured(settings={"encoder.tune": "full"})
 
 
 def test_without_ratings_there_is_one_line(world):

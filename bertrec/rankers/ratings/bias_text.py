@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from bertrec.core.config import Config
+from bertrec.core.errors import ConfigError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.impressions import Impressions
 from bertrec.encoders.config import EncoderConfig
@@ -35,11 +36,23 @@ class BiasTextConfig(BiasConfig):
 
 
 class BiasText(RatingRanker):
-    """Predicts ratings by biases, the item's text, and its products with the mean text of what the user liked."""
+    """Predicts ratings by biases, the item's text, and its products with the mean text of what the user liked.
+
+    Args:
+        config: all settings; None takes the defaults.
+
+    Raises:
+        ConfigError: the encoder is to be tuned.
+    """
 
     name: ClassVar[str] = "bias-text"
     config_class: ClassVar[type[Config]] = BiasTextConfig
     config: BiasTextConfig
+
+    def __init__(self, config: BiasTextConfig | None = None) -> None:
+        super().__init__(config)
+        if self.config.encoder.tune != "frozen":
+            raise ConfigError("bias-text trains no encoder: leave encoder.tune at frozen")
 
     def _learned(self, given: GivenRatings, residual: Float64Array, impressions: Impressions) -> dict[str, npt.NDArray[Any]]:
         catalog = impressions.catalog
