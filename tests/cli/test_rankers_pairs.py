@@ -108,19 +108,8 @@ def test_resuming_needs_the_same_pairs(world, cli, tmp_path):
     (tmp_path / "run.unfinished").mkdir()
     progress = {"plan": {**record, "ranker": "bias", "settings": {}}, "members": []}
     (tmp_path / "run.unfinished" / "progress.json").write_text(json.dumps(progress))
-    words = [
-        "train",
-        world / "data",
-        "--ranker",
-        "bias",
-        "--pairs",
-        "ratings",
-        "--calibrate",
-        "platt",
-        "--resume",
-        "--out",
-        tmp_path / "run",
-    ]
+    words = ["train", world / "data", "--ranker", "bias", "--pairs", "ratings", "--calibrate", "platt"]
+    words += ["--resume", "--out", tmp_path / "run"]
     code, _, err = cli("rankers", *words, "--liked-from", "4")
     assert (code, "liked_from" in err.strip().splitlines()[-1]) == (2, True)
     assert cli("rankers", *words, "--liked-from", "3.5")[0] == 0
