@@ -7,8 +7,8 @@
 As ``bertrec rankers train ml-100k --ranker NAME --pairs ratings --seed SEED`` and ``bertrec rankers evaluate`` do it: the
 first 80 % of the ratings train, 10 % choose epoch and calibration, 10 % are measured; label 1 from 4 stars. A ranker that
 draws nothing has one seed. ``sigmoid`` takes the score for a logit, for want of another probability before calibration.
-Rows go to ``results-rankers/ratings-NAME-SEED.json`` and a row that exists is not run again; the errors of each rating,
-which paired intervals need, to ``runs/ratings``.
+Rows go to ``results-rankers/ratings-NAME-SEED.json`` and are not run again; the errors of each rating, from which
+``table`` writes paired differences, to ``runs/ratings``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ DATA = "ml-100k"
 RESULTS = Path(__file__).parent / "results-rankers"
 KEPT = Path("runs") / "ratings"
 ONE_SEED = ("bias", "bias-text")
+PREDICTING = (*ONE_SEED, "mf")
+BESIDE = "bias-text-0"
 KINDS: tuple[CalibrationKind, ...] = ("temperature", "platt", "isotonic")
 SLICES = ("all", "cold_items", "warm_pairs")
 
@@ -94,12 +96,22 @@ def _differences(dataset: Dataset) -> None:
     cold = judged.item_counts[judged.impressions.candidates.values] == 0
     users = np.asarray([str(user) for user in judged.users])
     errors = {path.stem: np.load(path) for path in sorted(KEPT.glob("*.npy"))}
-    for name in errors:
-        if "bias-text-0" not in errors or name == "bias-text-0":
-            continue
+    if BESIDE not in errors:
+        return
+    found = {}
+    for name in errors.keys() - {BESIDE}:
         for part, at in (("all", np.ones(len(cold), bool)), ("cold_items", cold)):
-            value, (low, high) = rmse_difference(errors["bias-text-0"][at], errors[name][at], users[at])
-            print(f"RMSE, {part}: bias-text - {name}: {value:+.4f} [{low:+.4f}, {high:+.4f}]")
+            value, ci95 = rmse_difference(errors[BESIDE][at], errors[name][at], users[at])
+            found[f"RMSE, {part}: {BESIDE} - {name}"] = {"difference": value, "ci95": list(ci95), "pairs": int(at.sum())}
+    for line, one in sorted(found.items()):
+        print(f"{line}: {one['difference']:+.4f} [{one['ci95'][0]:+.4f}, {one['ci95'][1]:+.4f}]")
+    write_json(RESULTS / "ratings-differences.json", dict(sorted(found.items())))
+
+
+def done(name: str, seed: int) -> bool:
+    """Say whether a row is there, with its errors where ratings are predicted."""
+    there = (RESULTS / f"ratings-{name}-{seed}.json").exists()
+    return there and (name not in PREDICTING or (KEPT / f"{name}-{seed}.npy").exists())
 
 
 def main() -> None:
@@ -114,7 +126,7 @@ def main() -> None:
     dataset = load(DATA)
     for name in options.names:
         for seed in options.seeds[:1] if name in ONE_SEED else options.seeds:
-            if not (RESULTS / f"ratings-{name}-{seed}.json").exists():
+            if not done(name, seed):
                 run(name, seed, dataset)
 
 

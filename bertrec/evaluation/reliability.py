@@ -119,5 +119,5 @@ def reliability_svg(named: Mapping[str, Sequence[Bin]]) -> bytes:
             axes.plot([0, 1], [0, 1], color=LIGHT["quiet"], linewidth=0.8, linestyle="--")
             axes.plot(*places, color=LIGHT["family-text"], linewidth=1)
             axes.scatter(*places, s=10 + 190 * pairs / max(1.0, pairs.max(initial=0)), color=LIGHT["family-text"])
-            axes.set(title=name, xlabel="probability", ylabel="share of label 1", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+            axes.set(title=name, xlabel="probability", ylabel="share of label 1", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         return svg_bytes(drawn)
