@@ -122,6 +122,11 @@ class PromptRanker(Ranker):
         if prompt.slots & {"user", "item"}:
             raise ConfigError(f"prompt '{prompt.name}' has vectors of users and items in it: tune one without, then train with --id-model")
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """A score is the probability of the positive answer."""
+        return True
+
     @classmethod
     def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:
         """Return the prompt and the negatives for lists that a retriever proposed."""
