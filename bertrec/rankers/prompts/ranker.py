@@ -125,6 +125,11 @@ class PromptRanker(Ranker):
         if prompt.user_texts:
             raise ConfigError(f"prompt '{prompt.name}' reads texts of users, and a study keeps none: tune item-hybrid, then train this one")
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """A score is the probability of the positive answer."""
+        return True
+
     @classmethod
     def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:
         """Return the prompt and the negatives for lists that a retriever proposed."""
