@@ -255,6 +255,21 @@ def _read_static(folder: Path) -> Any:
     return StaticEncoder.from_config(EncoderConfig(name=str(folder / "encoder"))).encode(list(TITLES.values())[:2]).tolist()
 
 
+def _tower(folder: Path) -> None:
+    from bertrec.models.queries.config import QueryConfig
+    from bertrec.models.queries.tower import QueryTower
+
+    config = QueryConfig().updated({"encoder.name": _encoder_folder()})
+    QueryTower.untrained(_split().catalog, config, progress=False).save_pretrained(folder / "tower")
+
+
+def _read_tower(folder: Path) -> Any:
+    from bertrec.models.queries.tower import QueryTower
+
+    tower = QueryTower.from_pretrained(folder / "tower")
+    return tower.scores(tower.query_vectors(["a thing"])).tolist(), tower.weights, tower.about
+
+
 def _given_parquet(folder: Path) -> None:
     import pandas as pd
 
@@ -465,6 +480,7 @@ def artefacts() -> list[Target]:
         Target("sentence-transformers folder", _foreign_encoder, _read_foreign, ("*",)),
         Target("static encoder", _static_encoder, _read_static, ("*",)),
         Target("Model2Vec folder", _model2vec, _read_static, ("*",)),
+        Target("query tower", _tower, _read_tower),
         Target("item vectors, Parquet", _given_parquet, _read_given("items.parquet"), ("*",)),
         Target("item vectors, NumPy", _given_matrix, _read_given("items.npy"), ("*",)),
         Target("change that was cut short", _half_done, _read_settled),

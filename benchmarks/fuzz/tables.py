@@ -21,6 +21,7 @@ from bertrec.tuning.space import Space
 USERS, ITEMS, STEPS = range(1, 9), range(1, 7), range(4)
 CLICKS = [(user, (user + step) % 6 + 1, 1_500_000_000 + 100 * step + user) for user in USERS for step in STEPS]
 _WANTED = '{"user_id": "u1", "history": ["1", "2"]}\n{"user_id": "u2", "history": null}\n'
+_PAIRS = "query,item_id,split,phrase\na thing,1,train,Thing 1\n" + "".join(f'"x, {item}",{item},test,\n' for item in ITEMS)
 TITLES = {item: f"Thing {item}, é기 “{'x' * item}”" for item in ITEMS}
 
 
@@ -164,8 +165,19 @@ def readers() -> list[Target]:
         _files("prompt file", {"p.yaml": _PROMPT}, lambda folder: (prompt := Prompt.load(folder / "p.yaml"), prompt.parts)),
         _files("list of ids", {"u.txt": "u1\nu2\nu3\n"}, lambda folder: listed_ids(folder / "u.txt", {"u1", "u2", "u3"})),
         _files("users and histories", {"u.csv": "user_id,history\nu1,1 2\nu2,\n"}, lambda folder: read_wanted_users(folder / "u.csv")),
+        _files("pairs of queries", {"p.csv": _PAIRS}, lambda folder: _pairs(folder / "p.csv")),
         _files("users as JSON lines", {"u.jsonl": _WANTED}, lambda folder: read_wanted_users(folder / "u.jsonl")),
     ]
+
+
+def _pairs(path: Path) -> Any:
+    from bertrec.data.catalog import ItemCatalog
+    from bertrec.data.ids import IdMap
+    from bertrec.models.queries.pairs import read_pairs
+
+    catalog = ItemCatalog(IdMap([str(item) for item in ITEMS]), {"title": list(TITLES.values())})
+    pairs = read_pairs(path, catalog)
+    return pairs.queries, pairs.items.tolist(), pairs.parts.tolist(), pairs.indexed.texts
 
 
 def _settings(path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from bertrec.runs.folder import Run
 if TYPE_CHECKING:
     from bertrec.models.base import Recommender
     from bertrec.models.found import Found
+    from bertrec.models.text_search import TextSearch
 
 SIMILAR_EXAMPLES = """
 Examples:
@@ -33,8 +35,11 @@ Examples:
 bertrec search runs/shop "waterproof hiking boots"
 
 bertrec search runs/shop "drill bits" --user 42 -k 5
+
+bertrec search runs/shop "something to drill into brick" --queries runs/queries
 """
 FORMATS = ("table", "json")
+FUSIONS = ("rrf", "learned")
 BY = ("auto", "text", "behaviour", "both")
 K = Annotated[int, typer.Option("-k", min=1, help="How many items.")]
 Form = Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")]
@@ -77,12 +82,24 @@ def search(
     reading: Reading,
     user: Annotated[str | None, typer.Option(metavar="ID", help="Whose taste counts too.")] = None,
     data: o.OtherData = None,
+    queries: Annotated[
+        Path | None, typer.Option(metavar="QRUN", help="A tower of bertrec queries train in place of the run's own encoder.")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Search the tower's items by an index of bertrec queries index.")
+    ] = None,
+    fusion: Annotated[
+        str, typer.Option(help="How ranks are joined with --queries: rrf (all lists alike) or learned (weights that its validation chose).")
+    ] = "rrf",
     k: K = 10,
     form: Form = "table",
     trusted: o.Classes = None,
 ) -> None:
     """Print the items of RUN that words ask for: by meaning (the run's encoder) and by words (BM25), joined by their ranks."""
     o.choice("format", form, FORMATS)
+    o.choice("fusion", fusion, FUSIONS)
+    if queries is None and (index is not None or fusion != "rrf"):
+        raise BertrecError("--index and --fusion go with a tower: name one with --queries QRUN")
     place = Run(run)
     record, model = place.record(), place.load_model()
     history = None
@@ -90,7 +107,25 @@ def search(
         dataset = served_data(place, record, model, data, reading)
         model = fit_catalog(model, dataset)
         history = None if user is None else _history(dataset.interactions, user)
-    show(model, model.search(query, k, history=history), f"'{query}'" + (f" for user {user}" if user else ""), form, k, {"query": query})
+    searcher = model.searcher() if queries is None else _with_tower(model, query, queries, index, fusion)
+    found = searcher.search(query, k, history=history)
+    show(model, found, f"'{query}'" + (f" for user {user}" if user else ""), form, k, {"query": query})
+
+
+def _with_tower(model: Recommender, query: str, folder: Path, index: Path | None, fusion: str) -> TextSearch:
+    """Return a search of the model's items by a tower, after a note where its encoder reads little of the query."""
+    from bertrec.models.queries.tower import QueryTower
+    from bertrec.models.text_search import TextSearch
+    from bertrec.retrieval.index import ItemIndex
+
+    tower = QueryTower.from_pretrained(folder).over(model.catalog)
+    if fusion == "learned" and not tower.weights:
+        raise BertrecError(f"{folder} has learned no weights, since its pairs had no valid part: take --fusion rrf")
+    if index is not None:
+        tower.serve_by(ItemIndex.load(index))
+    if query.strip() and (line := tower.note_on(query)):
+        note(line)
+    return TextSearch(model, tower=tower, weights=tower.weights if fusion == "learned" else None)
 
 
 def _history(interactions: Any, user: str) -> list[str | int]:

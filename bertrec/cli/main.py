@@ -34,6 +34,7 @@ from bertrec.cli import (
     probe,
     prompt,
     push,
+    queries,
     rankers,
     recommend,
     rerank,
@@ -96,6 +97,7 @@ app.command("new-items", epilog=draws.EXAMPLES)(draws.new_items)
 app.command("recommend", epilog=recommend.EXAMPLES)(recommend.recommend)
 app.command("similar", epilog=find.SIMILAR_EXAMPLES)(find.similar)
 app.command("search", epilog=find.SEARCH_EXAMPLES)(find.search)
+app.add_typer(queries.app, name="queries")
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("update", epilog=update.EXAMPLES)(update.update)
 app.command("forget", epilog=forget.EXAMPLES)(forget.forget)

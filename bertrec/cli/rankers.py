@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from bertrec.data.load import Dataset
     from bertrec.rankers.context import Known
     from bertrec.rankers.ensemble import Ensemble
-    from bertrec.rankers.runs import RankerPlan
+    from bertrec.rankers.pair_runs import JudgedPairs
+    from bertrec.rankers.runs import Measured, RankerPlan
 
 PARTS = ("train", "valid", "test")
 app = typer.Typer(
@@ -41,6 +43,10 @@ bertrec rankers evaluate runs/nrms --split test --json figures.json
 bertrec rankers evaluate runs/seed-0 runs/seed-1 runs/seed-2 --members
 
 bertrec rankers score runs/nrms --split test --submission prediction.txt
+
+bertrec rankers train ml-100k --ranker bias-text --pairs ratings --calibrate temperature --out runs/bias-text
+
+bertrec rankers evaluate runs/bias-text --reliability reliability.svg
 """,
 )
 Runs = Annotated[
@@ -52,6 +58,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Of the share that chooses the ep
 ValidationShare = Annotated[
     float, typer.Option(min=0, max=0.9, help="Share of the training impressions that chooses the epoch; 0 takes the valid part.")
 ]
+LikedFrom = Annotated[float | None, typer.Option(help="Lowest rating of an item that the user likes, with --pairs ratings (default 4).")]
 
 
 @app.command("list")
@@ -86,13 +93,33 @@ def train(
     config: o.SettingsFile = None,
     validation_share: ValidationShare = 0.2,
     seed: Seed = 0,
+    pairs: Annotated[
+        str | None,
+        typer.Option(help="ratings: train on rated pairs, liked or not, of the first 80 % of time; the next 10 % choose the epoch."),
+    ] = None,
+    liked_from: LikedFrom = None,
+    calibrate: Annotated[
+        str,
+        typer.Option(help="Make scores probabilities by what chose the epoch: none, temperature, platt (with a shift) or isotonic."),
+    ] = "none",
     overwrite: o.Overwrite = False,
     resume: o.Resume = False,
 ) -> None:
     """Train a ranker on the impressions of DATA (on sampled ones where DATA has interactions) into the folder RUN."""
+    from bertrec.data.ratings import LIKED_FROM
     from bertrec.rankers.runs import RankerPlan
 
-    plan = RankerPlan(ranker, o.read_settings(config, set_ or []), validation_share=validation_share, seed=seed)
+    if liked_from is not None and pairs is None:
+        raise ConfigError("--liked-from goes with --pairs ratings")
+    plan = RankerPlan(
+        ranker,
+        o.read_settings(config, set_ or []),
+        validation_share=validation_share,
+        seed=seed,
+        pairs=pairs,
+        liked_from=LIKED_FROM if liked_from is None else liked_from,
+        calibrate=calibrate,
+    )
     plan.check(out, overwrite=overwrite, resume=resume)
     train_into(out, plan, load(data, reading), data, reading, overwrite=overwrite, resume=resume)
 
@@ -114,73 +141,214 @@ def evaluate(
     reading: Reading,
     data: o.OtherData = None,
     split: Annotated[str, typer.Option(help="Which part: train, valid or test.")] = "test",
+    pairs: Annotated[
+        str | None,
+        typer.Option(help="Measure labelled pairs: ratings, or clicks (all candidates of impressions); default: as the run was trained."),
+    ] = None,
+    liked_from: LikedFrom = None,
+    bins: Annotated[str, typer.Option(help="Bins of the calibration error of pairs, of equal width or mass (numbers of pairs).")] = "width",
+    reliability: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the share of label 1 against the probability, for pairs.")
+    ] = None,
     members: Annotated[bool, typer.Option("--members", help="Measure each ranker of an ensemble too, and compare them in pairs.")] = False,
     bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap samples behind each interval.")] = 1000,
     trusted: o.Classes = None,
     json_out: o.Json = None,
 ) -> None:
-    """Measure RUN, or several as an ensemble, on impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions."""
-    from bertrec.rankers.runs import TOGETHER, measure_rankers
+    """Measure RUN, or several as an ensemble, on impressions, or on labelled pairs.
 
-    ensemble, shown, about, known = _open(run, data, split, reading)
-    results = measure_rankers(ensemble, shown, bootstrap=bootstrap, members=members, known=known, info=about)
+    On impressions: AUC, MRR, nDCG@5 and nDCG@10, each a mean over impressions. On pairs: AUC, UAUC, logloss, ECE, RMSE
+        and MAE.
+    """
+    from bertrec.evaluation.impressions import IMPRESSION_METRICS
+    from bertrec.rankers.runs import measure_rankers
+
+    _check_drawing(reliability)
+    o.choice("kind of bins", bins, ("width", "mass"))
+    opened = _Opened.of(run, data, reading)
+    kind = opened.pairs_of(pairs, liked_from)
+    how: dict[str, Any] = {"bootstrap": bootstrap, "members": members, "known": opened.known}
+    if kind is None:
+        if reliability is not None:
+            raise ConfigError("--reliability draws labelled pairs: add --pairs clicks")
+        shown = opened.shown(split)
+        results = measure_rankers(opened.ensemble, shown, info=opened.about(split, shown), **how)
+    else:
+        results = _on_pairs(opened, kind, split, liked_from, bins, how)
+    title = f"{', '.join(map(str, run))}: {split}"
+    _print_results(title, results, list(IMPRESSION_METRICS) if kind is None else None)
+    if reliability is not None:
+        _draw(reliability, results)
+    if json_out is not None:
+        _write_figures(json_out, results, members=members, pairs=kind is not None)
+
+
+def _print_results(title: str, results: Measured, metrics: list[str] | None) -> None:
+    """Print a table of each report, its metrics or those of its first slice, and how they were measured."""
+    from bertrec.rankers.runs import TOGETHER
+
     for name, report in results.reports.items():
-        print_figures(f"{', '.join(map(str, run))}: {split}: {name}", report.to_json(), ["AUC", "MRR", "nDCG@5", "nDCG@10"])
+        figures = report.to_json()
+        print_figures(f"{title}: {name}", figures, metrics or list(figures["slices"]["all"]["metrics"]))
     for line in results.comparisons:
         say(line)
-    figures = results.reports[TOGETHER].to_json()
-    say(protocol_line(figures["protocol"]))
-    if json_out is not None:
-        from bertrec.core.files import write_json
+    say(protocol_line(results.reports[TOGETHER].protocol))
 
-        write_json(json_out, figures | ({"members": {n: r.to_json() for n, r in results.reports.items()}} if members else {}))
-        note(f"wrote {json_out}")
+
+def _write_figures(path: Path, results: Measured, *, members: bool, pairs: bool) -> None:
+    from bertrec.core.files import write_json
+    from bertrec.rankers.pair_runs import reliability_json
+    from bertrec.rankers.runs import TOGETHER
+
+    figures = results.reports[TOGETHER].to_json()
+    if pairs:
+        figures["reliability"] = reliability_json(results.bins)
+    if members:
+        figures["members"] = {name: report.to_json() for name, report in results.reports.items()}
+    write_json(path, figures)
+    note(f"wrote {path}")
+
+
+def _check_drawing(path: Path | None) -> None:
+    """See, before any work, that a drawing may be written; a former one is replaced."""
+    if path is None:
+        return
+    if path.is_dir() or path.suffix != ".svg":
+        raise ConfigError(f"--reliability {path}: give the name of a file that ends with .svg")
+    from bertrec.pages.charts import svg_style
+
+    with svg_style():  # says where matplotlib is missing
+        pass
+
+
+def _on_pairs(opened: _Opened, kind: str, split: str, liked_from: float | None, bins: str, how: dict[str, Any]) -> Measured:
+    from bertrec.rankers.pair_runs import calibrations_of, measure_pairs
+
+    judged = opened.judged(kind, split, liked_from)
+    equal: Any = bins
+    about = opened.about(split, judged.impressions)
+    return measure_pairs(opened.ensemble, judged, calibrations_of(opened.records), equal=equal, info=about, **how)
+
+
+def _draw(path: Path, results: Measured) -> None:
+    from bertrec.core.files import atomic_file
+    from bertrec.evaluation.reliability import reliability_svg
+
+    if not results.bins:
+        raise ConfigError("--reliability needs probabilities, and these scores are none: train with --calibrate temperature")
+    drawn = reliability_svg(results.bins)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(drawn)
+    note(f"wrote {path}")
 
 
 @app.command("score", epilog="Example: bertrec rankers score runs/nrms --data data/mind --split test --submission prediction.txt")
 @reads_data(spelled=TEXT_TEMPLATE)
 def score(
     run: Runs,
-    submission: Annotated[Path, typer.Option(metavar="FILE", help="MIND's format: a line per impression, the rank of each candidate.")],
     reading: Reading,
+    submission: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="MIND's format: a line per impression, the rank of each candidate.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(metavar="FILE.parquet", help="A row per candidate with score, and probability where there is one.")
+    ] = None,
     data: o.OtherData = None,
     split: Annotated[str, typer.Option(help="Which part: train, valid or test.")] = "test",
     trusted: o.Classes = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it is there.")] = False,
 ) -> None:
-    """Rank the candidates of impressions, with labels or without, and write MIND's submission file."""
-    from bertrec.data.submission import write_submission
-
-    check_files("--submission", [submission], overwrite=overwrite)
-    ensemble, shown, _, known = _open(run, data, split, reading)
-    if ensemble.head_note:
-        note(f"note: {ensemble.head_note}")
-    if lost := [line for line in shown.notes if "dropped" in line and "candidate" in line]:
+    """Score the candidates of impressions, with labels or without, into MIND's submission file or a table."""
+    if submission is None and table is None:
+        raise ConfigError("name what to write: --submission FILE, --table FILE.parquet, or both")
+    for option, path in (("--submission", submission), ("--table", table)):
+        check_files(option, [] if path is None else [path], overwrite=overwrite)
+    opened = _Opened.of(run, data, reading)
+    kind = opened.pairs_of(None, None)
+    shown = opened.shown(split) if kind is None else opened.judged(kind, split, None).impressions
+    if opened.ensemble.head_note:
+        note(f"note: {opened.ensemble.head_note}")
+    if submission is not None and (lost := [line for line in shown.notes if "dropped" in line and "candidate" in line]):
         raise DataError(f"{lost[0]}: a submission must rank every candidate: add these items to news.tsv")
-    scores = ensemble.score_impressions(shown, known=known, progress=True)
-    write_submission(submission, shown.ids, scores, shown.candidates.offsets)
-    say(f"wrote {submission}: {len(shown)} impressions, {len(shown.candidates.values)} candidates")
+    _write_scores(opened, shown, submission, table)
 
 
-def _open(runs: list[Path], data: str | None, part: str, reading: Reading) -> tuple[Ensemble, Impressions, dict[str, Any], Known]:
-    """Return the rankers of the runs over the items of the data, the impressions, which these are, and what is known of their users.
+def _write_scores(opened: _Opened, shown: Impressions, submission: Path | None, table: Path | None) -> None:
+    import pyarrow.parquet as pq
 
-    Data are read as for training.
-    """
-    from bertrec.rankers.context import Known
-    from bertrec.rankers.runs import open_rankers
+    from bertrec.core.files import atomic_file
+    from bertrec.data.submission import write_submission
+    from bertrec.rankers.pair_runs import calibrations_of, scored_table
 
-    o.choice("split", part, PARTS)
-    ensemble, records = open_rankers(*runs)
-    record = records[0]
-    if data is None and len({one.get("data_hash") for one in records}) > 1:
-        note(f"note: the runs were trained on different data: measured on those of {runs[0]}; --data names others")
-    dataset = data_for(record, data, reading)
-    note_each(dataset.notes)
-    shown = _part(dataset, part)
-    ensemble.prepare(shown.catalog)
-    about = {"data": dataset.name, "data_hash": dataset.content_hash, "split": part, "notes": list(shown.notes)}
-    return ensemble, shown, about, Known.of(dataset)
+    scored = scored_table(opened.ensemble, shown, calibrations_of(opened.records), known=opened.known)
+    if submission is not None:
+        write_submission(submission, shown.ids, scored["score"].to_numpy(), shown.candidates.offsets)
+    if table is not None:
+        with atomic_file(table) as temporary:
+            pq.write_table(scored, temporary, compression="zstd")
+    for path in (submission, table):
+        if path is not None:
+            say(f"wrote {path}: {len(shown)} impressions, {len(shown.candidates.values)} candidates")
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """Runs and the data that they are asked about, read as for training."""
+
+    ensemble: Ensemble
+    records: list[dict[str, Any]]
+    dataset: Dataset
+    known: Known
+    own_data: bool
+
+    @classmethod
+    def of(cls, runs: list[Path], data: str | None, reading: Reading) -> _Opened:
+        from bertrec.rankers.context import Known
+        from bertrec.rankers.runs import open_rankers
+
+        ensemble, records = open_rankers(*runs)
+        if data is None and len({one.get("data_hash") for one in records}) > 1:
+            note(f"note: the runs were trained on different data: measured on those of {runs[0]}; --data names others")
+        dataset = data_for(records[0], data, reading)
+        note_each(dataset.notes)
+        return cls(ensemble, records, dataset, Known.of(dataset), data is None)
+
+    def about(self, part: str, shown: Impressions) -> dict[str, Any]:
+        """Return what a report says of the data."""
+        return {"data": self.dataset.name, "data_hash": self.dataset.content_hash, "split": part, "notes": list(shown.notes)}
+
+    def shown(self, part: str) -> Impressions:
+        """Return the impressions of a part; the rankers are then over their items."""
+        o.choice("split", part, PARTS)
+        shown = _part(self.dataset, part)
+        self.ensemble.prepare(shown.catalog)
+        return shown
+
+    def pairs_of(self, asked: str | None, liked_from: float | None) -> str | None:
+        """Return the kind of pairs that are measured; None for impressions."""
+        from bertrec.rankers.pair_runs import PAIRS
+
+        kept = {(one.get("pairs") or {}).get("kind") for one in self.records}
+        if asked is None and len(kept) > 1:
+            raise ConfigError("some of the runs were trained on rated pairs and some were not: say --pairs ratings or --pairs clicks")
+        kind = o.choice("kind of pairs", asked, PAIRS) if asked is not None else next(iter(kept))
+        if liked_from is not None and kind != "ratings":
+            raise ConfigError("--liked-from goes with --pairs ratings")
+        return kind
+
+    def judged(self, kind: str, part: str, liked_from: float | None) -> JudgedPairs:
+        """Return the pairs of a part; the rankers are then over their items."""
+        from bertrec.rankers.pair_runs import clicked_pairs, rated_pairs
+
+        if kind == "clicks":
+            return clicked_pairs(self.dataset, self.shown(part))
+        o.choice("split", part, PARTS)
+        record = dict(self.records[0].get("pairs") or {})
+        if not self.own_data:
+            record.pop("moments", None)  # other data have other times
+        found = rated_pairs(self.dataset, part, record=record, liked_from=liked_from)
+        self.ensemble.prepare(found.impressions.catalog)
+        return found
 
 
 def load(data: str, options: dict[str, Any]) -> Dataset:

@@ -42,7 +42,7 @@ def settings(
         typer.Argument(
             metavar="MODEL",
             help="A model such as unisrec or recbole:SASRec, a ranker such as nrms, a class of your own (package.module:Class); "
-            "or index, data (the keys of a YAML description), protocol, rules (of a list), adapt (of an encoder), pretrain.",
+            "or index, data (the keys of a YAML description), protocol, rules (of a list), adapt (of an encoder), pretrain, queries.",
         ),
     ],
     word: Annotated[str | None, typer.Argument(metavar="[WORD]", help="Keep settings whose names contain it.")] = None,
@@ -105,6 +105,7 @@ def _parts() -> dict[str, type[Config]]:
     from bertrec.data.load import DataDescription
     from bertrec.evaluation.protocol import Protocol
     from bertrec.models.pretraining.config import PretrainingConfig
+    from bertrec.models.queries.config import QueryConfig
     from bertrec.retrieval.parameters import IndexConfig
     from bertrec.retrieval.rules import Rules
     from bertrec.training.adapt_config import AdaptConfig
@@ -116,6 +117,7 @@ def _parts() -> dict[str, type[Config]]:
         "rules": Rules,
         "adapt": AdaptConfig,
         "pretrain": PretrainingConfig,
+        "queries": QueryConfig,
     }
     return parts
 

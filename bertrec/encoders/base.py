@@ -83,6 +83,10 @@ class Encoder(Described, torch.nn.Module, ABC):
         """Return a note where most of ``texts`` is in a script that the encoder hardly reads; None for encoders without a vocabulary."""
         return None
 
+    def knows_nothing_of(self, text: str) -> bool:
+        """Say whether no word of a text is in the encoder's vocabulary; False for encoders without one."""
+        return False
+
     def encode(self, texts: Sequence[str], *, cache: EmbeddingCache | None = None, progress: bool = False) -> Vectors:
         """Encode texts for inference, equal texts once.
 

@@ -36,6 +36,13 @@ def script_note(tokenizer: Any, texts: Sequence[str], name: str) -> str | None:
     return f"{share} are no word to the encoder {name}, which reads them one by one or not at all: set encoder.name to {MULTILINGUAL}"
 
 
+def is_unknown(tokenizer: Any, text: str) -> bool:
+    """Say whether a vocabulary has no word or piece for anything in a text."""
+    clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    pieces = tokenizer(clean, add_special_tokens=False, truncation=True, max_length=512)["input_ids"]
+    return all(number == tokenizer.unk_token_id for number in pieces)
+
+
 def _poorly_read(tokenizer: Any, text: str) -> list[str]:
     """Return the letters of other scripts than Latin that are unknown, or a piece each (or several, as bytes are)."""
     clean = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

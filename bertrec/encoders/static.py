@@ -17,7 +17,7 @@ from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
 from bertrec.encoders.base import Encoder, Vectors
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.coverage import script_note
+from bertrec.encoders.coverage import is_unknown, script_note
 from bertrec.encoders.folder import STATIC, FolderForm, one_line, read_form, read_values
 from bertrec.encoders.pooling import load_module, module_hash
 from bertrec.encoders.source import resolve_folder
@@ -109,6 +109,10 @@ class StaticEncoder(Encoder):
     def script_note(self, texts: Sequence[str]) -> str | None:
         """Return a note, with a multilingual encoder's name, where most of ``texts`` is in a script without words in the vocabulary."""
         return script_note(self.table.tokenizer, texts, self.config.name)
+
+    def knows_nothing_of(self, text: str) -> bool:
+        """Say whether no word of a text is in the vocabulary."""
+        return is_unknown(self.table.tokenizer, text)
 
     def _token_ids(self, texts: list[str]) -> list[list[int]]:
         how = {"add_special_tokens": False, "truncation": True, "max_length": self.config.max_length}

@@ -24,7 +24,7 @@ from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import padded_tokens, token_budget_batches
 from bertrec.encoders.cache import default_folder
 from bertrec.encoders.config import EncoderConfig, Precision
-from bertrec.encoders.coverage import script_note
+from bertrec.encoders.coverage import is_unknown, script_note
 from bertrec.encoders.depth import apply_depth, merge_lora, set_mode, transformer_layers
 from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
 from bertrec.encoders.folder import FolderForm, read_form
@@ -168,6 +168,10 @@ class TextEncoder(Encoder):
     def script_note(self, texts: Sequence[str]) -> str | None:
         """Return a note, with a multilingual encoder's name, where most of ``texts`` is in a script without words in the vocabulary."""
         return script_note(self.tokenizer, texts, self.config.name)
+
+    def knows_nothing_of(self, text: str) -> bool:
+        """Say whether no word of a text is in the vocabulary."""
+        return is_unknown(self.tokenizer, text)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Encode padded token ids.

@@ -8,8 +8,11 @@ from .label_intervals import auc_interval as auc_interval
 from .labels import auc as auc
 from .labels import user_auc as user_auc
 from .metrics import rank_metrics as rank_metrics
+from .pairs import evaluate_pairs as evaluate_pairs
 from .protocol import Protocol as Protocol
 from .ranks import rank_targets as rank_targets
+from .reliability import calibration_error as calibration_error
+from .reliability import reliability_bins as reliability_bins
 from .report import Report as Report
 from .significance import PairedResult as PairedResult
 from .significance import all_pairs as all_pairs

@@ -129,8 +129,8 @@ def info_nce(left: Tensor, right: Tensor, *, masked: Tensor | None = None) -> Te
 
     Args:
         left: ``[b, dim]``, scaled (see `bertrec.heads.similarity`).
-        right: ``[b, dim]``; row ``i`` is the positive of ``left[i]``.
-        masked: ``[b, b]`` bool, negatives that do not count; the diagonal always counts.
+        right: ``[b + m, dim]``; row ``i`` is the positive of ``left[i]``, and the last ``m`` rows are further negatives of all.
+        masked: ``[b, b + m]`` bool, negatives that do not count; the diagonal always counts.
     """
     return _diagonal_softmax(scores(left, right), masked)
 
@@ -138,7 +138,8 @@ def info_nce(left: Tensor, right: Tensor, *, masked: Tensor | None = None) -> Te
 def _diagonal_softmax(logits: Tensor, masked: Tensor | None) -> Tensor:
     targets = torch.arange(len(logits), device=logits.device)
     if masked is not None:
-        logits = logits.masked_fill(masked & (targets[:, None] != targets), -math.inf)
+        columns = torch.arange(logits.shape[1], device=logits.device)
+        logits = logits.masked_fill(masked & (targets[:, None] != columns), -math.inf)
     return functional.cross_entropy(logits, targets)
 
 

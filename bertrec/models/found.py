@@ -30,14 +30,21 @@ class Found:
     ranks: dict[str, list[int]]
 
 
-def joined(catalog: ItemCatalog, lists: Mapping[str, FloatArray], k: int) -> Found:
-    """Return the ``k`` best of several lists of scores, each ``[n_items + 1]`` with -inf for what it lacks."""
+def joined(catalog: ItemCatalog, lists: Mapping[str, FloatArray], k: int, *, weights: Mapping[str, float] | None = None) -> Found:
+    """Return the ``k`` best of several lists of scores.
+
+    Args:
+        catalog: the items.
+        lists: each ``[n_items + 1]`` with -inf for what it lacks.
+        k: how many, at most.
+        weights: of the lists by name, where their ranks are joined; 1 for one that is not named.
+    """
     orders = {name: best_of(values, max(DEPTH, k)) for name, values in lists.items()}
     if len(lists) == 1:
         (own,), (order,) = lists.values(), orders.values()
         items, scores = order[:k], own[order[:k]]
     else:
-        everything, values = fused(list(orders.values()))
+        everything, values = fused(list(orders.values()), weights=[(weights or {}).get(name, 1.0) for name in orders])
         items, scores = everything[:k], values[:k]
     ranks = {name: rank_in(order, items).tolist() for name, order in orders.items()}
     return Found(catalog.ids.decode(items), [float(score) for score in scores], ranks)

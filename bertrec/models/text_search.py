@@ -14,12 +14,9 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.models.found import DEPTH, Cosines, Found, best_of, joined, padded
-from bertrec.retrieval.sparse_text import BM25
-from bertrec.retrieval.words import Vocabulary, words_of
+from bertrec.retrieval.word_scores import WordScores
 
-WORDS, MEANING, USER = "words", "meaning", "user"
-# In short titles these are rare, so that BM25 would put every "rain cape for cyclists" first for "something for the night".
-_SMALL = frozenset(["a", "an", "and", "as", "at", "by", "for", "from", "in", "is", "it", "of", "on", "or", "the", "to", "with"])
+WORDS, MEANING, USER, TOWER = "words", "meaning", "user", "tower"
 
 
 class Searchable(Protocol):
@@ -40,27 +37,35 @@ class Searchable(Protocol):
         """Score given candidates."""
 
 
+class Tower(Protocol):
+    """What was trained to find items for words, over a model's items; see `bertrec.models.queries.tower.QueryTower`."""
+
+    def best(self, query: str, depth: int, allowed: BoolArray, /) -> FloatArray:
+        """Return the scores of the ``depth`` best allowed items, or of more, ``[n_items + 1]``; -inf for all others."""
+
+
 class TextSearch:
     """The texts of a catalogue, ready to be searched.
 
     Args:
         model: fitted.
         texts: the vectors of what its items say, where they were made ready already, a row of NaN for padding before them.
+        tower: trained on queries, over the same items; it stands in place of the model's own encoder, which need not be there.
+        weights: of the lists by name (``words``, ``tower``, …) where their ranks are joined; 1 for one that is not named.
 
     Raises:
-        ModelError: it reads no text.
+        ModelError: there is no tower, and the model reads no text.
     """
 
-    def __init__(self, model: Searchable, texts: Cosines | None = None) -> None:
-        vectors = model.text_vectors if texts is None else texts.table
-        if vectors is None:
-            raise ModelError(f"this {type(model).__name__} reads no text: search with a model of text, such as --item-input text+id")
+    def __init__(
+        self, model: Searchable, texts: Cosines | None = None, *, tower: Tower | None = None, weights: Mapping[str, float] | None = None
+    ) -> None:
         self.model, self.catalog = model, model.catalog
-        self._vectors = Cosines(padded(vectors)) if texts is None else texts
+        self._tower, self._weights = tower, dict(weights or {})
+        self._vectors = None if tower is not None else _cosines_of(model, texts)
         self._listed = self.catalog.listed
         self._listed[1:] &= np.array([bool(text) for text in self.catalog.texts], np.bool_)
-        self._vocabulary, documents = Vocabulary.of(self.catalog.texts)
-        self._bm25 = BM25.build(documents)
+        self._words = WordScores(self.catalog.texts)
 
     def search(self, query: str, k: int = 10, *, history: Sequence[str | int] | None = None, allowed: BoolArray | None = None) -> Found:
         """Return what `bertrec.models.finding.Finding.search` does."""
@@ -68,19 +73,20 @@ class TextSearch:
         expect(query, str, "search: query", called="text")
         if not query.strip():
             raise DataError("an empty query asks for nothing: give words")
-        lists = {MEANING: self._vectors.of(self.model.encode_texts([query])[0]), WORDS: self._by_words(query)}
         open_ = self._listed if allowed is None else self._listed & allowed
+        lists = {**self._by_meaning(query, max(DEPTH, k), open_), WORDS: self._words.of(query)}
         for values in lists.values():
             values[~open_] = -np.inf
         if history is not None:
             expect_list(history, "search: history", of="ids")
             lists[USER] = self._by_user(history, lists, max(DEPTH, k))
-        return joined(self.catalog, lists, k)
+        return joined(self.catalog, lists, k, weights=self._weights)
 
-    def _by_words(self, query: str) -> FloatArray:
-        words = [word for word in words_of(query) if word not in _SMALL]
-        scores = self._bm25.score_terms(self._vocabulary.encode(" ".join(words) or query))
-        return np.where(scores > 0, scores, np.float32(-np.inf))
+    def _by_meaning(self, query: str, depth: int, open_: BoolArray) -> dict[str, FloatArray]:
+        if self._tower is not None:
+            return {TOWER: self._tower.best(query, depth, open_)}
+        assert self._vectors is not None
+        return {MEANING: self._vectors.of(self.model.encode_texts([query])[0])}
 
     def _by_user(self, history: Sequence[str | int], lists: Mapping[str, FloatArray], depth: int) -> FloatArray:
         """Return the model's own score of what the lists hold, -inf elsewhere."""
@@ -89,3 +95,13 @@ class TextSearch:
         if len(held):
             scores[held] = np.nan_to_num(self.model.score([list(history)], Ragged.from_rows([held]))[0], nan=-np.inf)
         return scores
+
+
+def _cosines_of(model: Searchable, texts: Cosines | None) -> Cosines:
+    if texts is not None:
+        return texts
+    vectors = model.text_vectors
+    if vectors is None:
+        mend = "search with a model of text, such as --item-input text+id, or with a tower (--queries)"
+        raise ModelError(f"this {type(model).__name__} reads no text: {mend}")
+    return Cosines(padded(vectors))

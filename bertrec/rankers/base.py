@@ -36,6 +36,8 @@ class Ranker(Fitted):
 
     Attributes:
         notes: what the last fit left out, a line each.
+        learns_pairs: whether `fit` learns each pair by itself. Rated pairs then come with the history of their own
+            moment; for others those of several moments are joined in lists, after the history of the first.
     """
 
     registry = RANKERS
@@ -44,6 +46,7 @@ class Ranker(Fitted):
         {"run_dir", "resume", "progress", "on_epoch", "callbacks", "item_counts", "retrieval_scores", "known"}
     )
     task = "text-ranking"
+    learns_pairs: ClassVar[bool] = False
     notes: tuple[str, ...] = ()
 
     @abstractmethod
@@ -85,6 +88,16 @@ class Ranker(Fitted):
     @property
     def reads_context(self) -> bool:
         """Whether `score` reads who is asked and when, and `fit` what is known of them (`bertrec.rankers.context`)."""
+        return False
+
+    @property
+    def predicts_ratings(self) -> bool:
+        """Whether a score is the rating that the user would give."""
+        return False
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether a score is the probability of a click."""
         return False
 
     def score_impressions(self, impressions: Impressions, *, known: Known | None = None, progress: bool = False) -> Scores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.impressions import Impressions
 from bertrec.models.contract_parts import check_refit, check_saved, check_settings, close, must
 from bertrec.rankers.base import Ranker, Scores
+from bertrec.rankers.context import Known
 
 
-def check_ranker(make: Callable[[], Ranker], impressions: Impressions) -> None:
+def check_ranker(make: Callable[[], Ranker], impressions: Impressions, *, known: Known | None = None) -> None:
     """See that a ranker keeps the contract; it is fitted five times, so give it few data.
 
     Settings travel; a second fit starts anew; every candidate gets a finite score, whatever else is in the batch and in whatever order;
@@ -24,6 +26,7 @@ def check_ranker(make: Callable[[], Ranker], impressions: Impressions) -> None:
     Args:
         make: makes an untrained ranker, the same each time.
         impressions: with labels, at least two.
+        known: for a ranker whose fit reads it, such as ratings.
 
     Raises:
         AssertionError: the contract is broken; the text says how.
@@ -31,16 +34,19 @@ def check_ranker(make: Callable[[], Ranker], impressions: Impressions) -> None:
     """
     must(len(impressions) > 1, "give at least two impressions")
     check_settings(make())
-    ranker = _fit(make(), impressions)
+    fit = partial(_fit, known=known)
+    ranker = fit(make(), impressions)
     _check_scores(ranker, impressions)
     _check_refusals(ranker)
     half = impressions.take(np.arange(0, len(impressions), 2))
-    check_refit(make, _fit, impressions, half, lambda one: scores_of(one, impressions.histories, impressions.candidates))
+    check_refit(make, fit, impressions, half, lambda one: scores_of(one, impressions.histories, impressions.candidates))
     check_saved(ranker, lambda one: scores_of(one, impressions.histories, impressions.candidates))
 
 
-def _fit(ranker: Ranker, impressions: Impressions) -> Ranker:
+def _fit(ranker: Ranker, impressions: Impressions, *, known: Known | None) -> Ranker:
     given: dict[str, Any] = {"retrieval_scores": _stand_in(impressions.candidates)} if ranker.needs_retrieval_scores else {}
+    if ranker.reads_context:
+        given["known"] = known
     return ranker.fit(impressions, progress=False, **given)
 
 
@@ -61,6 +67,8 @@ def _check_scores(ranker: Ranker, impressions: Impressions) -> None:
     whole = scores_of(ranker, histories, candidates)
     must(whole.shape == (len(candidates.values),), f"score: shape {whole.shape} for {len(candidates.values)} candidates")
     must(np.isfinite(whole).all(), "score: a score is no finite number")
+    likely = not ranker.gives_probabilities or bool(((whole >= 0) & (whole <= 1)).all())
+    must(likely, "gives_probabilities is true, and a score lies outside 0 to 1")
     rows = range(len(histories))
     alone = [scores_of(ranker, histories.slice(row, row + 1), candidates.slice(row, row + 1)) for row in rows]
     close(np.concatenate(alone), whole, "scores depend on what else is in the batch")

@@ -96,6 +96,16 @@ class Ensemble(Ranker):
         return any(member.reads_context for member in self.members)
 
     @property
+    def predicts_ratings(self) -> bool:
+        """Whether all members do."""
+        return all(member.predicts_ratings for member in self.members)
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether all members do."""
+        return all(member.gives_probabilities for member in self.members)
+
+    @property
     def needs_retrieval_scores(self) -> bool:
         """Whether a member does."""
         return any(member.needs_retrieval_scores for member in self.members)

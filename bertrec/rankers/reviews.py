@@ -10,13 +10,15 @@ from bertrec.core.distinct import among
 from bertrec.core.errors import DataError
 from bertrec.core.ordering import stable_order
 from bertrec.core.ragged import IntArray, Ragged
+from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
-from bertrec.rankers.context import Context
+from bertrec.rankers.context import Context, has_clock
+from bertrec.rankers.tabular.counts import EventCounts
 
-FloatArray = npt.NDArray[np.float64]
 
-
-def reviews_before(context: Context, histories: Ragged, candidates: Ragged | None = None, *, most: int) -> Ragged:
+def reviews_before(
+    context: Context, histories: Ragged, candidates: Ragged | None = None, *, most: int, catalog: ItemCatalog | None = None
+) -> Ragged:
     """Return the reviews that the user of each row had written before its moment, newest first.
 
     A review of any of the row's candidates is left out, whenever it was written: what a row reads is the same for all of them. Where there
@@ -28,6 +30,7 @@ def reviews_before(context: Context, histories: Ragged, candidates: Ragged | Non
         histories: ``[n]`` rows of inner ids, oldest first.
         candidates: ``[n]`` rows of inner ids; None leaves out nothing.
         most: reviews of a row, at most.
+        catalog: by which histories and candidates are numbered; None: that of the past.
 
     Returns:
         ``[n]`` rows of places in ``context.known.past.text``; texts of white space alone are none.
@@ -38,22 +41,21 @@ def reviews_before(context: Context, histories: Ragged, candidates: Ragged | Non
     past = _reviewed(context, histories, candidates)
     if past is None or not most:
         return _empty(len(histories))
-    asked = past.users.encode(context.users)
-    width = len(past.catalog) + 1
-    owners, pairs = past.sequences.rows + 1, _pairs(past)
+    asked, items = past.users.encode(context.users), _items(past, catalog)
+    pairs = (past.sequences.rows + 1) * _width(past, catalog) + items
     if _clocked(context, past):
         written = _written(past)
         shown = np.zeros(len(histories), np.int64) if candidates is None else candidates.lengths
         spare = shown * _most_of_a_pair(pairs[written])
-        found = _earlier(owners[written], written, past, asked, _moments(context), most + spare)
+        found = _earlier(past.sequences.rows[written] + 1, written, past, asked, context, most + spare)
     else:
-        found = _beside(histories, asked, past, pairs)
+        found = _beside(histories, asked, past, pairs, _width(past, catalog))
     if candidates is not None:
-        found = found.where(~_holds(found, pairs[found.values] % width, candidates, width))
+        found = found.where(~_holds(found, items[found.values], candidates, _width(past, catalog)))
     return _newest_first(found.last(most))
 
 
-def reviews_of_candidates(context: Context, candidates: Ragged, *, most: int) -> Ragged:
+def reviews_of_candidates(context: Context, candidates: Ragged, *, most: int, catalog: ItemCatalog | None = None) -> Ragged:
     """Return what others had written of each candidate before its row's moment, newest first.
 
     Where there is no clock, of the row or of the reviews, nobody knows what was there before: then there are none.
@@ -62,6 +64,7 @@ def reviews_of_candidates(context: Context, candidates: Ragged, *, most: int) ->
         context: of ``n`` rows.
         candidates: ``[n]`` rows of inner ids.
         most: reviews of a candidate, at most.
+        catalog: by which candidates are numbered; None: that of the past.
 
     Returns:
         ``[total candidates]`` rows of places in ``context.known.past.text``.
@@ -72,11 +75,11 @@ def reviews_of_candidates(context: Context, candidates: Ragged, *, most: int) ->
     past = _reviewed(context, candidates, None)
     if past is None or not most or not _clocked(context, past):
         return _empty(len(candidates.values))
-    asked, owners = past.users.encode(context.users)[candidates.rows], past.sequences.rows + 1
+    asked, owners, items = past.users.encode(context.users)[candidates.rows], past.sequences.rows + 1, _items(past, catalog)
     written = _written(past)
-    enough = np.full(len(asked), most + _most_of_a_pair(_pairs(past)[written]))
-    moments = _moments(context)[candidates.rows]
-    found = _earlier(past.sequences.values[written], written, past, candidates.values, moments, enough)
+    spare = _most_of_a_pair((owners * _width(past, catalog) + items)[written])
+    each = context.take(candidates.rows)
+    found = _earlier(items[written], written, past, candidates.values, each, np.full(len(asked), most + spare))
     others = owners[found.values] != asked[found.rows]
     return _newest_first(found.where(others).last(most))
 
@@ -95,12 +98,18 @@ def _reviewed(context: Context, rows: Ragged, more: Ragged | None) -> Interactio
 
 
 def _clocked(context: Context, past: Interactions) -> bool:
-    return context.times is not None and past.timestamp is not None and not past.timestamp_is_position
+    return context.times is not None and has_clock(past)
 
 
-def _moments(context: Context) -> FloatArray:
-    assert context.times is not None
-    return np.where(np.isnan(context.times), -np.inf, context.times)
+def _width(past: Interactions, catalog: ItemCatalog | None) -> int:
+    return len(past.catalog if catalog is None else catalog) + 1
+
+
+def _items(past: Interactions, catalog: ItemCatalog | None) -> IntArray:
+    """Return the item of each interaction by its number in the catalogue, 0 where that lacks it."""
+    if catalog is None or catalog is past.catalog or catalog.ids == past.catalog.ids:
+        return past.sequences.values
+    return np.append(0, catalog.ids.encode(past.catalog.ids.ids))[past.sequences.values]
 
 
 def _written(past: Interactions) -> IntArray:
@@ -108,11 +117,6 @@ def _written(past: Interactions) -> IntArray:
     assert past.text is not None
     told = np.fromiter((bool(text.strip()) for text in past.text), np.bool_, len(past.text))
     return np.flatnonzero(told if past.timestamp is None else told & np.isfinite(past.timestamp))
-
-
-def _pairs(past: Interactions) -> IntArray:
-    """Return a number for the user and item of each interaction; modulo the width it is the item."""
-    return np.asarray((past.sequences.rows + 1) * (len(past.catalog) + 1) + past.sequences.values)
 
 
 def _most_of_a_pair(pairs: IntArray) -> int:
@@ -134,30 +138,27 @@ def _turns(keys: IntArray) -> IntArray:
     return turns
 
 
-def _earlier(owners: IntArray, places: IntArray, past: Interactions, asked: IntArray, moments: FloatArray, most: IntArray) -> Ragged:
-    """Return the newest ``most [n]`` of the ``places [m]`` of owner ``asked [n]`` strictly before ``moments [n]``, oldest first."""
+def _earlier(owners: IntArray, places: IntArray, past: Interactions, asked: IntArray, context: Context, most: IntArray) -> Ragged:
+    """Return the newest ``most [n]`` of the ``places [m]`` of owner ``asked [n]`` strictly before the moment of each row, oldest first."""
     assert past.timestamp is not None
+    assert context.times is not None
     times = past.timestamp[places]
     order = stable_order(owners, times)
-    clock = np.unique(times)
-    sorted_owners, width = owners[order], len(clock) + 1
-    keys = sorted_owners * width + np.searchsorted(clock, times[order])
-    stops = np.searchsorted(keys, asked * width + np.searchsorted(clock, moments))
-    return Ragged.before(places[order], stops, np.minimum(stops - np.searchsorted(sorted_owners, asked), most))
+    passed = EventCounts(owners, times, int(max(owners.max(initial=0), asked.max(initial=0))) + 1).before(asked, context.times)
+    return Ragged.before(places[order], np.searchsorted(owners[order], asked) + passed, np.minimum(passed, most))
 
 
-def _beside(histories: Ragged, asked: IntArray, past: Interactions, pairs: IntArray) -> Ragged:
-    """Return the place that goes with each item of the histories, where it has a text, oldest first."""
-    kept = _written(past)
-    turns = _turns(pairs)
-    width = int(turns.max(initial=0)) + 1
-    of_row = histories.rows * (len(past.catalog) + 1) + histories.values
-    wanted, turn = asked[histories.rows] * (len(past.catalog) + 1) + histories.values, _turns(of_row)
-    keys = (pairs * width + turns)[kept]
+def _beside(histories: Ragged, asked: IntArray, past: Interactions, pairs: IntArray, width: int) -> Ragged:
+    """Return the place that goes with each item of the histories, where it has a text, oldest first; ``pairs`` of users and items."""
+    kept, turns = _written(past), _turns(pairs)
+    most = int(turns.max(initial=0)) + 1
+    wanted, turn = asked[histories.rows] * width + histories.values, _turns(histories.rows * width + histories.values)
+    keys = pairs[kept] * most + turns[kept]
     order = np.argsort(keys)
-    at = np.minimum(np.searchsorted(keys, wanted * width + turn, sorter=order), max(len(keys) - 1, 0))
-    place = kept[order][at] if len(kept) else np.zeros(len(at), np.int64)
-    same = (pairs[place] == wanted) & (turns[place] == turn) if len(kept) else np.zeros(len(at), np.bool_)
+    at = np.searchsorted(keys, wanted * most + turn, sorter=order)
+    place = np.append(kept[order], -1)[at]  # -1 beyond the last key
+    same = (place >= 0) & (turn < most)
+    same[same] = (pairs[place[same]] == wanted[same]) & (turns[place[same]] == turn[same])
     return Ragged(place, histories.offsets).where(same)
 
 

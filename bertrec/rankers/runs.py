@@ -1,6 +1,6 @@
 """Runs of rankers: one or several, trained on the same impressions, asked together.
 
-RUN/run.json     what was trained on what, and how it went
+RUN/run.json     what was trained on what, how it went, and how scores become probabilities
 RUN/members/N/   the N-th ranker
 """
 
@@ -11,16 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bertrec.core.errors import BertrecError, ConfigError, ModelError
+import numpy as np
+
+from bertrec.core.errors import BertrecError, ConfigError, DataError, ModelError, unknown_name
 from bertrec.core.files import read_json, write_json
 from bertrec.data.clicks import clicks_to_learn
 from bertrec.data.impressions import Impressions, split_share
 from bertrec.data.load import Dataset
+from bertrec.data.ratings import LIKED_FROM, one_candidate_each, rated_parts
 from bertrec.evaluation.impressions import evaluate_impressions
 from bertrec.evaluation.protocol import Protocol, versions
+from bertrec.evaluation.reliability import Bin
 from bertrec.evaluation.report import Report
 from bertrec.evaluation.significance import all_pairs
 from bertrec.rankers.base import Ranker, Scores, labels_of
+from bertrec.rankers.calibration import CALIBRATIONS, Calibration, CalibrationKind
 from bertrec.rankers.context import Context, Known
 from bertrec.rankers.ensemble import MEMBERS, Ensemble, together
 from bertrec.rankers.names import RANKERS
@@ -28,6 +33,7 @@ from bertrec.rankers.unfinished import check_unfinished, settle, training_into
 
 RECORD = "run.json"
 _KINDS = ("rankers", "prompts")  # the latter is what runs of cloze prompts were called once
+RATINGS = "ratings"
 NEGATIVES = 4  # of a click, where they are sampled and the ranker's settings name no number
 
 
@@ -39,13 +45,20 @@ class RankerPlan:
         ranker: a name in `bertrec.rankers.names.RANKERS`, or someone else's class by its dotted path.
         settings: flat names and values that replace its defaults.
         validation_share: of the training impressions, to choose each ranker's epoch; 0 takes the data's valid part.
+            Rated pairs have a validation part of their own.
         seed: of the share and, where the settings name none, of each training.
+        pairs: ``ratings`` trains on rated pairs (`bertrec.data.ratings.rated_parts`) in place of clicks.
+        liked_from: the lowest rating with label 1.
+        calibrate: how the scores become probabilities, fitted on what chose the epoch: one of `CALIBRATIONS`.
     """
 
     ranker: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     validation_share: float = 0.2
     seed: int = 0
+    pairs: str | None = None
+    liked_from: float = LIKED_FROM
+    calibrate: str = "none"
 
     trains = True
 
@@ -56,6 +69,10 @@ class RankerPlan:
             ConfigError: a ranker or setting that does not exist, or a value outside its range.
             BertrecError: the folder holds something else or a run that is not to be replaced, or a former training is unfinished.
         """
+        if self.calibrate not in CALIBRATIONS:
+            raise ConfigError(unknown_name("calibration", self.calibrate, CALIBRATIONS))
+        if self.pairs not in (None, RATINGS):
+            raise ConfigError(unknown_name("kind of pairs", str(self.pairs), [RATINGS]))
         self.negatives()
         check_folder(folder, overwrite=overwrite, resume=resume)
 
@@ -66,11 +83,23 @@ class RankerPlan:
 
     def started(self) -> dict[str, Any]:
         """Return what must be the same when the training goes on, JSON values."""
-        return {"ranker": self.ranker, "settings": dict(self.settings)}
+        return {"ranker": self.ranker, "settings": dict(self._taken)}
+
+    @property
+    def _taken(self) -> Mapping[str, Any]:
+        """The settings; of rated pairs none is drawn as a negative, where the ranker can do without."""
+        if self.pairs is None or "negatives" in self.settings:
+            return self.settings
+        whole = {**self.settings, "negatives": 0}
+        try:
+            RANKERS.find(self.ranker).config_from(settings=whole)
+        except ConfigError:  # it has no such setting, or draws some always
+            return self.settings
+        return whole
 
     def makers(self, dataset: Dataset) -> Sequence[Callable[[], Ranker]]:
         """Return what makes each ranker of the run, after seeing that each can be made over the data."""
-        return [lambda: RANKERS.find(self.ranker).configured(settings=self.settings, seed=self.seed)]
+        return [lambda: RANKERS.find(self.ranker).configured(settings=self._taken, seed=self.seed)]
 
 
 def check_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
@@ -117,30 +146,100 @@ def train_rankers(
         BertrecError: as `RankerPlan.check`; another process is at it; what is to be resumed was started otherwise.
     """
     plan.check(folder, overwrite=overwrite, resume=resume)
-    learned, chosen_on = _parts(dataset, plan)
-    for line in learned.notes:
+    material = _material(dataset, plan)
+    material.check_calibration(plan.calibrate)
+    for line in material.learned.notes:
         if line not in dataset.notes:
             say(f"note: {line}")
-    say(f"{len(learned)} impressions to train on" + ("" if chosen_on is None else f", {len(chosen_on)} to choose the epoch"))
-    plain = {"data_hash": dataset.content_hash, "validation_share": plan.validation_share, "seed": plan.seed}
+    say(material.sizes)
+    plain = {"data_hash": dataset.content_hash, "validation_share": plan.validation_share, "seed": plan.seed, **material.asked}
     makers = plan.makers(dataset)
     with training_into(folder, {**about, **plain, **plan.started()}, resume=resume, say=say) as work:
         for entry in work.done:
             say(f"{entry.get('prompt') or entry.get('ranker') or plan.ranker}: done before")
         for make in makers[len(work.done) :]:
             ranker = make()
-            known = {"known": Known.of(dataset)} if ranker.reads_context else {}
-            if plan.trains:
-                ranker.fit(learned, validation=chosen_on, run_dir=work.folder, resume=resume, **known)
-            else:
-                ranker.prepare(dataset.catalog)
-            figures = None if chosen_on is None else ranker.figures(chosen_on, **known)
-            _tell(ranker, figures, say)
+            record = _trained(ranker, material, plan, work.folder, resume=resume, say=say)
             ranker.save_pretrained(work.next_member)
-            log = None if ranker.train_log is None else ranker.train_log.to_dict()
-            work.add({**ranker.about(), "notes": list(ranker.notes), "validation": figures, "train_log": log})
-        record = {**plain, "notes": list(learned.notes), "members": work.done, "versions": versions()}
+            work.add(record)
+        record = {**plain, "notes": list(material.learned.notes), "members": work.done, "versions": versions()}
         write_json(work.folder / RECORD, {"kind": _KINDS[0], **about, **record})
+
+
+@dataclass(frozen=True)
+class _Material:
+    """What a run learns from.
+
+    Attributes:
+        learned: the impressions.
+        chosen_on: by which the epoch is chosen and scores are calibrated; None where there are none.
+        known: for rankers that read it; of rated pairs the past of the training part alone.
+        asked: what of it the record keeps, JSON values, where it is not the usual.
+    """
+
+    learned: Impressions
+    chosen_on: Impressions | None
+    known: Known
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> str:
+        beside = "" if self.chosen_on is None else f", {len(self.chosen_on)} to choose the epoch"
+        return f"{len(self.learned)} impressions to train on{beside}"
+
+    def check_calibration(self, kind: str) -> None:
+        """See, before any training, that there is what scores can be calibrated on.
+
+        Raises:
+            ConfigError: there is no validation.
+            DataError: its labels are all alike.
+        """
+        if kind == "none":
+            return
+        if self.chosen_on is None:
+            raise ConfigError("--calibrate needs pairs to be fitted on: give a --validation-share above 0")
+        if len(np.unique(labels_of(self.chosen_on))) < 2:
+            raise DataError("--calibrate needs both labels among the pairs that choose the epoch: raise --validation-share")
+
+
+def _material(dataset: Dataset, plan: RankerPlan) -> _Material:
+    kept = {"calibrate": plan.calibrate} if plan.calibrate != "none" else {}
+    if plan.pairs == RATINGS:
+        rated = rated_parts(dataset.interactions, liked_from=plan.liked_from)
+        asked = {"kind": RATINGS, "liked_from": plan.liked_from, "moments": list(rated.moments)}
+        valid = one_candidate_each(rated.parts["valid"].impressions)  # so that all pairs are judged together
+        learned = rated.parts["train"].impressions if RANKERS.find(plan.ranker).learns_pairs else rated.learned
+        return _Material(learned, valid, Known(dataset.users, rated.past), {"pairs": asked, **kept})
+    shown = clicks_to_learn(dataset, negatives=plan.negatives(), seed=plan.seed)
+    if plan.validation_share:
+        return _Material(*split_share(shown, plan.validation_share, plan.seed), Known.of(dataset), kept)
+    return _Material(shown, dataset.impressions.get("valid"), Known.of(dataset), kept)
+
+
+def _trained(
+    ranker: Ranker, material: _Material, plan: RankerPlan, folder: Path, *, resume: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Train one ranker and return its record."""
+    known = {"known": material.known} if ranker.reads_context else {}
+    if plan.trains:
+        ranker.fit(material.learned, validation=material.chosen_on, run_dir=folder, resume=resume, **known)
+    else:
+        ranker.prepare(material.learned.catalog)
+    figures = None if material.chosen_on is None else ranker.figures(material.chosen_on, **known)
+    _tell(ranker, figures, say)
+    log = None if ranker.train_log is None else ranker.train_log.to_dict()
+    record = {**ranker.about(), "notes": list(ranker.notes), "validation": figures, "train_log": log}
+    return record | _calibrated(ranker, material, plan.calibrate)
+
+
+def _calibrated(ranker: Ranker, material: _Material, kind: str) -> dict[str, Any]:
+    """Return how the ranker's scores become probabilities, for its record."""
+    if kind == "none" or material.chosen_on is None:
+        return {}
+    scores = ranker.score_impressions(material.chosen_on, known=material.known)
+    asked: CalibrationKind = kind  # type: ignore[assignment]  # RankerPlan.check has seen to it
+    found = Calibration.fit(asked, scores, labels_of(material.chosen_on), of_probabilities=ranker.gives_probabilities)
+    return {"calibration": found.to_json()}
 
 
 def _tell(ranker: Ranker, figures: Mapping[str, float] | None, say: Callable[[str], None]) -> None:
@@ -148,13 +247,6 @@ def _tell(ranker: Ranker, figures: Mapping[str, float] | None, say: Callable[[st
         say(f"note: {ranker.label}: {line}")
     shown = "" if figures is None else "  " + ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
     say(f"{ranker.label}:{shown}")
-
-
-def _parts(dataset: Dataset, plan: RankerPlan) -> tuple[Impressions, Impressions | None]:
-    shown = clicks_to_learn(dataset, negatives=plan.negatives(), seed=plan.seed)
-    if plan.validation_share:
-        return split_share(shown, plan.validation_share, plan.seed)
-    return shown, dataset.impressions.get("valid")
 
 
 def open_rankers(*folders: Path, classes: str | type | Iterable[str | type] = ()) -> tuple[Ensemble, list[dict[str, Any]]]:
@@ -190,9 +282,22 @@ def _record(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("kind") not in _KINDS:
         raise ModelError(f"{folder} is no run of rankers: bertrec rankers train and bertrec prompt train make them")
     kinds = {"members": list, "data": str, "data_hash": str, "load": dict}
-    if wrong := [name for name, kind in kinds.items() if not isinstance(record.get(name), kind)]:
+    wrong = [name for name, kind in kinds.items() if not isinstance(record.get(name), kind)]
+    if wrong or not _is_kept(record.get("pairs")):
+        wrong = [*wrong, "pairs"]
         raise ModelError(f"{folder / RECORD} is damaged: its {wrong[0]} is {record.get(wrong[0])!r}")
     return record
+
+
+def _is_kept(pairs: Any) -> bool:
+    """Say whether a record holds rated pairs as they are written, or none."""
+    if pairs is None:
+        return True
+    if not isinstance(pairs, dict) or pairs.get("kind") != RATINGS:
+        return False
+    moments = pairs.get("moments")
+    numbers = [pairs.get("liked_from"), *moments] if isinstance(moments, list) and len(moments) == 2 else [None]
+    return all(isinstance(number, int | float) for number in numbers)
 
 
 @dataclass(frozen=True)
@@ -202,10 +307,12 @@ class Measured:
     Attributes:
         reports: by name; ``together`` is the ensemble's.
         comparisons: a line for each pair of members that were measured, corrected by Holm.
+        bins: of labelled pairs with probabilities, the bins of each report's calibration error.
     """
 
     reports: dict[str, Report]
     comparisons: list[str]
+    bins: dict[str, list[Bin]] = field(default_factory=dict)
 
 
 TOGETHER = "together"
@@ -235,9 +342,8 @@ def measure_rankers(
     """
     each = ensemble.member_scores(impressions.histories, impressions.candidates, context=Context.of(impressions, known), progress=True)
     asked: dict[str, tuple[Ranker, Scores]] = {TOGETHER: (ensemble, together(each))}
-    if members and len(ensemble.members) > 1:
-        for number, (member, found) in enumerate(zip(ensemble.members, each, strict=True), start=1):
-            asked[f"{number} {member.label}"] = (member, found)
+    if members and len(each) > 1:
+        asked |= {name: (member, found) for (name, member), found in zip(named_members(ensemble), each, strict=True)}
     reports = {}
     for name, (ranker, scores) in asked.items():
         reports[name] = evaluate_impressions(
@@ -252,3 +358,8 @@ def measure_rankers(
         )
     pairs = all_pairs({name: report.per_user("AUC") for name, report in reports.items()}) if len(reports) > 1 else []
     return Measured(reports, [f"AUC: {pair.verdict}" for pair in pairs])
+
+
+def named_members(ensemble: Ensemble) -> list[tuple[str, Ranker]]:
+    """Return the members of an ensemble of several, each with a name of its own."""
+    return [(f"{number} {member.label}", member) for number, member in enumerate(ensemble.members, start=1)]

@@ -13,18 +13,22 @@ RRF_K = 60
 """How little the first ranks differ: the number that the paper settled on."""
 
 
-def fused(orders: Sequence[IntArray], *, k: int = RRF_K) -> tuple[IntArray, npt.NDArray[np.float32]]:
+def fused(
+    orders: Sequence[IntArray], *, k: int = RRF_K, weights: Sequence[float] | None = None
+) -> tuple[IntArray, npt.NDArray[np.float32]]:
     """Join lists of items: an item scores ``Σ 1 / (k + rank)`` over the lists that hold it (Cormack, Clarke & Büttcher 2009).
 
     Args:
         orders: lists of inner ids, each id once, the best first.
         k: see `RRF_K`.
+        weights: what the share of each list is multiplied by; None takes them alike.
 
     Returns:
         Inner ids, the best first and among equals the one that an earlier list has first, and their scores.
     """
     items = np.concatenate([np.zeros(0, np.int64), *orders])
-    values = np.concatenate([np.zeros(0), *(1.0 / (k + 1 + np.arange(len(order))) for order in orders)])
+    shares = zip(orders, [1.0] * len(orders) if weights is None else weights, strict=True)
+    values = np.concatenate([np.zeros(0), *(weight / (k + 1 + np.arange(len(order))) for order, weight in shares)])
     found, first, place = np.unique(items, return_index=True, return_inverse=True)
     scores = np.bincount(place, values, minlength=len(found))
     # Sums of the same parts in another order differ in their last bits.

@@ -55,6 +55,8 @@ COMMANDS = {
     "encoder adapt": ["DATA", *OUT],
     "encoder adapt-mlm": ["DATA", *OUT],
     "prompt train": ["DATA", *OUT],
+    "queries make": ["DATA", "--fields", "title", "--out", "OUT.parquet"],
+    "queries train": ["DATA", "--pairs", "TABLE", *OUT],
     "rankers train": ["DATA", *OUT, "--ranker", "nrms"],
     "rankers evaluate": ["RUN", "--data", "DATA"],
     "rankers score": ["RUN", "--data", "DATA", "--submission", "OUT"],

@@ -10,7 +10,7 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
-from bertrec.data.ratings import impressions_from_ratings
+from bertrec.data.ratings import impressions_from_ratings, one_candidate_each, rated_parts
 
 CATALOG = ItemCatalog(IdMap([f"i{row}" for row in range(1, 10)]), {"title": ["제목"] * 9})
 
@@ -100,3 +100,51 @@ def test_every_rating_once_and_no_history_from_its_own_time(seed, joined, most, 
         row = int(user[1:])
         expected = [item for item, value, when in zip(sequences[row], ratings[row], times[row], strict=True) if value >= 4 and when < time]
         assert history.tolist() == (expected if max_history is None else expected[len(expected) - min(max_history, len(expected)) :])
+
+
+TEN = rated([[1, 2, 3, 4, 5], [6, 7, 8, 9, 1]], [[5, 1, 4, 2, 5], [4, 3, 5, 4, 1]], [[0, 2, 4, 6, 8], [1, 3, 5, 7, 9]])
+
+
+def test_three_parts_of_time_by_hand():
+    found = rated_parts(TEN)
+    assert found.moments == (7, 8)  # 80 % of ten ratings are before 7 or at it; numpy takes the lower of two
+    assert lists(found.past.sequences) == [[1, 2, 3, 4], [6, 7, 8]]
+    assert lists(found.learned.candidates) == [[1, 2, 3, 4], [6, 7, 8]]
+    assert {name: lists(part.impressions.candidates) for name, part in found.parts.items()} == {
+        "train": [[1], [2], [3], [4], [6], [7], [8]],
+        "valid": [[9]],
+        "test": [[5], [1]],
+    }
+    test = found.parts["test"]
+    assert test.ratings.tolist() == [5, 1]
+    assert test.impressions.labels.tolist() == [1, 0]
+    assert lists(test.impressions.histories) == [[1, 3], [6, 8, 9]]  # 9 was liked in the validation part, before that moment
+    moved = rated_parts(TEN, moments=(2, 4), liked_from=5)
+    assert lists(moved.past.sequences) == [[1], [6]]
+    assert lists(moved.parts["valid"].impressions.candidates) == [[2], [7]]
+    assert moved.parts["valid"].ratings.tolist() == [1, 3]
+
+
+def test_one_candidate_each_by_hand():
+    found = one_candidate_each(impressions_from_ratings(TWO_USERS))
+    assert lists(found.candidates) == [[1], [2], [3], [4], [5], [6], [7], [8]]
+    assert lists(found.histories) == [[], [], [1], [1], [1, 3, 4], [], [], []]
+    assert (found.users, found.timestamp.tolist()) == (["u0"] * 5 + ["u1", "u2", "u2"], [10, 10, 20, 20, 30, 30, 40, 50])
+
+
+@pytest.mark.parametrize(
+    ("data", "liked_from", "message"),
+    [
+        (rated([[1, 2]], None, [[1, 2]]), 4, "column 'rating'"),
+        (rated([[1, 2]], [[4, np.inf]], [[1, 2]]), 4, "interaction 2 has no rating"),
+        (TEN, 6, "liked-from 6: no rating is liked, for ratings run from 1 to 5"),
+        (TEN, 1, "liked-from 1: every rating is liked"),
+        (TEN, np.nan, "liked-from nan: no rating is liked"),
+        (rated([[1, 2]], [[4, 1]]), 4, "needs timestamps"),
+        (rated([[1, 2]], [[4, 1]], [[0, 1]], timestamp_is_position=True), 4, "a common clock"),
+        (rated([[1, 2]], [[4, 1]], [[3, 3]]), 4, "time split"),
+    ],
+)
+def test_what_cannot_be_divided_is_named(data, liked_from, message):
+    with pytest.raises(DataError, match=message):
+        rated_parts(data, liked_from=liked_from)

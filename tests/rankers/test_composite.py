@@ -21,7 +21,8 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.rankers.composite.ranker import Composite, CompositeConfig
 from bertrec.rankers.composite.token_store import TokenStore, maxsim, word_pieces
-from bertrec.rankers.list_softmax import fit_list_softmax
+from bertrec.rankers.linear_head import fit_linear_head
+from bertrec.rankers.losses import rank_loss
 from bertrec.retrieval.sparse_text import BM25, shared_labels
 
 DOCUMENTS = [[], [5, 6, 5], [6], [], [7, 8, 9, 5], [6, 6, 6, 8]]
@@ -223,11 +224,47 @@ def test_the_heads_weights_are_at_the_minimum():
             parts.append(-(log_p * labels[start:stop]).sum() / labels[start:stop].sum())
         return np.mean(parts) + 0.1 * (weight**2).sum()
 
-    best = fit_list_softmax(x, labels, lists, l2=0.1)
+    best = fit_linear_head(x, labels, lists, l2=0.1)
     for step in ([1e-3, 0], [-1e-3, 0], [0, 1e-3], [0, -1e-3]):
         assert loss(best + step) > loss(best)
     with pytest.raises(DataError, match="nothing to learn from"):
-        fit_list_softmax(x[5:], labels[5:], Ragged.from_rows([[6]]), l2=0.1)
+        fit_linear_head(x[5:], labels[5:], Ragged.from_rows([[6]]), l2=0.1)
+
+
+@pytest.mark.parametrize("kind", ["pointwise", "pairwise"])
+def test_the_other_losses_are_those_of_every_ranker(kind):
+    lists = Ragged.from_rows([[1, 2, 3], [3, 4, 5], [6]])
+    draw = np.random.default_rng(0)
+    x, labels = draw.standard_normal((7, 2)), np.array([1, 0, 1, 0, 1, 0, 1])
+    best = torch.from_numpy(fit_linear_head(x, labels, lists, l2=0.1, loss=kind))
+    padded = torch.tensor([[1, 0, 1], [0, 1, 0], [1, -1, -1]])
+    weight, shift = best.clone().requires_grad_(), torch.zeros(1, dtype=torch.float64, requires_grad=True)
+
+    def loss():
+        scores = torch.zeros(3, 3, dtype=torch.float64).masked_scatter(padded >= 0, torch.from_numpy(x) @ weight + shift)
+        return rank_loss(scores, padded, kind) + 0.1 * weight.square().sum()
+
+    search = torch.optim.LBFGS([shift], max_iter=100)  # pointwise has an intercept, which is not returned
+    search.step(lambda: [search.zero_grad(), value := loss(), value.backward()][1])
+    weight.grad = None
+    loss().backward()
+    assert weight.grad.abs().max() < 1e-4  # at the minimum
+
+
+def test_a_pointwise_head_needs_both_labels_and_a_pairwise_one_in_one_list():
+    x, rows = np.ones((2, 1)), Ragged.from_rows([[1], [2]])
+    with pytest.raises(DataError, match="hold clicks alone, or none"):
+        fit_linear_head(x, np.ones(2), rows, l2=0.1, loss="pointwise")
+    with pytest.raises(DataError, match="none of the 2 lists has both"):
+        fit_linear_head(x, np.array([1, 0]), rows, l2=0.1, loss="pairwise")
+    assert fit_linear_head(np.array([[1.0], [-1.0]]), np.array([1, 0]), rows, l2=0.1, loss="pointwise")[0] > 0
+
+
+@pytest.mark.parametrize("kind", ["pointwise", "pairwise"])
+def test_the_planted_colour_is_learned_by_any_loss(encoder_name, impressions, kind):
+    model = Composite(settings_of(encoder_name, loss=kind)).fit(impressions)
+    scores = model.score(impressions.histories, impressions.candidates).reshape(12, 4)
+    assert (scores.argmax(axis=1) == 0).all()
 
 
 def test_a_field_of_labels_that_is_empty_for_all_items_is_none():

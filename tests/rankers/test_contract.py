@@ -9,9 +9,9 @@ from tiny_encoders import tiny_bert, tiny_masked
 
 from bertrec.core import Ragged
 from bertrec.core.errors import DataError, ModelError
-from bertrec.data import IdMap, Impressions, ItemCatalog
+from bertrec.data import IdMap, Impressions, Interactions, ItemCatalog
 from bertrec.prompts import Prompt
-from bertrec.rankers import RANKERS, Composite, Ensemble, check_ranker
+from bertrec.rankers import RANKERS, Composite, Ensemble, Known, check_ranker
 
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("car", "hat", "sea", "dog")]
 
@@ -46,6 +46,19 @@ def makers(bert, masked):
     }
 
 
+@pytest.mark.parametrize("name", ["bias", "mf", "bias-text"])
+def test_rankers_that_predict_ratings_keep_it(name, impressions, bert):
+    labels = impressions.labels.astype(np.float32).reshape(12, 3)
+    past = Interactions(
+        impressions.catalog,
+        IdMap(impressions.users),
+        impressions.candidates,
+        rating=(1 + 4 * labels).ravel(),
+    )
+    settings = {"encoder.name": bert, "dim": 4} if name == "bias-text" else {}
+    check_ranker(lambda: RANKERS.find(name).configured(settings=settings), impressions, known=Known(past=past))
+
+
 @pytest.mark.parametrize("name", ["nrms", "ubert", "composite", "prompt4nr", "cross-encoder"])
 def test_every_ranker_keeps_it(name, impressions, bert, tmp_path):
     masked = tiny_masked(tmp_path / "masked", [*TITLES, Prompt.load("item-hybrid").text, "yes no good bad"])
@@ -68,8 +81,8 @@ def test_the_ranker_of_the_page_keeps_it(impressions):
 
 
 def test_every_ranker_was_tried():
-    own = {"nrms", "ubert", "composite", "prompt4nr", "cross-encoder", "ensemble", "din", "dcn", "ctrl"}  # the last three in tabular/
-    assert set(RANKERS.own) == own
+    named = {"nrms", "ubert", "composite", "prompt4nr", "cross-encoder", "bias", "mf", "bias-text", "ensemble"}
+    assert set(RANKERS.own) == named | {"din", "dcn", "ctrl"}  # the last in tabular/
 
 
 class ByPlace(my_rankers.ClickRate):
@@ -106,6 +119,14 @@ class Unsure(my_rankers.ClickRate):
         return np.where(histories.lengths[candidates.rows] > 0, super().score(histories, candidates), np.nan)
 
 
+class Overconfident(my_rankers.ClickRate):
+    name = "overconfident"
+    gives_probabilities = True
+
+    def score(self, histories, candidates, **options):
+        return 1.5 + super().score(histories, candidates)
+
+
 @pytest.mark.parametrize(
     ("kind", "what"),
     [
@@ -113,6 +134,7 @@ class Unsure(my_rankers.ClickRate):
         (Unchecked, "ids outside the catalogue"),
         (Adding, "a second fit does not start anew"),
         (Unsure, "no finite number"),
+        (Overconfident, "outside 0 to 1"),
     ],
 )
 def test_what_breaks_it_is_said(impressions, kind, what):

@@ -110,6 +110,18 @@ def test_without_candidates_nothing_is_left_out_and_without_reviews_nothing_is_f
         assert reviews_before(Context(context.users, None, known), histories, candidates, most=5).lengths.tolist() == [0, 0]
 
 
+def test_a_past_over_another_catalogue_is_told_by_ids():
+    rows = [("u", 1, 7, True), ("u", 2, 8, True), ("v", 2, 7, True)]
+    past = past_of(rows)
+    turned = ItemCatalog(IdMap(["i9", "i2", "i8", "i1"]), {"title": ["a", "b", "c", "d"]})  # i2 is 2 here too, i1 is 4
+    context, histories, candidates = asked([("u", 9, [], [4]), ("u", 9, [2], [])], past)
+    assert texts(reviews_before(context, histories, candidates, most=5, catalog=turned), past) == [["u 2 8 1"], ["u 2 8 1", "u 1 7 0"]]
+    still = Context(context.users, None, context.known)
+    assert texts(reviews_before(still, Ragged.from_rows([[4], [1]]), most=5, catalog=turned), past) == [["u 1 7 0"], []]
+    of_items = reviews_of_candidates(context, Ragged.from_rows([[2, 4, 1], []]), most=5, catalog=turned)
+    assert texts(of_items, past) == [["v 2 7 2"], [], []]
+
+
 def test_rows_that_do_not_match_are_refused():
     context, histories, candidates = asked([("u", 1, [], [1])], past_of([("u", 1, 0, True)]))
     with pytest.raises(DataError, match="a context of 1 rows for 2 rows"):

@@ -25,7 +25,8 @@ from bertrec.encoders.registry import make_text_encoder
 from bertrec.models.folder import hash_tensors
 from bertrec.rankers.base import Ranker, labels_of
 from bertrec.rankers.composite.token_store import TokenStore, word_pieces
-from bertrec.rankers.list_softmax import fit_list_softmax, places_in_lists
+from bertrec.rankers.linear_head import fit_linear_head, places_in_lists
+from bertrec.rankers.losses import LOSSES_IN_WORDS, RankLoss
 from bertrec.retrieval.sparse_text import BM25, shared_labels
 
 FloatArray = npt.NDArray[np.float32]
@@ -65,6 +66,7 @@ class CompositeConfig(Config):
         description="Also read the retriever's score and place; the lists must then be of users whom the retriever "
         "was not trained on, for it finds its own training items far too well.",
     )
+    loss: RankLoss = Field("listwise", description=f"Of the linear head: {LOSSES_IN_WORDS}.")
     l2: float = Field(1e-3, ge=0, description="Penalty on the squared weights of the standardised features.")
     seed: int = Field(0, ge=0, description="Seed of the planes of the footprints (tokens=lsh).")
 
@@ -150,7 +152,8 @@ class Composite(Ranker):
             features = self.features(impressions.histories, impressions.candidates, retrieval_scores=retrieval_scores)
             mean, spread = features.mean(axis=0), features.std(axis=0)
             spread[spread < 1e-6] = 1.0
-            weight = fit_list_softmax((features - mean) / spread, labels, impressions.candidates, l2=self.config.l2)
+            standard = (features - mean) / spread
+            weight = fit_linear_head(standard, labels, impressions.candidates, l2=self.config.l2, loss=self.config.loss)
             head = {"head.mean": mean, "head.spread": spread, "head.weight": weight}
             self._parts |= {name: torch.from_numpy(value.astype(np.float32)) for name, value in head.items()}
         return self

@@ -121,7 +121,7 @@ class CrossEncoder(Ranker):
         self.notes = clicks.notes[len(impressions.notes) :]
         labels = labels_of(clicks)
         features = self._features(clicks.histories, clicks.candidates, None if scores is None else scores[places])
-        self._start = Start.fitted(features, labels, clicks.candidates)
+        self._start = Start.fitted(features, labels, clicks.candidates, config.loss)
         prior = self._start.score(features)
         self._trained.prior.start(prior, labels, clicks.candidates, config.loss)
         swap = swapping(clicks, config.swap, config.profile_field, config.train.seed, self._rows)

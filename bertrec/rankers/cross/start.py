@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from bertrec.core.products import pair_scores
 from bertrec.core.ragged import Ragged
-from bertrec.rankers.list_softmax import fit_list_softmax, places_in_lists
+from bertrec.rankers.linear_head import fit_linear_head, places_in_lists
+from bertrec.rankers.losses import RankLoss
 
 FloatArray = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
@@ -34,8 +35,8 @@ class Start:
     weight: FloatArray
 
     @classmethod
-    def fitted(cls, features: FloatArray, labels: npt.NDArray[np.int8], lists: Ragged) -> Self:
-        """Fit the weights by the softmax within each list; a single feature needs none.
+    def fitted(cls, features: FloatArray, labels: npt.NDArray[np.int8], lists: Ragged, loss: RankLoss) -> Self:
+        """Fit the weights by a loss; a single feature needs none.
 
         Raises:
             DataError: no list has both a click and an item that was not clicked.
@@ -44,7 +45,7 @@ class Start:
         spread[spread < 1e-6] = 1.0
         if features.shape[1] == 1:
             return cls(mean, spread, np.ones(1))
-        return cls(mean, spread, fit_list_softmax((features - mean) / spread, labels, lists, l2=_L2))
+        return cls(mean, spread, fit_linear_head((features - mean) / spread, labels, lists, l2=_L2, loss=loss))
 
     def score(self, features: FloatArray) -> FloatArray:
         """Return ``[n]`` scores of features ``[n, f]``."""

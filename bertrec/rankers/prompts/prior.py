@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
-from bertrec.rankers.list_softmax import fit_list_softmax
+from bertrec.rankers.linear_head import fit_linear_head
 
 FloatArray = npt.NDArray[np.float64]
 _STEPS = 100
@@ -64,7 +64,7 @@ class Prior(nn.Module):
         centre, spread = float(known.mean()), float(known.std()) or 1.0
         values = np.nan_to_num((scores - centre) / spread, nan=0.0)
         if loss != "pointwise":
-            weight, shift = float(fit_list_softmax(values[:, None], labels, rows, l2=_L2)[0]), 0.0
+            weight, shift = float(fit_linear_head(values[:, None], labels, rows, l2=_L2)[0]), 0.0
         else:
             weight, shift = _fit_logistic(values, labels)
         with torch.no_grad():

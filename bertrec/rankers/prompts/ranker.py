@@ -129,6 +129,11 @@ class PromptRanker(Ranker):
         if prompt.user_texts:
             raise ConfigError(f"prompt '{prompt.name}' reads texts of users, and a study keeps none: tune item-hybrid, then train this one")
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """A score is the probability of the positive answer."""
+        return True
+
     @classmethod
     def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:
         """Return the prompt and the negatives for lists that a retriever proposed."""
@@ -323,7 +328,7 @@ class PromptRanker(Ranker):
     def _rows(self, histories: Ragged, candidates: Ragged | None = None, context: Context | None = None) -> PromptRows:
         assert self._layout is not None
         vectors = None if self.vectors is None else self.vectors.of(histories)
-        words = user_words(self.config, self._profiles, histories, candidates, context)
+        words = user_words(self.config, self.catalog, histories, candidates, context, said=self._profiles)
         return PromptRows.of(self._layout, histories, once=self.once, vectors=vectors, words=words)
 
     @property

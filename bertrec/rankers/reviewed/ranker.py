@@ -192,8 +192,8 @@ class UBERT(Ranker):
         """Find what may be read, and the vectors of it."""
         assert self._items is not None
         context = context or Context([""] * len(histories), None, Known())
-        own = reviews_before(context, histories, candidates, most=self.config.user_reviews)
-        others = reviews_of_candidates(context, candidates, most=self.config.item_reviews)
+        own = reviews_before(context, histories, candidates, most=self.config.user_reviews, catalog=self.catalog)
+        others = reviews_of_candidates(context, candidates, most=self.config.item_reviews, catalog=self.catalog)
         texts, profiles, (said, told) = self._told(context, own, others)
         new = self._vectors(texts) if texts else self._items[:0]
         vectors = torch.cat([torch.zeros_like(self._items[:1]), self._items, new])

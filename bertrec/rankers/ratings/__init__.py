@@ -1,0 +1,1 @@
+"""Rankers that predict ratings: biases, factors, and biases with texts."""

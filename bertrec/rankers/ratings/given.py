@@ -1,0 +1,77 @@
+"""The ratings that a ranker may learn from: those of the pairs that it is trained on, and no others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bertrec.core.errors import DataError
+from bertrec.core.ragged import IntArray
+from bertrec.data.ids import IdMap
+from bertrec.data.impressions import Impressions
+from bertrec.data.interactions import Interactions
+from bertrec.rankers.context import Known
+
+Float64Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class GivenRatings:
+    """Rated pairs of the training impressions.
+
+    Attributes:
+        users: who rated, numbered from 1.
+        user, item: inner ids of each pair, ``[n]`` from 1.
+        row: the impression of each pair, ``[n]``.
+        rating: ``[n]``.
+        without: pairs of the impressions that have no rating, such as drawn negatives.
+    """
+
+    users: IdMap
+    user: IntArray
+    item: IntArray
+    row: IntArray
+    rating: Float64Array
+    without: int
+
+    @classmethod
+    def of(cls, impressions: Impressions, known: Known | None, *, what: str) -> GivenRatings:
+        """Look up the ratings of the candidates in ``known.past``; of a pair with several the latest counts.
+
+        Nothing else of ``known`` is read, so a rating that is held out cannot be learned, wherever ``known`` ends.
+
+        Raises:
+            DataError: there are no ratings, or none of these pairs.
+        """
+        past = None if known is None else known.past
+        if past is None or past.rating is None:
+            raise DataError(f"{what} learns from ratings, and these data have none: add a column 'rating', or take another ranker")
+        rows, items = impressions.candidates.rows, impressions.candidates.values
+        found = _looked_up(past, past.users.encode(impressions.users)[rows], items)
+        rated = np.isfinite(found)
+        if not rated.any():
+            raise DataError(f"{what} learns from ratings, and none of the {len(items)} pairs to learn from has one")
+        own = np.asarray(impressions.users, dtype=object)[rows[rated]].tolist()
+        users = IdMap(dict.fromkeys(own))
+        return cls(users, users.encode(own), items[rated], rows[rated], found[rated], int((~rated).sum()))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left out, a line each."""
+        return (f"{self.without} pairs without a rating (left out of training)",) if self.without else ()
+
+
+def _looked_up(past: Interactions, users: IntArray, items: IntArray) -> Float64Array:
+    """Return the rating of each pair of inner ids, ``[n]``; NaN where there is none."""
+    assert past.rating is not None
+    width = len(past.catalog) + 1
+    keys = (past.sequences.rows + 1) * width + past.sequences.values
+    order = np.argsort(keys, kind="stable")
+    asked = users * width + items
+    place = np.searchsorted(keys[order], asked, side="right") - 1
+    at = order[np.maximum(place, 0)] if len(order) else np.zeros(0, np.int64)
+    if not len(at):
+        return np.full(len(asked), np.nan)
+    return np.where((place >= 0) & (keys[at] == asked), past.rating[at].astype(np.float64), np.nan)
