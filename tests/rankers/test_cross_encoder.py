@@ -33,14 +33,14 @@ def catalog():
     return ItemCatalog(IdMap([f"n{k}" for k in range(16)]), {"title": TITLES, "genres": KINDS})
 
 
-def same_colour(catalog, rows, seed=0):
-    """Of three candidates of one kind, the click has the colour of the history: its kind tells nothing."""
+def other_colour(catalog, rows, seed=0):
+    """Of three candidates of one kind, the click has the partner of the history's colour: neither kind nor likeness tells it."""
     draw = np.random.default_rng(seed)
     histories, shown, labels = [], [], []
     for row in range(rows):
         colour, thing = draw.integers(4), draw.integers(4)
-        others = draw.permutation([one for one in range(4) if one != colour])[:2]
-        items = [4 * one + thing + 1 for one in (colour, *others)]
+        others = draw.permutation([one for one in range(4) if one != colour ^ 1])[:2]
+        items = [4 * one + thing + 1 for one in (colour ^ 1, *others)]
         order = draw.permutation(3)
         histories.append([] if row == 0 else 4 * colour + 1 + draw.permutation([one for one in range(4) if one != thing])[:2])
         shown.append(np.array(items)[order])
@@ -66,15 +66,15 @@ def still(config):
 @pytest.fixture(scope="module")
 def learned(config, catalog):
     """Treat it as read-only."""
-    return CrossEncoder(config).fit(same_colour(catalog, 200), validation=same_colour(catalog, 30, seed=1), progress=False)
+    return CrossEncoder(config).fit(other_colour(catalog, 200), validation=other_colour(catalog, 30, seed=1), progress=False)
 
 
 def test_it_learns_to_put_the_right_one_of_a_kind_first(learned, catalog):
-    assert learned.figures(same_colour(catalog, 100, seed=2))["AUC"] > 0.95
+    assert learned.figures(other_colour(catalog, 100, seed=2))["AUC"] > 0.95
 
 
 def test_untrained_it_stands_where_the_cosine_does(still, catalog):
-    shown = same_colour(catalog, 60)
+    shown = other_colour(catalog, 60)
     ranker = CrossEncoder(still).fit(shown, progress=False)
     vectors = ranker.network.encoder.encode(TITLES)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -89,7 +89,7 @@ def test_untrained_it_stands_where_the_cosine_does(still, catalog):
 
 
 def test_with_the_retrievers_scores_it_begins_from_them(still, catalog):
-    shown = same_colour(catalog, 60)
+    shown = other_colour(catalog, 60)
     right = np.where(shown.labels == 1, 2.0, np.arange(len(shown.labels)) % 3 / 10).astype(np.float32)
     ranker = CrossEncoder(still.updated({"retrieval": True})).fit(shown, retrieval_scores=right, progress=False)
     scores = ranker.score(shown.histories, shown.candidates, retrieval_scores=right)
@@ -129,21 +129,21 @@ def words(ranker, tokens):
 
 def test_a_pair_is_the_profile_the_newest_titles_and_the_candidate(config, still, catalog):
     keywords = still.updated({"profile": "keywords", "profile_field": "genres", "titles": 2})
-    ranker = CrossEncoder(keywords).fit(same_colour(catalog, 40), item_counts=np.array([0, *[100] * 15, 1]), progress=False)
+    ranker = CrossEncoder(keywords).fit(other_colour(catalog, 40), item_counts=np.array([0, *[100] * 15, 1]), progress=False)
     rows = ranker._rows(ragged([1, 2, 6, 10], []))
     whole = rows.layout.pairs(rows.slots, np.array([0, 1]), np.array([7, 16]))
     read = "[CLS] likes hat ; gold hat ; blue hat [SEP] blue sea [SEP]"  # hat is on three of four, and on a quarter of all
     assert words(ranker, whole[0]) == read.split()
     assert words(ranker, whole[1]) == ["[CLS]", "[SEP]", "pink", "dog", "[SEP]"]
-    plain = CrossEncoder(still).fit(same_colour(catalog, 40), progress=False)
+    plain = CrossEncoder(still).fit(other_colour(catalog, 40), progress=False)
     assert plain._rows(ragged([1])).slots[0].values.tolist() == plain._layout.slots(ragged([1]))[0].values.tolist()
 
 
 def test_keywords_of_words_tell_what_the_texts_do(still, catalog):
-    ranker = CrossEncoder(still.updated({"profile": "keywords"})).fit(same_colour(catalog, 40), progress=False)
+    ranker = CrossEncoder(still.updated({"profile": "keywords"})).fit(other_colour(catalog, 40), progress=False)
     assert ranker._profiles.say(ragged([5, 6, 7], []))[0].split()[:2] == ["likes", "blue"]
     with pytest.raises(DataError, match="unknown text field 'genre'"):
-        CrossEncoder(still.updated({"profile": "keywords", "profile_field": "genre"})).fit(same_colour(catalog, 40), progress=False)
+        CrossEncoder(still.updated({"profile": "keywords", "profile_field": "genre"})).fit(other_colour(catalog, 40), progress=False)
 
 
 def test_swaps_are_drawn_anew_in_each_epoch_of_a_training_and_nowhere_else(config, still, catalog, monkeypatch):
@@ -156,7 +156,7 @@ def test_swaps_are_drawn_anew_in_each_epoch_of_a_training_and_nowhere_else(confi
         return found
 
     monkeypatch.setattr(ClickDataset, "batches", batches)
-    shown = same_colour(catalog, 40)
+    shown = other_colour(catalog, 40)
     ranker = CrossEncoder(still.updated({"swap": 0.5, "train.epochs": 2})).fit(shown, progress=False)
     by_epoch = {epoch: [values for one, values in seen if one == epoch] for epoch in (0, 1)}
     assert all(one == values[0] for values in by_epoch.values() for one in values)
@@ -183,11 +183,11 @@ def test_what_cannot_be_is_said(config, catalog):
     with pytest.raises(ModelError, match="not fitted"):
         CrossEncoder(config).score(ragged([1]), ragged([1]))
     with pytest.raises(ConfigError, match="positions"):
-        CrossEncoder(config.updated({"encoder.max_length": 500})).fit(same_colour(catalog, 10), progress=False)
+        CrossEncoder(config.updated({"encoder.max_length": 500})).fit(other_colour(catalog, 10), progress=False)
     with pytest.raises(ConfigError, match="swap"):
         config.updated({"swap": 1.5})
     torch.manual_seed(0)
     drawn = torch.rand(1)
     torch.manual_seed(0)
-    CrossEncoder(config.updated({"train.epochs": 1})).fit(same_colour(catalog, 4), progress=False)
+    CrossEncoder(config.updated({"train.epochs": 1})).fit(other_colour(catalog, 4), progress=False)
     assert torch.equal(torch.rand(1), drawn)  # the caller's random numbers go on as they were
