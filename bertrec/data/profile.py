@@ -135,7 +135,8 @@ def _background(labels: ItemLabels, counts: npt.NDArray[np.integer[Any]]) -> npt
     """Return the interactions of each label's items, ``[labels]``."""
     if counts.shape != (len(labels.items) + 1,):
         raise DataError(f"counts must hold {len(labels.items) + 1} numbers, one per item and one for padding, not {list(counts.shape)}")
-    return np.bincount(labels.items.values, counts[1:][labels.items.rows], minlength=len(labels.names))
+    taken = counts[1:][labels.items.rows].astype(np.float64)
+    return np.bincount(labels.items.values, taken, minlength=len(labels.names)).astype(np.float64)
 
 
 def _best(met: Ragged, worth: npt.NDArray[np.float64], times: npt.NDArray[np.float64], top: int) -> Ragged:

@@ -221,10 +221,10 @@ def train_reranker(
         raise ConfigError(unknown_name("metric", metric, known))
     sources = HardSources.of(hard, split.train, field=label_field)
     check_room(sources, negatives, candidates)
-    drawn = {"n": candidates, "negatives": negatives, "seed": seed, "hard": sources}
+    drawn: dict[str, Any] = {"n": candidates, "negatives": negatives, "seed": seed, "hard": sources}
     judges, scores = split.validation, None
-    if learn_from == "valid" and split.validation is not None:
-        learned, judges = _divided(validation_impressions(model, split.validation, **drawn), split.validation, lists, seed)
+    if learn_from == "valid" and judges is not None:
+        learned, judges = _divided(validation_impressions(model, judges, **drawn), judges, lists, seed)
         scores = retrieval_scores(model, learned.histories, learned.candidates)
     else:
         learned = retrieved_impressions(model, split.train, positions=positions, **drawn)
@@ -232,11 +232,11 @@ def train_reranker(
     chosen = {**asked.list_settings(negatives=negatives, scored=scores is not None), **(settings or {})}
     reranker: Ranker = asked.configured(settings=chosen, seed=seed)
     reranker.fit(learned, item_counts=split.train.item_counts, retrieval_scores=scores, progress=progress)
-    weight, figures = 0.0, {}
+    weight, figures = 0.0, dict[float, float]()
     if judges is not None:
         judges = judges.take(_drawn(len(judges), share_users, seed, "share_users"))
-        rules = Protocol(bootstrap=0, mask_seen=mask_seen)
-        weight, figures = choose_weight(model, reranker, judges, rules, split.train.item_counts, candidates=candidates, metric=metric)
+        rules, counts = Protocol(bootstrap=0, mask_seen=mask_seen), split.train.item_counts
+        weight, figures = choose_weight(model, reranker, judges, rules, counts, candidates=candidates, metric=metric)
     record: dict[str, Any] = {
         "kind": reranker.name,
         "retriever": {"class": model.name, "hash": model.model_hash},

@@ -10,6 +10,7 @@ from bertrec.core.config import Config
 from bertrec.encoders.config import EncoderConfig
 from bertrec.rankers.keywords import PROFILE_FIELD_IN_WORDS, PROFILE_IN_WORDS, SWAP_IN_WORDS, Profile
 from bertrec.rankers.losses import LOSSES_IN_WORDS, RankLoss
+from bertrec.rankers.prompts.config import Attention
 from bertrec.training.config import TrainConfig
 
 
@@ -31,6 +32,11 @@ class CrossEncoderConfig(Config):
         le=10_000,
         description="Items shown but not clicked that go with each click, from the same impression; 0 trains on all candidates as "
         "they stand.",
+    )
+    attention: Attention = Field(
+        "auto",
+        description="joint lets history and candidate see one another in every layer; once reads a history once for all candidates, "
+        "which see it, not it them, and pools the candidate's tokens; auto is once where the encoder allows it.",
     )
     loss: RankLoss = Field("listwise", description=f"Of the scores: {LOSSES_IN_WORDS}.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of components dropped in the head, in training.")

@@ -24,9 +24,10 @@ from bertrec.encoders.text import TextEncoder
 from bertrec.models.folder import SavedParts
 from bertrec.rankers.base import Ranker, checkpoints, labels_of, reporting
 from bertrec.rankers.cross.config import CrossEncoderConfig
-from bertrec.rankers.cross.network import CrossNetwork
+from bertrec.rankers.cross.network import CrossNetwork, reads_once
 from bertrec.rankers.cross.start import FEATURES, Start, pair_features
 from bertrec.rankers.keywords import Profiles, interaction_counts, swapping
+from bertrec.rankers.prompts.groups import pair_margins
 from bertrec.rankers.prompts.layout import Layout, UserWords
 from bertrec.rankers.prompts.rows import ClickDataset, PromptRows
 from bertrec.rankers.prompts.template import Prompt
@@ -34,7 +35,6 @@ from bertrec.training.fit import fit_module
 from bertrec.training.randomness import preserved_randomness
 
 FloatArray = npt.NDArray[np.float64]
-_PAIRS_AT_ONCE = 1024
 _ITEMS, _COUNTS, _START = "items", "counts", "start."  # among the saved tensors, beside those of the network
 
 
@@ -178,14 +178,13 @@ class CrossEncoder(Ranker):
         return network.prior.join(margins, self._start.score(features))
 
     def _margins(self, rows: PromptRows, candidates: Ragged, progress: bool) -> FloatArray:
-        network, total = self._trained, len(candidates.values)
+        encoder, total = self._trained.encoder, len(candidates.values)
         margins = np.zeros(total)
+        room = {"pad": self._pad, "budget": encoder.config.batch_tokens or (4096 if encoder.device.type == "cpu" else 32768)}
         with progress_bar(progress, "score", total, unit="pair") as bar:
-            for start in range(0, total, _PAIRS_AT_ONCE):
-                part = slice(start, min(start + _PAIRS_AT_ONCE, total))
-                tokens = rows.layout.pairs(rows.slots, candidates.rows[part], candidates.values[part])
-                margins[part] = network.margins(network.encoder.encode_tokens(tokens)).cpu().numpy()
-                bar.update(part.stop - start)
+            for places, found in pair_margins(self._trained, rows, candidates, **room, device=encoder.device):
+                margins[places] = found
+                bar.update(len(places))
         return margins
 
     def _features(self, histories: Ragged, candidates: Ragged, retrieval_scores: npt.NDArray[Any] | None) -> FloatArray:
@@ -194,7 +193,7 @@ class CrossEncoder(Ranker):
 
     def _rows(self, histories: Ragged) -> PromptRows:
         words = UserWords(None if self._profiles is None else self._profiles.say(histories))
-        return PromptRows.of(self._layout, histories, once=False, words=words)
+        return PromptRows.of(self._layout, histories, once=self._once, words=words)
 
     @property
     def _trained(self) -> CrossNetwork:
@@ -215,6 +214,7 @@ class CrossEncoder(Ranker):
         catalog.require_text(self.name)
         self._layout = Layout(_template(self.config), encoder.tokenizer, {}, self._texts(catalog), encoder.max_length)
         _as_in_use(encoder)
+        self._once = reads_once(encoder, self.config.attention)
         self.catalog = catalog
 
     def _texts(self, catalog: ItemCatalog) -> list[str]:
@@ -269,7 +269,7 @@ class CrossEncoder(Ranker):
 
 def _template(config: CrossEncoderConfig) -> Prompt:
     """Return the text of a pair; it has no mask, for nothing is asked, so that the checks of a prompt are left out."""
-    words = {"titles": config.titles, "title_words": config.title_words, "candidate_words": config.candidate_words}
+    words: dict[str, Any] = {"titles": config.titles, "title_words": config.title_words, "candidate_words": config.candidate_words}
     return Prompt.model_construct(name=CrossEncoder.name, text="{history}[SEP]{candidate}", answers={}, separator=";", **words)
 
 

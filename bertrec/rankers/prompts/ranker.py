@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,7 +19,6 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.negatives import sample_negatives
-from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.encoders.masked.shared_prefix import supports_shared_prefix
 from bertrec.models.base import Recommender
@@ -28,7 +27,7 @@ from bertrec.rankers.base import Ranker, checkpoints, labels_of, reporting
 from bertrec.rankers.context import Context, Known
 from bertrec.rankers.keywords import Profiles, interaction_counts, swapping
 from bertrec.rankers.prompts.config import TEMPLATE, PromptConfig
-from bertrec.rankers.prompts.groups import candidate_groups
+from bertrec.rankers.prompts.groups import pair_margins
 from bertrec.rankers.prompts.layout import Layout
 from bertrec.rankers.prompts.network import PromptNetwork, VectorMap
 from bertrec.rankers.prompts.prior import Prior
@@ -290,7 +289,9 @@ class PromptRanker(Ranker):
         margins = np.zeros(len(candidates.values))
         try:
             with progress_bar(progress, "score", len(margins), unit="pair") as bar:
-                for places, found in self._margins(self._rows(histories, candidates, context), candidates):
+                told = self._rows(histories, candidates, context)
+                room = {"pad": self._pad, "budget": self.encoder.batch_tokens}
+                for places, found in pair_margins(self.network, told, candidates, **room, device=self.encoder.device):
                     margins[places] = found
                     bar.update(len(places))
         finally:
@@ -301,29 +302,8 @@ class PromptRanker(Ranker):
             margins = self.network.prior.join(margins, prior)
         return np.asarray(np.exp(-np.logaddexp(0, -margins)), np.float64)
 
-    def _margins(self, rows: PromptRows, candidates: Ragged) -> Iterator[tuple[IntArray, npt.NDArray[np.float32]]]:
-        """Yield places among the candidates and their margins."""
-        assert self.network is not None
-        lengths = rows.pair_lengths(candidates.rows, candidates.values)
-        if not self.once:
-            for places in token_budget_batches(lengths, self.encoder.batch_tokens):
-                batch = rows.batch(candidates.rows[places], candidates.values[places][:, None], self._pad)
-                yield places, self.network.margins(**self._here(batch))[:, 0].cpu().numpy()
-            return
-        asked = np.flatnonzero(candidates.lengths > 0)
-        for picked in token_budget_batches(rows.lengths[asked], self.encoder.batch_tokens):
-            shared = self.network.read(**self._here(rows.shared(asked[picked], self._pad)))
-            for owner, places in candidate_groups(asked[picked], candidates, lengths, self.encoder.batch_tokens):
-                inside = places >= 0
-                own = self._here(rows.own(np.where(inside, candidates.values[places], 0), self._pad))
-                found = self.network.ask(shared.take(torch.from_numpy(owner).to(self.encoder.device)), **own).cpu().numpy()
-                yield places[inside], found[inside]
-
     def _prior_scores(self, histories: Ragged, candidates: Ragged) -> FloatArray | None:
         return None if self.prior is None else self.prior.scores(histories, candidates)
-
-    def _here(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor.to(self.encoder.device) for name, tensor in batch.items()}
 
     def _rows(self, histories: Ragged, candidates: Ragged | None = None, context: Context | None = None) -> PromptRows:
         assert self._layout is not None
