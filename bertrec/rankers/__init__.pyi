@@ -6,8 +6,8 @@ from .context import Known as Known
 from .contract import check_ranker as check_ranker
 from .ensemble import Ensemble as Ensemble
 from .names import RANKERS as RANKERS
-from .nrms import NRMS as NRMS
-from .nrms import NRMSConfig as NRMSConfig
+from .news.nrms import NRMS as NRMS
+from .news.nrms import NRMSConfig as NRMSConfig
 from .prompts.ranker import PromptRanker as PromptRanker
 from .runs import RankerPlan as RankerPlan
 from .runs import measure_rankers as measure_rankers

@@ -10,7 +10,7 @@ RANKERS = Registry(
     group="bertrec.rankers",
     own={
         "prompt4nr": "bertrec.rankers.prompts.ranker:PromptRanker",
-        "nrms": "bertrec.rankers.nrms:NRMS",
+        "nrms": "bertrec.rankers.news.nrms:NRMS",
         "composite": "bertrec.rankers.composite.ranker:Composite",
         "ensemble": "bertrec.rankers.ensemble:Ensemble",
     },

@@ -19,7 +19,8 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.hub import left_out
 from bertrec.models.registry import create
-from bertrec.rankers.nrms import NRMS, NRMSConfig, UserTower
+from bertrec.rankers.news.nrms import NRMS, NRMSConfig, SelfAttentionTower
+from bertrec.rankers.news.towers import Past
 from bertrec.training.config import TrainConfig
 
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue", "gold") for thing in ("car", "hat", "sea", "dog")]
@@ -58,15 +59,15 @@ def test_it_learns_and_scores_are_inner_products_that_padding_does_not_move(conf
     together = model.score(histories, candidates)
     alone = [model.score(ragged(histories[row]), ragged([item]))[0] for row in range(3) for item in candidates[row]]
     assert together == pytest.approx(np.array(alone), abs=1e-5)
-    empty = model.network.users.empty.detach() @ model._vectors[1]
+    empty = model.network.users.empty.detach() @ model._table.items[1]
     assert together[1] == pytest.approx(empty.item(), abs=1e-5)
 
 
 def test_the_user_tower_is_attention_over_attended_items():
     torch.manual_seed(0)
-    tower, items = UserTower(4, 1, 0.0).eval(), torch.randn(1, 3, 4)
+    tower, items = SelfAttentionTower(4, 1, 0.0).eval(), torch.randn(1, 3, 4)
     mask = torch.tensor([[True, True, False]])
-    assert torch.allclose(tower(items, mask)[0], items[0, :2].mean(dim=0), atol=1e-6)  # untrained: the mean of the history
+    assert torch.allclose(tower(Past(items, mask))[0], items[0, :2].mean(dim=0), atol=1e-6)  # untrained: the mean of the history
     for weight in (tower.attention.out_proj.weight, tower.query.weight):
         torch.nn.init.normal_(weight)
     weight, bias = tower.attention.in_proj_weight, tower.attention.in_proj_bias
@@ -74,7 +75,7 @@ def test_the_user_tower_is_attention_over_attended_items():
     attended = items[0] + tower.attention.out_proj((query @ key.T / 2).softmax(dim=1) @ value)
     share = tower.query(torch.tanh(tower.project(attended)))[:, 0].softmax(dim=0)
     expected = (share[:, None] * attended).sum(dim=0)
-    assert torch.allclose(tower(items, torch.ones(1, 3, dtype=torch.bool))[0], expected, atol=1e-6)
+    assert torch.allclose(tower(Past(items, torch.ones(1, 3, dtype=torch.bool)))[0], expected, atol=1e-6)
 
 
 def test_an_untrained_tower_is_the_mean_and_a_frozen_encoder_reads_each_item_once(config, monkeypatch):
@@ -85,7 +86,7 @@ def test_an_untrained_tower_is_the_mean_and_a_frozen_encoder_reads_each_item_onc
     model = NRMS(still).fit(same_colour(40), validation=same_colour(10, seed=1), progress=False)
     model.score(ragged([1]), ragged([1]))
     assert read == [None]
-    vectors = model._vectors.numpy()
+    vectors = model._table.items.numpy()
     assert np.linalg.norm(vectors[1:], axis=1) == pytest.approx(np.ones(12), abs=1e-6)
     expected = [vectors[[1, 7]].mean(axis=0) @ vectors[3], 0.0]
     assert model.score(ragged([1, 7], []), ragged([3], [3])) == pytest.approx(np.array(expected), abs=1e-5)
