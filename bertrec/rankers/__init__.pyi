@@ -6,6 +6,12 @@ from .context import Known as Known
 from .contract import check_ranker as check_ranker
 from .ensemble import Ensemble as Ensemble
 from .names import RANKERS as RANKERS
+from .news.lstur import LSTUR as LSTUR
+from .news.lstur import LSTURConfig as LSTURConfig
+from .news.miner import MINER as MINER
+from .news.miner import MINERConfig as MINERConfig
+from .news.naml import NAML as NAML
+from .news.naml import NAMLConfig as NAMLConfig
 from .news.nrms import NRMS as NRMS
 from .news.nrms import NRMSConfig as NRMSConfig
 from .prompts.ranker import PromptRanker as PromptRanker

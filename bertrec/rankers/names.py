@@ -11,6 +11,9 @@ RANKERS = Registry(
     own={
         "prompt4nr": "bertrec.rankers.prompts.ranker:PromptRanker",
         "nrms": "bertrec.rankers.news.nrms:NRMS",
+        "naml": "bertrec.rankers.news.naml:NAML",
+        "lstur": "bertrec.rankers.news.lstur:LSTUR",
+        "miner": "bertrec.rankers.news.miner:MINER",
         "composite": "bertrec.rankers.composite.ranker:Composite",
         "ensemble": "bertrec.rankers.ensemble:Ensemble",
     },

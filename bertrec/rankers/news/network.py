@@ -73,5 +73,5 @@ class NewsNetwork(nn.Module):
         past, rows, shown = self.gather(histories, candidates, users)
         known = self.users(past)
         scores = self.users.match(known, past, rows, shown).reshape(candidates.shape)
-        loss, penalty = rank_loss(self.logits(scores), labels, self.loss), self.users.penalty(known)
+        loss, penalty = rank_loss(self.logits(scores), labels, self.loss), self.users.penalty(known, past)
         return {"loss": loss if penalty is None else loss + penalty}

@@ -88,6 +88,8 @@ class TextVectors:
         return found if there.all() else found * torch.from_numpy(there).to(found.device)[:, None]
 
     def _vectors(self, rows: IntArray) -> Tensor:
+        if not len(rows):
+            return torch.zeros(0, self.encoder.dim, device=self.encoder.device)
         if self.encoder.trainable:
             return normalize(self.encoder.encode_tokens(self.tokens, rows), dim=1)
         if self._frozen is None:

@@ -77,8 +77,8 @@ class UserTower(nn.Module, ABC):
         """
         return (users[rows] * shown.items).sum(dim=-1)
 
-    def penalty(self, users: Tensor) -> Tensor | None:
-        """Return what joins the loss, or None."""
+    def penalty(self, users: Tensor, past: Past) -> Tensor | None:
+        """Return what joins the loss, or None; the arguments are those of `match`."""
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.hub import left_out
 from bertrec.models.registry import create
+from bertrec.rankers.losses import rank_loss
 from bertrec.rankers.news.nrms import NRMS, NRMSConfig, SelfAttentionTower
 from bertrec.rankers.news.towers import Past
 from bertrec.training.config import TrainConfig
@@ -121,3 +123,38 @@ def test_what_cannot_be_is_said(config, tmp_path):
         NRMS(config).figures(replace(same_colour(3), labels=None))
     with pytest.raises(ConfigError, match="does not divide"):
         NRMS(config.updated({"heads": 5})).fit(same_colour(10), progress=False)
+
+
+@pytest.mark.parametrize("loss", ["pointwise", "pairwise", "listwise"])
+def test_it_minimises_the_loss_that_is_asked_for(config, loss):
+    model = NRMS(config.updated({"loss": loss, "encoder.tune": "frozen", "train.epochs": 1})).fit(same_colour(20), progress=False)
+    network = model.trained
+    histories, candidates = torch.tensor([[1, 2], [5, 0]]), torch.tensor([[3, 5], [1, 6]])
+    labels = torch.tensor([[1, 0], [0, 1]])
+    found = network(histories, candidates, labels, torch.zeros(2, dtype=torch.int64))["loss"]
+    scores = model.score(ragged([1, 2], [5]), ragged([3, 5], [1, 6])).reshape(2, 2)
+    logits = torch.from_numpy(scores) if loss == "pointwise" else network.scale.exp() * torch.from_numpy(scores)
+    assert found.item() == pytest.approx(rank_loss(logits, labels, loss).item(), rel=1e-4)
+    assert ("bias" in model.state_dict()) == (loss == "pointwise")
+
+
+def test_pointwise_scores_are_logits_of_a_click(config):
+    model = NRMS(config.updated({"loss": "pointwise", "train.epochs": 12})).fit(same_colour(80), progress=False)
+    shown = same_colour(60, seed=2)
+    chance = 1 / (1 + np.exp(-model.score_impressions(shown)))
+    assert chance.mean() == pytest.approx(1 / 3, abs=0.1)  # one of three is clicked; a cosine alone would be far above
+    assert ((chance > 0.5) == shown.labels).mean() > 0.85
+
+
+def test_a_folder_of_before_the_losses_is_read(config, tmp_path):
+    """Its settings name no loss and its weights have no bias."""
+    model = NRMS(config.updated({"train.epochs": 1})).fit(same_colour(20), progress=False)
+    model.save_pretrained(tmp_path / "towers")
+    record = json.loads((tmp_path / "towers" / "config.json").read_text())
+    del record["config"]["loss"], record["record_sha256"]
+    (tmp_path / "towers" / "config.json").write_text(json.dumps(record))
+    shown = same_colour(10, seed=1)
+    np.testing.assert_array_equal(NRMS.from_pretrained(tmp_path / "towers").score_impressions(shown), model.score_impressions(shown))
+    other = NRMS(config.updated({"loss": "pointwise", "train.epochs": 1})).fit(same_colour(20), progress=False)
+    other.load_state_dict({name: value for name, value in other.state_dict().items() if name != "bias"})
+    assert other.trained.bias.item() == 0
