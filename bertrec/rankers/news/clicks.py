@@ -26,8 +26,8 @@ class Lists(torch.utils.data.Dataset[int]):
 
     def __init__(self, impressions: Impressions, labels: npt.NDArray[np.int8], max_history: int, **more: IntArray) -> None:
         self.histories = impressions.histories.last(max_history)
-        self.items = impressions.candidates.padded()
-        self.labels = Ragged(labels.astype(np.int64) + 1, impressions.candidates.offsets).padded() - 1
+        self.items = impressions.candidates
+        self.labels = Ragged(labels.astype(np.int64) + 1, impressions.candidates.offsets)  # padding is 0
         self.more: Mapping[str, IntArray] = more
         self.content_hash = impressions.content_hash
 
@@ -44,5 +44,7 @@ class Lists(torch.utils.data.Dataset[int]):
     def collate(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """Return histories ``[b, H]``, candidates ``[b, g]`` and labels ``[b, g]`` of some rows, padded, and further columns."""
         rows = np.asarray(indices, np.int64)
-        arrays = {"histories": self.histories.take(rows).padded(), "candidates": self.items[rows], "labels": self.labels[rows]}
-        return {name: torch.from_numpy(array) for name, array in (arrays | {name: own[rows] for name, own in self.more.items()}).items()}
+        lists = {"histories": self.histories, "candidates": self.items, "labels": self.labels}
+        arrays = {name: own.take(rows).padded() for name, own in lists.items()} | {name: own[rows] for name, own in self.more.items()}
+        arrays["labels"] -= 1
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}

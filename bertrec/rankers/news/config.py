@@ -1,4 +1,4 @@
-"""Settings that all news rankers share."""
+"""Settings that rankers of two towers share."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def _train() -> TrainConfig:
     return TrainConfig(learning_rate=1e-3, encoder_learning_rate=5e-5, batch_size=32, epochs=5, metric="AUC", patience=2)
 
 
-class NewsConfig(Config):
-    """Settings of two towers on impressions."""
+class TowerConfig(Config):
+    """Settings of two towers over one encoder."""
 
     encoder: EncoderConfig = Field(
         default_factory=lambda: EncoderConfig(max_length=32),
@@ -25,6 +25,17 @@ class NewsConfig(Config):
         default_factory=_train,
         description="The training; batch_size counts clicks, each with its negatives.",
     )
+    max_history: int = Field(50, ge=1, le=100_000, description="Newest items of a history that are read.")
+    item_text: str = Field(
+        "title",
+        pattern="^(title|text)$",
+        description="What stands for an item: its title or all of its text.",
+    )
+
+
+class NewsConfig(TowerConfig):
+    """Settings of two towers that are trained on clicks and their negatives."""
+
     loss: RankLoss = Field("listwise", description=f"What is minimised: {LOSSES_IN_WORDS}.")
     dropout: float = Field(
         0.2,
@@ -37,12 +48,6 @@ class NewsConfig(Config):
         ge=1,
         le=10_000,
         description="Items shown but not clicked that go with each click, from the same impression.",
-    )
-    max_history: int = Field(50, ge=1, le=100_000, description="Newest items of a history that are read.")
-    item_text: str = Field(
-        "title",
-        pattern="^(title|text)$",
-        description="What stands for an item: its title or all of its text.",
     )
     scale: float = Field(
         10.0,

@@ -10,7 +10,7 @@ history. With ``con`` the paper joins two half vectors; here the long-term one i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -93,7 +93,7 @@ class LSTUR(TwoTower):
         """Whether `score` reads who is asked."""
         return True
 
-    def learn_names(self, impressions: Impressions) -> None:
+    def learn_names(self, impressions: Impressions, options: Mapping[str, Any]) -> None:
         """Take the users."""
         self._keys = keys_of(set(impressions.users))
 

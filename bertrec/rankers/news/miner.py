@@ -14,7 +14,8 @@ alone: a score does not depend on what else is in the list.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -127,7 +128,7 @@ class MINER(TwoTower):
     config_class: ClassVar[type[Config]] = MINERConfig
     config: MINERConfig
 
-    def learn_names(self, impressions: Impressions) -> None:
+    def learn_names(self, impressions: Impressions, options: Mapping[str, Any]) -> None:
         """See that the field of labels is there.
 
         Raises:

@@ -9,6 +9,7 @@ untrained it is the mean of the history.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -91,7 +92,7 @@ class NAML(TwoTower):
         super().__init__(config)
         self._names: dict[str, list[str]] = {}
 
-    def learn_names(self, impressions: Impressions) -> None:
+    def learn_names(self, impressions: Impressions, options: Mapping[str, Any]) -> None:
         """Take the labels of the catalogue.
 
         Raises:

@@ -15,25 +15,23 @@ from bertrec.rankers.news.texts import ItemTexts, TextVectors
 from bertrec.rankers.news.towers import ItemTower, Past, Shown, UserTower
 
 
-class NewsNetwork(nn.Module):
-    """Item and user tower.
+class Towers(nn.Module):
+    """Item and user tower, without a loss.
 
     Args:
         encoder: what reads the texts.
         items: from texts to item vectors.
-        users: from histories to scores.
+        users: from histories to what scores candidates.
         dropout: on item vectors.
-        scale: factor of the scores in the loss, at the start.
-        loss: what is minimised; a pointwise loss has a bias, as its scores are logits.
     """
 
-    def __init__(self, encoder: TextEncoder, items: ItemTower, users: UserTower, *, dropout: float, scale: float, loss: RankLoss) -> None:
+    users: UserTower
+
+    def __init__(self, encoder: TextEncoder, items: ItemTower, users: UserTower, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.encoder, self.items, self.users, self.loss = encoder, items, users, loss
+        self.encoder, self.items, self.users = encoder, items, users
         self.vectors = TextVectors(encoder, items.texts.tokens)
         self.dropout = nn.Dropout(dropout)
-        self.scale = nn.Parameter(torch.tensor(float(np.log(scale))))
-        self.bias = nn.Parameter(torch.zeros(())) if loss == "pointwise" else None
 
     def encoder_parameters(self) -> Iterable[nn.Parameter]:
         """Return what takes the encoder's learning rate."""
@@ -62,6 +60,22 @@ class NewsNetwork(nn.Module):
         of_past = Past(past, histories > 0, users, None if read is None else read.reshape(past.shape))
         of = torch.arange(len(candidates), device=candidates.device).repeat_interleave(candidates.shape[1])
         return of_past, of, Shown(shown, about)
+
+
+class NewsNetwork(Towers):
+    """Both towers under a loss of lists.
+
+    Args:
+        encoder, items, users, dropout: of `Towers`.
+        scale: factor of the scores in the loss, at the start.
+        loss: what is minimised; a pointwise loss has a bias, as its scores are logits.
+    """
+
+    def __init__(self, encoder: TextEncoder, items: ItemTower, users: UserTower, *, dropout: float, scale: float, loss: RankLoss) -> None:
+        super().__init__(encoder, items, users, dropout=dropout)
+        self.loss = loss
+        self.scale = nn.Parameter(torch.tensor(float(np.log(scale))))
+        self.bias = nn.Parameter(torch.zeros(())) if loss == "pointwise" else None
 
     def logits(self, scores: Tensor) -> Tensor:
         """Return what the loss compares."""

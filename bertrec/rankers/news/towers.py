@@ -20,12 +20,14 @@ class Past(NamedTuple):
         mask: ``[u, H]``, true at items.
         users: ``[u]`` numbers of users, 0 for one who is not known; None where nobody reads them.
         topics: ``[u, H, dim]`` vectors of what the items are about, of length 1 or 0; None where nobody reads them.
+        query: ``[u, dim]`` vectors of what was asked for, zeros where nothing was; None where nobody asks.
     """
 
     items: Tensor
     mask: Tensor
     users: Tensor | None = None
     topics: Tensor | None = None
+    query: Tensor | None = None
 
 
 class Shown(NamedTuple):
