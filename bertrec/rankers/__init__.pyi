@@ -5,6 +5,8 @@ from .context import Context as Context
 from .context import Known as Known
 from .contract import check_ranker as check_ranker
 from .ensemble import Ensemble as Ensemble
+from .multitask.config import MultiTaskConfig as MultiTaskConfig
+from .multitask.ranker import MultiTask as MultiTask
 from .names import RANKERS as RANKERS
 from .news.lstur import LSTUR as LSTUR
 from .news.lstur import LSTURConfig as LSTURConfig

@@ -14,6 +14,7 @@ RANKERS = Registry(
         "naml": "bertrec.rankers.news.naml:NAML",
         "lstur": "bertrec.rankers.news.lstur:LSTUR",
         "miner": "bertrec.rankers.news.miner:MINER",
+        "multitask": "bertrec.rankers.multitask.ranker:MultiTask",
         "composite": "bertrec.rankers.composite.ranker:Composite",
         "ensemble": "bertrec.rankers.ensemble:Ensemble",
     },
