@@ -46,7 +46,7 @@ class Towers(nn.Module):
         """Return the vectors of all items by inner id, ``[n_items + 1, dim]``; row 0, padding, is zeros."""
         rows = np.arange(len(self.items.texts.views[0]))
         found, topics = self.items(self.vectors, rows), self.items.topics(self.vectors, rows)
-        return Shown(*(None if one is None else torch.cat([torch.zeros_like(one[:1]), one]) for one in (found, topics)))
+        return Shown(_with_padding(found), None if topics is None else _with_padding(topics))
 
     def gather(self, histories: Tensor, candidates: Tensor, users: Tensor | None = None) -> tuple[Past, Tensor, Shown]:
         """Return histories, the row of each candidate's user, ``[u * g]``, and candidates, of ids ``[u, H]`` and ``[u, g]``, 0 for none."""
@@ -89,3 +89,7 @@ class NewsNetwork(Towers):
         scores = self.users.match(known, past, rows, shown).reshape(candidates.shape)
         loss, penalty = rank_loss(self.logits(scores), labels, self.loss), self.users.penalty(known, past)
         return {"loss": loss if penalty is None else loss + penalty}
+
+
+def _with_padding(vectors: Tensor) -> Tensor:
+    return torch.cat([torch.zeros_like(vectors[:1]), vectors])

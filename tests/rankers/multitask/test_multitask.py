@@ -46,7 +46,8 @@ def planted(count, seed=0):
 
 @pytest.fixture(scope="module")
 def fitted(bert):
-    return multitask(bert, **{"train.batch_size": 128, "train.learning_rate": 1e-2}).fit(planted(1600), progress=False)
+    train = {"train.batch_size": 128, "train.learning_rate": 2e-2, "train.schedule": "cosine"}
+    return multitask(bert, **train).fit(planted(1600), progress=False)
 
 
 def test_the_probabilities_of_the_chain_are_recovered(fitted):
