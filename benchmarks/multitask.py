@@ -1,13 +1,13 @@
-"""Multi-task ranking on MovieLens: watched among sampled films, rated, liked (4 stars and more), as one chain and one by one.
+"""Multi-task ranking on MovieLens: watched among sampled films, rated, liked, as one chain and one by one.
 
     nice python -m benchmarks.multitask --data DATA_FOLDER/ml-latest-small --seeds 0 1 2
     nice python -m benchmarks.multitask --data DATA_FOLDER/ml-latest-small --seeds 0 --users 40 --epochs 1 --label small
     python -m benchmarks.multitask --table
 
-Global time split 80/10/10; a film that a user met in the last part stands beside four that they never met. ``chain`` learns all steps at
-once, ``watched`` and ``liked`` are the same network with the other weights at 0, and ``similarity`` is the untrained one. Whoever watched
-a film here rated it, so that the step rated is certain: the chain has to say so. A row that exists is not made again. Results:
-``benchmarks/results-rankers``.
+Global time split 80/10/10; a film that a user met in the last part stands beside four that they never met. ``chain``
+learns all steps at once, ``watched`` and ``liked`` are the same network with the other weights at 0, and ``similarity``
+is the untrained one. Whoever watched a film here rated it, so that the step rated is certain: the chain has to say so.
+A row that exists is not made again. Results: ``benchmarks/results-rankers``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def main() -> None:
         for name in WEIGHTS:
             path = RESULTS / f"{options.label}-multitask-{name}-{seed}.json"
             if not path.exists():
-                write_json(path, {"data": options.label, "name": name, "seed": seed, **row_of(name, seed, parts, options)})
+                about = {"data": options.label, "name": name, "seed": seed}
+                write_json(path, about | row_of(name, seed, parts, options))
                 print(f"wrote {path}")
 
 
@@ -73,7 +74,11 @@ def row_of(name: str, seed: int, parts: list[Impressions], options: argparse.Nam
     """Train and measure one row."""
     learned, chosen_on, shown = parts
     settings: dict[str, Any] = {"tasks": OF_RATINGS, "weights": WEIGHTS[name], "encoder.name": options.encoder}
-    settings |= {"task": "watched" if name == "watched" else "liked", "train.epochs": options.epochs, "train.batch_size": 256}
+    settings |= {
+        "train.epochs": options.epochs,
+        "train.batch_size": 256,
+        "task": "watched" if name == "watched" else "liked",
+    }
     settings |= UNTRAINED if name == "similarity" else {}
     started = time.process_time()
     model = MultiTask.configured(settings=settings, seed=seed).fit(learned, validation=chosen_on)
@@ -93,7 +98,8 @@ def intervals(model: MultiTask, shown: Impressions) -> dict[str, tuple[float, fl
     chances, levels = model.score_tasks(shown.histories, shown.candidates), shown.levels
     assert levels is not None
     owners = np.unique(shown.users, return_inverse=True)[1][shown.candidates.rows]
-    return {task: auc_interval(chances[:, place], (levels > place).astype(np.int8), owners) for place, task in enumerate(model.tasks)}
+    taken = [(levels > place).astype(np.int8) for place in range(len(model.tasks))]
+    return {task: auc_interval(chances[:, place], taken[place], owners) for place, task in enumerate(model.tasks)}
 
 
 def table() -> None:

@@ -17,6 +17,7 @@ from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.data.negatives import impressions_from_sequences
 
+Events = Sequence[str] | npt.NDArray[np.generic]
 DEEPEST = 100
 """Steps that a chain may have."""
 STEPS = (0.0, 4.0)
@@ -24,7 +25,12 @@ STEPS = (0.0, 4.0)
 
 
 def chain_from_ratings(
-    interactions: Interactions, *, steps: Sequence[float] = STEPS, negatives: int = 4, seed: int = 0, max_history: int | None = 50
+    interactions: Interactions,
+    *,
+    steps: Sequence[float] = STEPS,
+    negatives: int = 4,
+    seed: int = 0,
+    max_history: int | None = 50,
 ) -> Impressions:
     """Return each item that a user met beside sampled ones, with how far it went: met, then the ratings of ``steps``.
 
@@ -48,7 +54,7 @@ def chain_from_ratings(
 
 def chain_from_labels(
     interactions: Interactions,
-    events: Sequence[str] | npt.NDArray[np.generic],
+    events: Events,
     order: Sequence[object],
     *,
     negatives: int = 4,
@@ -57,12 +63,13 @@ def chain_from_labels(
 ) -> Impressions:
     """Return each item that a user met beside sampled ones, with the deepest of the events between them.
 
-    An item counts once, at the time of its first event. A chain that breaks, such as a purchase without a view, is taken as whole: a step
-    implies those before it. Notes count such pairs.
+    An item counts once, at the time of its first event. A chain that breaks, such as a purchase without a view, is
+    taken as whole: a step implies those before it. Notes count such pairs.
 
     Args:
         interactions: a row for each event.
-        events: ``[total]`` what each was: the names of a column in the order of the interactions, or ``interactions.label``.
+        events: ``[total]`` what each was: the names of a column in the order of the interactions, or
+            ``interactions.label``.
         order: the events from the first step to the last, such as ``("view", "cart", "purchase")``.
         negatives: items beside each that the user never met.
         seed: of the negatives.
@@ -72,7 +79,8 @@ def chain_from_labels(
         Impressions with `levels`.
 
     Raises:
-        DataError: another number of events than of interactions, an event that the order lacks, or an order with one twice.
+        DataError: another number of events than of interactions, an event that the order lacks, or an order with one
+            twice.
     """
     depths = _depths_of_events(interactions, events, order)
     return _impressions(interactions, depths, negatives, seed, max_history, broken_notes(interactions, depths))
@@ -93,17 +101,19 @@ def rating_depths(interactions: Interactions, steps: Sequence[float]) -> IntArra
     return np.where(np.isnan(interactions.rating), 1, depths).astype(np.int64)
 
 
-def _depths_of_events(interactions: Interactions, events: Sequence[str] | npt.NDArray[np.generic], order: Sequence[object]) -> IntArray:
+def _depths_of_events(interactions: Interactions, events: Events, order: Sequence[object]) -> IntArray:
     names = list(order)
     if len(set(names)) < len(names) or not 0 < len(names) <= DEEPEST:
         raise DataError(f"the order of a chain names each of 1 to {DEEPEST} events once, not {names}")
     if len(events) != len(interactions):
-        raise DataError(f"{len(events)} events for {len(interactions)} interactions: one is needed for each, in their order")
+        what = "one is needed for each, in their order"
+        raise DataError(f"{len(events)} events for {len(interactions)} interactions: {what}")
     depth = {name: place for place, name in enumerate(names, start=1)}
     given = np.asarray(events).tolist()
     found = [depth.get(event, 0) for event in given]
     if 0 in found:
-        raise DataError(f"event {given[found.index(0)]!r} is not in the order {names}: name all events, the first step first")
+        hint = "name all events, the first step first"
+        raise DataError(f"event {given[found.index(0)]!r} is not in the order {names}: {hint}")
     return np.array(found, np.int64)
 
 
@@ -114,18 +124,25 @@ def broken_notes(interactions: Interactions, depths: IntArray) -> tuple[str, ...
     np.maximum.at(deepest, pair, depths)
     steps = np.bincount(np.unique(np.stack([pair, depths]), axis=1)[0], minlength=len(deepest))
     broken = int((steps < deepest).sum())
-    return (f"{broken} of {len(deepest)} pairs of user and item lack a step before their last (taken as implied)",) if broken else ()
+    what = f"{broken} of {len(deepest)} pairs of user and item lack a step before their last (taken as implied)"
+    return (what,) if broken else ()
 
 
 def _impressions(
-    interactions: Interactions, depths: IntArray, negatives: int, seed: int, max_history: int | None, notes: tuple[str, ...] = ()
+    interactions: Interactions,
+    depths: IntArray,
+    negatives: int,
+    seed: int,
+    max_history: int | None,
+    notes: tuple[str, ...] = (),
 ) -> Impressions:
     pairs, first, pair = np.unique(_pairs(interactions), return_index=True, return_inverse=True)
     deepest = np.zeros(len(pairs), np.int64)
     np.maximum.at(deepest, pair, depths)
     once = np.zeros(len(interactions), bool)
     once[first] = True
-    shown = impressions_from_sequences(interactions.where(once), negatives=negatives, seed=seed, max_history=max_history)
+    met = interactions.where(once)
+    shown = impressions_from_sequences(met, negatives=negatives, seed=seed, max_history=max_history)
     levels = np.zeros(len(shown.candidates.values), np.int8)
     clicked = shown.labels == 1
     asked = _asked(shown, interactions)[clicked]
@@ -136,8 +153,8 @@ def _impressions(
 def levels_from(impressions: Impressions, past: Interactions, depths: IntArray) -> npt.NDArray[np.int8]:
     """Return how far each clicked candidate went, from the very interaction that it was: same user, item and time.
 
-    Where one side has no clock it is the first interaction of the pair. A click without such an interaction went one step. What came
-    later with the same item is not looked at: it may lie in a part that is held out.
+    Where one side has no clock it is the first interaction of the pair. A click without such an interaction went one
+    step. What came later with the same item is not looked at: it may lie in a part that is held out.
 
     Args:
         impressions: with labels.
@@ -150,7 +167,8 @@ def levels_from(impressions: Impressions, past: Interactions, depths: IntArray) 
     clicked = impressions.labels == 1
     asked, have = _asked(impressions, past)[clicked], _pairs(past)
     if impressions.timestamp is not None and past.timestamp is not None and not past.timestamp_is_position:
-        asked, have = _at_times(asked, impressions.timestamp[impressions.candidates.rows][clicked], have, past.timestamp)
+        moments = impressions.timestamp[impressions.candidates.rows][clicked]
+        asked, have = _at_times(asked, moments, have, past.timestamp)
         keys, row = np.unique(have, return_inverse=True)
         known = np.zeros(len(keys), np.int64)
         np.maximum.at(known, row, depths)

@@ -44,7 +44,18 @@ def test_a_news_ranker_is_trained_and_measured(cli, mind, encoder, tmp_path, nam
 
 
 def test_the_command_tells_lstur_who_is_asked(cli, mind, encoder, tmp_path):
-    words = ["--set", "train.learning_rate=0.05", "--set", "form=con", "--set", "train.batch_size=4", "--set", "train.epochs=12", "--set", "dropout=0"]
+    words = [
+        "--set",
+        "train.learning_rate=0.05",
+        "--set",
+        "form=con",
+        "--set",
+        "train.batch_size=4",
+        "--set",
+        "train.epochs=12",
+        "--set",
+        "dropout=0",
+    ]
     assert cli("rankers", "train", mind, "--ranker", "lstur", "--out", tmp_path / "run", *encoder, *FAST, *words)[0] == 0
     cli("rankers", "evaluate", tmp_path / "run", "--bootstrap", "0", "--json", tmp_path / "f.json")
     assert json.loads((tmp_path / "f.json").read_text())["slices"]["all"]["metrics"]["AUC"]["mean"] > 0.8
@@ -63,7 +74,9 @@ def test_ratings_become_a_chain(cli, encoder, tmp_path):
     rows = [f"{user},n{item},{draw.integers(1, 6)},{step}" for user in range(12) for step, item in enumerate(draw.permutation(8)[:5])]
     (folder / "interactions.csv").write_text("\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n", encoding="utf-8")
     (folder / "items.csv").write_text("\n".join(["item_id,title", *(f"n{k},{word}" for k, word in enumerate(WORDS))]), encoding="utf-8")
-    code, _, err = cli("rankers", "train", folder, "--ranker", "multitask", "--out", tmp_path / "run", *encoder, *FAST, "--set", "negatives=2")
+    code, _, err = cli(
+        "rankers", "train", folder, "--ranker", "multitask", "--out", tmp_path / "run", *encoder, *FAST, "--set", "negatives=2"
+    )
     assert code == 0, err
     (member,) = json.loads((tmp_path / "run" / "run.json").read_text())["members"]
     assert (member["tasks"], member["scored"]) == (["watched", "rated", "liked"], "liked")

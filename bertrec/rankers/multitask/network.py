@@ -1,14 +1,14 @@
 r"""A mixture of experts over pairs of vectors, a gate and a head for each task, and probabilities along the chain.
 
-Of the vector u of a query or a history and v of a product the experts read :math:`[u, v, |u - v|, u \odot v]`; task t mixes them by a
-softmax of its own. Its head gives the probability of the step after the one before, and
+Of the vector u of a query or a history and v of a product the experts read :math:`[u, v, |u - v|, u \odot v]`; task t
+mixes them by a softmax of its own. Its head gives the probability of the step after the one before, and
 
 .. math:: p_t = \prod_{s \le t} σ(z_s), \qquad L = \sum_t w_t\, \mathrm{BCE}(p_t, y_t)
 
 so that a deeper step is never likelier, and every pair teaches every step (ESMM; Ma et al., SIGIR 2018).
 
-Heads begin at 0 beside a multiple of the cosine of u and v, and a bias from the share of pairs that take the step: untrained, the order
-is that of text similarity, at the right height.
+Heads begin at 0 beside a multiple of the cosine of u and v, and a bias from the share of pairs that take the step:
+untrained, the order is that of text similarity, at the right height.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class MixtureOfExperts(nn.Module):
 
 
 def pair_features(u: Tensor, v: Tensor) -> Tensor:
-    """Return ``[u, v, |u − v|, u ⊙ v]``, ``[p, 4 dim]``, of vectors ``[p, dim]`` that were brought to a mean square of 1."""
+    """Return ``[u, v, |u − v|, u ⊙ v]``, ``[p, 4 dim]``, of vectors ``[p, dim]`` brought to a mean square of 1."""
     u, v = (vectors * vectors.shape[-1] ** 0.5 for vectors in (u, v))
     return torch.cat([u, v, (u - v).abs(), u * v], dim=-1)
 
@@ -92,9 +92,10 @@ class ChainTower(UserTower):
             self.bias.copy_(torch.tensor(shares, dtype=self.bias.dtype).logit())
 
     def forward(self, past: Past) -> Tensor:
-        """Return vectors ``[u, dim]``: of length 1, of the query where there is one, else of the history; a learned one without either."""
+        """Return vectors ``[u, dim]``: of the query, else of the history, of length 1; a learned one without either."""
         # Nothing of length 0 is normalised: its gradient would drown all others.
-        history = torch.where(past.mask.any(dim=1, keepdim=True), normalize(mean_of_history(past, self.empty), dim=1), self.empty)
+        mean = normalize(mean_of_history(past, self.empty), dim=1)
+        history = torch.where(past.mask.any(dim=1, keepdim=True), mean, self.empty)
         return history if past.query is None else torch.where(past.query.any(dim=1, keepdim=True), past.query, history)
 
     def match(self, users: Tensor, past: Past, rows: Tensor, shown: Shown) -> Tensor:
@@ -124,7 +125,7 @@ def chain_loss(logits: Tensor, levels: Tensor, weights: Tensor) -> Tensor:
 
 
 def step_shares(levels: npt.NDArray[np.int8], tasks: int) -> list[float]:
-    """Return the share of pairs at each step among those at the one before, with one of each added so that none is 0 or 1."""
+    """Return the share of pairs at each step among those before it, one of each added so that none is 0 or 1."""
     at = [int((levels >= depth).sum()) for depth in range(tasks + 1)]
     return [(taken + 1) / (before + 2) for before, taken in pairwise(at)]
 
@@ -142,8 +143,21 @@ class ChainNetwork(Towers):
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32), persistent=False)
         self.queries: TextVectors | None = None
 
-    def forward(self, histories: Tensor, candidates: Tensor, labels: Tensor, queries: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the loss of lists: ids ``[u, H]`` and ``[u, g]``, 0 for none, levels -1 for none, rows of queries ``[u]``, -1 for none."""
+    def forward(
+        self,
+        histories: Tensor,
+        candidates: Tensor,
+        labels: Tensor,
+        queries: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the loss of lists.
+
+        Args:
+            histories: ids ``[u, H]``, 0 for none.
+            candidates: ids ``[u, g]``, 0 for none.
+            labels: levels ``[u, g]``, -1 for none.
+            queries: ``[u]`` rows among the queries, -1 for none.
+        """
         past, rows, shown = self.gather(histories, candidates)
         if queries is not None and self.queries is not None:
             past = past._replace(query=self.queries(queries.cpu().numpy()))

@@ -1,7 +1,8 @@
 """Multi-task ranking over text vectors: every step of a chain has a probability, and any of them can be the score.
 
-The shape is that of multi-task product ranking with BERT (2202.05317): vectors of a domain-adapted encoder, a mixture of experts with a
-gate for each task, and probabilities that are handed along the chain. It was built from the formulas; the paper has no code.
+The shape is that of multi-task product ranking with BERT (2202.05317): vectors of a domain-adapted encoder, a mixture
+of experts with a gate for each task, and probabilities that are handed along the chain. It was built from the formulas;
+the paper has no code.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from bertrec.rankers.news.texts import ItemTexts, TextVectors
 from bertrec.rankers.news.towers import ItemTower, UserTower
 
 Levels = npt.NDArray[np.int8]
+Names = tuple[str, ...]
 OF_RATINGS, OF_EVENTS = ("watched", "rated", "liked"), ("click", "cart", "purchase")
 _TASKS, _SCORED, _LEARNED = "tasks", "scored", "learned"  # among the values of config.json
 
@@ -41,8 +43,8 @@ _TASKS, _SCORED, _LEARNED = "tasks", "scored", "learned"  # among the values of 
 class MultiTask(PairRanker):
     """A mixture of experts over pairs of texts with a head for each step of a chain; the score is a step's probability.
 
-    The chain is in the impressions (`Impressions.levels`), or it is made of the ratings or the labels of the interactions that they come
-    from; where neither is known there is one step, the click.
+    The chain is in the impressions (`Impressions.levels`), or it is made of the ratings or the labels of the
+    interactions that they come from; where neither is known there is one step, the click.
     """
 
     name: ClassVar[str] = "multitask"
@@ -89,7 +91,8 @@ class MultiTask(PairRanker):
             raise DataError(f"none of {len(levels)} candidates was clicked: there is nothing to learn from")
         self._scored = sum(self._learned) - 1 if not config.task else _place(config.task, self.tasks)
         if not self._learned[self._scored]:
-            raise DataError(f"task '{self.scored}' has no positive to learn from: leave out the setting task, or name another")
+            hint = "leave out the setting task, or name another"
+            raise DataError(f"task '{self.scored}' has no positive to learn from: {hint}")
         if config.weights and not any(np.array(config.weights)[list(self._learned)]):
             raise DataError("every task that has a positive has a weight of 0: there is nothing to learn")
         missing = [task for task, learned in zip(self.tasks, self._learned, strict=True) if not learned]
@@ -115,7 +118,8 @@ class MultiTask(PairRanker):
     def _rows_of_queries(self, impressions: Impressions) -> IntArray:
         """Return the row of each impression's query among those that the network now holds, -1 for none."""
         network, place = self.trained, {name: row for row, name in enumerate(self._queries)}
-        network.queries = TextVectors(network.encoder, network.encoder.tokenize(list(self._queries.values()))) if place else None
+        encoder: TextEncoder = network.encoder
+        network.queries = TextVectors(encoder, encoder.tokenize(list(self._queries.values()))) if place else None
         return np.array([place.get(name, -1) for name in impressions.ids], np.int64)
 
     def fit(self, impressions: Impressions, *, validation: Impressions | None = None, **options: Any) -> Self:
@@ -124,9 +128,10 @@ class MultiTask(PairRanker):
         Args:
             impressions: with labels, and `levels` where the chain is known.
             validation: chooses the best epoch by ``train.metric``: see `figures`.
-            **options: ``run_dir``, ``resume``, ``progress``, ``on_epoch`` and ``callbacks``; ``known``, whose ratings or labels make the
-                chain where the impressions have none; ``queries``, the text of what was asked for, by the id of the impression, validation
-                included. An impression without a query is scored by its history.
+            **options: ``run_dir``, ``resume``, ``progress``, ``on_epoch`` and ``callbacks``; ``known``, whose ratings
+                or labels make the chain where the impressions have none; ``queries``, the text of what was asked for,
+                by the id of the impression, validation included. An impression without a query is scored by its
+                history.
 
         Raises:
             DataError: nothing to train on.
@@ -161,7 +166,7 @@ class MultiTask(PairRanker):
         return self.score_tasks(histories, candidates, queries=queries)[:, self._scored]
 
     def score_tasks(self, histories: Ragged, candidates: Ragged, *, queries: Sequence[str] | None = None) -> FloatArray:
-        """Return the probability of each task, ``[total candidates, tasks]``, never rising along the chain; see `score`."""
+        """Return the probability of each task, ``[total candidates, tasks]``, never rising; see `score`."""
         if queries is not None and len(queries) != len(histories):
             raise DataError(f"{len(histories)} histories and {len(queries)} queries")
         asked = None if queries is None else self._vectors_of(queries)
@@ -176,9 +181,10 @@ class MultiTask(PairRanker):
         return normalize(encoder.encode_tokens(encoder.tokenize(queries)), dim=1) * held[:, None]
 
     def figures(self, impressions: Impressions, *, known: Known | None = None) -> dict[str, float]:
-        """Return AUC and logloss of the scored task over all pairs, and of each task as ``AUC TASK`` and ``logloss TASK``.
+        """Return AUC and logloss of the scored task over all pairs, and those of each task with its name behind them.
 
-        A task whose labels are all alike has no AUC; where that is the scored one, ``AUC`` is that of the deepest task that has one.
+        A task whose labels are all alike has no AUC; where that is the scored one, ``AUC`` is that of the deepest task
+        that has one.
 
         Raises:
             DataError: the labels are withheld, or no task has both labels.
@@ -207,7 +213,8 @@ class MultiTask(PairRanker):
 
     def saved_values(self) -> dict[str, Any]:
         """Return the chain beside all else."""
-        return {**super().saved_values(), _TASKS: list(self.tasks), _SCORED: self._scored, _LEARNED: list(self._learned)}
+        chain = {_TASKS: list(self.tasks), _SCORED: self._scored, _LEARNED: list(self._learned)}
+        return {**super().saved_values(), **chain}
 
     def take_names(self, parts: SavedParts) -> None:
         """Take the chain that was saved."""
@@ -215,7 +222,7 @@ class MultiTask(PairRanker):
         self._learned, self._scored = tuple(map(bool, parts.about[_LEARNED])), int(parts.about[_SCORED])
 
 
-def _chain_of(impressions: Impressions, known: Known | None, config: MultiTaskConfig) -> tuple[Levels, tuple[str, ...], tuple[str, ...]]:
+def _chain_of(impressions: Impressions, known: Known | None, config: MultiTaskConfig) -> tuple[Levels, Names, Names]:
     """Return how far each candidate went, ``[total candidates]``, the usual names of the steps, and notes."""
     if impressions.levels is not None:
         return impressions.levels, OF_EVENTS, ()
@@ -237,7 +244,8 @@ def _whole(past: Interactions) -> IntArray:
     """
     labels = past.label
     if labels is None or not np.array_equal(labels, np.clip(np.round(labels), 1, 100)):
-        raise DataError("labels above 1 are steps of a chain and must be whole numbers: 1 for its first step, 2 for the next, up to 100")
+        steps = "1 for its first step, 2 for the next, up to 100"
+        raise DataError(f"labels above 1 are steps of a chain and must be whole numbers: {steps}")
     return labels.astype(np.int64)
 
 
@@ -249,12 +257,14 @@ def _named(usual: tuple[str, ...], deepest: int, config: MultiTaskConfig) -> tup
     """
     names = config.tasks or usual[: max(deepest, len(config.steps) + 1 if usual == OF_RATINGS else 1)]
     if deepest > len(names):
-        raise ConfigError(f"the chain has {deepest} steps and tasks names {', '.join(names)}: name each, as tasks=[{', '.join(OF_EVENTS)}]")
+        hint = f"name each, as tasks=[{', '.join(OF_EVENTS)}]"
+        raise ConfigError(f"the chain has {deepest} steps and tasks names {', '.join(names)}: {hint}")
     if len(set(names)) < len(names):
         raise ConfigError(f"tasks names a step twice: {', '.join(names)}")
     weights = config.weights
     if weights and (len(weights) != len(names) or min(weights) < 0 or not any(weights)):
-        raise ConfigError(f"weights must be {len(names)} numbers of 0 or more, not all 0, one for each of {', '.join(names)}")
+        each = f"one for each of {', '.join(names)}"
+        raise ConfigError(f"weights must be {len(names)} numbers of 0 or more, not all 0, {each}")
     return tuple(names)
 
 

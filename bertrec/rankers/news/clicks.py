@@ -24,7 +24,13 @@ class Lists(torch.utils.data.Dataset[int]):
         **more: further columns of numbers, ``[n]`` each, by the name that the network's ``forward`` gives them.
     """
 
-    def __init__(self, impressions: Impressions, labels: npt.NDArray[np.int8], max_history: int, **more: IntArray) -> None:
+    def __init__(
+        self,
+        impressions: Impressions,
+        labels: npt.NDArray[np.int8],
+        max_history: int,
+        **more: IntArray,
+    ) -> None:
         self.histories = impressions.histories.last(max_history)
         self.items = impressions.candidates
         self.labels = Ragged(labels.astype(np.int64) + 1, impressions.candidates.offsets)  # padding is 0
@@ -42,9 +48,10 @@ class Lists(torch.utils.data.Dataset[int]):
         return similar_lengths(self.histories.lengths, epoch, batch_size, seed)
 
     def collate(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """Return histories ``[b, H]``, candidates ``[b, g]`` and labels ``[b, g]`` of some rows, padded, and further columns."""
+        """Return histories ``[b, H]``, candidates and labels ``[b, g]``, padded, and what else there is."""
         rows = np.asarray(indices, np.int64)
         lists = {"histories": self.histories, "candidates": self.items, "labels": self.labels}
-        arrays = {name: own.take(rows).padded() for name, own in lists.items()} | {name: own[rows] for name, own in self.more.items()}
+        arrays = {name: own.take(rows).padded() for name, own in lists.items()}
+        arrays |= {name: own[rows] for name, own in self.more.items()}
         arrays["labels"] -= 1
         return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -11,7 +11,14 @@ from bertrec.training.config import TrainConfig
 
 
 def _train() -> TrainConfig:
-    return TrainConfig(learning_rate=1e-3, encoder_learning_rate=5e-5, batch_size=32, epochs=5, metric="AUC", patience=2)
+    return TrainConfig(
+        learning_rate=1e-3,
+        encoder_learning_rate=5e-5,
+        batch_size=32,
+        epochs=5,
+        metric="AUC",
+        patience=2,
+    )
 
 
 class TowerConfig(Config):

@@ -18,7 +18,7 @@ def keys_of(users: Iterable[str | int]) -> IntArray:
 
 
 def numbers_of(users: Sequence[str | int], keys: IntArray) -> IntArray:
-    """Return the place of each user among ``keys``, counted from 1, ``[len(users)]``; 0 for one who is not among them."""
+    """Return the place of each user among ``keys``, counted from 1; 0 for one who is not among them."""
     asked = np.array([_key(user) for user in users], np.int64)
     if not len(keys) or not len(asked):
         return np.zeros(len(asked), np.int64)

@@ -1,10 +1,12 @@
-"""LSTUR (An et al., ACL 2019) over a pretrained encoder: what a user likes at all times, and what a GRU reads in the history.
+"""LSTUR (An et al., ACL 2019) over a pretrained encoder: what a user likes at all times, and a GRU over the history.
 
-The long-term vector belongs to the user's id; in training it is masked at random, so that the towers also serve users without one. As in
-the paper it is either where the GRU begins (``form=ini``) or stands beside where the GRU ends (``form=con``).
+The long-term vector belongs to the user's id; in training it is masked at random, so that the towers also serve users
+without one. As in the paper it is either where the GRU begins (``form=ini``) or stands beside where the GRU ends
+(``form=con``).
 
-Both start from what the encoder knows: the GRU's last state goes through a matrix that begins at 0 and is added to the mean of the
-history. With ``con`` the paper joins two half vectors; here the long-term one is added as it is, as wide as an item, and begins at 0 too.
+Both start from what the encoder knows: the GRU's last state goes through a matrix that begins at 0 and is added to the
+mean of the history. With ``con`` the paper joins two half vectors; here the long-term one is added as it is, as wide as
+an item, and begins at 0 too.
 """
 
 from __future__ import annotations
@@ -33,8 +35,11 @@ _KEYS = "user_keys"  # among the tensors
 class LSTURConfig(NewsConfig):
     """Settings of LSTUR."""
 
-    form: Form = Field("ini", description="Where the long-term vector goes: ini begins the GRU with it, con joins it to the GRU's end.")
-    user_dropout: float = Field(0.5, ge=0, le=1, description="Share of rows whose long-term vector is masked in training.")
+    form: Form = Field(
+        "ini",
+        description="Where the long-term vector goes: ini begins the GRU with it, con adds it to the end.",
+    )
+    user_dropout: float = Field(0.5, ge=0, le=1, description="Share of training rows whose long-term vector is masked.")
 
 
 class LongShortTower(UserTower):

@@ -4,12 +4,13 @@ Poly attention: each of K context codes weighs the history in its own way,
 
 .. math:: u_k = \sum_j \mathrm{softmax}_j\big(c_k^\top \tanh(W h_j) + γ \cos(t_j, t)\big)\, h_j
 
-with :math:`\cos(t_j, t)` how like the labels of the item of the history and of the candidate are (the category-aware bias; label vectors
-are the encoder's, of their names). A candidate's score is the largest of its K products, their mean, or their sum weighted by
-:math:`\mathrm{softmax}_k(n^\top \mathrm{GELU}(W' u_k))`. A penalty, the mean cosine of the K vectors, keeps them apart.
+with :math:`\cos(t_j, t)` how like the labels of the item of the history and of the candidate are (the category-aware
+bias; label vectors are the encoder's, of their names). A candidate's score is the largest of its K products, their
+mean, or their sum weighted by :math:`\mathrm{softmax}_k(n^\top \mathrm{GELU}(W' u_k))`. A penalty, the mean cosine of
+the K vectors, keeps them apart.
 
-W, W' and γ begin at 0 and the codes at random, so that untrained every vector is the mean of the history. The bias is of the candidate
-alone: a score does not depend on what else is in the list.
+W, W' and γ begin at 0 and the codes at random, so that untrained every vector is the mean of the history. The bias is
+of the candidate alone: a score does not depend on what else is in the list.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ class MINERConfig(NewsConfig):
 
     interests: int = Field(8, ge=1, le=1024, description="Vectors of interest for each user.")
     code_width: int = Field(64, ge=1, le=65_536, description="Dimensions of a context code.")
-    together: Together = Field("weighted", description="How the products of a candidate with all vectors of interest become its score.")
+    together: Together = Field("weighted", description="How products with all vectors of interest become a score.")
     disagreement: float = Field(0.8, ge=0, description="Weight of the penalty on vectors of interest that are alike.")
     label_field: str | None = Field(
         None,
-        description="Text field with the labels of the category-aware bias; null takes the first known one, an empty text none.",
+        description="Text field with labels for the category-aware bias; null takes the first known one, '' none.",
     )
 
 
@@ -53,7 +54,7 @@ class TopicTower(ItemTower):
     """The first view of text, and what the labels say."""
 
     def topics(self, vectors: TextVectors, rows: IntArray) -> Tensor | None:
-        """Return the mean vector of the labels' names, of length 1, ``[m, dim]``; zeros for an item without any. It has no gradient."""
+        """Return the mean of the labels' names, of length 1 or 0 and without gradient, ``[m, dim]``."""
         if not self.texts.labels:
             return None
         (labels,), (names,) = self.texts.labels, self.texts.names

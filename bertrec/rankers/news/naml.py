@@ -1,10 +1,10 @@
 """NAML (Wu et al., IJCAI 2019) over a pretrained encoder: an item is seen in several views, which attention joins.
 
-Views are the title, the body (all other texts), and each field of labels, such as category and subcategory. The first two are vectors of
-the text encoder; that of a label is the encoder's vector of its name, plus a vector that is learned and begins at 0, so that a label that
-training never saw still has a view. A view that an item lacks does not count. The vectors of the views are pooled by additive attention,
-which begins with equal weights, and the result has length 1. The user vector is additive attention over the history, as in the paper;
-untrained it is the mean of the history.
+Views are the title, the body (all other texts), and each field of labels, such as category and subcategory. The first
+two are vectors of the text encoder; that of a label is the encoder's vector of its name, plus a vector that is learned
+and begins at 0, so that a label that training never saw still has a view. A view that an item lacks does not count. The
+vectors of the views are pooled by additive attention, which begins with equal weights, and the result has length 1. The
+user vector is additive attention over the history, as in the paper; untrained it is the mean of the history.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ from bertrec.data.item_labels import ItemLabels, item_labels
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.folder import SavedParts
 from bertrec.rankers.news.config import NewsConfig
-from bertrec.rankers.news.texts import ItemTexts, TextVectors, check_fields, has_labels, labels_in_use, mean_of_labels, read_texts
+from bertrec.rankers.news.texts import (
+    ItemTexts,
+    TextVectors,
+    check_fields,
+    has_labels,
+    labels_in_use,
+    mean_of_labels,
+    read_texts,
+)
 from bertrec.rankers.news.towers import AttentiveTower, ItemTower, UserTower, additive_attention
 from bertrec.rankers.news.two_tower import TwoTower
 
@@ -39,11 +47,11 @@ class NAMLConfig(NewsConfig):
 
     label_fields: tuple[str, ...] | None = Field(
         None,
-        description="Text fields with labels, a view each; null takes all known ones, such as category and subcategory, () none.",
+        description="Text fields with labels, a view each; null takes all known ones, such as category, () none.",
     )
     body_fields: tuple[str, ...] | None = Field(
         None,
-        description="Text fields that are joined into the view of the body; null takes all but the title and the labels, () none.",
+        description="Text fields that make the view of the body; null takes all but title and labels, () none.",
     )
 
 
@@ -68,10 +76,12 @@ class ViewTower(ItemTower):
     def forward(self, vectors: TextVectors, rows: IntArray) -> Tensor:
         """Return vectors of length 1, ``[m, dim]``, of items numbered from 0."""
         texts = [vectors(view[rows]) for view in self.texts.views]
-        labels = [self._of_labels(vectors, *field, rows) for field in zip(self.texts.labels, self.texts.names, strict=True)]
-        there = [view[rows] >= 0 for view in self.texts.views] + [one.items.lengths[rows] > 0 for one in self.texts.labels]
-        held = torch.from_numpy(np.stack(there, axis=1)).to(texts[0].device)
-        return normalize(additive_attention(torch.stack([*texts, *labels], dim=1), held, self.project, self.query), dim=1)
+        fields = zip(self.texts.labels, self.texts.names, strict=True)
+        labels = [self._of_labels(vectors, *field, rows) for field in fields]
+        there = [view[rows] >= 0 for view in self.texts.views]
+        there += [one.items.lengths[rows] > 0 for one in self.texts.labels]
+        held, views = torch.from_numpy(np.stack(there, axis=1)), torch.stack([*texts, *labels], dim=1)
+        return normalize(additive_attention(views, held.to(views.device), self.project, self.query), dim=1)
 
     def _of_labels(self, vectors: TextVectors, labels: ItemLabels, names: IntArray, rows: IntArray) -> Tensor:
         """Return the view of a field of labels, ``[m, dim]``: the mean over the labels of an item."""

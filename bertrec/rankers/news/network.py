@@ -49,7 +49,13 @@ class Towers(nn.Module):
         return Shown(_with_padding(found), None if topics is None else _with_padding(topics))
 
     def gather(self, histories: Tensor, candidates: Tensor, users: Tensor | None = None) -> tuple[Past, Tensor, Shown]:
-        """Return histories, the row of each candidate's user, ``[u * g]``, and candidates, of ids ``[u, H]`` and ``[u, g]``, 0 for none."""
+        """Return histories, the row of each candidate's user, ``[u * g]``, and candidates.
+
+        Args:
+            histories: ids ``[u, H]``, 0 for none.
+            candidates: ids ``[u, g]``, 0 for none.
+            users: numbers ``[u]``.
+        """
         distinct, place = torch.cat([histories.flatten(), candidates.flatten()]).unique(return_inverse=True)
         rows: IntArray = np.maximum(distinct.cpu().numpy() - 1, 0)
         topics = self.items.topics(self.vectors, rows)
@@ -71,7 +77,16 @@ class NewsNetwork(Towers):
         loss: what is minimised; a pointwise loss has a bias, as its scores are logits.
     """
 
-    def __init__(self, encoder: TextEncoder, items: ItemTower, users: UserTower, *, dropout: float, scale: float, loss: RankLoss) -> None:
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        items: ItemTower,
+        users: UserTower,
+        *,
+        dropout: float,
+        scale: float,
+        loss: RankLoss,
+    ) -> None:
         super().__init__(encoder, items, users, dropout=dropout)
         self.loss = loss
         self.scale = nn.Parameter(torch.tensor(float(np.log(scale))))
@@ -83,7 +98,7 @@ class NewsNetwork(Towers):
         return scaled if self.bias is None else scaled + self.bias
 
     def forward(self, histories: Tensor, candidates: Tensor, labels: Tensor, users: Tensor) -> dict[str, Tensor]:
-        """Return the loss of lists: ids ``[u, H]`` and ``[u, g]``, 0 for none, labels -1 for none, numbers of users ``[u]``."""
+        """Return the loss of lists; the arguments are those of `gather`, and labels ``[u, g]``, -1 for none."""
         past, rows, shown = self.gather(histories, candidates, users)
         known = self.users(past)
         scores = self.users.match(known, past, rows, shown).reshape(candidates.shape)

@@ -1,11 +1,12 @@
 """NRMS (Wu et al., EMNLP 2019) over a pretrained encoder: two towers, trained on impressions.
 
-Item vectors come from the text encoder; multi-head self-attention and additive attention over those of the history make the user vector;
-a candidate's score is their inner product. The word-level attention of the paper is the encoder's here.
+Item vectors come from the text encoder; multi-head self-attention and additive attention over those of the history make
+the user vector; a candidate's score is their inner product. The word-level attention of the paper is the encoder's
+here.
 
-Unlike the paper's, the towers start from what the encoder knows, which a thousand impressions are too few to find: item vectors have
-length 1, the self-attention is added to its input and begins at 0, and the additive attention begins with equal weights, so that the
-untrained user vector is the mean of the history.
+Unlike the paper's, the towers start from what the encoder knows, which a thousand impressions are too few to find: item
+vectors have length 1, the self-attention is added to its input and begins at 0, and the additive attention begins with
+equal weights, so that the untrained user vector is the mean of the history.
 """
 
 from __future__ import annotations
@@ -46,16 +47,18 @@ class SelfAttentionTower(AttentiveTower):
     dropout: nn.Dropout
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
-        super().__init__(dim, attention=nn.MultiheadAttention(dim, heads, batch_first=True), dropout=nn.Dropout(dropout))
+        attention = nn.MultiheadAttention(dim, heads, batch_first=True)
+        super().__init__(dim, attention=attention, dropout=nn.Dropout(dropout))
         nn.init.zeros_(self.attention.out_proj.weight)
 
     def attended(self, items: Tensor, padding: Tensor) -> Tensor:
         """Return the items with what they attend to added, ``[u, H, dim]``."""
-        return items + self.dropout(self.attention(items, items, items, key_padding_mask=padding, need_weights=False)[0])
+        found, _ = self.attention(items, items, items, key_padding_mask=padding, need_weights=False)
+        return items + self.dropout(found)
 
 
 class NRMS(TwoTower):
-    """Two towers on impressions: self-attention and additive attention over the history; the score is an inner product."""
+    """Two towers on impressions: self-attention, then additive attention over the history; inner products."""
 
     name: ClassVar[str] = "nrms"
     config_class: ClassVar[type[Config]] = NRMSConfig

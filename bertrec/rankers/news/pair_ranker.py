@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -91,7 +92,8 @@ class PairRanker(Ranker):
         Args:
             impressions: with labels.
             validation: chooses the best epoch by ``train.metric``; without it the last one is kept.
-            **options: ``run_dir``, ``resume``, ``progress``, ``on_epoch``, ``callbacks`` and ``known``; others have no use here.
+            **options: ``run_dir``, ``resume``, ``progress``, ``on_epoch``, ``callbacks`` and ``known``; others have no
+                use here.
 
         Raises:
             DataError: nothing to train on.
@@ -105,9 +107,11 @@ class PairRanker(Ranker):
                 torch.manual_seed(self.config.train.seed)
                 network = self._over(impressions.catalog, make_text_encoder(self.config.encoder, what=self.name))
             dataset = self.lists(impressions, options)
-            known = options.get("known")
-            evaluate = None if validation is None else reporting(lambda: self.figures(validation, known=known), options.get("on_epoch"))
-            self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **checkpoints(options))
+            how, evaluate = checkpoints(options), None
+            if validation is not None:
+                judge = partial(self.figures, validation, known=options.get("known"))
+                evaluate = reporting(judge, options.get("on_epoch"))
+            self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **how)
             network.eval()
             self._table = None
         return self
@@ -149,7 +153,14 @@ class PairRanker(Ranker):
         return self.network
 
     @torch.no_grad()
-    def matched(self, histories: Ragged, candidates: Ragged, *, context: Context | None = None, queries: Tensor | None = None) -> Tensor:
+    def matched(
+        self,
+        histories: Ragged,
+        candidates: Ragged,
+        *,
+        context: Context | None = None,
+        queries: Tensor | None = None,
+    ) -> Tensor:
         """Return what the user tower gives each candidate, ``[total candidates, …]``.
 
         Args:
@@ -172,7 +183,8 @@ class PairRanker(Ranker):
         read, parts = histories.last(self.config.max_history), []
         for start in range(0, max(len(read), 1), _USERS_AT_ONCE):
             stop = min(start + _USERS_AT_ONCE, len(read))
-            past = _past(self._table, read.slice(start, stop), users[start:stop], None if queries is None else queries[start:stop])
+            asked = None if queries is None else queries[start:stop]
+            past = _past(self._table, read.slice(start, stop), users[start:stop], asked)
             parts.append(_of_block(network.users, self._table, past, candidates.slice(start, stop)))
         network.train(was_training)
         return torch.cat(parts)

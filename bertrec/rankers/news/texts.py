@@ -34,7 +34,12 @@ class ItemTexts:
     names: tuple[IntArray, ...] = ()
 
 
-def read_texts(catalog: ItemCatalog, encoder: TextEncoder, views: Sequence[Sequence[str]], fields: Sequence[str] = ()) -> ItemTexts:
+def read_texts(
+    catalog: ItemCatalog,
+    encoder: TextEncoder,
+    views: Sequence[Sequence[str]],
+    fields: Sequence[str] = (),
+) -> ItemTexts:
     """Cut the texts of items into word pieces.
 
     Args:
@@ -66,7 +71,8 @@ def check_fields(catalog: ItemCatalog, fields: Sequence[str], setting: str) -> N
     """
     for field in fields:
         if field not in catalog.fields:
-            raise DataError(f"{setting} names '{field}', and the items have {', '.join(catalog.fields) or 'no text'}: name one of these")
+            have = ", ".join(catalog.fields) or "no text"
+            raise DataError(f"{setting} names '{field}', and the items have {have}: name one of these")
 
 
 class TextVectors:

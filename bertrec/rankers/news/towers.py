@@ -85,7 +85,7 @@ class UserTower(nn.Module, ABC):
 
 
 def additive_attention(vectors: Tensor, there: Tensor, project: nn.Linear, query: nn.Linear) -> Tensor:
-    """Return the weighted sum of vectors ``[…, L, dim]``, with weights ``softmax(query · tanh(project(vector)))`` over those ``there``.
+    """Return the sum of vectors ``[…, L, dim]``, weighed by ``softmax(query · tanh(project(vector)))``.
 
     Args:
         vectors: what is pooled.
@@ -98,7 +98,7 @@ def additive_attention(vectors: Tensor, there: Tensor, project: nn.Linear, query
 
 
 class AttentiveTower(UserTower):
-    """Additive attention over the history; an empty history is a learned vector. Untrained it is the mean of the history.
+    """Additive attention over the history, untrained its mean; an empty history is a learned vector.
 
     Args:
         dim: of the item vectors.

@@ -43,7 +43,8 @@ class TwoTower(PairRanker):
         """Return a row for each click with its negatives."""
         clicks = sample_negatives(impressions, self.config.negatives, self.config.train.seed)
         self.notes = clicks.notes[len(impressions.notes) :]
-        return Lists(clicks, labels_of(clicks), self.config.max_history, users=self.user_numbers(clicks.users, len(clicks)))
+        users = self.user_numbers(clicks.users, len(clicks))
+        return Lists(clicks, labels_of(clicks), self.config.max_history, users=users)
 
     def score(
         self,
@@ -54,7 +55,7 @@ class TwoTower(PairRanker):
         context: Context | None = None,
         progress: bool = False,
     ) -> FloatArray:
-        """Return inner products, ``[total candidates]``, of ``[n]`` histories and ``[n]`` rows of candidates; inner ids.
+        """Return inner products, ``[total candidates]``, of ``[n]`` histories and ``[n]`` rows of inner ids.
 
         After a pointwise loss they are logits.
 
