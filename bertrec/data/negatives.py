@@ -59,6 +59,7 @@ def sample_negatives(impressions: Impressions, k: int, seed: int) -> Impressions
         histories=impressions.histories.take(rows),
         candidates=Ragged(shown.values[candidates.values], candidates.offsets),
         labels=labels,
+        levels=None if impressions.levels is None else impressions.levels[candidates.values],
         timestamp=None if impressions.timestamp is None else impressions.timestamp[rows],
         notes=(*impressions.notes, *notes),
     )
