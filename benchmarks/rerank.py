@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--lists", type=int, default=4000, help="lists that a row learns from, at most")
-    parser.add_argument("--share-users", type=int, default=1000, help="validation users who choose the retriever's share, at most")
+    parser.add_argument("--share-users", type=int, default=500, help="validation users who choose the retriever's share, at most")
     parser.add_argument("--users", type=int, help="test users that are measured; all by default")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE", help="settings of all rows, such as encoder.name=FOLDER")
     parser.add_argument("--results", type=Path, default=RESULTS)

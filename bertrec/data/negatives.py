@@ -64,6 +64,7 @@ def sample_places(impressions: Impressions, k: int, seed: int) -> tuple[Impressi
         histories=impressions.histories.take(rows),
         candidates=Ragged(shown.values[candidates.values], candidates.offsets),
         labels=labels,
+        levels=None if impressions.levels is None else impressions.levels[candidates.values],
         timestamp=None if impressions.timestamp is None else impressions.timestamp[rows],
         notes=(*impressions.notes, *notes),
     )

@@ -10,7 +10,11 @@ RANKERS = Registry(
     group="bertrec.rankers",
     own={
         "prompt4nr": "bertrec.rankers.prompts.ranker:PromptRanker",
-        "nrms": "bertrec.rankers.nrms:NRMS",
+        "nrms": "bertrec.rankers.news.nrms:NRMS",
+        "naml": "bertrec.rankers.news.naml:NAML",
+        "lstur": "bertrec.rankers.news.lstur:LSTUR",
+        "miner": "bertrec.rankers.news.miner:MINER",
+        "multitask": "bertrec.rankers.multitask.ranker:MultiTask",
         "ubert": "bertrec.rankers.reviewed.ranker:UBERT",
         "din": "bertrec.rankers.tabular.ranker:DIN",
         "dcn": "bertrec.rankers.tabular.ranker:DCN",

@@ -82,7 +82,8 @@ def test_the_ranker_of_the_page_keeps_it(impressions):
 
 def test_every_ranker_was_tried():
     named = {"nrms", "ubert", "composite", "prompt4nr", "cross-encoder", "bias", "mf", "bias-text", "ensemble"}
-    assert set(RANKERS.own) == named | {"din", "dcn", "ctrl"}  # the last in tabular/
+    elsewhere = {"din", "dcn", "ctrl", "naml", "lstur", "miner", "multitask"}  # beside their formulas
+    assert set(RANKERS.own) == named | elsewhere
 
 
 class ByPlace(my_rankers.ClickRate):
