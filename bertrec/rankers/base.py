@@ -154,13 +154,13 @@ class Ranker(Fitted):
 
         Args:
             impressions: with labels.
-            known: for a ranker that reads it.
+            known: for a ranker that reads it; that of a fit is read as `Known.measuring`.
 
         Raises:
             DataError: the labels are withheld or all alike.
         """
         labels = labels_of(impressions)
-        scores = self.score_impressions(impressions, known=known)
+        scores = self.score_impressions(impressions, known=None if known is None else known.measuring)
         if impressions.candidates.lengths.max(initial=0) <= 1:
             return {"AUC": auc(scores, labels)}
         report = evaluate_impressions(scores, labels, impressions.candidates.offsets, impressions.users, Protocol(bootstrap=0))
