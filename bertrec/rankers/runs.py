@@ -99,7 +99,11 @@ class RankerPlan:
 
     def makers(self, dataset: Dataset) -> Sequence[Callable[[], Ranker]]:
         """Return what makes each ranker of the run, after seeing that each can be made over the data."""
-        return [lambda: RANKERS.find(self.ranker).configured(settings=self._taken, seed=self.seed)]
+        return [self.configured]
+
+    def configured(self) -> Ranker:
+        """Return the untrained ranker."""
+        return RANKERS.find(self.ranker).configured(settings=self._taken, seed=self.seed)
 
 
 def check_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
@@ -208,7 +212,7 @@ def _material(dataset: Dataset, plan: RankerPlan) -> _Material:
         rated = rated_parts(dataset.interactions, liked_from=plan.liked_from)
         asked = {"kind": RATINGS, "liked_from": plan.liked_from, "moments": list(rated.moments)}
         valid = one_candidate_each(rated.parts["valid"].impressions)  # so that all pairs are judged together
-        learned = rated.parts["train"].impressions if RANKERS.find(plan.ranker).learns_pairs else rated.learned
+        learned = rated.parts["train"].impressions if plan.configured().learns_pairs else rated.learned
         return _Material(learned, valid, Known.for_training(dataset, rated.past), {"pairs": asked, **kept})
     return _Material(*impressions_to_learn(dataset, plan), Known.for_training(dataset, past_to_learn(dataset)), kept)
 

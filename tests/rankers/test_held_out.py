@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 from tiny_encoders import tiny_bert
 
 from bertrec.data.load import Dataset
-from bertrec.rankers import Known, Ranker, RankerPlan, open_rankers, train_rankers
+from bertrec.data.ratings import rated_parts
+from bertrec.rankers import RANKERS, Known, Ranker, RankerPlan, open_rankers, train_rankers
 
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("car", "hat", "sea", "dog", "sun", "cup")]
 USERS, STEPS = 12, 6
@@ -68,3 +71,36 @@ def test_rows_that_are_measured_read_what_evaluate_reads(name, pairs, settings, 
     train_rankers(dataset, plan, tmp_path / "run", about={"data": "frames", "load": {}})
     assert len(seen) >= (1 if name == "multitask" else 3)  # the epoch, the figures of the record, the calibration
     assert all(known.measuring.past is known.past is Known.of(dataset).past for known in seen)
+
+
+def told_of(shown):
+    """Return (user, item, moment and history of its row) of each candidate."""
+    rows = shown.candidates.rows
+    pairs = zip(rows.tolist(), shown.candidates.values.tolist(), strict=True)
+    return {(shown.users[row], item, float(shown.timestamp[row]), tuple(shown.histories[row].tolist())) for row, item in pairs}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "own"),
+    [
+        *[(name, {}, True) for name in ("din", "dcn", "ctrl", "bias")],
+        *[("din", {"loss": loss}, False) for loss in ("pairwise", "listwise")],
+        ("dcn", {"negatives": 2}, False),
+        ("ubert", {}, True),
+        ("ubert", {"negatives": 2}, False),
+        ("ubert", {"loss": "listwise"}, False),
+    ],
+)
+def test_the_pointwise_loss_learns_each_rating_at_its_own_moment(name, given, own, tmp_path, monkeypatch):
+    """Lists that other losses need join ratings of several moments after the history and the counts of the first."""
+    dataset, learned = data(), []
+    monkeypatch.setattr(RANKERS.find(name), "fit", lambda self, shown, **_: learned.append(shown) or sys.exit())
+    with pytest.raises(SystemExit):
+        train_rankers(dataset, RankerPlan(name, given, pairs="ratings"), tmp_path / "run", about={"data": "frames", "load": {}})
+    past, expected = dataset.interactions, set()
+    first = rated_parts(past).moments[0]
+    for place, (row, item, time) in enumerate(zip(past.sequences.rows, past.sequences.values.tolist(), past.timestamp, strict=True)):
+        before = (past.sequences.rows == row) & (past.timestamp < time) & (past.rating >= 4)
+        if past.timestamp[place] < first:
+            expected.add((past.users.ids[row], item, float(time), tuple(past.sequences.values[before].tolist())))
+    assert (told_of(learned[0]) == expected) is own

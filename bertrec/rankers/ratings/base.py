@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,6 @@ _USERS = "users"  # ids as JSON in UTF-8, for a tensor holds no text
 class RatingRanker(Ranker):
     """Scores a candidate by the rating that the user would give it; a stranger is taken for a user of mean habits."""
 
-    learns_pairs: ClassVar[bool] = True
-
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         self._users = IdMap([])
@@ -36,6 +34,11 @@ class RatingRanker(Ranker):
     @property
     def predicts_ratings(self) -> bool:
         """Scores are ratings."""
+        return True
+
+    @property
+    def learns_pairs(self) -> bool:
+        """Each rating is a row of the regression."""
         return True
 
     @property
