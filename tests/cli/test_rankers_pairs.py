@@ -198,6 +198,18 @@ def test_what_cannot_be_measured_is_one_line(world, cli, words, message):
     assert message in err.strip().splitlines()[-1]
 
 
+def test_what_has_no_ratings_says_so_and_writes_nothing(world, cli, tmp_path):
+    (tmp_path / "space.yaml").write_text("user_penalty: {float: [1, 40]}\n")
+    words = ["--model", "bias", "--space", tmp_path / "space.yaml", "--trials", 1, "--out", tmp_path / "study"]
+    code, _, err = cli("tune", world / "data", *words)
+    assert (code, "bias learns from ratings, and a study keeps none" in err.strip().splitlines()[-1]) == (2, True), err
+    assert not (tmp_path / "study").exists()
+    assert cli("train", world / "data", "--model", "itemknn", "--out", tmp_path / "run")[0] == 0
+    code, _, err = cli("rerank", "train", tmp_path / "run", "--reranker", "bias", "--out", tmp_path / "reranker")
+    assert (code, "the lists that a run proposes have none" in err.strip().splitlines()[-1]) == (2, True), err
+    assert not (tmp_path / "reranker").exists()
+
+
 def test_a_table_or_a_submission_is_asked_for(world, cli, tmp_path):
     code, _, err = cli("rankers", "score", world / "bias")
     assert (code, "name what to write" in err) == (2, True)
