@@ -19,8 +19,11 @@ from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.data.ratings import impressions_from_ratings, rated_parts
 from bertrec.rankers import RANKERS, Context, Known
+from bertrec.rankers.ratings import ridge
+from bertrec.rankers.ratings.base import RatingRanker
 from bertrec.rankers.ratings.given import GivenRatings
 from bertrec.rankers.ratings.ridge import fit_ridge, one_hot
+from bertrec.tuning.objectives.rankers import RankerObjective
 
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("car", "hat", "sea", "dog", "sun", "cup")]
 CATALOG = ItemCatalog(IdMap([f"n{k}" for k in range(12)]), {"title": TITLES})
@@ -58,13 +61,20 @@ def test_the_ridge_is_the_dense_solution():
     draw = np.random.default_rng(0)
     users, items, n = draw.integers(0, 4, 30), draw.integers(0, 5, 30), 30
     numbers, target = draw.standard_normal((n, 3)), draw.standard_normal(n)
-    (user, item), weight = fit_ridge([(one_hot(users, 4), 2.0), (one_hot(items, 5), 0.5)], numbers, 3.0, target)
+    fitted = fit_ridge([(one_hot(users, 4), 2.0), (one_hot(items, 5), 0.5)], numbers, 3.0, target)
     design = np.concatenate([np.eye(4)[users], np.eye(5)[items], numbers], axis=1)
     penalties = np.diag([2.0] * 4 + [0.5] * 5 + [3.0] * 3)
     expected = np.linalg.solve(design.T @ design + penalties, design.T @ target)
-    assert np.concatenate([user, item, weight]) == pytest.approx(expected, abs=1e-6)
+    assert np.concatenate([*fitted.biases, fitted.weight]) == pytest.approx(expected, abs=1e-6)
     with pytest.raises(NotFiniteError, match="raise the penalties"):
         fit_ridge([(csr_array(np.ones((1, 1))), 1.0)], None, 1.0, np.array([np.nan]))
+
+
+def test_a_regression_that_ran_out_of_steps_says_so(world, monkeypatch):
+    assert trained("bias", world)[0].notes == ()
+    monkeypatch.setattr(ridge, "_STEPS", 2)
+    line = "the ridge regression stopped after 2 steps, before it was exact: higher penalties need fewer"
+    assert trained("bias", world)[0].notes == (line,)
 
 
 def test_biases_by_hand():
@@ -126,11 +136,11 @@ def test_held_out_ratings_are_not_learned_wherever_what_is_known_ends(world):
         assert alone.score_impressions(shown).tolist() == leaking.score_impressions(shown).tolist()
 
 
-@given(
-    st.lists(st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from([0, 1, 2, 3, 5, np.inf]), st.integers(1, 5)), min_size=1, max_size=25),
-    st.lists(st.tuples(st.integers(0, 3), st.integers(1, 4), st.one_of(st.integers(-1, 7), st.just(np.nan))), min_size=1, max_size=10),
-    st.booleans(),
-)
+EVENTS = st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from([0, 1, 2, 3, 5, np.inf]), st.integers(1, 5))
+ASKED = st.tuples(st.integers(0, 3), st.integers(1, 4), st.sampled_from([-1, 0, 1, 2, 3, 4, 6, np.nan]))
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=25), st.lists(ASKED, min_size=1, max_size=10), st.booleans())
 def test_the_latest_rating_until_the_moment_is_that_of_a_loop(events, asked, clock):
     events = sorted(events, key=lambda event: (event[0], event[2]))
     rows = [[event for event in events if event[0] == user] for user in range(3)]
@@ -176,3 +186,13 @@ def test_without_ratings_there_is_one_line(world):
     other = replace(world, users=IdMap([f"x{row}" for row in range(60)]))
     with pytest.raises(DataError, match="none of the 480 pairs to learn from has one"):
         RANKERS.find("mf")().fit(shown, known=Known(past=other))
+
+
+@pytest.mark.parametrize("name", [name for name in RANKERS.names() if issubclass(RANKERS.find(name), RatingRanker)])
+def test_what_has_no_ratings_refuses_them_before_any_work(name):
+    """A study once failed in all of its trials, and both named a column to add that was there."""
+    kind = RANKERS.find(name)
+    with pytest.raises(ConfigError, match=f"{name} learns from ratings, and a study keeps none.*--ranker {name} --pairs ratings"):
+        RankerObjective(name).defaults  # noqa: B018  # it refuses
+    with pytest.raises(ConfigError, match=f"{name} learns from ratings, and the lists that a run proposes have none: choose another"):
+        kind.list_settings(negatives=4, scored=False)

@@ -16,8 +16,9 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.evaluation.labels import auc
 from bertrec.rankers import DCN, DIN, Context, Known
+from bertrec.rankers.counts import EventCounts
 from bertrec.rankers.tabular.config import TabularConfig
-from bertrec.rankers.tabular.counts import EventCounts, hours_and_days, log_buckets
+from bertrec.rankers.tabular.counts import hours_and_days, log_buckets
 from bertrec.rankers.tabular.features import FeatureReader, FeatureSpace, TrainingCounts
 from bertrec.rankers.tabular.items import number_column, number_columns
 from bertrec.rankers.tabular.rows import Rows
