@@ -74,7 +74,8 @@ class ImpressionSplit:
 
 def _impressions(values: dict[str, npt.NDArray[Any]], name: str, catalog: ItemCatalog) -> Impressions:
     histories, candidates = (read_ragged(values, f"{name}_{part}") for part in ("histories", "candidates"))
-    users = [f"user {number} of the study" for number in values[f"{name}_users"].tolist()]  # nobody's id: the winner knows none
+    # Nobody's id: a winner that knows users must not take a customer numbered 7 for the study's seventh.
+    users: list[str | int] = [f"user {number} of the study" for number in values[f"{name}_users"].tolist()]
     return Impressions(catalog, [str(row) for row in range(len(users))], users, histories, candidates, values[f"{name}_labels"])
 
 
