@@ -12,7 +12,7 @@ from bertrec.core.ragged import IntArray
 from bertrec.data.ids import IdMap
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
-from bertrec.rankers.context import Known
+from bertrec.rankers.context import Known, has_clock
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -38,9 +38,10 @@ class GivenRatings:
 
     @classmethod
     def of(cls, impressions: Impressions, known: Known | None, *, what: str) -> GivenRatings:
-        """Look up the ratings of the candidates in ``known.past``; of a pair with several the latest counts.
+        """Look up the ratings of the candidates in ``known.past``; of a pair with several the latest until its row's moment counts.
 
-        Nothing else of ``known`` is read, so a rating that is held out cannot be learned, wherever ``known`` ends.
+        Nothing else of ``known`` is read, so a rating that is held out cannot be learned, wherever ``known`` ends. Rows without a
+        moment take the latest of all.
 
         Raises:
             DataError: there are no ratings, or none of these pairs.
@@ -49,7 +50,10 @@ class GivenRatings:
         if past is None or past.rating is None:
             raise DataError(f"{what} learns from ratings, and these data have none: add a column 'rating', or take another ranker")
         rows, items = impressions.candidates.rows, impressions.candidates.values
-        found = _looked_up(past, past.users.encode(impressions.users)[rows], items)
+        moments = np.full(len(impressions), np.nan)
+        if impressions.timestamp is not None and has_clock(past):
+            moments = impressions.timestamp
+        found = _looked_up(past, past.users.encode(impressions.users)[rows], items, moments[rows])
         rated = np.isfinite(found)
         if not rated.any():
             raise DataError(f"{what} learns from ratings, and none of the {len(items)} pairs to learn from has one")
@@ -63,15 +67,20 @@ class GivenRatings:
         return (f"{self.without} pairs without a rating (left out of training)",) if self.without else ()
 
 
-def _looked_up(past: Interactions, users: IntArray, items: IntArray) -> Float64Array:
-    """Return the rating of each pair of inner ids, ``[n]``; NaN where there is none."""
+def _looked_up(past: Interactions, users: IntArray, items: IntArray, moments: Float64Array) -> Float64Array:
+    """Return the latest rating of each pair of inner ids until its moment, ``[n]``, NaN where there is none; a moment of NaN is the end."""
     assert past.rating is not None
-    width = len(past.catalog) + 1
-    keys = (past.sequences.rows + 1) * width + past.sequences.values
+    width, n = len(past.catalog) + 1, len(past.rating)
+    pairs, numbers = np.unique((past.sequences.rows + 1) * width + past.sequences.values, return_inverse=True)
+    times = np.zeros(n) if past.timestamp is None else past.timestamp
+    clock = np.unique(times)
+    # One sorted array of (pair, number of the moment), so that every question is a binary search.
+    keys = numbers * (len(clock) + 1) + np.searchsorted(clock, times)
     order = np.argsort(keys, kind="stable")
     asked = users * width + items
-    place = np.searchsorted(keys[order], asked, side="right") - 1
-    at = order[np.maximum(place, 0)] if len(order) else np.zeros(0, np.int64)
-    if not len(at):
-        return np.full(len(asked), np.nan)
-    return np.where((place >= 0) & (keys[at] == asked), past.rating[at].astype(np.float64), np.nan)
+    number = np.searchsorted(pairs, asked)
+    until = number * (len(clock) + 1) + np.searchsorted(clock, moments, side="right") - 1
+    at = np.append(order, -1)[np.searchsorted(keys[order], until, side="right") - 1]  # -1 before the first
+    same = (at >= 0) & (np.append(pairs, -1)[number] == asked)
+    same[same] = numbers[at[same]] == number[same]
+    return np.where(same, np.append(past.rating, np.nan)[at].astype(np.float64), np.nan)
