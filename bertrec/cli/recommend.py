@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bertrec.cli import groups as g
 from bertrec.cli import options as o
 from bertrec.cli import rules as r
 from bertrec.cli.lists import FORMATS, form_of, give_out, given_out
@@ -44,6 +45,8 @@ bertrec recommend runs/shop --user 1 --filter "price < 50 and category == 'shoes
 
 bertrec recommend runs/shop --profile "walks in the mountains, has a small kitchen" --filter in_stock
 
+bertrec recommend runs/ml --group 1,42,7 --join least-misery --why
+
 bertrec recommend runs/shop --user 1 --exclude sold-out.txt --boost "in_stock=0.5" --diversity 0.3
 """
 
@@ -70,6 +73,10 @@ def recommend(
     profile: Annotated[
         str | None, typer.Option(metavar="TEXT", help="A new user in words: the items that they ask for, as bertrec search finds them.")
     ] = None,
+    group: g.Group = None,
+    join: g.JoinBy = None,
+    join_on: g.JoinOn = None,
+    group_seen: g.SeenBy = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items for each.")] = 10,
     keep_seen: o.KeepSeen = None,
     on_unknown: Annotated[
@@ -110,12 +117,16 @@ def recommend(
     _check_rerank(rerank, candidates, k=k, why=why)
     lists = {"--user": user, "--history": history, "--history-ids": history_ids}
     given = _with_more(lists, more or [])
-    if sum([bool(user) or users_file is not None, bool(history), bool(history_ids), profile is not None]) != 1:
-        raise BertrecError("say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID, --profile TEXT")
+    alone = {"--rerank": rerank, "--users-file": users_file, **given, "--profile": profile}
+    members = g.check_group(group, {"--join": join, "--join-on": join_on, "--group-seen": group_seen}, alone)
+    if sum([bool(user) or users_file is not None, bool(history), bool(history_ids), profile is not None, bool(members)]) != 1:
+        raise BertrecError(
+            "say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID, --profile TEXT, --group ID,ID"
+        )
     if profile is not None and (index is not None or rerank is not None or why):
         raise BertrecError("--profile is searched for as text: leave out --index, --rerank and --why")
     asked = Asked.of(given["--user"], users_file)
-    opened = open_served(Run(run), index=index, data=data, reading=reading, vectors=vectors, histories=not asked.all_given)
+    opened = open_served(Run(run), index=index, data=data, reading=reading, vectors=vectors, histories=bool(members) or not asked.all_given)
     record, model, searched, dataset = opened.record, opened.model, opened.index, opened.dataset
     rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
     known = Known(model.catalog, None if dataset is None else dataset.interactions, times=model.reads_times)
@@ -123,7 +134,12 @@ def recommend(
     maker = ListMaker(known, answer_of(model, k, reranker=rerank, candidates=candidates, **how), model.name)
     maker.explain = partial(explain_cases, model) if why else None
     writing: dict[str, Any] = {"form": form, "out": out, "raw": raw}
-    if profile is not None:
+    if members:
+        joined = g.joined_by(join, join_on, group_seen, keep_seen=how["keep_seen"])
+        cases = g.group_cases(model, maker, members, on_unknown, explained=why, k=k, index=searched, rules=rules, **joined)
+        count = len(cases)
+        give_out(model.catalog, cases, **writing)
+    elif profile is not None:
         count = 1
         give_out(model.catalog, [profile_case(model, profile, k, rules)], **writing)
     elif given["--history"] or given["--history-ids"]:
