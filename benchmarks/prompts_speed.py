@@ -77,8 +77,8 @@ def plain_loop(ranker: PromptRanker, histories: Ragged, candidates: Ragged, *, j
     assert ranker._layout is not None
     assert ranker.network is not None
     layout, network = ranker._layout, ranker.network
-    tokens = layout.pairs(layout.histories(histories), candidates.rows, candidates.values)
-    prefix = layout.prefixes(histories).lengths[candidates.rows]
+    tokens = layout.pairs(layout.slots(histories), candidates.rows, candidates.values)
+    prefix = layout.prefixes(layout.slots(histories)).lengths[candidates.rows]
     scores = []
     for start in range(0, len(tokens), BATCH):
         rows = np.arange(start, min(start + BATCH, len(tokens)))

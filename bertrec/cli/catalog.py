@@ -78,7 +78,7 @@ class Asked:
 
 
 @app.command(epilog="Example: bertrec catalog update runs/shop --items products.csv --index runs/shop.index")
-@reads_data(without=("text_fields", "template", "k_core"))
+@reads_data(without=("text_fields", "template", "k_core", "item_texts", "user_texts"))
 def update(
     run: o.RunArgument,
     reading: Reading,

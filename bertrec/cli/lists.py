@@ -40,7 +40,7 @@ def print_tables(catalog: ItemCatalog, cases: list[UserList]) -> None:
         count = f"{len(case.history)} item{'s' if len(case.history) > 1 else ''}"
         known = f"{count}, the latest: {recent}" if case.history else "no items"
         if case.fallback == "profile":
-            say("a new user, ordered by profile")
+            say(f"{'a new user' if case.user is None else whose}, ordered by profile")
         else:
             say(f"{whose} ({known})" + (f": nothing to go by, ordered by {case.fallback}" if case.fallback else ""))
         more = [] if not case.why else ["why"] if case.members is None else [str(one) for one in case.members]

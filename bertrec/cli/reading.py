@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -46,7 +47,7 @@ def reads_data(*, without: Collection[str] = (), spelled: Mapping[str, str] | No
             given = {name: value for name in fields if (value := words.pop(name)) is not None}
             if given and words["data"] is None:
                 raise BertrecError(f"reading options go with {named}: a run's own data is read as it was for training")
-            command(**words, reading={name: _plain(fields[name], value) for name, value in given.items()})
+            command(**words, reading={name: _absolute(name, _plain(fields[name], value)) for name, value in given.items()})
 
         panel = _OTHER if data.default is None else _OWN
         options = [_option(name, field, names.get(name), panel) for name, field in fields.items()]
@@ -88,6 +89,11 @@ def _kind(field: FieldInfo) -> Any:
 
 def _is_list(kind: Any) -> bool:
     return get_origin(kind) is tuple
+
+
+def _absolute(name: str, value: Any) -> Any:
+    """Return a file as a whole path, since a run keeps how its data were read, and may be used from another folder."""
+    return os.path.abspath(value) if name in ("item_texts", "user_texts") and "://" not in value else value
 
 
 def _plain(field: FieldInfo, value: Any) -> Any:

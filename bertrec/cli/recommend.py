@@ -19,11 +19,12 @@ from bertrec.cli.reading import Reading, reads_data
 from bertrec.core.errors import BertrecError, DataError
 from bertrec.core.known_ids import known_id
 from bertrec.runs.folder import Run, keeps_seen
-from bertrec.runs.lists import ON_UNKNOWN, Answer, Id, Known, ListMaker, Tally, UserList, answering, whole_items
+from bertrec.runs.lists import ON_UNKNOWN, Answer, Id, Known, ListMaker, Tally, UserList, answering, starting, whole_items
 from bertrec.runs.served import open_served
 
 if TYPE_CHECKING:
-    from bertrec.data.catalog import ItemCatalog
+    from bertrec.data.catalog import ItemCatalog, UserCatalog
+    from bertrec.data.load import Dataset
     from bertrec.data.wanted_users import WantedUser, WantedUsers
     from bertrec.models.base import Recommender
     from bertrec.retrieval.rules import Rules
@@ -73,6 +74,10 @@ def recommend(
     profile: Annotated[
         str | None, typer.Option(metavar="TEXT", help="A new user in words: the items that they ask for, as bertrec search finds them.")
     ] = None,
+    profile_start: Annotated[
+        bool,
+        typer.Option("--profile-start", help="Users without a history start from what the data say of them, as if it were their one item."),
+    ] = False,
     group: g.Group = None,
     join: g.JoinBy = None,
     join_on: g.JoinOn = None,
@@ -117,7 +122,7 @@ def recommend(
     _check_rerank(rerank, candidates, k=k, why=why)
     lists = {"--user": user, "--history": history, "--history-ids": history_ids}
     given = _with_more(lists, more or [])
-    alone = {"--rerank": rerank, "--users-file": users_file, **given, "--profile": profile}
+    alone = {"--rerank": rerank, "--users-file": users_file, **given, "--profile": profile, "--profile-start": profile_start}
     members = g.check_group(group, {"--join": join, "--join-on": join_on, "--group-seen": group_seen}, alone)
     if sum([bool(user) or users_file is not None, bool(history), bool(history_ids), profile is not None, bool(members)]) != 1:
         raise BertrecError(
@@ -126,13 +131,16 @@ def recommend(
     if profile is not None and (index is not None or rerank is not None or why):
         raise BertrecError("--profile is searched for as text: leave out --index, --rerank and --why")
     asked = Asked.of(given["--user"], users_file)
-    opened = open_served(Run(run), index=index, data=data, reading=reading, vectors=vectors, histories=bool(members) or not asked.all_given)
+    needed = bool(members) or profile_start or not asked.all_given
+    opened = open_served(Run(run), index=index, data=data, reading=reading, vectors=vectors, histories=needed)
     record, model, searched, dataset = opened.record, opened.model, opened.index, opened.dataset
     rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
-    known = Known(model.catalog, None if dataset is None else dataset.interactions, times=model.reads_times)
+    profiles = _profiles(dataset, rerank) if profile_start else None
+    known = Known(model.catalog, None if dataset is None else dataset.interactions, times=model.reads_times, profiles=profiles)
     how: dict[str, Any] = {"keep_seen": keeps_seen(record, keep_seen), "index": searched, "rules": rules}
     maker = ListMaker(known, answer_of(model, k, reranker=rerank, candidates=candidates, **how), model.name)
     maker.explain = partial(explain_cases, model) if why else None
+    maker.start = starting(model, k, index=searched, rules=rules) if profile_start else None
     writing: dict[str, Any] = {"form": form, "out": out, "raw": raw}
     if members:
         joined = g.joined_by(join, join_on, group_seen, keep_seen=how["keep_seen"])
@@ -252,6 +260,19 @@ def history_cases(catalog: ItemCatalog, typed: Sequence[str], on_unknown: str | 
     if not found and on_unknown in (None, "error"):
         raise DataError(f"none of the {len(typed)} items of the history is in the catalogue")
     return [UserList(None, found)] if found or on_unknown == "fallback" else []
+
+
+def _profiles(dataset: Dataset | None, rerank: Path | None) -> UserCatalog:
+    """Return what the data say of users.
+
+    Raises:
+        BertrecError: it cannot be started from.
+    """
+    if rerank is not None:
+        raise BertrecError("--profile-start makes the run's own lists: leave out --rerank")
+    if dataset is None or dataset.users is None:
+        raise BertrecError("--profile-start: the data have no table of users: add users.* with user_id and text, or name data with --data")
+    return dataset.users
 
 
 def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: bool) -> None:

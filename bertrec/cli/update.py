@@ -38,7 +38,7 @@ bertrec update runs/shop --train --epochs 2 --index runs/shop.index
 _SHARE = 0.25  # of the epochs of the run's own training: docs/catalog.md has what it costs and keeps
 
 
-@reads_data(without=("text_fields", "template", "max_words", "on_empty", "k_core", "given"))
+@reads_data(without=("text_fields", "template", "max_words", "on_empty", "k_core", "given", "item_texts", "user_texts"))
 def update(
     run: o.RunArgument,
     reading: Reading,

@@ -23,6 +23,7 @@ from bertrec.data.frames import is_frame
 from bertrec.data.given import benchmark_split, impression_split
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
+from bertrec.data.more_texts import add_texts
 from bertrec.data.options import DataDescription, LoadOptions
 from bertrec.data.places import Address, Place, beside, fetched, files_of, is_pattern, place_of
 from bertrec.data.readers import amazon, atomic, mind, movielens, parts, sequences, tables
@@ -308,8 +309,9 @@ def described_by(path: Place, options: LoadOptions) -> tuple[DataDescription, Lo
         described = DataDescription.from_dict(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    said = {name: getattr(options, name) for name in options.model_fields_set}
-    return described, LoadOptions(**{name: getattr(described, name) for name in LoadOptions.model_fields} | said)
+    own = {name: getattr(described, name) for name in LoadOptions.model_fields}
+    own |= {name: str(beside(path.parent, own[name])) for name in ("item_texts", "user_texts") if own[name] is not None}
+    return described, LoadOptions(**own | {name: getattr(options, name) for name in options.model_fields_set})
 
 
 def _read_described(path: Place, described: DataDescription, options: LoadOptions) -> RawData:
@@ -350,6 +352,9 @@ def _local(*places: Place) -> tuple[Path, ...]:
 
 
 def _build(raw: RawData, options: LoadOptions, known: ItemCatalog | None = None, *, always: bool = False) -> Dataset:
+    for role, file in (("items", options.item_texts), ("users", options.user_texts)):
+        if file is not None:
+            add_texts(raw, role, file, form_of(options))
     catalog = catalog_of(raw, options)
     if known is not None and (always or (known.content_hash != catalog.content_hash and same_items(known, catalog))):
         # The attributes of the table may be newer than those known, unless the known items were brought to a state of their own.
@@ -369,7 +374,8 @@ def _build(raw: RawData, options: LoadOptions, known: ItemCatalog | None = None,
     notes = list(dict.fromkeys([*raw.notes, *(note for part in noted if part is not None for note in part.notes)]))
     kept = impressions if filtered.catalog is catalog else {}
     if profiles is not None:
-        notes.append(f"{raw.sources.get('users', 'the user table')}: texts of users are read by no model yet")
+        source = raw.sources.get("users", "the user table")
+        notes.append(f"{source}: texts of users are read by prompts with {{profile}}, the ranker ubert and recommend --profile-start")
     dataset = Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes, raw.folders)
     for line in (repr(dataset), *notes):
         logger.info("%s", visible(line))

@@ -31,6 +31,12 @@ class LoadOptions(Config):
     text_fields: tuple[str, ...] | None = pydantic.Field(
         None, description="Item columns that are text, in this order; null: all text columns."
     )
+    item_texts: str | None = pydantic.Field(
+        None, description="A file with item_id and further texts of items, such as generated ones, joined by id; null: none."
+    )
+    user_texts: str | None = pydantic.Field(
+        None, description="A file with user_id and texts of users, such as generated profiles, joined by id; null: none."
+    )
     max_words: int | None = pydantic.Field(
         default=64,
         ge=1,

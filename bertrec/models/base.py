@@ -172,6 +172,16 @@ class Recommender(Fitted, Finding):
         """
         return None
 
+    def profile_vectors(self, texts: Sequence[str]) -> FloatArray | None:
+        """Return the vectors ``[len(texts), dim]`` of users of whom a text alone is known; None for a model that cannot read one so.
+
+        The text is read as if it were the one item of their history.
+
+        Args:
+            texts: profiles, not empty.
+        """
+        return None
+
     @property
     def repeat_bias(self) -> float:
         """What is added to the score of an item of the history; 0 for a model that has no such term."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -56,6 +56,11 @@ class MaxSimilarity(TextSimilarity):
     def user_vectors(self, histories: Ragged) -> FloatArray:
         """Return a thousandth of the mean unit vector of the newest items, ``[n, dim]``; the rest of a score is a lift."""
         return np.asarray(super().user_vectors(histories) * np.float32(_REST))
+
+    def profile_vectors(self, texts: Sequence[str]) -> FloatArray | None:
+        """Return a thousandth of the profiles' unit vectors, ``[len(texts), dim]``: the order is that of the cosines."""
+        vectors = super().profile_vectors(texts)
+        return None if vectors is None else np.asarray(vectors * np.float32(_REST), np.float32)
 
     def read_histories(self, histories: Ragged) -> Ragged:
         """Return the newest items of each history."""

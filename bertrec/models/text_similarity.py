@@ -142,6 +142,10 @@ class TextSimilarity(ReadsItems):
         vectors = make_encoder(self.config.encoder).encode(list(texts))
         return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), np.float32)
 
+    def profile_vectors(self, texts: Sequence[str]) -> FloatArray | None:
+        """Return the unit vectors of the profiles, ``[len(texts), dim]``; None as in `vectors_with_texts`."""
+        return self.vectors_with_texts(0, texts)
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the unit vectors, and with a whitening those that were given, to whiten them anew beside others."""
         return {"vectors": self.vectors} | ({} if self._raw is None else {_RAW: self._raw})

@@ -9,6 +9,10 @@ from .names import RANKERS as RANKERS
 from .nrms import NRMS as NRMS
 from .nrms import NRMSConfig as NRMSConfig
 from .prompts.ranker import PromptRanker as PromptRanker
+from .reviewed.config import UBERTConfig as UBERTConfig
+from .reviewed.ranker import UBERT as UBERT
+from .reviews import reviews_before as reviews_before
+from .reviews import reviews_of_candidates as reviews_of_candidates
 from .runs import RankerPlan as RankerPlan
 from .runs import measure_rankers as measure_rankers
 from .runs import open_rankers as open_rankers

@@ -67,3 +67,8 @@ class Context:
         """Return that of the rows numbered ``rows``, in that order."""
         picked = np.asarray(rows, np.int64)
         return Context([self.users[row] for row in picked], None if self.times is None else self.times[picked], self.known)
+
+
+def has_clock(past: Interactions | None) -> bool:
+    """Say whether interactions have times that compare between users."""
+    return past is not None and past.timestamp is not None and not past.timestamp_is_position

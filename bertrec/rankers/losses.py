@@ -32,7 +32,7 @@ def rank_loss(scores: Tensor, labels: Tensor, kind: RankLoss) -> Tensor:
     """
     clicked, present = labels == 1, labels >= 0
     if kind == "pointwise":
-        return binary_cross_entropy_with_logits(scores[present], labels[present].float())
+        return binary_cross_entropy_with_logits(scores[present], labels[present].to(scores.dtype))
     if kind == "pairwise":
         pairs = clicked[:, :, None] & (labels == 0)[:, None, :]
         return softplus(scores[:, None, :] - scores[:, :, None])[pairs].sum() / pairs.sum().clamp(min=1)

@@ -11,6 +11,7 @@ RANKERS = Registry(
     own={
         "prompt4nr": "bertrec.rankers.prompts.ranker:PromptRanker",
         "nrms": "bertrec.rankers.nrms:NRMS",
+        "ubert": "bertrec.rankers.reviewed.ranker:UBERT",
         "din": "bertrec.rankers.tabular.ranker:DIN",
         "dcn": "bertrec.rankers.tabular.ranker:DCN",
         "ctrl": "bertrec.rankers.tabular.ctrl:CTRL",

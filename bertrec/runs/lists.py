@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from bertrec.core.errors import DataError
+from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.known_ids import known_id
 from bertrec.core.notes import note
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bertrec.core.ragged import IntArray
-    from bertrec.data.catalog import ItemCatalog
+    from bertrec.data.catalog import ItemCatalog, UserCatalog
     from bertrec.data.interactions import Interactions
     from bertrec.data.wanted_users import WantedUser
     from bertrec.models.base import Recommender
@@ -48,6 +48,7 @@ class UserList:
     scores: list[float] = field(default_factory=list)
     why: list[list[Any]] = field(default_factory=list)
     times: list[int] | None = None  # of the history, in seconds, where they are known
+    profile: str = ""  # what the list starts from, where there is no history and a profile is read
     members: list[Id] | None = None
 
 
@@ -95,17 +96,20 @@ class Known:
         catalog: the items.
         interactions: the data; may be left out where every user has a history.
         times: whether the cases say when the items of the data were met.
+        profiles: texts of users, for those without a history; None reads none.
     """
 
     catalog: ItemCatalog
     interactions: Interactions | None = None
     times: bool = False
+    profiles: UserCatalog | None = None
 
     def cases(self, asked: Sequence[WantedUser], tally: Tally) -> list[UserList]:
         """Return one case per user; of whom nothing is known has ``fallback`` set."""
         cases = [UserList(one.user, []) for one in asked]
         self._fill_given([(one, case) for one, case in zip(asked, cases, strict=True) if one.history is not None], tally)
         self._fill_known([case for one, case in zip(asked, cases, strict=True) if one.history is None])
+        self._fill_profiles([case for case in cases if not case.history])
         tally.count(asked, cases)
         return cases
 
@@ -139,6 +143,16 @@ class Known:
                 case.times = times[start:stop].tolist()
         for case, row in zip(cases, rows.tolist(), strict=True):
             case.fallback = None if row else "unknown"
+
+    def _fill_profiles(self, cases: Sequence[UserList]) -> None:
+        """Put what is said of users into their cases: something is known of them then."""
+        if self.profiles is None:
+            return
+        texts = ["", *self.profiles.texts]
+        rows = self.profiles.ids.named([case.user if case.user is not None else "" for case in cases])
+        for case, row in zip(cases, rows.tolist(), strict=True):
+            if texts[row]:
+                case.profile, case.fallback = texts[row], None
 
     def report(self, tally: Tally, on_unknown: str | None) -> str:
         """Say what was met, in notes, and return what becomes of users of whom nothing is known, one of `ON_UNKNOWN`.
@@ -193,6 +207,7 @@ class ListMaker:
         name: of the model, which orders the list of a user of whom nothing is known where no other order is said.
         skips: leave those users out.
         explain: puts into cases what raised their scores; None leaves that out.
+        start: profiles to lists, as `starting` makes it, for cases that have one; None where none has.
         tally: of what was made.
     """
 
@@ -201,6 +216,7 @@ class ListMaker:
     name: str
     skips: bool = False
     explain: Callable[[list[UserList]], None] | None = None
+    start: Callable[[list[str]], Recommendations] | None = None
     tally: Tally = field(default_factory=Tally)
 
     def lists(self, asked: Sequence[WantedUser]) -> list[UserList]:
@@ -215,11 +231,20 @@ class ListMaker:
             # A model that needs no history, such as popularity, orders the list of an unknown user as everyone's.
             case.items, case.fallback = list(items), fallback or (self.name if case.fallback else None)
             case.scores = [float(score) for score in scores[: len(items)]]
+        self._start([case for case in cases if case.profile])
         shortest = [len(case.items) for case in cases]
         self.tally.fewest = min([*shortest, *([] if self.tally.fewest is None else [self.tally.fewest])], default=None)
         if self.explain is not None:
             self.explain(cases)
         return cases
+
+    def _start(self, cases: Sequence[UserList]) -> None:
+        """Put the lists of users without a history into their cases, by their profiles."""
+        if self.start is None or not cases:
+            return
+        found = self.start([case.profile for case in cases])
+        for case, items, scores in zip(cases, found.items, found.scores, strict=True):
+            case.items, case.scores, case.fallback = list(items), [float(score) for score in scores[: len(items)]], "profile"
 
 
 def histories_of(catalog: ItemCatalog, cases: Sequence[UserList]) -> Histories:
@@ -241,6 +266,28 @@ def answering(model: Recommender, k: int, *, keep_seen: bool = False, index: Ite
     """Return what makes lists of histories; vectors, ids and index are taken once."""
     server = model.serve(index)
     return lambda histories: server.recommend(histories, k, exclude_seen=not keep_seen, rules=rules)
+
+
+def starting(
+    model: Recommender, k: int, *, index: ItemIndex | None = None, rules: Rules | None = None
+) -> Callable[[list[str]], Recommendations]:
+    """Return what makes lists of profiles.
+
+    Raises:
+        ConfigError: the model reads none.
+    """
+    from bertrec.core.ragged import Ragged
+
+    if model.profile_vectors(["a user"]) is None:
+        raise ConfigError(f"this {model.name} model cannot start from profiles: train one that reads texts alone, joined, by an encoder")
+    server = model.serve(index)
+
+    def start(texts: list[str]) -> Recommendations:
+        users = model.profile_vectors(texts)
+        assert users is not None
+        return server.from_vectors(users, Ragged.from_rows([[]] * len(texts)), k, rules=rules)
+
+    return start
 
 
 def list_rows(case: UserList, titles: Sequence[str]) -> list[dict[str, Any]]:

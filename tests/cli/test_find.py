@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 from tiny_encoders import tiny_bert
@@ -113,3 +114,30 @@ class TestProfile:
         code, out, err = cli("recommend", trained, "--profile", "lamp")
         assert (code, out) == (2, "")
         assert "reads no text" in err
+
+
+class TestProfileStart:
+    def test_a_user_of_whom_the_data_only_say_something_starts_from_it(self, cli, text_run, shop, tmp_path):
+        told = shutil.copytree(shop, tmp_path / "told")
+        (told / "users.csv").write_text("user_id,wish\n1,an oak shelf\n777,brass lamp\n", encoding="utf-8")
+        words = ["recommend", text_run, "--data", told, "--user", "1", "--user", "777", "-k", "3", "--format", "json"]
+        code, out, err = cli(*words, "--profile-start")
+        assert code == 0, err
+        old, new = json.loads(out)["recommendations"]
+        assert (old["fallback"], new["fallback"]) == (None, "profile")
+        assert len(new["items"]) == 3
+        assert json.loads(cli(*words)[1])["recommendations"][1]["fallback"] == "popularity"
+        assert "user 777 (no items)" not in cli(*words[:-2], "--profile-start")[1]
+
+    @pytest.mark.parametrize(
+        ("run", "words", "said"),
+        [
+            ("TEXT", [], "the data have no table of users"),
+            ("TEXT", ["--rerank", "nowhere"], "makes the run's own lists: leave out --rerank"),
+            ("ID", [], "the data have no table of users"),
+        ],
+    )
+    def test_what_cannot_be_is_said(self, cli, text_run, trained, run, words, said):
+        code, _, err = cli("recommend", {"TEXT": text_run, "ID": trained}[run], "--user", "777", "--profile-start", *words)
+        assert code == 2
+        assert said in err.splitlines()[-1]

@@ -103,6 +103,7 @@ def test_rules_hold_and_an_index_serves_joined_vectors(cli, run, tmp_path):
         (["--group", "1,2", "--user", "3"], "leave out --user"),
         (["--group", "1,2", "--history", "Red"], "leave out --history"),
         (["--group", "1,2", "--profile", "red"], "leave out --profile"),
+        (["--group", "1,2", "--profile-start"], "leave out --profile-start"),
         (["--group", "1,2", "--rerank", "folder"], "leave out --rerank"),
         (["--group", "1,2", "--join", "mean"], "unknown word of --join 'mean'"),
         (["--user", "1", "--join", "average"], "--join goes with --group"),

@@ -154,11 +154,11 @@ def test_a_training_cut_short_goes_on_with_what_was_done(world, tmp_path, capsys
         trained.append(self.config.prompt.name)
         return real_fit(self, *given, **named)
 
-    def killed(self, impressions):
+    def killed(self, impressions, **known):
         if trained == ["action-hybrid", "utility-hybrid"] and len(calls) > 3:
             raise KeyboardInterrupt
         calls.append(1)
-        return real_figures(self, impressions)
+        return real_figures(self, impressions, **known)
 
     calls = []
     monkeypatch.setattr(PromptRanker, "fit", fit)

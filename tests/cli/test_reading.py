@@ -27,8 +27,14 @@ GIVEN = {
 }
 WITHOUT = {
     "data convert": {"max_words", "template"},  # it writes whole texts, field by field
-    "catalog update": {"text_fields", "template", "k_core"},  # texts are those of the run, and all products count
-    "update": {"text_fields", "template", "k_core", "max_words", "on_empty", "given"},  # it reads no items
+    "catalog update": {
+        "text_fields",
+        "template",
+        "k_core",
+        "item_texts",
+        "user_texts",
+    },  # texts are those of the run, and all products count
+    "update": {"text_fields", "template", "k_core", "max_words", "on_empty", "given", "item_texts", "user_texts"},  # it reads no items
 }
 PROMPTS = {
     f"{group} {command}" for group in ("prompt", "rankers") for command in ("train", "evaluate", "score")

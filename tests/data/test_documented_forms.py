@@ -99,7 +99,10 @@ def missing(folder: Path) -> None:
 def review(folder: Path) -> None:
     data = load(shop(folder, "text", ("good", "bad", "ok")))
     assert data.interactions.text == ["good", "bad", "ok"]
-    assert any("carried 'text' (read by encoder adapt and the pre-training task reviews)" in note for note in data.notes)
+    assert any(
+        "carried 'text' (read by encoder adapt, the pre-training task reviews, prompts with {reviews} and the ranker ubert)" in note
+        for note in data.notes
+    )
 
 
 def split(folder: Path) -> None:
@@ -135,7 +138,9 @@ def placeholders(folder: Path) -> None:
 def users(folder: Path) -> None:
     data = load(shop(folder, users__csv="user_id,job\nu,cook\n"))
     assert data.users.texts == ["cook"]
-    assert any("texts of users are read by no model yet" in note for note in data.notes)
+    assert any(
+        "texts of users are read by prompts with {profile}, the ranker ubert and recommend --profile-start" in note for note in data.notes
+    )
 
 
 def quoted_csv(folder: Path) -> None:

@@ -37,6 +37,7 @@ def makers(bert, masked):
     train = {"train.epochs": 1, "train.batch_size": 4}
     return {
         "nrms": lambda: RANKERS.find("nrms").configured(settings={**train, "encoder.name": bert, "heads": 2}),
+        "ubert": lambda: RANKERS.find("ubert").configured(settings={**train, "encoder.name": bert, "width": 8}),
         "composite": lambda: RANKERS.find("composite").configured(settings={"encoder.name": bert, "encoder.max_length": 8}),
         "prompt4nr": lambda: RANKERS.find("prompt4nr").configured(settings={**train, "encoder.name": masked}, variant="item-hybrid"),
     }
@@ -55,7 +56,7 @@ def test_rankers_that_predict_ratings_keep_it(name, impressions, bert):
     check_ranker(lambda: RANKERS.find(name).configured(settings=settings), impressions, known=Known(past=past))
 
 
-@pytest.mark.parametrize("name", ["nrms", "composite", "prompt4nr"])
+@pytest.mark.parametrize("name", ["nrms", "ubert", "composite", "prompt4nr"])
 def test_every_ranker_keeps_it(name, impressions, bert, tmp_path):
     masked = tiny_masked(tmp_path / "masked", [*TITLES, Prompt.load("item-hybrid").text, "yes no good bad"])
     check_ranker(makers(bert, masked)[name], impressions)
@@ -75,7 +76,7 @@ def test_the_ranker_of_the_page_keeps_it(impressions):
 
 
 def test_every_ranker_was_tried():
-    named = {"nrms", "composite", "prompt4nr", "bias", "mf", "bias-text", "ensemble"}
+    named = {"nrms", "ubert", "composite", "prompt4nr", "bias", "mf", "bias-text", "ensemble"}
     assert set(RANKERS.own) == named | {"din", "dcn", "ctrl"}  # the last in tabular/
 
 
@@ -144,7 +145,7 @@ def stop(figures):
     raise Stopped
 
 
-@pytest.mark.parametrize("name", ["nrms", "prompt4nr"])
+@pytest.mark.parametrize("name", ["nrms", "ubert", "prompt4nr"])
 def test_a_fit_that_is_cut_short_leaves_nothing_of_it(name, impressions, bert, tmp_path):
     masked = tiny_masked(tmp_path / "masked", [*TITLES, Prompt.load("item-hybrid").text, "yes no good bad"])
     make = makers(bert, masked)[name]

@@ -30,7 +30,7 @@ from bertrec.encoders.text import TextEncoder
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.heads.config import HEADS, ItemInput
-from bertrec.heads.items import Tower
+from bertrec.heads.items import ItemTower, Tower
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.evaluate import validation_figures
 from bertrec.models.folder import SavedParts, hash_tensors
@@ -508,6 +508,19 @@ class NeuralRecommender(MatchingRecommender):
         read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))))
         vectors: FloatArray = network.scaled_items(network.tower(read, torch.full((len(texts),), item))).numpy()
         return vectors if self.items_trained()[item] else vectors * np.float32(self.new_vector)
+
+    @torch.no_grad()
+    def profile_vectors(self, texts: Sequence[str]) -> FloatArray | None:
+        """Return the user vectors ``[len(texts), width]`` of histories of one item that says this and has no id; None as above."""
+        network = self.network
+        if network.text is None or self.text_fields or self.takes_vectors or not isinstance(network.tower, ItemTower):
+            return None
+        nowhere = torch.zeros(len(texts), dtype=torch.int64, device=network.counts.device)
+        read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))))
+        items = torch.cat([self._item_vectors()[:1], network.tower(read, nowhere).float()])
+        inputs = torch.arange(1, len(items), device=items.device)[:, None]
+        states = network.newest_states(items, inputs, torch.ones_like(inputs[:, 0]))
+        return np.asarray(network.scaled_users(states).float().cpu().numpy())
 
     @torch.no_grad()
     def _item_vectors(self) -> torch.Tensor:

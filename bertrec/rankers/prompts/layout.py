@@ -1,8 +1,9 @@
-"""Token rows of a prompt: titles tokenized once, histories cut first, the mask and the candidate never lost."""
+"""Token rows of a prompt: texts tokenized once, what is said of the user cut first, the mask and the candidate never lost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,35 @@ from bertrec.core.errors import ConfigError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.templates import cut_words
 from bertrec.encoders.tokens import token_ids
-from bertrec.rankers.prompts.template import Part, Prompt, parse_template
+from bertrec.rankers.prompts.template import ROW_SLOTS, Part, Prompt, parse_template
 
 _CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class UserWords:
+    """What is said of the users of ``n`` rows, beside their histories.
+
+    Attributes:
+        labels: what stands before the titles of the history, ``[n]``, or None.
+        profiles: for ``{profile}``, ``[n]``, or None where none is known.
+        reviews: for ``{reviews}``, ``[n]`` rows of numbers of ``review_texts``, newest first, or None.
+        review_texts: the texts.
+    """
+
+    labels: Sequence[str] | None = None
+    profiles: Sequence[str] | None = None
+    reviews: Ragged | None = None
+    review_texts: Sequence[str] = ()
 
 
 class Layout:
     """A prompt over one catalogue's texts, as token ids.
 
-    A filled prompt is ``before(item) + history + after(item)``, where one of the two holds the candidate and the mask lies in either. The
-    history has what ``max_length`` leaves beside the longest candidate, which is the same for every pair; its newest titles are kept.
+    A filled prompt is parts of its item and slots of its row by turns: ``parts[0] + slot + parts[1] + slot + … + parts[-1]``. One of the
+    parts holds the candidate, and one the mask. The slots have what ``max_length`` leaves beside the longest candidate, which is the same
+    for every pair. Beside a history, profile and reviews take at most half of it, in equal shares; the history has the rest of the row.
+    Newest titles and newest reviews are kept.
 
     Args:
         prompt: the template.
@@ -36,63 +56,86 @@ class Layout:
     def __init__(self, prompt: Prompt, tokenizer: Any, soft_ids: Mapping[str, int], texts: Sequence[str], max_length: int) -> None:
         self.prompt, self.max_length = prompt, max_length
         self._tokenizer, self._soft = tokenizer, dict(soft_ids)
-        parts = [Part("soft", "[CLS]"), *prompt.parts, Part("soft", "[SEP]")]
         self._soft |= {"[CLS]": _special(tokenizer, "cls"), "[SEP]": _special(tokenizer, "sep")}
-        at = next((number for number, part in enumerate(parts) if part == Part("slot", "history")), None)
-        before, after = (parts[:at], parts[at + 1 :]) if at is not None else ([], parts)
-        fixed = sum(len(self._fixed(part)) for part in before + after)
+        parts, self.row_slots = _by_slots([Part("soft", "[CLS]"), *prompt.parts, Part("soft", "[SEP]")])
+        fixed = sum(len(self._fixed(part)) for some in parts for part in some)
         if fixed >= max_length // 2:
             raise ConfigError(f"prompt '{prompt.name}': its own {fixed} tokens fill half or more of max_length {max_length}")
         candidates = self._tokenize([cut_words(text, prompt.candidate_words) for text in texts])
         candidates = _head(candidates, max_length // 2 - fixed)
-        self.before, self.after = (self._per_item(some, candidates) for some in (before, after))
-        self.history_budget = max_length - int((self.before.lengths + self.after.lengths).max(initial=fixed)) if at is not None else 0
+        self.parts = [self._per_item(some, candidates) for some in parts]
+        self.item_lengths = np.sum([part.lengths for part in self.parts], axis=0)
+        self.history_budget = max_length - int(self.item_lengths.max(initial=fixed)) if self.row_slots else 0
+        beside = sum(name != "history" for name in self.row_slots)
+        self._share = self.history_budget // max(beside, 1) // (2 if "history" in self.row_slots else 1)
         self._titles = self._with_separator([cut_words(text, prompt.title_words) for text in texts])
-        self._empty = self._tokenize([prompt.empty_history])[0][: self.history_budget]
+        self._empty = self._tokenize([prompt.empty_history])[0]
 
-    def histories(self, histories: Ragged, profiles: Sequence[str] | None = None) -> Ragged:
-        """Return the tokens of the history slot.
+    @property
+    def after(self) -> Ragged:
+        """What stands behind the last slot of each item, ``[n_items]`` rows."""
+        return self.parts[-1]
+
+    def slots(self, histories: Ragged, words: UserWords | None = None) -> tuple[Ragged, ...]:
+        """Return the tokens of each slot in the order of the template, ``[n]`` rows each.
 
         Args:
             histories: inner item ids, oldest first, ``[n]`` rows.
-            profiles: what stands before the titles, ``[n]``; it takes at most half of the slot.
-
-        Returns:
-            ``[n]`` rows of at most ``history_budget`` tokens; that of an empty history is ``empty_history``.
+            words: what else is said of the users; None where nothing is.
         """
-        newest = histories.last(self.prompt.titles)
-        lead = _head(self._tokenize(profiles), self.history_budget // 2) if profiles is not None else None
-        rows = []
-        for row in range(len(newest)):
-            items = newest.values[newest.offsets[row] : newest.offsets[row + 1]]
-            first = lead[row] if lead is not None else self._empty[:0]
-            rows.append(self._history(items[::-1], first) if len(items) else self._empty)
-        return Ragged.from_lengths(np.concatenate([np.zeros(0, np.int64), *rows]), np.array([len(row) for row in rows], np.int64))
+        words = words or UserWords()
+        filled: dict[str, Ragged] = {}
+        if "profile" in self.row_slots:
+            profiles = words.profiles if words.profiles is not None else [""] * len(histories)
+            filled["profile"] = _head(self._tokenize([cut_words(text, self.prompt.profile_words) for text in profiles]), self._share)
+        if "reviews" in self.row_slots:
+            filled["reviews"] = self._reviews(words, len(histories))
+        if "history" in self.row_slots:
+            room = self.history_budget - np.sum([np.zeros(len(histories), np.int64), *(one.lengths for one in filled.values())], axis=0)
+            filled["history"] = self._histories(histories, words.labels, room)
+        return tuple(filled[name] for name in self.row_slots)
 
-    def prefixes(self, histories: Ragged, profiles: Sequence[str] | None = None) -> Ragged:
-        """Return the part that all candidates of a history share; for prompts whose history stands first."""
-        slot, lead = self.histories(histories, profiles), self.before.values[: self.before.offsets[1]]
-        return join([Ragged.from_lengths(np.tile(lead, len(slot)), np.full(len(slot), len(lead), np.int64)), slot])
+    def prefixes(self, slots: Sequence[Ragged]) -> Ragged:
+        """Return the part that all candidates of a row share, of what `slots` gave; for prompts with ``history_first``."""
+        columns = []
+        for part, slot in zip(self.parts[:-1], slots, strict=True):
+            lead = part.values[: part.offsets[1]]
+            columns += [Ragged.from_lengths(np.tile(lead, len(slot)), np.full(len(slot), len(lead), np.int64)), slot]
+        return join(columns)
 
-    def pairs(self, histories: Ragged, rows: IntArray, items: IntArray) -> Ragged:
+    def pairs(self, slots: Sequence[Ragged], rows: IntArray, items: IntArray) -> Ragged:
         """Return whole prompts.
 
         Args:
-            histories: from `histories`: token rows.
-            rows: ``[n]``, which of them each pair has.
+            slots: from `slots`.
+            rows: ``[n]``, which of their rows each pair has.
             items: ``[n]``, inner ids.
         """
-        return join([self.before.take(items - 1), histories.take(rows), self.after.take(items - 1)])
+        columns = [self.parts[0].take(items - 1)]
+        for slot, part in zip(slots, self.parts[1:], strict=True):
+            columns += [slot.take(rows), part.take(items - 1)]
+        return join(columns)
 
-    def _history(self, newest_first: IntArray, lead: IntArray) -> IntArray:
-        titles, room, kept = self._titles, self.history_budget - len(lead), []
-        for item in newest_first:
-            pieces = titles.values[titles.offsets[item - 1] : titles.offsets[item]][:room]
-            kept.append(pieces)
-            room -= len(pieces)
-            if room <= 0:
-                break
+    def _histories(self, histories: Ragged, labels: Sequence[str] | None, room: IntArray) -> Ragged:
+        """Return the titles of each history behind its labels, which take at most half; that of an empty one is ``empty_history``."""
+        newest = histories.last(self.prompt.titles)
+        lead = self._tokenize(labels) if labels is not None else None
+        rows = []
+        for row, space in enumerate(room.tolist()):
+            items = newest[row]
+            first = lead[row][: space // 2] if lead is not None else self._empty[:0]
+            rows.append(self._history(items[::-1], first, space) if len(items) else self._empty[:space])
+        return _ragged(rows)
+
+    def _history(self, newest_first: IntArray, lead: IntArray, room: int) -> IntArray:
+        kept = _fitting(self._titles, newest_first - 1, room - len(lead))
         return np.concatenate([lead, *(kept if self.prompt.newest_first else kept[::-1])])
+
+    def _reviews(self, words: UserWords, count: int) -> Ragged:
+        if words.reviews is None:
+            return _ragged([self._empty[:0]] * count)
+        texts = self._with_separator([cut_words(text, self.prompt.review_words) for text in words.review_texts])
+        return _ragged([np.concatenate([self._empty[:0], *_fitting(texts, row, self._share)]) for row in words.reviews])
 
     def _per_item(self, parts: Sequence[Part], candidates: Ragged) -> Ragged:
         n = len(candidates)
@@ -112,7 +155,7 @@ class Layout:
             return [_special(self._tokenizer, "mask")]
         if part.kind == "end":
             return [_special(self._tokenizer, "sep")]
-        return [] if part.value in ("candidate", "history") else [self._soft[part.value]]
+        return [] if part.value in ("candidate", *ROW_SLOTS) else [self._soft[part.value]]
 
     def _with_separator(self, titles: Sequence[str]) -> Ragged:
         lead = np.array([piece for part in parse_template(self.prompt.separator) for piece in self._fixed(part)], np.int64)
@@ -132,6 +175,34 @@ class Layout:
         # A title may hold the words [MASK] or [SEP]: they are no marks of the template.
         pieces[np.isin(pieces, self._tokenizer.all_special_ids)] = _special(self._tokenizer, "unk")
         return Ragged.from_lengths(pieces, lengths)
+
+
+def _by_slots(parts: Sequence[Part]) -> tuple[list[list[Part]], tuple[str, ...]]:
+    """Return what stands before, between and behind the slots of a row, and their names in order."""
+    between: list[list[Part]] = [[]]
+    slots: list[str] = []
+    for part in parts:
+        if part.kind == "slot" and part.value in ROW_SLOTS:
+            slots.append(part.value)
+            between.append([])
+        else:
+            between[-1].append(part)
+    return between, tuple(slots)
+
+
+def _fitting(texts: Ragged, order: IntArray, room: int) -> list[IntArray]:
+    """Return as many of the texts numbered ``order`` as there is room for, the last one cut."""
+    kept: list[IntArray] = []
+    for number in order:
+        if room <= 0:
+            break
+        kept.append(texts[number][:room])
+        room -= len(kept[-1])
+    return kept
+
+
+def _ragged(rows: Sequence[IntArray]) -> Ragged:
+    return Ragged.from_lengths(np.concatenate([np.zeros(0, np.int64), *rows]), np.array([len(row) for row in rows], np.int64))
 
 
 def join(columns: Sequence[Ragged]) -> Ragged:

@@ -19,13 +19,13 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.negatives import sample_negatives
-from bertrec.data.profile import profile_texts
 from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.encoders.masked.shared_prefix import supports_shared_prefix
 from bertrec.models.base import Recommender
 from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.rankers.base import Ranker, checkpoints, labels_of, reporting
+from bertrec.rankers.context import Context, Known
 from bertrec.rankers.prompts.config import TEMPLATE, PromptConfig
 from bertrec.rankers.prompts.groups import candidate_groups
 from bertrec.rankers.prompts.layout import Layout
@@ -34,6 +34,7 @@ from bertrec.rankers.prompts.prior import Prior
 from bertrec.rankers.prompts.rows import ClickDataset, PromptRows
 from bertrec.rankers.prompts.template import Prompt
 from bertrec.rankers.prompts.user_vectors import UserVectors
+from bertrec.rankers.prompts.user_words import user_words
 from bertrec.rankers.prompts.verbalizer import Verbalizer
 from bertrec.training.fit import fit_module
 
@@ -113,7 +114,7 @@ class PromptRanker(Ranker):
 
     @classmethod
     def check_search(cls, config: Config) -> None:
-        """See that the prompt has no vectors of users and items in it.
+        """See that the prompt has no vectors of users and items in it, and no texts of users, which a study does not keep.
 
         Raises:
             ConfigError: it has.
@@ -121,6 +122,8 @@ class PromptRanker(Ranker):
         prompt = PromptConfig.model_validate(config).prompt
         if prompt.slots & {"user", "item"}:
             raise ConfigError(f"prompt '{prompt.name}' has vectors of users and items in it: tune one without, then train with --id-model")
+        if prompt.user_texts:
+            raise ConfigError(f"prompt '{prompt.name}' reads texts of users, and a study keeps none: tune item-hybrid, then train this one")
 
     @property
     def gives_probabilities(self) -> bool:
@@ -186,7 +189,8 @@ class PromptRanker(Ranker):
             impressions: with labels; those without a click or a non-click are left out, and counted in ``notes``.
             validation: chooses the best epoch by ``train.metric``; without it the last one is kept.
             **options: ``run_dir`` for checkpoints, ``resume`` to go on from the newest one, ``progress`` (a line), ``on_epoch`` (takes the
-                validation figures after each epoch; what it raises ends the training), ``callbacks``. Others have no use here.
+                validation figures after each epoch; what it raises ends the training), ``callbacks``, and ``known`` for a prompt with
+                ``{profile}`` or ``{reviews}``. Others have no use here.
 
         Raises:
             DataError: nothing to train on.
@@ -198,8 +202,9 @@ class PromptRanker(Ranker):
             self._start_anew()
             network = self.prepare(impressions.catalog).network
             assert network is not None
-            dataset = self._dataset(impressions)
-            evaluate = None if validation is None else reporting(lambda: self.figures(validation), options.get("on_epoch"))
+            known = options.get("known")
+            dataset = self._dataset(impressions, known)
+            evaluate = None if validation is None else reporting(lambda: self.figures(validation, known=known), options.get("on_epoch"))
             self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **checkpoints(options))
             network.eval()
         return self
@@ -217,7 +222,7 @@ class PromptRanker(Ranker):
             self.encoder, self.network = MaskedEncoder.from_config(self.config.encoder), None
         self._trained = True
 
-    def _dataset(self, impressions: Impressions) -> ClickDataset:
+    def _dataset(self, impressions: Impressions, known: Known | None = None) -> ClickDataset:
         negatives = self.config.negatives
         labels_of(impressions)
         clicks = sample_negatives(impressions, negatives, self.config.train.seed) if negatives else impressions
@@ -226,11 +231,18 @@ class PromptRanker(Ranker):
         assert self.network is not None
         if self.network.prior is not None and prior is not None and clicks.labels is not None:
             self.network.prior.start(prior, clicks.labels, clicks.candidates, self.config.loss)
-        return ClickDataset(self._rows(clicks.histories), clicks, self._pad, prior)
+        rows = self._rows(clicks.histories, clicks.candidates, Context.of(clicks, known))
+        return ClickDataset(rows, clicks, self._pad, prior)
 
     @torch.no_grad()
     def score(
-        self, histories: Ragged, candidates: Ragged, *, retrieval_scores: npt.NDArray[Any] | None = None, progress: bool = False
+        self,
+        histories: Ragged,
+        candidates: Ragged,
+        *,
+        retrieval_scores: npt.NDArray[Any] | None = None,
+        context: Context | None = None,
+        progress: bool = False,
     ) -> FloatArray:
         """Return the probability of the positive answer.
 
@@ -238,6 +250,7 @@ class PromptRanker(Ranker):
             histories: ``[n]`` rows of inner ids, oldest first; may be empty.
             candidates: ``[n]`` rows of inner ids.
             retrieval_scores: have no use here.
+            context: of the ``n`` rows, for the slots ``{profile}`` and ``{reviews}``; None leaves them empty.
             progress: show a bar.
 
         Returns:
@@ -257,7 +270,7 @@ class PromptRanker(Ranker):
         margins = np.zeros(len(candidates.values))
         try:
             with progress_bar(progress, "score", len(margins), unit="pair") as bar:
-                for places, found in self._margins(self._rows(histories), candidates):
+                for places, found in self._margins(self._rows(histories, candidates, context), candidates):
                     margins[places] = found
                     bar.update(len(places))
         finally:
@@ -278,7 +291,7 @@ class PromptRanker(Ranker):
                 yield places, self.network.margins(**self._here(batch))[:, 0].cpu().numpy()
             return
         asked = np.flatnonzero(candidates.lengths > 0)
-        for picked in token_budget_batches(rows.tokens.lengths[asked], self.encoder.batch_tokens):
+        for picked in token_budget_batches(rows.lengths[asked], self.encoder.batch_tokens):
             shared = self.network.read(**self._here(rows.shared(asked[picked], self._pad)))
             for owner, places in candidate_groups(asked[picked], candidates, lengths, self.encoder.batch_tokens):
                 inside = places >= 0
@@ -292,12 +305,16 @@ class PromptRanker(Ranker):
     def _here(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {name: tensor.to(self.encoder.device) for name, tensor in batch.items()}
 
-    def _rows(self, histories: Ragged) -> PromptRows:
+    def _rows(self, histories: Ragged, candidates: Ragged | None = None, context: Context | None = None) -> PromptRows:
         assert self._layout is not None
         vectors = None if self.vectors is None else self.vectors.of(histories)
-        field = self.config.profile_field
-        profiles = None if field is None else profile_texts(histories, self.catalog, field=field)
-        return PromptRows.of(self._layout, histories, once=self.once, vectors=vectors, profiles=profiles)
+        words = user_words(self.config, self.catalog, histories, candidates, context)
+        return PromptRows.of(self._layout, histories, once=self.once, vectors=vectors, words=words)
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether the prompt has ``{profile}`` or ``{reviews}``."""
+        return bool(self.config.prompt.user_texts)
 
     @property
     def _pad(self) -> int:
@@ -315,7 +332,8 @@ class PromptRanker(Ranker):
         prompt, wanted = self.config.prompt, self.config.attention
         possible = prompt.history_first and supports_shared_prefix(self.encoder.base)
         if wanted == "once" and not possible:
-            why = "names the candidate before the history" if not prompt.history_first else "needs an encoder like BERT, RoBERTa or ELECTRA"
+            order, encoder = "names the candidate before what is said of the user", "needs an encoder like BERT, RoBERTa or ELECTRA"
+            why = encoder if prompt.history_first else order
             raise ConfigError(f"attention=once: prompt '{prompt.name}' {why}; take attention=joint, or a prompt such as action-hybrid")
         return possible and wanted != "joint"
 

@@ -1,4 +1,4 @@
-"""Tensors of prompts: histories and their candidates, in pairs or with the history read once."""
+"""Tensors of prompts: what is said of users and their candidates, in pairs or with the users read once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bertrec.core.files import sha256_text
+from bertrec.core.files import sha256_parts, sha256_text
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.impressions import Impressions
 from bertrec.encoders.batching import padded_tokens
-from bertrec.rankers.prompts.layout import Layout
+from bertrec.rankers.prompts.layout import Layout, UserWords
 from bertrec.training.batches import similar_lengths
 
 Batch = dict[str, Tensor]
@@ -23,27 +23,32 @@ Batch = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class PromptRows:
-    """Prompts of ``n`` histories over one catalogue.
+    """Prompts of ``n`` rows over one catalogue.
 
     Attributes:
         layout: of the prompt.
-        tokens: each history's slot, or the whole shared prefix where ``once`` holds, ``[n]`` rows.
-        once: whether the history is read once for all of its candidates.
-        vectors: one per history, ``[n, d]``, for prompts with a ``{user}`` slot; else None.
+        slots: the tokens of each slot, or of the whole shared prefix where ``once`` holds, ``[n]`` rows each.
+        lengths: tokens of the slots together, ``[n]``.
+        once: whether what is said of the user is read once for all candidates.
+        vectors: one per row, ``[n, d]``, for prompts with a ``{user}`` slot; else None.
     """
 
     layout: Layout
-    tokens: Ragged
+    slots: tuple[Ragged, ...]
+    lengths: IntArray
     once: bool
     vectors: Tensor | None = None
 
     @classmethod
     def of(
-        cls, layout: Layout, histories: Ragged, *, once: bool, vectors: Tensor | None = None, profiles: Sequence[str] | None = None
+        cls, layout: Layout, histories: Ragged, *, once: bool, vectors: Tensor | None = None, words: UserWords | None = None
     ) -> PromptRows:
-        """Tokenize the histories ``[n]`` of inner ids, oldest first, each after its profile."""
-        read = layout.prefixes if once else layout.histories
-        return cls(layout, read(histories, profiles), once, vectors)
+        """Tokenize the histories ``[n]`` of inner ids, oldest first, and what else is said of their users."""
+        slots = layout.slots(histories, words)
+        if once:
+            slots = (layout.prefixes(slots),)
+        lengths = np.sum([np.zeros(len(histories), np.int64), *(slot.lengths for slot in slots)], axis=0)
+        return cls(layout, slots, lengths, once, vectors)
 
     def batch(self, rows: IntArray, items: IntArray, pad: int) -> Batch:
         """Return the tensors of some histories and as many candidates of each.
@@ -56,14 +61,14 @@ class PromptRows:
         if self.once:
             return {**self.shared(rows, pad), **self.own(items, pad)}
         place = np.flatnonzero(items)
-        pairs = self.layout.pairs(self.tokens, rows[place // items.shape[1]], items.reshape(-1)[place])
+        pairs = self.layout.pairs(self.slots, rows[place // items.shape[1]], items.reshape(-1)[place])
         tokens, mask = padded_tokens(pairs, np.arange(len(place)), pad)
         batch = _tensors({"items": items, "tokens": tokens, "tokens_mask": mask, "place": place})
         return batch if self.vectors is None else {**batch, "users": self.vectors[torch.from_numpy(rows)]}
 
     def shared(self, rows: IntArray, pad: int) -> Batch:
         """Return the tensors of some histories, ``[u]`` rows, for `PromptNetwork.read`."""
-        prefix, mask = padded_tokens(self.tokens, rows, pad)
+        prefix, mask = padded_tokens(self.slots[0], rows, pad)
         batch = _tensors({"prefix": prefix, "prefix_mask": mask})
         return batch if self.vectors is None else {**batch, "users": self.vectors[torch.from_numpy(rows)]}
 
@@ -75,8 +80,9 @@ class PromptRows:
 
     def pair_lengths(self, rows: IntArray, items: IntArray) -> IntArray:
         """Return the tokens of each whole prompt, ``[n]``; without the shared part where the history is read once."""
-        after = self.layout.after.lengths[items - 1]
-        return after if self.once else np.asarray(self.tokens.lengths[rows] + self.layout.before.lengths[items - 1] + after)
+        if self.once:
+            return self.layout.after.lengths[items - 1]
+        return np.asarray(self.lengths[rows] + self.layout.item_lengths[items - 1])
 
     @cached_property
     def _candidates(self) -> Ragged:
@@ -93,7 +99,7 @@ class ClickDataset(torch.utils.data.Dataset[int]):
     """Training data: a row per click, with its negatives (`bertrec.data.negatives.sample_negatives`).
 
     Attributes:
-        content_hash: of the impressions and the prior, to recognise a run that goes on.
+        content_hash: of the impressions, what is said of their users and the prior, to recognise a run that goes on.
         prior: ``[n, g]`` scores of another model, 0 where there is no candidate; None without one.
     """
 
@@ -106,6 +112,9 @@ class ClickDataset(torch.utils.data.Dataset[int]):
         place = Ragged(np.arange(1, len(impressions.candidates.values) + 1), impressions.candidates.offsets).padded()
         self.prior = None if prior is None else np.append(0, prior).astype(np.float32)[place]
         self.content_hash = impressions.content_hash if prior is None else sha256_text(impressions.content_hash, prior.tobytes().hex())
+        if rows.layout.prompt.user_texts:  # which the impressions do not hold
+            told = [array for slot in rows.slots for array in (slot.values, slot.offsets)]
+            self.content_hash = sha256_parts([self.content_hash], told)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -115,7 +124,7 @@ class ClickDataset(torch.utils.data.Dataset[int]):
 
     def batches(self, epoch: int, batch_size: int, seed: int) -> Iterable[IntArray]:
         """Yield the rows of each batch, histories of similar length together."""
-        return similar_lengths(self.rows.tokens.lengths, epoch, batch_size, seed)
+        return similar_lengths(self.rows.lengths, epoch, batch_size, seed)
 
     def collate(self, indices: Sequence[int]) -> Batch:
         """Return the keyword arguments of the network."""

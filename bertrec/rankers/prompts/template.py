@@ -18,7 +18,11 @@ from bertrec.core.files import read_yaml
 LIBRARY = Path(__file__).parent / "library"
 Kind = Literal["text", "slot", "mask", "end", "soft"]
 Label = Literal["negative", "positive"]
-SLOTS = ("history", "candidate", "user", "item")
+SLOTS = ("history", "candidate", "user", "item", "profile", "reviews")
+ROW_SLOTS = ("history", "profile", "reviews")
+"""Texts that are the same for all candidates of a row."""
+USER_TEXTS = ("profile", "reviews")
+"""Those of them that no history holds: they come with the context."""
 _MARK = re.compile(r"\{(?P<slot>[^{}]*)\}|\[(?P<token>[A-Z]+[0-9]*)\]")
 
 
@@ -33,15 +37,17 @@ class Part:
 class Prompt(Config):
     """A template and its verbalizer.
 
-    In ``text``, ``{history}`` stands for the titles of the history and ``{candidate}`` for the item that is judged; ``{user}`` and
-    ``{item}`` stand for one vector each, mapped from an ID model (CoLLM). ``[MASK]`` is where the answer is read, ``[SEP]`` the encoder's
-    own separator, and any other name in capitals, such as ``[P1]``, a soft token: a vector that is learned.
+    In ``text``, ``{history}`` stands for the titles of the history and ``{candidate}`` for the item that is judged. ``{profile}`` stands
+    for the user's own profile text and ``{reviews}`` for what the user had written before (`bertrec.rankers.reviews`); both are empty where
+    nothing is known. ``{user}`` and ``{item}`` stand for one vector each, mapped from an ID model (CoLLM). ``[MASK]`` is where the answer
+    is read, ``[SEP]`` the encoder's own separator, and any other name in capitals, such as ``[P1]``, a soft token: a vector that is
+    learned.
     """
 
     name: str = pydantic.Field(min_length=1, description="Name of the prompt, by which --template chooses a whole one.")
     text: str = pydantic.Field(
-        description="The template: text with {candidate} and [MASK] once each, and optionally {history}, {user}, "
-        "{item}, [SEP] and soft tokens.",
+        description="The template: text with {candidate} and [MASK] once each, and optionally {history}, {profile}, "
+        "{reviews}, {user}, {item}, [SEP] and soft tokens.",
     )
     answers: dict[Label, tuple[str, ...]] = pydantic.Field(
         description="Words that answer negative and positive; several words of a label are averaged.",
@@ -57,11 +63,14 @@ class Prompt(Config):
     )
     separator: str = pydantic.Field(
         "[NSEP]",
-        description="Stands before each title of a history: a soft token such as [NSEP], or [SEP], or text.",
+        description="Stands before each title of a history and each review: a soft token such as [NSEP], or [SEP], or text.",
     )
     titles: int = pydantic.Field(50, ge=1, le=100_000, description="Titles of a history, at most, the newest.")
     newest_first: bool = pydantic.Field(True, description="Put the newest title first; false puts the oldest first.")
     title_words: int = pydantic.Field(10, ge=1, le=100_000, description="Words that each title of a history is cut to.")
+    profile_words: int = pydantic.Field(40, ge=1, le=100_000, description="Words that the user's profile is cut to.")
+    reviews: int = pydantic.Field(5, ge=1, le=100_000, description="Reviews of the user, at most, the newest, which come first.")
+    review_words: int = pydantic.Field(20, ge=1, le=100_000, description="Words that each review is cut to.")
     candidate_words: int = pydantic.Field(20, ge=1, le=100_000, description="Words that the candidate is cut to.")
     empty_history: str = pydantic.Field(
         "",
@@ -123,13 +132,19 @@ class Prompt(Config):
         return {part.value for part in self.parts if part.kind == "slot"}
 
     @property
+    def user_texts(self) -> set[str]:
+        """The slots that are filled from what is known of the user beside the history."""
+        return self.slots & set(USER_TEXTS)
+
+    @property
     def history_first(self) -> bool:
-        """Whether everything up to the end of the history is the same for all candidates, so that it can be computed once."""
+        """Whether all that is said of the user stands before the candidate, so that it can be read once for all of them."""
         order = [part.value if part.kind == "slot" else part.kind for part in self.parts]
         judged = min(order.index(name) for name in ("candidate", "mask", "item") if name in order)
-        if "history" not in order or order.index("history") > judged:
+        last = max((order.index(name) for name in ROW_SLOTS if name in order), default=judged)
+        if last >= judged:
             return False
-        return "user" not in order or order.index("user") < order.index("history")  # else its vector would stand in each continuation
+        return "user" not in order or order.index("user") < last  # else its vector would stand in each continuation
 
 
 def library() -> list[str]:

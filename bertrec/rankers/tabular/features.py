@@ -14,7 +14,7 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
-from bertrec.rankers.context import Context, Known
+from bertrec.rankers.context import Context, Known, has_clock
 from bertrec.rankers.tabular.config import TabularConfig
 from bertrec.rankers.tabular.counts import EventCounts, hours_and_days, log_buckets
 from bertrec.rankers.tabular.items import (
@@ -203,11 +203,6 @@ class FeatureReader:
         if self._past is None or self._past.of is not past:
             self._past = PastEvents(past, self.catalog)
         return self._past
-
-
-def has_clock(past: Interactions | None) -> bool:
-    """Say whether interactions have times that compare between users."""
-    return past is not None and past.timestamp is not None and not past.timestamp_is_position
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,7 +74,7 @@ CANDIDATES = ragged([4, 6, 11], [1, 2], [8], list(range(1, 21)))
 def test_a_score_is_the_share_of_the_positive_answer_at_the_mask_of_the_filled_template(folder, catalog, prompt):
     ranker = PromptRanker(config(folder, prompt, attention="joint")).prepare(catalog)
     scores = ranker.score(HISTORIES, CANDIDATES)
-    rows = ranker._layout.histories(HISTORIES)
+    rows = ranker._layout.slots(HISTORIES)
     at = 0
     for row in range(4):
         for item in CANDIDATES[row]:
@@ -92,7 +92,7 @@ def test_reading_the_history_once_gives_what_a_block_mask_gives(folder, catalog)
     ranker = PromptRanker(config(folder, attention="once")).prepare(catalog)
     assert ranker.once
     scores = ranker.score(HISTORIES, CANDIDATES)
-    prefixes, after = ranker._layout.prefixes(HISTORIES), ranker._layout.after
+    prefixes, after = ranker._layout.prefixes(ranker._layout.slots(HISTORIES)), ranker._layout.after
     expected = []
     for row in range(4):
         for item in CANDIDATES[row]:
@@ -211,14 +211,14 @@ def test_a_saved_ranker_scores_as_before_and_an_ensemble_is_the_mean_of_its_memb
 
 def test_attention_once_is_refused_where_the_candidate_comes_first(folder):
     assert not PromptRanker(config(folder, "relevance-discrete")).once
-    with pytest.raises(ConfigError, match="before the history"):
+    with pytest.raises(ConfigError, match="before what is said of the user"):
         PromptRanker(config(folder, "relevance-discrete", attention="once"))
 
 
 def test_a_profile_in_words_is_read_before_the_titles(folder, catalog):
     labelled = ItemCatalog(catalog.ids, {"title": TITLES, "kind": ["red"] * 10 + ["gold"] * 10})
     ranker = PromptRanker(config(folder, profile_field="kind")).prepare(labelled)
-    tokens = ranker._rows(ragged([1, 2, 11], [])).tokens
+    tokens = ranker._rows(ragged([1, 2, 11], [])).slots[0]
     words = [ranker.encoder.tokenizer.convert_ids_to_tokens(int(k)) for k in tokens[0] if k < ranker.encoder.vocabulary]
     assert words[:4] == ["[CLS]", "[UNK]", "red", "[UNK]"]  # likes red, gold
     assert words[4] == "gold"

@@ -14,7 +14,7 @@ from tiny_encoders import tiny_tokenizer
 
 from bertrec.core.errors import ConfigError
 from bertrec.core.ragged import Ragged
-from bertrec.rankers.prompts.layout import Layout, join
+from bertrec.rankers.prompts.layout import Layout, UserWords, join
 from bertrec.rankers.prompts.template import Part, Prompt, library, load_prompts
 from bertrec.rankers.prompts.verbalizer import Verbalizer
 
@@ -40,7 +40,7 @@ def read(ids):
 
 def filled(template, history, item, max_length=40, **more):
     layout = Layout(prompt(template, **more), TOKENIZER, SOFT, TITLES, max_length)
-    return read(layout.pairs(layout.histories(rows(history)), np.array([0]), np.array([item])).values)
+    return read(layout.pairs(layout.slots(rows(history)), np.array([0]), np.array([item])).values)
 
 
 def test_a_filled_template_reads_as_written_newest_title_first():
@@ -54,7 +54,7 @@ def test_a_filled_template_reads_as_written_newest_title_first():
 def test_a_profile_stands_before_the_titles_and_takes_at_most_half_of_the_slot():
     layout = Layout(prompt("{history} {candidate} [MASK]", candidate_words=1), TOKENIZER, SOFT, ["red car", "blue hat"], 14)
     assert layout.history_budget == 10
-    slots = layout.histories(rows([1], [1, 2, 1, 2], []), ["user is good", "no no no no no no", "yes"])
+    slots = layout.slots(rows([1], [1, 2, 1, 2], []), UserWords(["user is good", "no no no no no no", "yes"]))[0]
     assert [read(slot) for slot in slots] == ["user is good [NSEP] red car", "no no no no no [NSEP] blue hat [NSEP] red", ""]
 
 
@@ -74,14 +74,14 @@ def test_titles_are_cut_to_words_and_histories_to_titles():
 
 def test_marks_inside_a_title_are_no_marks():
     layout = Layout(prompt("{history} {candidate} [MASK]"), TOKENIZER, SOFT, ["red [MASK] car [SEP]"], 40)
-    tokens = layout.pairs(layout.histories(rows([1])), np.array([0]), np.array([1])).values
+    tokens = layout.pairs(layout.slots(rows([1])), np.array([0]), np.array([1])).values
     assert read(tokens) == "[CLS] [NSEP] red [UNK] car [UNK] red [UNK] car [UNK] [MASK] [SEP]"
     assert filled("{history} {candidate} [MASK]", [], 1, empty_history="no [MASK]") == "[CLS] no [UNK] red car [MASK] [SEP]"
 
 
 def test_half_of_a_surrogate_pair_in_a_title_is_an_unknown_character():
     layout = Layout(prompt("{history} {candidate} [MASK]"), TOKENIZER, SOFT, ["red \ud83d car"], 40)
-    assert read(layout.pairs(layout.histories(rows([])), np.array([0]), np.array([1])).values) == "[CLS] red [UNK] car [MASK] [SEP]"
+    assert read(layout.pairs(layout.slots(rows([])), np.array([0]), np.array([1])).values) == "[CLS] red [UNK] car [MASK] [SEP]"
 
 
 def test_a_user_vector_behind_the_history_would_stand_in_each_continuation():
@@ -94,7 +94,7 @@ def test_a_user_vector_behind_the_history_would_stand_in_each_continuation():
 @given(st.lists(st.integers(1, 5), max_size=30), st.integers(1, 5), st.integers(14, 60), st.sampled_from(ORDERS))
 def test_mask_and_candidate_survive_any_budget_and_the_newest_title_comes_first(history, item, max_length, template):
     layout = Layout(prompt(template), TOKENIZER, SOFT, TITLES, max_length)
-    pairs = layout.pairs(layout.histories(rows(history)), np.array([0]), np.array([item]))
+    pairs = layout.pairs(layout.slots(rows(history)), np.array([0]), np.array([item]))
     assert len(pairs.values) <= max_length
     assert (pairs.values == TOKENIZER.mask_token_id).sum() == 1
     shown = read(pairs.values)
@@ -104,7 +104,7 @@ def test_mask_and_candidate_survive_any_budget_and_the_newest_title_comes_first(
         newest = TITLES[history[-1] - 1].split()[0]
         assert f"[NSEP] {newest}" in shown or max_length < 30
     # the same history for every candidate, or its computed states could not be shared
-    assert layout.histories(rows(history, history))[0].tolist() == layout.histories(rows(history))[0].tolist()
+    assert layout.slots(rows(history, history))[0][0].tolist() == layout.slots(rows(history))[0][0].tolist()
 
 
 def test_a_template_that_leaves_no_room_is_refused():

@@ -1,0 +1,1 @@
+"""Rankers that read what was written of items: U-BERT's co-matching."""
