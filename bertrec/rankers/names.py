@@ -15,6 +15,7 @@ RANKERS = Registry(
         "din": "bertrec.rankers.tabular.ranker:DIN",
         "dcn": "bertrec.rankers.tabular.ranker:DCN",
         "ctrl": "bertrec.rankers.tabular.ctrl:CTRL",
+        "p5": "bertrec.rankers.p5.ranker:P5",
         "composite": "bertrec.rankers.composite.ranker:Composite",
         "bias": "bertrec.rankers.ratings.bias:Bias",
         "mf": "bertrec.rankers.ratings.mf:MF",

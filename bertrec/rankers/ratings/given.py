@@ -66,12 +66,24 @@ class GivenRatings:
 def _looked_up(past: Interactions, users: IntArray, items: IntArray) -> Float64Array:
     """Return the rating of each pair of inner ids, ``[n]``; NaN where there is none."""
     assert past.rating is not None
+    at = latest_places(past, users, items)
+    rating = np.append(past.rating.astype(np.float64), np.nan)
+    return np.asarray(rating[at], np.float64)
+
+
+def latest_places(past: Interactions, users: IntArray, items: IntArray) -> IntArray:
+    """Return where in ``past`` each user met each item, the latest time, ``[n]``; -1 where never.
+
+    Args:
+        past: the interactions.
+        users: inner ids, ``[n]``.
+        items: inner ids, ``[n]``.
+    """
     width = len(past.catalog) + 1
     keys = (past.sequences.rows + 1) * width + past.sequences.values
     order = np.argsort(keys, kind="stable")
     asked = users * width + items
     place = np.searchsorted(keys[order], asked, side="right") - 1
-    at = order[np.maximum(place, 0)] if len(order) else np.zeros(0, np.int64)
-    if not len(at):
-        return np.full(len(asked), np.nan)
-    return np.where((place >= 0) & (keys[at] == asked), past.rating[at].astype(np.float64), np.nan)
+    at = order[np.maximum(place, 0)] if len(order) else np.full(len(asked), -1)
+    found = (place >= 0) & (keys[at] == asked) if len(order) else np.zeros(len(asked), bool)
+    return np.where(found, at, -1)
