@@ -77,7 +77,7 @@ def test_the_ranker_of_the_page_keeps_it(impressions):
 
 def test_every_ranker_was_tried():
     named = {"nrms", "ubert", "composite", "prompt4nr", "bias", "mf", "bias-text", "ensemble"}
-    assert set(RANKERS.own) == named | {"din", "dcn", "ctrl"}  # the last in tabular/
+    assert set(RANKERS.own) == named | {"din", "dcn", "ctrl", "p5"}  # the last in tabular/ and p5/
 
 
 class ByPlace(my_rankers.ClickRate):

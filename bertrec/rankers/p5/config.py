@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, field_validator
 
 from bertrec.core.config import Config
 from bertrec.encoders.masked.config import MaskedConfig
@@ -59,3 +61,9 @@ class P5Config(Config):
         default_factory=_train,
         description="The training; batch_size counts questions, all of one task, learning_rate is of what tasks have of their own.",
     )
+
+    @field_validator("tasks", "weights", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        """Take words with commas between, as ``--set`` gives them, for a list."""
+        return [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
