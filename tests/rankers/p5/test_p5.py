@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -373,3 +376,9 @@ def test_it_keeps_the_contract(folder):
 def test_every_task_of_the_registry_has_a_source():
     assert sorted(library()) == sorted(TASKS)
     assert all(task.source and task.asks == task.name for task in load_tasks(TASKS))
+
+
+def test_the_page_has_every_question_as_it_is():
+    page = (Path(__file__).parents[3] / "docs" / "systems" / "p5.md").read_text(encoding="utf-8")
+    table = dict(re.findall(r"^\| `([a-z]+)` \| `([^`]+)` \|", page, flags=re.MULTILINE))
+    assert table == {name: Task.load(name).text for name in library()}

@@ -28,7 +28,7 @@ def write(root):
 
 def test_from_tables_to_figures(tmp_path, capsys):
     write(tmp_path / "data")
-    words = [*TITLES, "likes good bad it a 1 2 3 4 5", *(Task.load(name).text for name in library())]
+    words = [*TITLES, "yes no likes good bad it a 1 2 3 4 5", *(Task.load(name).text for name in library())]
     encoder = tiny_masked(tmp_path / "encoder", words)
     small = ["--set", f"encoder.name={encoder}", "--set", "encoder.max_length=60", "--set", "train.epochs=1"]
     train = ["rankers", "train", str(tmp_path / "data"), "--ranker", "p5", "--pairs", "ratings", *small]
