@@ -38,7 +38,7 @@ from bertrec.evaluation.protocol import Protocol, versions
 from bertrec.evaluation.report import Report
 from bertrec.evaluation.significance import all_pairs
 from bertrec.models.text_similarity import TextSimilarity
-from bertrec.rankers.nrms import NRMS, NRMSConfig
+from bertrec.rankers.news.nrms import NRMS, NRMSConfig
 from bertrec.rankers.prompts.config import PromptConfig
 from bertrec.rankers.prompts.ranker import PromptRanker
 from bertrec.rankers.prompts.template import Prompt

@@ -131,7 +131,7 @@ def run(row: Row, seed: int, folder: Path) -> None:
     dataset = load(row.data if row.data == "ml-100k" else folder / row.data)
     split = make_split(dataset, "cold_items", seed=seed) if row.cold else make_split(dataset)
     started = time.perf_counter()
-    model = _fitted(row, seed, split)
+    model = fitted(row, seed, split)
     seconds = time.perf_counter() - started
     reports = {name: _measure(model, split, protocol) for name, protocol in _protocols(row).items()}
     record = {
@@ -154,7 +154,7 @@ def run(row: Row, seed: int, folder: Path) -> None:
     print(f"{row.name} seed {seed}: {seconds:.0f} s, " + _line(reports), flush=True)
 
 
-def _fitted(row: Row, seed: int, split: Split) -> Recommender:
+def fitted(row: Row, seed: int, split: Split) -> Recommender:
     settings = {} if row.model in ("popularity", "text-similarity") else {"train.seed": seed, **dict(row.settings)}
     model = create(row.model, item_input=row.item_input, tune=row.tune, settings=settings)
     init = Recommender.from_pretrained(PER_USER / f"{row.init}-{seed}") if row.init else None

@@ -36,7 +36,7 @@ from .models.unisrec import UniSRec as UniSRec
 from .rankers.base import Ranker as Ranker
 from .rankers.composite.ranker import Composite as Composite
 from .rankers.ensemble import Ensemble as Ensemble
-from .rankers.nrms import NRMS as NRMS
+from .rankers.news.nrms import NRMS as NRMS
 from .rankers.prompts.ranker import PromptRanker as PromptRanker
 from .recbole.run import run_baseline as run_baseline
 from .retrieval.index import ItemIndex as ItemIndex

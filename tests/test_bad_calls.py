@@ -26,7 +26,7 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.encoders.whitening import Whitening
 from bertrec.rankers.composite.ranker import Composite, CompositeConfig
-from bertrec.rankers.nrms import NRMS
+from bertrec.rankers.news.nrms import NRMS
 from bertrec.rerank.evaluation import evaluate_reranked
 from bertrec.rerank.kinds import load_reranker, recommend_reranked, train_reranker
 from bertrec.rerank.two_stage import fused_scores, rerank, retrieve

@@ -40,7 +40,8 @@ Pairs = Annotated[
         "--pairs", metavar="FILE", help="A table with the columns query and item_id, perhaps split and phrase: CSV, TSV, JSONL, Parquet."
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of the parts into which items are dealt, where the table has no column split.")]
+DEALT = "Of the parts into which items are dealt, where the table has no column split"
+Seed = Annotated[int, typer.Option(min=0, help=f"Of the training; {DEALT[0].lower()}{DEALT[1:]}.")]
 
 
 @app.command("make", epilog="Example: bertrec queries make data/films --fields genres,director --phrase overview --out pairs.parquet")
@@ -140,7 +141,7 @@ def evaluate(
     run: QueryRun,
     pairs: Pairs,
     split: Annotated[str, typer.Option(help="Which part of the pairs: train, valid or test.")] = "test",
-    seed: Seed = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help=f"{DEALT}; as in training where it is left out.")] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Bootstrap samples behind each interval.")] = 1000,
     trusted: o.Classes = None,
     json_out: o.Json = None,
@@ -155,8 +156,11 @@ def evaluate(
 
     o.choice("split", split, PARTS)
     tower = QueryTower.from_pretrained(run)
-    read = read_pairs(pairs, tower.catalog, seed=seed)
+    dealt_by = tower.about.get("dealt_by") if seed is None else seed
+    read = read_pairs(pairs, tower.catalog, seed=dealt_by or 0)
     note_each(read.notes)
+    if read.dealt_by is not None and read.content_hash != tower.about.get("pairs_hash"):
+        note(f"note: {run} did not learn from these parts of these pairs: it may have learned from items of the part {split}")
     measured = measure_tower(tower, read, split, bootstrap=bootstrap)
     figures = measured.to_json()
     print_comparison(f"{run}: {split} of {pairs}", figures["models"], METRICS)

@@ -34,6 +34,8 @@ bertrec rerank evaluate runs/text --rerank rerankers/composite --json figures.js
 
 bertrec rerank train runs/text --reranker prompt4nr --set encoder.name=encoders/shop --set prompt=item-hybrid --out rerankers/cloze
 
+bertrec rerank train runs/text --reranker cross-encoder --hard mixed --set profile=keywords --learn-from valid --out rerankers/cross
+
 bertrec recommend runs/text --rerank rerankers/composite --candidates 50 --history "Toy Story"
 """,
 )
@@ -49,11 +51,23 @@ def train(
         str, typer.Option(metavar="NAME", help="A name of bertrec rankers list (default composite), or a class of your own.")
     ] = "composite",
     candidates: Candidates = 50,
-    negatives: Annotated[int, typer.Option(min=1, help="Hard negatives per list, drawn from what the run retrieves.")] = 8,
+    negatives: Annotated[int, typer.Option(min=1, help="Hard negatives per list.")] = 8,
+    hard: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="Where they come from: retrieved (what the run proposes, the default), genre (items that share a "
+            "label with the right one), cooccurrence (items that others had with those of the history), or mixed (all "
+            "of these); give it again for several.",
+        ),
+    ] = None,
+    label_field: Annotated[str | None, typer.Option(help="Field of the labels of like genre; default: the first usual name.")] = None,
+    lists: Annotated[int | None, typer.Option(min=1, help="Learn from so many lists at most, drawn at random.")] = None,
     positions: Annotated[int, typer.Option(min=1, help="Newest training positions of each user (learning from train).")] = 3,
     learn_from: Annotated[
         str, typer.Option(help="train, or valid: users new to the run, so that the run's own scores can be learned from.")
     ] = "train",
+    share_users: Annotated[int | None, typer.Option(min=1, help="Choose the run's share on so many validation users at most.")] = None,
     metric: Annotated[str, typer.Option(help="By which the run's share of the score is chosen on validation users.")] = "NDCG@10",
     seed: Annotated[int, typer.Option(min=0, help="Of the draws and of the reranker's training.")] = 0,
     keep_seen: o.KeepSeen = None,
@@ -78,6 +92,10 @@ def train(
         negatives=negatives,
         positions=positions,
         learn_from=learn_from,
+        hard=hard or "retrieved",
+        label_field=label_field,
+        lists=lists,
+        share_users=share_users,
         metric=metric,
         seed=seed,
         mask_seen=not keeps_seen(place.record(), keep_seen),
@@ -178,7 +196,8 @@ def _print_record(record: dict[str, Any]) -> None:
     if record["head"]:
         rows = [[name, f"{value:+.4f}"] for name, value in record["head"].items()]
         print_table(f"{record['kind']}: weights of the standardised features", ["feature", "weight"], rows, right=["weight"])
-    say(f"learned from {record['lists']} lists of {record['learn_from']}, {record['negatives']} negatives of {record['candidates']}")
+    negatives = f"{record['negatives']} negatives of {record['candidates']} ({', '.join(record['hard'])})"
+    say(f"learned from {record['lists']} lists of {record['learn_from']}, {negatives}")
 
 
 def _print_paired(paired: dict[str, Any], names: list[str]) -> None:

@@ -1,5 +1,7 @@
 from .catalog import ItemCatalog as ItemCatalog
 from .catalog import UserCatalog as UserCatalog
+from .chain import chain_from_labels as chain_from_labels
+from .chain import chain_from_ratings as chain_from_ratings
 from .changes import CatalogChanges as CatalogChanges
 from .changes import catalog_changes as catalog_changes
 from .convert import convert as convert

@@ -29,6 +29,8 @@ class Impressions(Described):
         labels: ``[total candidates]`` int8, 1 for a click; ``None`` where they are withheld.
         timestamp: ``[n]`` float64 seconds since 1970, or ``None``.
         notes: what was dropped.
+        levels: ``[total candidates]`` int8, how far the user went along a chain such as click, cart, purchase: 0 is not even a click, and
+            each step implies those before it; ``None`` where clicks are all that is known. See `bertrec.data.chain`.
     """
 
     catalog: ItemCatalog
@@ -39,6 +41,7 @@ class Impressions(Described):
     labels: npt.NDArray[np.int8] | None = None
     timestamp: npt.NDArray[np.float64] | None = None
     notes: tuple[str, ...] = field(default=(), repr=False)
+    levels: npt.NDArray[np.int8] | None = None
 
     def __post_init__(self) -> None:
         lengths = {len(self.ids), len(self.users), len(self.histories), len(self.candidates)}
@@ -48,6 +51,15 @@ class Impressions(Described):
             raise DataError(f"impressions whose columns differ in length: {sorted(lengths)}")
         if self.labels is not None and len(self.labels) != len(self.candidates.values):
             raise DataError(f"{len(self.labels)} labels for {len(self.candidates.values)} candidates")
+        self._check_levels()
+
+    def _check_levels(self) -> None:
+        if self.levels is None:
+            return
+        if len(self.levels) != len(self.candidates.values):
+            raise DataError(f"{len(self.levels)} levels for {len(self.candidates.values)} candidates")
+        if self.labels is not None and not np.array_equal(self.labels == 1, self.levels >= 1):
+            raise DataError("levels and labels contradict each other: a candidate of level 1 or more is clicked, one of level 0 is not")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -78,13 +90,15 @@ class Impressions(Described):
             histories=self.histories.take(picked),
             candidates=Ragged(self.candidates.values[shown.values], shown.offsets),
             labels=None if self.labels is None else self.labels[shown.values],
+            levels=None if self.levels is None else self.levels[shown.values],
             timestamp=None if self.timestamp is None else self.timestamp[picked],
         )
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 over catalogue, users, histories, candidates and labels."""
-        rows = (self.histories.values, self.histories.offsets, self.candidates.values, self.candidates.offsets, self.labels)
+        """SHA-256 over catalogue, users, histories, candidates, labels and, where there are any, levels."""
+        rows = [self.histories.values, self.histories.offsets, self.candidates.values, self.candidates.offsets, self.labels]
+        rows += [] if self.levels is None else [self.levels]
         arrays = ("-" if array is None else array.tobytes().hex() for array in rows)
         return sha256_text(self.catalog.content_hash, *map(str, self.users), *arrays)
 

@@ -35,6 +35,11 @@ def sample_negatives(impressions: Impressions, k: int, seed: int) -> Impressions
     Raises:
         DataError: ``k`` is below 1, the labels are withheld, or nothing is left.
     """
+    return sample_places(impressions, k, seed)[0]
+
+
+def sample_places(impressions: Impressions, k: int, seed: int) -> tuple[Impressions, IntArray]:
+    """Return what `sample_negatives` does, and the place of each of its candidates among those of ``impressions``."""
     _check_count(k)
     if impressions.labels is None:
         raise DataError("negatives need labels, and these impressions have none")
@@ -52,16 +57,18 @@ def sample_negatives(impressions: Impressions, k: int, seed: int) -> Impressions
     negatives = np.where(drawn >= 0, others.values[np.maximum(others.offsets[clicks.rows][:, None] + drawn, 0)], -1)
     candidates, labels = _shuffled(generator, clicks.values, negatives)
     rows = clicks.rows
-    return replace(
+    drawn_rows = replace(
         impressions,
         ids=[impressions.ids[row] for row in rows],
         users=[impressions.users[row] for row in rows],
         histories=impressions.histories.take(rows),
         candidates=Ragged(shown.values[candidates.values], candidates.offsets),
         labels=labels,
+        levels=None if impressions.levels is None else impressions.levels[candidates.values],
         timestamp=None if impressions.timestamp is None else impressions.timestamp[rows],
         notes=(*impressions.notes, *notes),
     )
+    return drawn_rows, candidates.values
 
 
 def impressions_from_sequences(

@@ -6,7 +6,7 @@ RERANKER/rerank.json  how it came about, the length of the lists, and the retrie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from bertrec.core.files import atomic_folder, read_json, write_json
 from bertrec.core.partial import recover
 from bertrec.core.ragged import Ragged
 from bertrec.core.seal import check_seal, sealed
-from bertrec.data.splits import Split
+from bertrec.data.impressions import Impressions
+from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.metrics import rank_metrics
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
@@ -28,6 +29,7 @@ from bertrec.models.serving import Histories, Recommendations
 from bertrec.rankers.base import Ranker
 from bertrec.rankers.names import RANKERS
 from bertrec.rerank.evaluation import check_catalogs, choose_weight
+from bertrec.rerank.hard import HardSources, check_room
 from bertrec.rerank.lists import retrieval_scores, retrieved_impressions, validation_impressions
 from bertrec.rerank.two_stage import Scores, fused_scores, retrieve_scored
 from bertrec.retrieval.checks import unit_length
@@ -167,6 +169,10 @@ def train_reranker(
     negatives: int = 8,
     positions: int = 3,
     learn_from: str = "train",
+    hard: str | Sequence[str] = "retrieved",
+    label_field: str | None = None,
+    lists: int | None = None,
+    share_users: int | None = None,
     metric: str = "NDCG@10",
     seed: int = 0,
     mask_seen: bool = True,
@@ -174,6 +180,8 @@ def train_reranker(
     progress: bool = False,
 ) -> tuple[Ranker, dict[str, Any]]:
     """Train a reranker on the retriever's lists, then choose the retriever's share of the score on validation users.
+
+    Where these are learned from too and ``lists`` leaves some of them out, these choose the share.
 
     Args:
         model: the retriever, trained on ``split.train``.
@@ -183,6 +191,11 @@ def train_reranker(
         negatives: hard negatives per list.
         positions: newest training positions per user (with ``learn_from="train"``).
         learn_from: ``train``, where the retriever's own scores cannot be learned from, or ``valid``, where they are.
+        hard: where the negatives come from: ``retrieved``, ``genre``, ``cooccurrence``, several of them, or ``mixed``
+            (`bertrec.rerank.hard.HardSources`).
+        label_field: of the labels by which items are of like genre; None takes the first usual name.
+        lists: learn from so many lists at most, drawn at random; None takes all.
+        share_users: choose the share on so many validation users at most, drawn at random; None takes all.
         metric: by which the share is chosen.
         seed: of the draws, and of the reranker's own training.
         mask_seen: whether items of the history are left out where the share is chosen.
@@ -193,8 +206,9 @@ def train_reranker(
         The reranker, and the record to keep beside it, JSON values.
 
     Raises:
-        ConfigError: an unknown kind, setting or metric (with the nearest right one).
-        DataError: the split has no validation users but they are needed, or no list can be made.
+        ConfigError: an unknown kind, setting, metric or kind of negatives (with the nearest right one), or more negatives than candidates.
+        DataError: the split has no validation users but they are needed, no list can be made, or the items have no labels and
+            ``hard="genre"``.
     """
     expect(model, Recommender, "train_reranker: model", error=ModelError)
     expect(split, Split, "train_reranker: split")
@@ -205,33 +219,65 @@ def train_reranker(
         raise ConfigError("the split has no validation users: learn from train")
     if metric not in (known := rank_metrics(Ragged.from_rows([[1]]), Protocol().ks)):
         raise ConfigError(unknown_name("metric", metric, known))
-    scores = None
-    if learn_from == "valid" and split.validation is not None:
-        lists = validation_impressions(model, split.validation, n=candidates, negatives=negatives, seed=seed)
-        scores = retrieval_scores(model, lists.histories, lists.candidates)
+    sources = HardSources.of(hard, split.train, field=label_field)
+    check_room(sources, negatives, candidates)
+    drawn: dict[str, Any] = {"n": candidates, "negatives": negatives, "seed": seed, "hard": sources}
+    judges, scores = split.validation, None
+    if learn_from == "valid" and judges is not None:
+        learned, judges = _divided(validation_impressions(model, judges, **drawn), judges, lists, seed)
+        scores = retrieval_scores(model, learned.histories, learned.candidates)
     else:
-        lists = retrieved_impressions(model, split.train, n=candidates, negatives=negatives, positions=positions, seed=seed)
+        learned = retrieved_impressions(model, split.train, positions=positions, **drawn)
+        learned = learned.take(_drawn(len(learned), lists, seed, "lists"))
     chosen = {**asked.list_settings(negatives=negatives, scored=scores is not None), **(settings or {})}
     reranker: Ranker = asked.configured(settings=chosen, seed=seed)
-    reranker.fit(lists, item_counts=split.train.item_counts, retrieval_scores=scores, progress=progress)
-    weight: float = 0.0
-    figures: dict[float, float] = {}
-    if split.validation is not None:
-        rules = Protocol(bootstrap=0, mask_seen=mask_seen)
-        weight, figures = choose_weight(
-            model, reranker, split.validation, rules, split.train.item_counts, candidates=candidates, metric=metric
-        )
-    record = {
+    reranker.fit(learned, item_counts=split.train.item_counts, retrieval_scores=scores, progress=progress)
+    weight, figures = 0.0, dict[float, float]()
+    if judges is not None:
+        judges = judges.take(_drawn(len(judges), share_users, seed, "share_users"))
+        rules, counts = Protocol(bootstrap=0, mask_seen=mask_seen), split.train.item_counts
+        weight, figures = choose_weight(model, reranker, judges, rules, counts, candidates=candidates, metric=metric)
+    record: dict[str, Any] = {
         "kind": reranker.name,
         "retriever": {"class": model.name, "hash": model.model_hash},
         "candidates": candidates,
         "weight": weight,
     }
-    record |= {"chosen_on": {"metric": metric, "figures": {f"{share:g}": figure for share, figure in figures.items()}}}
-    record |= {"learn_from": learn_from, "negatives": negatives, "positions": positions, "seed": seed, "lists": len(lists)}
-    record |= {"settings": dict(settings or {}), "head": reranker.weights}
-    record |= {"notes": [*lists.notes, *reranker.notes, *filter(None, [reranker.head_note])]}
+    of_users = {"users": 0 if judges is None else len(judges)}
+    record |= {"chosen_on": {"metric": metric, **of_users, "figures": {f"{share:g}": figure for share, figure in figures.items()}}}
+    record |= {"learn_from": learn_from, "negatives": negatives, "positions": positions, "seed": seed, "lists": len(learned)}
+    record |= {"hard": list(sources.names), "settings": dict(settings or {}), "head": reranker.weights}
+    record |= {"notes": [*learned.notes, *reranker.notes, *filter(None, [reranker.head_note])]}
     return reranker, record
+
+
+def _divided(learned: Impressions, validation: EvaluationSet, most: int | None, seed: int) -> tuple[Impressions, EvaluationSet]:
+    """Return at most so many lists, and the users who choose the share.
+
+    Both are parts of one random order of the users: the lists are the first there are, and whoever comes after them, with a list or
+    without, chooses; those without a list alone would not tell one share from another. Where nobody is left, all choose.
+    """
+    if most is None or most >= len(learned):
+        return learned, validation
+    place = np.random.default_rng(seed).permutation(len(validation))
+    of_user = dict(zip(validation.users, place.tolist(), strict=True))
+    at = np.array([of_user[user] for user in learned.users])
+    first = np.sort(np.argsort(at, kind="stable")[: _at_least_1(most, "lists")])
+    after = np.flatnonzero(place > at[first].max())
+    return learned.take(first), validation.take(after) if len(after) else validation
+
+
+def _drawn(total: int, most: int | None, seed: int, what: str) -> IntArray:
+    """Return at most so many of the numbers below ``total``, drawn at random, in their order."""
+    if most is None or most >= total:
+        return np.arange(total)
+    return np.sort(np.random.default_rng(seed).permutation(total)[: _at_least_1(most, what)])
+
+
+def _at_least_1(number: int, what: str) -> int:
+    if number < 1:
+        raise ConfigError(f"{what} is {number}: at least one is needed")
+    return number
 
 
 def save_reranker(reranker: Ranker, record: Mapping[str, Any], folder: str | Path) -> None:

@@ -17,6 +17,7 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.evaluation.ranks import pair_keys
 from bertrec.models.base import FloatArray, Recommender
+from bertrec.rerank.hard import HardSources
 from bertrec.rerank.two_stage import retrieve
 
 
@@ -29,6 +30,7 @@ def retrieved_impressions(
     positions: int = 1,
     seed: int = 0,
     only_retrieved: bool = False,
+    hard: HardSources | None = None,
 ) -> Impressions:
     """Make impressions of training positions: the item that came next, and hard negatives from the retriever's list.
 
@@ -43,6 +45,7 @@ def retrieved_impressions(
         positions: how many of each user's last positions.
         seed: of the draw and of the order of the candidates.
         only_retrieved: keep only rows whose true item is among the ``n``.
+        hard: where the negatives come from; None takes the retriever's list alone, as ``negatives=None`` does.
 
     Raises:
         ConfigError: ``n``, ``negatives`` or ``positions`` below 1.
@@ -67,11 +70,19 @@ def retrieved_impressions(
         negatives=negatives,
         seed=seed,
         only_retrieved=only_retrieved,
+        hard=hard,
     )
 
 
 def validation_impressions(
-    model: Recommender, validation: EvaluationSet, *, n: int = 50, negatives: int | None = None, seed: int = 0, only_retrieved: bool = True
+    model: Recommender,
+    validation: EvaluationSet,
+    *,
+    n: int = 50,
+    negatives: int | None = None,
+    seed: int = 0,
+    only_retrieved: bool = True,
+    hard: HardSources | None = None,
 ) -> Impressions:
     """Make impressions of a validation set, a row per target; the arguments are those of `retrieved_impressions`."""
     rows = validation.targets.rows
@@ -89,6 +100,7 @@ def validation_impressions(
         negatives=negatives,
         seed=seed,
         only_retrieved=only_retrieved,
+        hard=hard,
     )
 
 
@@ -103,6 +115,7 @@ def list_impressions(
     negatives: int | None,
     seed: int,
     only_retrieved: bool,
+    hard: HardSources | None = None,
 ) -> Impressions:
     """Make one impression per row: its target labelled 1, negatives labelled 0, shuffled.
 
@@ -116,7 +129,9 @@ def list_impressions(
         negatives: see `retrieved_impressions`.
         seed: see `retrieved_impressions`.
         only_retrieved: see `retrieved_impressions`.
+        hard: see `retrieved_impressions`.
     """
+    hard = hard or HardSources()
     if negatives is not None and negatives < 1:
         raise ConfigError(f"negatives is {negatives}: a reranker learns nothing from the true item alone")
     if not len(targets):
@@ -124,13 +139,15 @@ def list_impressions(
     width = len(model.catalog) + 1
     lists = retrieve(model, histories, n)
     found = np.isin(np.arange(len(targets)) * width + targets, pair_keys(lists, width))
-    wrong = lists.where(~np.isin(pair_keys(lists, width), pair_keys(own, width)))
     draw = np.random.default_rng(seed)
-    wrong = _drawn(wrong, negatives, draw)
+    if negatives is None or hard.names == ("retrieved",):  # all of a list are the retriever's
+        wrong = _drawn(lists.where(~np.isin(pair_keys(lists, width), pair_keys(own, width))), negatives, draw)
+    else:
+        wrong = hard.drawn(histories, targets, lists, own, negatives, draw, width=width)
     rows = np.flatnonzero((wrong.lengths > 0) & (found | (not only_retrieved)))
     if not len(rows):
         raise DataError(f"none of {len(targets)} training positions has both its item and a negative among the retriever's best {n}")
-    notes = _notes(len(targets), int((wrong.lengths == 0).sum()), int((~found).sum()) if only_retrieved else 0, n)
+    notes = hard.notes + _notes(len(targets), int((wrong.lengths == 0).sum()), int((~found).sum()) if only_retrieved else 0, n)
     wrong, targets, histories = wrong.take(rows), targets[rows], histories.take(rows)
     candidates, labels = _shuffled(targets, wrong, draw)
     return _impressions(model.catalog, [users[row] for row in rows.tolist()], histories, candidates, labels, notes)

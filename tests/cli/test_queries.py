@@ -250,3 +250,26 @@ class TestSearch:
         code, _, err = cli("search", trained, "kettle", "--queries", tower)
         assert code == 2
         assert "was trained over another catalogue: it knows 0% of these 10 items" in err
+
+
+@pytest.fixture(scope="module")
+def second(asked_shop, encoder, tmp_path_factory):
+    """A tower of seed 1, for whose table, without a column ``split``, the items were dealt by that seed."""
+    out = tmp_path_factory.mktemp("dealt") / "queries"
+    assert main(words(asked_shop, encoder, out, "--seed", "1", "--set", "train.epochs=1")) == 0
+    return out
+
+
+class TestDealtParts:
+    def test_evaluate_deals_as_the_training_did(self, cli, asked_shop, second, tmp_path):
+        pairs, figures = asked_shop / "pairs.csv", tmp_path / "figures.json"
+        code, _, err = cli("queries", "evaluate", second, "--pairs", pairs, "--json", figures)
+        assert code == 0, err
+        assert "did not learn from these parts" not in err
+        tower, measured = QueryTower.from_pretrained(second), json.loads(figures.read_text())["protocol"]["pairs_hash"]
+        assert measured == tower.about["pairs_hash"] == read_pairs(pairs, tower.catalog, seed=1).content_hash
+
+    def test_other_parts_are_named(self, cli, asked_shop, second):
+        code, _, err = cli("queries", "evaluate", second, "--pairs", asked_shop / "pairs.csv", "--seed", "0")
+        assert code == 0, err
+        assert "it may have learned from items of the part test" in err

@@ -46,6 +46,24 @@ def test_training_writes_a_reranker_with_its_record(cli, trained, encoder, tmp_p
     assert "retrieval_score" not in json.loads((out / "rerank.json").read_text(encoding="utf-8"))["head"]
 
 
+def test_a_cross_encoder_learns_from_mixed_negatives_and_recommends(cli, trained, encoder, tmp_path):
+    out = tmp_path / "cross"
+    words = ["rerank", "train", trained, "--reranker", "cross-encoder", "--out", out, "--candidates", "4", "--negatives", "3"]
+    quick = ["encoder.tune=last:1", "encoder.max_length=32", "train.epochs=1", "swap=0.1", "profile=keywords", "profile_field=kind"]
+    words += [word for one in [f"encoder.name={encoder}", *quick] for word in ("--set", one)]
+    more = ["--hard", "mixed", "--label-field", "kind", "--learn-from", "valid", "--lists", "30", "--share-users", "5"]
+    code, printed, err = cli(*words, *more)
+    assert code == 0, err
+    record = json.loads((out / "rerank.json").read_text(encoding="utf-8"))
+    assert {"kind": "cross-encoder", "hard": ["genre", "cooccurrence", "retrieved"], "lists": 30}.items() <= record.items()
+    assert set(record["head"]) == {"cosine", "retrieval_score", "retrieval_place"}
+    assert record["chosen_on"]["users"] == 5
+    assert "learned from 30 lists of valid, 3 negatives of 4 (genre, cooccurrence, retrieved)" in printed
+    code, listed, err = cli("recommend", trained, "--user", "1", "-k", "3", "--rerank", out, "--format", "json")
+    assert code == 0, err
+    assert len(json.loads(listed)["recommendations"][0]["items"]) == 3
+
+
 def test_both_rows_and_the_paired_interval_are_measured_on_the_whole_catalogue(cli, trained, reranker, tmp_path):
     out = tmp_path / "figures.json"
     code, printed, _ = cli("rerank", "evaluate", trained, "--rerank", reranker, "--weight", "0", "--json", out)
@@ -99,6 +117,12 @@ def test_recommend_puts_the_runs_items_in_the_rerankers_order(cli, trained, rera
         (["--learn-from", "test"], "unknown source of lists 'test'"),
         (["--set", "retrieval=true"], "learn from valid"),
         (["--metric", "NDCG@11"], "did you mean 'NDCG@1"),
+        (["--hard", "genre"], "hard=genre needs labels of the items: no field among"),
+        (["--hard", "genre", "--label-field", "kid"], "did you mean 'kind'"),
+        (["--hard", "cooccurence"], "did you mean 'cooccurrence'"),
+        (["--negatives", "5"], "5 negatives of the retriever's best 4: raise candidates to 5 or more"),
+        (["--reranker", "cross-encoder", "--set", "swap=2"], "swap"),
+        (["--reranker", "cross-encoder", "--set", "profile=keyword"], "profile"),
     ],
 )
 def test_bad_training_options_are_one_line_and_write_nothing(cli, trained, encoder, tmp_path, words, said):

@@ -21,7 +21,7 @@ from bertrec.core.settings import Setting, json_schema, range_of, settings_of, w
 from bertrec.models.registry import create
 
 OURS = ("unisrec", "morec", "idrec", "alpharec", "text-similarity")
-NAMES = (*OURS, "popularity", "prompt4nr", "nrms", "composite", "index", "data", "protocol")
+NAMES = (*OURS, "popularity", "prompt4nr", "nrms", "naml", "lstur", "miner", "multitask", "composite", "index", "data", "protocol")
 # What bertrec made of its defaults before the descriptions moved into the fields; saved runs hold these.
 UNISREC_HASH = "d85251e58fc3fb63fb4ab7e5fedccd722e09aef596693c6100b8aef7123673c5"
 IDREC_HASH = "0071e2ad7268cc8854b412eaf5e3bc3b2ce2da50474460d7d0e3e4625fcf2f6d"

@@ -32,7 +32,7 @@ from bertrec.models.base import Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.registry import create
 from bertrec.rankers.composite.ranker import Composite, CompositeConfig
-from bertrec.rankers.nrms import NRMS, NRMSConfig
+from bertrec.rankers.news.nrms import NRMS, NRMSConfig
 
 HEAD, LOSS, ENCODER = "toy_parts:FadingMean", "toy_parts:AgainstTheHit", "toy_parts:Letters"
 BY_GROUP = {"heads": HEAD, "losses": LOSS, "encoders": ENCODER}

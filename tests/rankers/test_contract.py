@@ -38,6 +38,9 @@ def makers(bert, masked):
     return {
         "nrms": lambda: RANKERS.find("nrms").configured(settings={**train, "encoder.name": bert, "heads": 2}),
         "ubert": lambda: RANKERS.find("ubert").configured(settings={**train, "encoder.name": bert, "width": 8}),
+        "cross-encoder": lambda: RANKERS.find("cross-encoder").configured(
+            settings={**train, "encoder.name": bert, "encoder.tune": "last:1", "encoder.max_length": 32, "profile": "keywords"}
+        ),
         "composite": lambda: RANKERS.find("composite").configured(settings={"encoder.name": bert, "encoder.max_length": 8}),
         "prompt4nr": lambda: RANKERS.find("prompt4nr").configured(settings={**train, "encoder.name": masked}, variant="item-hybrid"),
     }
@@ -56,7 +59,7 @@ def test_rankers_that_predict_ratings_keep_it(name, impressions, bert):
     check_ranker(lambda: RANKERS.find(name).configured(settings=settings), impressions, known=Known(past=past))
 
 
-@pytest.mark.parametrize("name", ["nrms", "ubert", "composite", "prompt4nr"])
+@pytest.mark.parametrize("name", ["nrms", "ubert", "composite", "prompt4nr", "cross-encoder"])
 def test_every_ranker_keeps_it(name, impressions, bert, tmp_path):
     masked = tiny_masked(tmp_path / "masked", [*TITLES, Prompt.load("item-hybrid").text, "yes no good bad"])
     check_ranker(makers(bert, masked)[name], impressions)
@@ -67,8 +70,10 @@ def test_an_ensemble_keeps_it(impressions, bert):
     check_ranker(lambda: Ensemble([make(), make()]), impressions)
 
 
-def test_a_ranker_that_reads_the_retrievers_scores_keeps_it(impressions, bert):
-    check_ranker(lambda: Composite.configured(settings={"encoder.name": bert, "encoder.max_length": 8, "retrieval": True}), impressions)
+@pytest.mark.parametrize("name", ["composite", "cross-encoder"])
+def test_a_ranker_that_reads_the_retrievers_scores_keeps_it(name, impressions, bert):
+    plain = makers(bert, bert)[name]().config
+    check_ranker(lambda: RANKERS.find(name)(plain.updated({"retrieval": True})), impressions)
 
 
 def test_the_ranker_of_the_page_keeps_it(impressions):
@@ -76,8 +81,9 @@ def test_the_ranker_of_the_page_keeps_it(impressions):
 
 
 def test_every_ranker_was_tried():
-    named = {"nrms", "ubert", "composite", "prompt4nr", "bias", "mf", "bias-text", "ensemble"}
-    assert set(RANKERS.own) == named | {"din", "dcn", "ctrl", "p5"}  # the last in tabular/ and p5/
+    named = {"nrms", "ubert", "composite", "prompt4nr", "cross-encoder", "bias", "mf", "bias-text", "ensemble"}
+    elsewhere = {"din", "dcn", "ctrl", "naml", "lstur", "miner", "multitask", "p5"}  # beside their formulas
+    assert set(RANKERS.own) == named | elsewhere
 
 
 class ByPlace(my_rankers.ClickRate):

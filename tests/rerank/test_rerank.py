@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted_retriever import Planted
 from tiny_encoders import tiny_masked
 
 from bertrec.core.errors import ConfigError, DataError, ModelError, NotFiniteError
@@ -21,7 +22,6 @@ from bertrec.encoders.masked.config import MaskedConfig
 from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.evaluation.evaluate import evaluate_scores
 from bertrec.evaluation.protocol import Protocol
-from bertrec.models.base import Recommender
 from bertrec.rankers.prompts.config import PromptConfig
 from bertrec.rankers.prompts.ranker import PromptRanker
 from bertrec.rankers.prompts.template import Prompt
@@ -32,35 +32,6 @@ from bertrec.rerank.two_stage import fused_scores, rerank, retrieve, retrieve_sc
 from bertrec.retrieval.index import ItemIndex
 
 RULES = Protocol(ks=(1, 3, 5, 10), bootstrap=0)
-
-
-class Planted(Recommender):
-    """A user is the newest item of the history; the score of an item is written in a table."""
-
-    name = "planted"
-
-    def __init__(self, table, catalog):
-        self.table, self._catalog, self.repeats = np.asarray(table, np.float32), catalog, 0
-
-    def fit(self, train, *, validation=None, **options):
-        return self
-
-    def item_embeddings(self):
-        return self.table.T.copy()
-
-    def user_vectors(self, histories):
-        newest = [row[-1] if len(row) else 0 for row in histories]
-        return np.eye(len(self.table), dtype=np.float32)[newest]
-
-    def state_dict(self):
-        raise NotImplementedError
-
-    def load_state_dict(self, state):
-        raise NotImplementedError
-
-    @property
-    def model_hash(self):
-        return "planted"
 
 
 class Oracle:

@@ -59,6 +59,7 @@ class QueryPairs(Described):
         parts: ``[n]``, 0 train, 1 valid, 2 test.
         phrases: ``[n]``, what is to be taken out of the item's text, ``""`` for nothing.
         notes: what was dropped, one line each.
+        dealt_by: the seed by which items were dealt into parts; None where the table names the parts.
     """
 
     catalog: ItemCatalog
@@ -67,6 +68,7 @@ class QueryPairs(Described):
     parts: IntArray
     phrases: list[str]
     notes: tuple[str, ...] = ()
+    dealt_by: int | None = None
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -155,7 +157,8 @@ def read_pairs(path: str | Path, catalog: ItemCatalog, *, seed: int = 0) -> Quer
     known = set(catalog.ids.ids)
     items = catalog.ids.encode([find_id(str(one), known) for one in id_column(table, ITEM, source).to_pylist()])
     phrases = text_column(table, PHRASE) if PHRASE in table.column_names else [""] * len(queries)
-    read = QueryPairs(catalog, queries, items, _parts(table, items, source, seed), phrases, tuple(notes))
+    dealt_by = None if PART in table.column_names else seed
+    read = QueryPairs(catalog, queries, items, _parts(table, items, source, seed), phrases, tuple(notes), dealt_by)
     return _once(_of_known(read, source), source)
 
 

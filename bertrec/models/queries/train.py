@@ -62,7 +62,7 @@ def train_tower(
     batches = PairBatches(asked, hard, config.hard_negatives)
     say(_found(pairs, hard))
     before, after = _fitted(tower, batches, encoded, held, say, run_dir=run_dir, resume=resume, progress=progress)
-    tower.about = {"pairs": pairs.counts, "pairs_hash": pairs.content_hash, "before": before, "after": after}
+    tower.about = {"pairs": pairs.counts, "pairs_hash": pairs.content_hash, "dealt_by": pairs.dealt_by, "before": before, "after": after}
     if held is not None:
         tower.weights = learn_weights(tower, held, words)
         tower.about[UNTRAINED_WEIGHTS] = learn_weights(tower, held, words, untrained=True)

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from bertrec.core.config import Config
 from bertrec.encoders.masked.config import MaskedConfig
+from bertrec.rankers.keywords import PROFILE_FIELD_IN_WORDS, PROFILE_IN_WORDS, SWAP_IN_WORDS, Profile
 from bertrec.rankers.losses import LOSSES_IN_WORDS, RankLoss
 from bertrec.rankers.prompts.template import Prompt
 from bertrec.training.config import TrainConfig
@@ -59,8 +60,6 @@ class PromptConfig(Config):
         "title",
         description="What stands for an item: its title or all of its text.",
     )
-    profile_field: str | None = Field(
-        None,
-        description="A text field with labels, such as genres: the history's three most frequent ones stand before "
-        "its titles; null leaves them out.",
-    )
+    profile: Profile = Field("labels", description=PROFILE_IN_WORDS)
+    profile_field: str | None = Field(None, description=PROFILE_FIELD_IN_WORDS)
+    swap: float = Field(0.0, ge=0, le=1, description=SWAP_IN_WORDS)

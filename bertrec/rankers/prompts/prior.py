@@ -24,15 +24,18 @@ class Prior(nn.Module):
     Mean and standard deviation are those of the training pairs; an item that the model does not know has the mean. At the start
     :math:`g = 0`, and :math:`w` and :math:`b` fit the labels best without the prompt, so that training begins at the other model's order
     and not at a random one; all three are learned with the rest.
+
+    Args:
+        gain: g at the start; above 0 for margins that are 0 themselves then.
     """
 
     centre: Tensor
     spread: Tensor
     started: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, *, gain: float = 0.0) -> None:
         super().__init__()
-        self.gain, self.weight, self.shift = (nn.Parameter(torch.zeros(())) for _ in range(3))
+        self.gain, self.weight, self.shift = (nn.Parameter(torch.full((), value)) for value in (gain, 0.0, 0.0))
         self.register_buffer("centre", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))

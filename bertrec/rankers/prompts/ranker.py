@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -19,15 +19,15 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.negatives import sample_negatives
-from bertrec.encoders.batching import token_budget_batches
 from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.encoders.masked.shared_prefix import supports_shared_prefix
 from bertrec.models.base import Recommender
 from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.rankers.base import Ranker, checkpoints, labels_of, reporting
 from bertrec.rankers.context import Context, Known
+from bertrec.rankers.keywords import Profiles, interaction_counts, swapping
 from bertrec.rankers.prompts.config import TEMPLATE, PromptConfig
-from bertrec.rankers.prompts.groups import candidate_groups
+from bertrec.rankers.prompts.groups import pair_margins
 from bertrec.rankers.prompts.layout import Layout
 from bertrec.rankers.prompts.network import PromptNetwork, VectorMap
 from bertrec.rankers.prompts.prior import Prior
@@ -40,6 +40,7 @@ from bertrec.training.fit import fit_module
 
 FloatArray = npt.NDArray[np.float64]
 _VECTORS, _PRIOR = "vectors", "prior"  # parts of the network, and the folders of the models that they come from
+_COUNTS = "profile_counts"  # among the saved tensors
 _LIST_PROMPT = "item-hybrid"  # suits lists that a retriever proposed
 
 
@@ -78,6 +79,8 @@ class PromptRanker(Ranker):
         if bool(self.config.prompt.slots & {"user", "item"}) != (vectors is not None):
             raise ConfigError(f"prompt '{self.config.prompt.name}': the slots {{user}} and {{item}} and an ID model go together")
         self._layout: Layout | None = None
+        self._counts: IntArray | None = None
+        self._profiles: Profiles | None = None
         self._trained = False  # whether a training has touched the encoder
         self.network: PromptNetwork | None = None
 
@@ -154,7 +157,8 @@ class PromptRanker(Ranker):
             ConfigError: the prompt does not fit the encoder.
             ModelError: the ID model's vectors are of other items.
         """
-        if self.network is not None and self._catalog is not None and self._catalog.content_hash == catalog.content_hash:
+        same = self._catalog is not None and self._catalog.content_hash == catalog.content_hash
+        if self.network is not None and same:
             return self
         for vectors, what in ((self.vectors, "holds vectors of an ID model"), (self.prior, "starts from a model")):
             if vectors is not None and vectors.model.catalog.ids != catalog.ids:
@@ -163,7 +167,14 @@ class PromptRanker(Ranker):
             torch.default_generator.manual_seed(self.config.train.seed)
             self._build(catalog)
         self.catalog = catalog
+        self._count(self._counts if same else None)
         return self
+
+    def _count(self, counts: IntArray | None) -> None:
+        """Take the interactions ``[n_items + 1]`` that keywords are told by; None counts all items alike."""
+        config = self.config
+        self._counts = counts if config.profile == "keywords" else None
+        self._profiles = Profiles.of(self.catalog, profile=config.profile, field=config.profile_field, counts=self._counts)
 
     def _build(self, catalog: ItemCatalog) -> None:
         prompt, soft = self.config.prompt, self._soft_tokens()
@@ -189,8 +200,9 @@ class PromptRanker(Ranker):
             impressions: with labels; those without a click or a non-click are left out, and counted in ``notes``.
             validation: chooses the best epoch by ``train.metric``; without it the last one is kept.
             **options: ``run_dir`` for checkpoints, ``resume`` to go on from the newest one, ``progress`` (a line), ``on_epoch`` (takes the
-                validation figures after each epoch; what it raises ends the training), ``callbacks``, and ``known`` for a prompt with
-                ``{profile}`` or ``{reviews}``. Others have no use here.
+                validation figures after each epoch; what it raises ends the training), ``callbacks``, ``known`` for a prompt with
+                ``{profile}`` or ``{reviews}``, and ``item_counts`` for ``profile=keywords`` (without them histories and clicks are
+                counted). Others have no use here.
 
         Raises:
             DataError: nothing to train on.
@@ -203,6 +215,7 @@ class PromptRanker(Ranker):
             network = self.prepare(impressions.catalog).network
             assert network is not None
             known = options.get("known")
+            self._count(interaction_counts(impressions, options.get("item_counts")))
             dataset = self._dataset(impressions, known)
             evaluate = None if validation is None else reporting(lambda: self.figures(validation, known=known), options.get("on_epoch"))
             self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **checkpoints(options))
@@ -231,8 +244,14 @@ class PromptRanker(Ranker):
         assert self.network is not None
         if self.network.prior is not None and prior is not None and clicks.labels is not None:
             self.network.prior.start(prior, clicks.labels, clicks.candidates, self.config.loss)
-        rows = self._rows(clicks.histories, clicks.candidates, Context.of(clicks, known))
-        return ClickDataset(rows, clicks, self._pad, prior)
+        context = Context.of(clicks, known)
+        rows = self._rows(clicks.histories, clicks.candidates, context)
+
+        def of(histories: Ragged) -> PromptRows:
+            return self._rows(histories, clicks.candidates, context)
+
+        swap = swapping(clicks, self.config.swap, self.config.profile_field, self.config.train.seed, of)
+        return ClickDataset(rows, clicks, self._pad, prior, remade=swap)
 
     @torch.no_grad()
     def score(
@@ -270,7 +289,9 @@ class PromptRanker(Ranker):
         margins = np.zeros(len(candidates.values))
         try:
             with progress_bar(progress, "score", len(margins), unit="pair") as bar:
-                for places, found in self._margins(self._rows(histories, candidates, context), candidates):
+                told = self._rows(histories, candidates, context)
+                room = {"pad": self._pad, "budget": self.encoder.batch_tokens}
+                for places, found in pair_margins(self.network, told, candidates, **room, device=self.encoder.device):
                     margins[places] = found
                     bar.update(len(places))
         finally:
@@ -281,34 +302,13 @@ class PromptRanker(Ranker):
             margins = self.network.prior.join(margins, prior)
         return np.asarray(np.exp(-np.logaddexp(0, -margins)), np.float64)
 
-    def _margins(self, rows: PromptRows, candidates: Ragged) -> Iterator[tuple[IntArray, npt.NDArray[np.float32]]]:
-        """Yield places among the candidates and their margins."""
-        assert self.network is not None
-        lengths = rows.pair_lengths(candidates.rows, candidates.values)
-        if not self.once:
-            for places in token_budget_batches(lengths, self.encoder.batch_tokens):
-                batch = rows.batch(candidates.rows[places], candidates.values[places][:, None], self._pad)
-                yield places, self.network.margins(**self._here(batch))[:, 0].cpu().numpy()
-            return
-        asked = np.flatnonzero(candidates.lengths > 0)
-        for picked in token_budget_batches(rows.lengths[asked], self.encoder.batch_tokens):
-            shared = self.network.read(**self._here(rows.shared(asked[picked], self._pad)))
-            for owner, places in candidate_groups(asked[picked], candidates, lengths, self.encoder.batch_tokens):
-                inside = places >= 0
-                own = self._here(rows.own(np.where(inside, candidates.values[places], 0), self._pad))
-                found = self.network.ask(shared.take(torch.from_numpy(owner).to(self.encoder.device)), **own).cpu().numpy()
-                yield places[inside], found[inside]
-
     def _prior_scores(self, histories: Ragged, candidates: Ragged) -> FloatArray | None:
         return None if self.prior is None else self.prior.scores(histories, candidates)
-
-    def _here(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor.to(self.encoder.device) for name, tensor in batch.items()}
 
     def _rows(self, histories: Ragged, candidates: Ragged | None = None, context: Context | None = None) -> PromptRows:
         assert self._layout is not None
         vectors = None if self.vectors is None else self.vectors.of(histories)
-        words = user_words(self.config, self.catalog, histories, candidates, context)
+        words = user_words(self.config, self.catalog, histories, candidates, context, said=self._profiles)
         return PromptRows.of(self._layout, histories, once=self.once, vectors=vectors, words=words)
 
     @property
@@ -345,13 +345,15 @@ class PromptRanker(Ranker):
         return sha256_text(self.catalog.content_hash, self.encoder.fingerprint, str(settings), hash_tensors(self.state_dict()), *others)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return what was learned beside the encoder: the map of an ID model's vectors and how a prior joins."""
+        """Return what was learned beside the encoder: the map of an ID model's vectors, how a prior joins, counts that keywords need."""
         parts = {} if self.network is None else {_VECTORS: self.network.vectors, _PRIOR: self.network.prior}
-        return {f"{name}.{key}": value for name, part in parts.items() if part is not None for key, value in part.state_dict().items()}
+        found = {f"{name}.{key}": value for name, part in parts.items() if part is not None for key, value in part.state_dict().items()}
+        return found if self._counts is None else {**found, _COUNTS: torch.from_numpy(self._counts)}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take what `state_dict` gave."""
         self.network = None
+        self._counts = state[_COUNTS].numpy() if _COUNTS in state else None
         network = self.prepare(self.catalog).network
         assert network is not None
         for name, module in ((_VECTORS, network.vectors), (_PRIOR, network.prior)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -101,10 +101,25 @@ class ClickDataset(torch.utils.data.Dataset[int]):
     Attributes:
         content_hash: of the impressions, what is said of their users and the prior, to recognise a run that goes on.
         prior: ``[n, g]`` scores of another model, 0 where there is no candidate; None without one.
+
+    Args:
+        rows: of the impressions.
+        impressions: with labels.
+        pad: the padding token.
+        prior: ``[total candidates]`` scores of another model.
+        remade: makes the rows of an epoch, where histories differ from one to the next.
     """
 
-    def __init__(self, rows: PromptRows, impressions: Impressions, pad: int, prior: npt.NDArray[np.float64] | None = None) -> None:
-        self.rows, self._pad = rows, pad
+    def __init__(
+        self,
+        rows: PromptRows,
+        impressions: Impressions,
+        pad: int,
+        prior: npt.NDArray[np.float64] | None = None,
+        *,
+        remade: Callable[[int], PromptRows] | None = None,
+    ) -> None:
+        self.rows, self._pad, self._remade = rows, pad, remade
         self.items = impressions.candidates.padded()
         assert impressions.labels is not None
         labels = Ragged(impressions.labels.astype(np.int64) + 1, impressions.candidates.offsets).padded()
@@ -123,7 +138,9 @@ class ClickDataset(torch.utils.data.Dataset[int]):
         return int(index)
 
     def batches(self, epoch: int, batch_size: int, seed: int) -> Iterable[IntArray]:
-        """Yield the rows of each batch, histories of similar length together."""
+        """Return the rows of each batch, histories of similar length together."""
+        if self._remade is not None:
+            self.rows = self._remade(epoch)
         return similar_lengths(self.rows.lengths, epoch, batch_size, seed)
 
     def collate(self, indices: Sequence[int]) -> Batch:

@@ -1,4 +1,4 @@
-"""What a prompt is told of users beside their histories: the labels they meet most, their profiles, their earlier reviews."""
+"""What a prompt is told of users beside their histories: labels or keywords of these, their profiles, their earlier reviews."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
-from bertrec.data.profile import profile_texts
 from bertrec.rankers.context import Context
+from bertrec.rankers.keywords import Profiles
 from bertrec.rankers.profiles import profiles_of
 from bertrec.rankers.prompts.config import PromptConfig
 from bertrec.rankers.prompts.layout import UserWords
@@ -15,7 +15,13 @@ from bertrec.rankers.reviews import reviews_before
 
 
 def user_words(
-    config: PromptConfig, catalog: ItemCatalog, histories: Ragged, candidates: Ragged | None, context: Context | None
+    config: PromptConfig,
+    catalog: ItemCatalog,
+    histories: Ragged,
+    candidates: Ragged | None,
+    context: Context | None,
+    *,
+    said: Profiles | None,
 ) -> UserWords:
     """Return what the prompt of ``config`` is told of the users of ``n`` rows.
 
@@ -25,9 +31,10 @@ def user_words(
         histories: ``[n]`` rows of inner ids, oldest first.
         candidates: ``[n]`` rows of inner ids, whose reviews by the row's user are not read.
         context: of the rows; None where nothing is known of them.
+        said: the profiles of histories, if there are any.
     """
-    field, slots = config.profile_field, config.prompt.user_texts
-    labels = None if field is None else profile_texts(histories, catalog, field=field)
+    slots = config.prompt.user_texts
+    labels = None if said is None else said.say(histories)
     if context is None:
         return UserWords(labels)
     profiles = profiles_of(context) if "profile" in slots else None

@@ -226,6 +226,33 @@ def test_a_profile_in_words_is_read_before_the_titles(folder, catalog):
         PromptRanker(config(folder, profile_field="genre")).prepare(labelled).score(ragged([1]), ragged([2]))
 
 
+def test_keywords_stand_there_instead_and_are_saved_with_what_they_are_told_by(folder, catalog, tmp_path):
+    labelled = ItemCatalog(catalog.ids, {"title": TITLES, "kind": ["red"] * 10 + ["gold"] * 10})
+    shown = same_colour(labelled, 10)
+    ranker = PromptRanker(config(folder, profile="keywords", profile_field="kind", train={"epochs": 1}))
+    ranker.fit(shown, item_counts=np.array([0, *[100] * 10, *[1] * 10]), progress=False)
+    assert ranker._profiles.say(ragged([1, 2, 11], [1], [])) == ["likes gold", "", ""]  # red is what all take
+    ranker.save_pretrained(tmp_path / "keywords")
+    again = PromptRanker.from_pretrained(tmp_path / "keywords")
+    assert again._profiles.say(ragged([1, 2, 11])) == ["likes gold"]
+    assert again.model_hash == ranker.model_hash
+    lead = [token for token in again._rows(ragged([1, 2, 11])).slots[0].values.tolist() if token < again.encoder.vocabulary]
+    assert lead[1:3] == again.encoder.tokenizer("likes gold", add_special_tokens=False)["input_ids"]
+
+
+def test_swaps_are_made_in_training_alone(folder, catalog):
+    shown = same_colour(catalog, 20)
+    ranker = PromptRanker(config(folder, swap=0.5, train={"epochs": 1})).fit(shown, progress=False)
+    dataset, plain = ranker._dataset(shown), ranker._rows(shown.histories).slots[0].values.tolist()
+    assert dataset.rows.slots[0].values.tolist() == plain
+    told = []
+    for epoch in (0, 1, 0):
+        list(dataset.batches(epoch, 8, 0))
+        told.append(dataset.rows.slots[0].values.tolist())
+    assert told[0] == told[2] != told[1]
+    assert plain not in told
+
+
 def test_bad_rows_are_named(folder, catalog):
     ranker = PromptRanker(config(folder))
     with pytest.raises(ModelError, match="or prepare"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +20,9 @@ from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.hub import left_out
 from bertrec.models.registry import create
-from bertrec.rankers.nrms import NRMS, NRMSConfig, UserTower
+from bertrec.rankers.losses import rank_loss
+from bertrec.rankers.news.nrms import NRMS, NRMSConfig, SelfAttentionTower
+from bertrec.rankers.news.towers import Past
 from bertrec.training.config import TrainConfig
 
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue", "gold") for thing in ("car", "hat", "sea", "dog")]
@@ -58,15 +61,15 @@ def test_it_learns_and_scores_are_inner_products_that_padding_does_not_move(conf
     together = model.score(histories, candidates)
     alone = [model.score(ragged(histories[row]), ragged([item]))[0] for row in range(3) for item in candidates[row]]
     assert together == pytest.approx(np.array(alone), abs=1e-5)
-    empty = model.network.users.empty.detach() @ model._vectors[1]
+    empty = model.network.users.empty.detach() @ model._table.items[1]
     assert together[1] == pytest.approx(empty.item(), abs=1e-5)
 
 
 def test_the_user_tower_is_attention_over_attended_items():
     torch.manual_seed(0)
-    tower, items = UserTower(4, 1, 0.0).eval(), torch.randn(1, 3, 4)
+    tower, items = SelfAttentionTower(4, 1, 0.0).eval(), torch.randn(1, 3, 4)
     mask = torch.tensor([[True, True, False]])
-    assert torch.allclose(tower(items, mask)[0], items[0, :2].mean(dim=0), atol=1e-6)  # untrained: the mean of the history
+    assert torch.allclose(tower(Past(items, mask))[0], items[0, :2].mean(dim=0), atol=1e-6)  # untrained: the mean of the history
     for weight in (tower.attention.out_proj.weight, tower.query.weight):
         torch.nn.init.normal_(weight)
     weight, bias = tower.attention.in_proj_weight, tower.attention.in_proj_bias
@@ -74,7 +77,7 @@ def test_the_user_tower_is_attention_over_attended_items():
     attended = items[0] + tower.attention.out_proj((query @ key.T / 2).softmax(dim=1) @ value)
     share = tower.query(torch.tanh(tower.project(attended)))[:, 0].softmax(dim=0)
     expected = (share[:, None] * attended).sum(dim=0)
-    assert torch.allclose(tower(items, torch.ones(1, 3, dtype=torch.bool))[0], expected, atol=1e-6)
+    assert torch.allclose(tower(Past(items, torch.ones(1, 3, dtype=torch.bool)))[0], expected, atol=1e-6)
 
 
 def test_an_untrained_tower_is_the_mean_and_a_frozen_encoder_reads_each_item_once(config, monkeypatch):
@@ -85,7 +88,7 @@ def test_an_untrained_tower_is_the_mean_and_a_frozen_encoder_reads_each_item_onc
     model = NRMS(still).fit(same_colour(40), validation=same_colour(10, seed=1), progress=False)
     model.score(ragged([1]), ragged([1]))
     assert read == [None]
-    vectors = model._vectors.numpy()
+    vectors = model._table.items.numpy()
     assert np.linalg.norm(vectors[1:], axis=1) == pytest.approx(np.ones(12), abs=1e-6)
     expected = [vectors[[1, 7]].mean(axis=0) @ vectors[3], 0.0]
     assert model.score(ragged([1, 7], []), ragged([3], [3])) == pytest.approx(np.array(expected), abs=1e-5)
@@ -120,3 +123,38 @@ def test_what_cannot_be_is_said(config, tmp_path):
         NRMS(config).figures(replace(same_colour(3), labels=None))
     with pytest.raises(ConfigError, match="does not divide"):
         NRMS(config.updated({"heads": 5})).fit(same_colour(10), progress=False)
+
+
+@pytest.mark.parametrize("loss", ["pointwise", "pairwise", "listwise"])
+def test_it_minimises_the_loss_that_is_asked_for(config, loss):
+    model = NRMS(config.updated({"loss": loss, "encoder.tune": "frozen", "train.epochs": 1})).fit(same_colour(20), progress=False)
+    network = model.trained
+    histories, candidates = torch.tensor([[1, 2], [5, 0]]), torch.tensor([[3, 5], [1, 6]])
+    labels = torch.tensor([[1, 0], [0, 1]])
+    found = network(histories, candidates, labels, torch.zeros(2, dtype=torch.int64))["loss"]
+    scores = model.score(ragged([1, 2], [5]), ragged([3, 5], [1, 6])).reshape(2, 2)
+    logits = torch.from_numpy(scores) if loss == "pointwise" else network.scale.exp() * torch.from_numpy(scores)
+    assert found.item() == pytest.approx(rank_loss(logits, labels, loss).item(), rel=1e-4)
+    assert ("bias" in model.state_dict()) == (loss == "pointwise")
+
+
+def test_pointwise_scores_are_logits_of_a_click(config):
+    model = NRMS(config.updated({"loss": "pointwise", "train.epochs": 12})).fit(same_colour(80), progress=False)
+    shown = same_colour(60, seed=2)
+    chance = 1 / (1 + np.exp(-model.score_impressions(shown)))
+    assert chance.mean() == pytest.approx(1 / 3, abs=0.1)  # one of three is clicked; a cosine alone would be far above
+    assert ((chance > 0.5) == shown.labels).mean() > 0.85
+
+
+def test_a_folder_of_before_the_losses_is_read(config, tmp_path):
+    """Its settings name no loss and its weights have no bias."""
+    model = NRMS(config.updated({"train.epochs": 1})).fit(same_colour(20), progress=False)
+    model.save_pretrained(tmp_path / "towers")
+    record = json.loads((tmp_path / "towers" / "config.json").read_text())
+    del record["config"]["loss"], record["record_sha256"]
+    (tmp_path / "towers" / "config.json").write_text(json.dumps(record))
+    shown = same_colour(10, seed=1)
+    np.testing.assert_array_equal(NRMS.from_pretrained(tmp_path / "towers").score_impressions(shown), model.score_impressions(shown))
+    other = NRMS(config.updated({"loss": "pointwise", "train.epochs": 1})).fit(same_colour(20), progress=False)
+    other.load_state_dict({name: value for name, value in other.state_dict().items() if name != "bias"})
+    assert other.trained.bias.item() == 0

@@ -1,0 +1,1 @@
+"""A cross-encoder: history and candidate read together, one number for the pair."""
