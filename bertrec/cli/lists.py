@@ -35,7 +35,7 @@ def _titles(catalog: ItemCatalog, ids: Sequence[Id]) -> list[str]:
 def print_tables(catalog: ItemCatalog, cases: list[UserList]) -> None:
     """Print one table per case, with the latest items of its history above it."""
     for case in cases:
-        whose = f"user {case.user}" if case.user is not None else "history"
+        whose = f"{'user' if case.members is None else 'group'} {case.user}" if case.user is not None else "history"
         recent = "; ".join(_short(title) for title in _titles(catalog, case.history[-5:]))
         count = f"{len(case.history)} item{'s' if len(case.history) > 1 else ''}"
         known = f"{count}, the latest: {recent}" if case.history else "no items"
@@ -43,12 +43,22 @@ def print_tables(catalog: ItemCatalog, cases: list[UserList]) -> None:
             say(f"{'a new user' if case.user is None else whose}, ordered by profile")
         else:
             say(f"{whose} ({known})" + (f": nothing to go by, ordered by {case.fallback}" if case.fallback else ""))
-        columns = ["rank", "id", "title", "score", *(["why"] if case.why else [])]
+        more = [] if not case.why else ["why"] if case.members is None else [str(one) for one in case.members]
         rows = [
-            [rank, item, title, _score(score), *([_reasons(case.why[rank - 1], short=True)] if case.why else [])]
+            [rank, item, title, _score(score), *_why_cells(case, rank - 1)]
             for rank, (item, title, score) in enumerate(zip(case.items, _titles(catalog, case.items), case.scores, strict=True), start=1)
         ]
-        print_table("", columns, rows, right=["rank", "score"])
+        print_table("", ["rank", "id", "title", "score", *more], rows, right=["rank", "score"])
+
+
+def _why_cells(case: UserList, row: int) -> list[str]:
+    """Return what is printed of why: a cell, or for a group one for each member."""
+    if not case.why:
+        return []
+    if case.members is None:
+        return [_reasons(case.why[row], short=True)]
+    of = {reason.text: _score(reason.contribution) for reason in case.why[row]}
+    return [of.get(str(one), "-") for one in case.members]
 
 
 def _short(title: str) -> str:
@@ -67,7 +77,8 @@ def _score(value: float) -> str:
 
 def _case(catalog: ItemCatalog, case: UserList) -> dict[str, Any]:
     items = list_rows(case, _titles(catalog, case.items))
-    return {"user": case.user, "history": case.history, "fallback": case.fallback, "items": items}
+    whose = {"user": case.user} if case.members is None else {"user": None, "group": case.members}
+    return {**whose, "history": case.history, "fallback": case.fallback, "items": items}
 
 
 def _columns(catalog: ItemCatalog, cases: list[UserList], *, explained: bool) -> Iterator[list[Any]]:

@@ -25,6 +25,8 @@ bertrec prompt train data/mind --out runs/prompt
 
 bertrec prompt train data/mind --encoder encoders/mind --template action-hybrid --template utility-hybrid --out runs/prompts
 
+bertrec prompt train ml-100k --template tallrec --shots 64 --tune lora --out runs/64-shots
+
 bertrec prompt evaluate runs/prompts --data data/mind --split test --json figures.json
 
 bertrec prompt evaluate runs/seed-0 runs/seed-1 runs/seed-2 --members
@@ -68,6 +70,9 @@ def train(
     prior: Annotated[
         Path | None, typer.Option(metavar="RUN", help="A trained run from whose scores training starts, such as one of text-similarity.")
     ] = None,
+    pairs: rankers.Pairs = None,
+    liked_from: rankers.LikedFrom = None,
+    shots: rankers.Shots = None,
     zero_shot: Annotated[bool, typer.Option("--zero-shot", help="Train nothing: the run asks the encoder as it is.")] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the soft tokens, negatives, batches and the share.")] = None,
@@ -91,6 +96,7 @@ def train(
         seed=seed or 0,
         id_model=id_model,
         prior=prior,
+        **rankers.learned_pairs(pairs, liked_from, shots),
     )
     plan.check(out, overwrite=overwrite, resume=resume)
     dataset = rankers.load(data, reading)

@@ -60,6 +60,14 @@ ValidationShare = Annotated[
     float, typer.Option(min=0, max=0.9, help="Share of the training impressions that chooses the epoch; 0 takes the valid part.")
 ]
 LikedFrom = Annotated[float | None, typer.Option(help="Lowest rating of an item that the user likes, with --pairs ratings (default 4).")]
+Pairs = Annotated[
+    str | None,
+    typer.Option(help="ratings: train on rated pairs, liked or not, of the first 80 % of time; the next 10 % choose the epoch."),
+]
+Shots = Annotated[
+    int | None,
+    typer.Option(min=1, help="Train on so many rated pairs alone, drawn by --seed (16 are among 64); the last epoch is kept."),
+]
 
 
 @app.command("list")
@@ -94,11 +102,9 @@ def train(
     config: o.SettingsFile = None,
     validation_share: ValidationShare = 0.2,
     seed: Seed = 0,
-    pairs: Annotated[
-        str | None,
-        typer.Option(help="ratings: train on rated pairs, liked or not, of the first 80 % of time; the next 10 % choose the epoch."),
-    ] = None,
+    pairs: Pairs = None,
     liked_from: LikedFrom = None,
+    shots: Shots = None,
     calibrate: Annotated[
         str,
         typer.Option(help="Make scores probabilities by what chose the epoch: none, temperature, platt (with a shift) or isotonic."),
@@ -107,22 +113,33 @@ def train(
     resume: o.Resume = False,
 ) -> None:
     """Train a ranker on the impressions of DATA (on sampled ones where DATA has interactions) into the folder RUN."""
-    from bertrec.data.ratings import LIKED_FROM
     from bertrec.rankers.runs import RankerPlan
 
-    if liked_from is not None and pairs is None:
-        raise ConfigError("--liked-from goes with --pairs ratings")
     plan = RankerPlan(
         ranker,
         o.read_settings(config, set_ or []),
         validation_share=validation_share,
         seed=seed,
-        pairs=pairs,
-        liked_from=LIKED_FROM if liked_from is None else liked_from,
         calibrate=calibrate,
+        **learned_pairs(pairs, liked_from, shots),
     )
     plan.check(out, overwrite=overwrite, resume=resume)
     train_into(out, plan, load(data, reading), data, reading, overwrite=overwrite, resume=resume)
+
+
+def learned_pairs(pairs: str | None, liked_from: float | None, shots: int | None) -> dict[str, Any]:
+    """Return what a plan is told of rated pairs; shots are some of them.
+
+    Raises:
+        ConfigError: ``liked_from`` without pairs.
+    """
+    from bertrec.data.ratings import LIKED_FROM
+    from bertrec.rankers.runs import RATINGS
+
+    kind = RATINGS if pairs is None and shots is not None else pairs
+    if liked_from is not None and kind is None:
+        raise ConfigError("--liked-from goes with --pairs ratings")
+    return {"pairs": kind, "liked_from": LIKED_FROM if liked_from is None else liked_from, "shots": shots}
 
 
 def train_into(out: Path, plan: RankerPlan, dataset: Dataset, data: str, reading: dict[str, Any], **how: bool) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bertrec.cli import groups as g
 from bertrec.cli import options as o
 from bertrec.cli import rules as r
 from bertrec.cli.lists import FORMATS, form_of, give_out, given_out
@@ -45,6 +46,8 @@ bertrec recommend runs/shop --user 1 --filter "price < 50 and category == 'shoes
 
 bertrec recommend runs/shop --profile "walks in the mountains, has a small kitchen" --filter in_stock
 
+bertrec recommend runs/ml --group 1,42,7 --join least-misery --why
+
 bertrec recommend runs/shop --user 1 --exclude sold-out.txt --boost "in_stock=0.5" --diversity 0.3
 """
 
@@ -75,6 +78,10 @@ def recommend(
         bool,
         typer.Option("--profile-start", help="Users without a history start from what the data say of them, as if it were their one item."),
     ] = False,
+    group: g.Group = None,
+    join: g.JoinBy = None,
+    join_on: g.JoinOn = None,
+    group_seen: g.SeenBy = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items for each.")] = 10,
     keep_seen: o.KeepSeen = None,
     on_unknown: Annotated[
@@ -115,12 +122,17 @@ def recommend(
     _check_rerank(rerank, candidates, k=k, why=why)
     lists = {"--user": user, "--history": history, "--history-ids": history_ids}
     given = _with_more(lists, more or [])
-    if sum([bool(user) or users_file is not None, bool(history), bool(history_ids), profile is not None]) != 1:
-        raise BertrecError("say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID, --profile TEXT")
+    alone = {"--rerank": rerank, "--users-file": users_file, **given, "--profile": profile, "--profile-start": profile_start}
+    members = g.check_group(group, {"--join": join, "--join-on": join_on, "--group-seen": group_seen}, alone)
+    if sum([bool(user) or users_file is not None, bool(history), bool(history_ids), profile is not None, bool(members)]) != 1:
+        raise BertrecError(
+            "say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID, --profile TEXT, --group ID,ID"
+        )
     if profile is not None and (index is not None or rerank is not None or why):
         raise BertrecError("--profile is searched for as text: leave out --index, --rerank and --why")
     asked = Asked.of(given["--user"], users_file)
-    opened = open_served(Run(run), index=index, data=data, reading=reading, vectors=vectors, histories=profile_start or not asked.all_given)
+    needed = bool(members) or profile_start or not asked.all_given
+    opened = open_served(Run(run), index=index, data=data, reading=reading, vectors=vectors, histories=needed)
     record, model, searched, dataset = opened.record, opened.model, opened.index, opened.dataset
     rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
     profiles = _profiles(dataset, rerank) if profile_start else None
@@ -130,7 +142,12 @@ def recommend(
     maker.explain = partial(explain_cases, model) if why else None
     maker.start = starting(model, k, index=searched, rules=rules) if profile_start else None
     writing: dict[str, Any] = {"form": form, "out": out, "raw": raw}
-    if profile is not None:
+    if members:
+        joined = g.joined_by(join, join_on, group_seen, keep_seen=how["keep_seen"])
+        cases = g.group_cases(model, maker, members, on_unknown, explained=why, k=k, index=searched, rules=rules, **joined)
+        count = len(cases)
+        give_out(model.catalog, cases, **writing)
+    elif profile is not None:
         count = 1
         give_out(model.catalog, [profile_case(model, profile, k, rules)], **writing)
     elif given["--history"] or given["--history-ids"]:

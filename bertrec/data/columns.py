@@ -25,7 +25,7 @@ _CARRIED = {
     "rating": "for minimum ratings and rankers",
     "label": "rows with 0 are no positives",
     "weight": "counted by popularity, ignored by every other model",
-    "text": "read by encoder adapt, the pre-training task reviews, prompts with {reviews} and the ranker ubert",
+    "text": "read by encoder adapt, the pre-training task reviews, prompts with {reviews} and the rankers ubert and p5",
     "split": "for the given split",
 }
 

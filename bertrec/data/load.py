@@ -375,7 +375,9 @@ def _build(raw: RawData, options: LoadOptions, known: ItemCatalog | None = None,
     kept = impressions if filtered.catalog is catalog else {}
     if profiles is not None:
         source = raw.sources.get("users", "the user table")
-        notes.append(f"{source}: texts of users are read by prompts with {{profile}}, the ranker ubert and recommend --profile-start")
+        notes.append(
+            f"{source}: texts of users are read by prompts with {{profile}}, the rankers ubert and p5, and recommend --profile-start"
+        )
     dataset = Dataset(raw.name, raw.format, filtered, given, kept, profiles, notes, raw.folders)
     for line in (repr(dataset), *notes):
         logger.info("%s", visible(line))

@@ -153,6 +153,26 @@ def _liked_before(sequences: Ragged, liked: np.ndarray, users: IntArray, moments
     return Ragged.before(sequences.values[liked], stops, lengths if most is None else np.minimum(lengths, most))
 
 
+def few_shots(rated: RatedPairs, count: int, *, seed: int) -> RatedPairs:
+    """Return ``count`` pairs drawn at random, a row each; of one seed fewer shots are among more of them.
+
+    Labels are not balanced, as in TALLRec's protocol (Bao et al., RecSys 2023).
+
+    Args:
+        rated: the pairs to draw from.
+        count: how many.
+        seed: of the draw.
+
+    Raises:
+        DataError: ``count`` is below 1, or there are fewer pairs.
+    """
+    single = one_candidate_each(rated.impressions)
+    if not 1 <= count <= len(single):
+        raise DataError(f"shots: {count} cannot be drawn of the {len(single)} rated pairs to train on: take 1 to {len(single)}")
+    rows = np.sort(np.random.default_rng(seed).permutation(len(single))[:count])
+    return RatedPairs(single.take(rows), rated.ratings[rows])
+
+
 def one_candidate_each(impressions: Impressions) -> Impressions:
     """Return a row for each candidate, with the history and the moment of its impression."""
     rows = impressions.candidates.rows

@@ -93,14 +93,19 @@ def _add_lora(model: Any, config: TunedEncoderConfig) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     settings = LoraConfig(
-        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=_attention_projections(model)
+        r=config.lora_rank, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout, target_modules=attention_projections(model)
     )
     inject_adapter_in_model(settings, model)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(is_lora(name))
 
 
-def _attention_projections(model: Any) -> list[str]:
+def attention_projections(model: Any) -> list[str]:
+    """Return the names of the query and value projections, in the order of the layers.
+
+    Raises:
+        ModelError: the architecture calls them otherwise.
+    """
     inside = {id(module) for layer in transformer_layers(model) for module in layer.modules()}
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and id(module) in inside]
     for wanted in _PROJECTIONS:

@@ -9,6 +9,8 @@ from .evaluate import evaluate as evaluate
 from .explain import Reason as Reason
 from .explain import explain as explain
 from .found import Found as Found
+from .groups import GroupList as GroupList
+from .groups import recommend_group as recommend_group
 from .hstu import HSTU as HSTU
 from .idrec import IDRec as IDRec
 from .itemknn import ItemKNN as ItemKNN

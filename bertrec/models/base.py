@@ -26,6 +26,7 @@ from bertrec.models.card import CardFacts
 from bertrec.models.fallback import CATALOGUE, POPULARITY, cold_rows, scored_by_popularity, unknown_ids
 from bertrec.models.finding import Finding
 from bertrec.models.fitted import Fitted
+from bertrec.models.groups import GroupList, recommend_group
 from bertrec.models.names import MODELS
 from bertrec.models.serving import FloatArray, Histories, Id, Recommendations, Server
 from bertrec.models.trained_on import TrainedOn, Training, takes_data
@@ -430,6 +431,10 @@ class Recommender(Fitted, Finding):
             IndexFileError: the index was built from another model.
         """
         return self.serve(index).recommend(histories, k, exclude_seen=exclude_seen, rules=rules)
+
+    def recommend_group(self, histories: Histories, k: int = 10, **options: Any) -> GroupList:
+        """Return the ``k`` best items for a group, a history each; see `bertrec.models.groups.recommend_group`."""
+        return recommend_group(self, histories, k, **options)
 
     def serve(self, index: ItemIndex | None = None) -> Server:
         """Return what answers many calls: item vectors, ids and index are taken once, as the model is now.

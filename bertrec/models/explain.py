@@ -18,13 +18,13 @@ class Reason:
     """One reason.
 
     Attributes:
-        kind: ``history``, an item that the user had met, or ``field``, a part of the recommended item's text.
-        text: the title, or the field's name and content.
-        contribution: the score with it minus the score without it.
+        kind: ``history``, an item that the user had met, or ``field``, a part of the recommended item's text; ``member`` of a group.
+        text: the title, or the field's name and content, or the member's id.
+        contribution: the score with it minus the score without it; of a member their own score.
         item: the id of the item that the user had met.
     """
 
-    kind: Literal["history", "field"]
+    kind: Literal["history", "field", "member"]
     text: str
     contribution: float
     item: Id | None = None

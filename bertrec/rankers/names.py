@@ -20,6 +20,7 @@ RANKERS = Registry(
         "dcn": "bertrec.rankers.tabular.ranker:DCN",
         "ctrl": "bertrec.rankers.tabular.ctrl:CTRL",
         "cross-encoder": "bertrec.rankers.cross.ranker:CrossEncoder",
+        "p5": "bertrec.rankers.p5.ranker:P5",
         "composite": "bertrec.rankers.composite.ranker:Composite",
         "bias": "bertrec.rankers.ratings.bias:Bias",
         "mf": "bertrec.rankers.ratings.mf:MF",

@@ -18,7 +18,7 @@ from bertrec.core.files import read_json, write_json
 from bertrec.data.clicks import clicks_to_learn, past_to_learn
 from bertrec.data.impressions import Impressions, split_share
 from bertrec.data.load import Dataset
-from bertrec.data.ratings import LIKED_FROM, one_candidate_each, rated_parts
+from bertrec.data.ratings import LIKED_FROM, RatedParts, few_shots, one_candidate_each, rated_parts
 from bertrec.evaluation.impressions import evaluate_impressions
 from bertrec.evaluation.protocol import Protocol, versions
 from bertrec.evaluation.reliability import Bin
@@ -50,6 +50,8 @@ class RankerPlan:
         pairs: ``ratings`` trains on rated pairs (`bertrec.data.ratings.rated_parts`) in place of clicks.
         liked_from: the lowest rating with label 1.
         calibrate: how the scores become probabilities, fitted on what chose the epoch: one of `CALIBRATIONS`.
+        shots: train on so many rated pairs alone, drawn by ``seed`` (`bertrec.data.ratings.few_shots`). Nothing chooses the
+            epoch then, for that would take more labels: the last one is kept.
     """
 
     ranker: str
@@ -59,6 +61,7 @@ class RankerPlan:
     pairs: str | None = None
     liked_from: float = LIKED_FROM
     calibrate: str = "none"
+    shots: int | None = None
 
     trains = True
 
@@ -73,8 +76,16 @@ class RankerPlan:
             raise ConfigError(unknown_name("calibration", self.calibrate, CALIBRATIONS))
         if self.pairs not in (None, RATINGS):
             raise ConfigError(unknown_name("kind of pairs", str(self.pairs), [RATINGS]))
+        if self.shots is not None:
+            self._check_shots()
         self.negatives()
         check_folder(folder, overwrite=overwrite, resume=resume)
+
+    def _check_shots(self) -> None:
+        if self.pairs != RATINGS:
+            raise ConfigError("--shots draws rated pairs: add --pairs ratings")
+        if self.calibrate != "none":
+            raise ConfigError("--calibrate needs pairs to be fitted on, and --shots leaves none: leave one of them out")
 
     def negatives(self) -> int:
         """Return how many negatives a click has, where the data are interactions and they are sampled."""
@@ -211,6 +222,8 @@ def _material(dataset: Dataset, plan: RankerPlan) -> _Material:
     if plan.pairs == RATINGS:
         rated = rated_parts(dataset.interactions, liked_from=plan.liked_from)
         asked = {"kind": RATINGS, "liked_from": plan.liked_from, "moments": list(rated.moments)}
+        if plan.shots is not None:
+            return _few(dataset, rated, plan, asked)
         valid = one_candidate_each(rated.parts["valid"].impressions)  # so that all pairs are judged together
         learned = rated.parts["train"].impressions if plan.configured().learns_pairs else rated.learned
         return _Material(learned, valid, Known.for_training(dataset, rated.past), {"pairs": asked, **kept})
@@ -223,6 +236,13 @@ def impressions_to_learn(dataset: Dataset, plan: RankerPlan) -> tuple[Impression
     if plan.validation_share:
         return split_share(shown, plan.validation_share, plan.seed)
     return shown, dataset.impressions.get("valid")
+
+
+def _few(dataset: Dataset, rated: RatedParts, plan: RankerPlan, asked: dict[str, Any]) -> _Material:
+    assert plan.shots is not None
+    drawn = few_shots(rated.parts["train"], plan.shots, seed=plan.seed).impressions
+    shots = {"count": plan.shots, "seed": plan.seed, "liked": int(labels_of(drawn).sum())}
+    return _Material(drawn, None, Known(dataset.users, rated.past), {"pairs": {**asked, "shots": shots}})
 
 
 def _trained(

@@ -36,7 +36,10 @@ _MEND = "give items with --history or --history-ids, or take the most popular on
 
 @dataclass
 class UserList:
-    """One list to make: for a user of the data, or for a history that was given; ``fallback`` says what ordered it where none is read."""
+    """One list to make: for a user of the data, or for a history that was given; ``fallback`` says what ordered it where none is read.
+
+    That of a group has its ``members``.
+    """
 
     user: Id | None
     history: list[Id]
@@ -46,6 +49,7 @@ class UserList:
     why: list[list[Any]] = field(default_factory=list)
     times: list[int] | None = None  # of the history, in seconds, where they are known
     profile: str = ""  # what the list starts from, where there is no history and a profile is read
+    members: list[Id] | None = None
 
 
 @dataclass

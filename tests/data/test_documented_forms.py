@@ -100,7 +100,7 @@ def review(folder: Path) -> None:
     data = load(shop(folder, "text", ("good", "bad", "ok")))
     assert data.interactions.text == ["good", "bad", "ok"]
     assert any(
-        "carried 'text' (read by encoder adapt, the pre-training task reviews, prompts with {reviews} and the ranker ubert)" in note
+        "carried 'text' (read by encoder adapt, the pre-training task reviews, prompts with {reviews} and the rankers ubert and p5)" in note
         for note in data.notes
     )
 
@@ -139,7 +139,8 @@ def users(folder: Path) -> None:
     data = load(shop(folder, users__csv="user_id,job\nu,cook\n"))
     assert data.users.texts == ["cook"]
     assert any(
-        "texts of users are read by prompts with {profile}, the ranker ubert and recommend --profile-start" in note for note in data.notes
+        "texts of users are read by prompts with {profile}, the rankers ubert and p5, and recommend --profile-start" in note
+        for note in data.notes
     )
 
 

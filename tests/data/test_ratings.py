@@ -10,7 +10,7 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
-from bertrec.data.ratings import impressions_from_ratings, one_candidate_each, rated_parts
+from bertrec.data.ratings import few_shots, impressions_from_ratings, one_candidate_each, rated_parts
 
 CATALOG = ItemCatalog(IdMap([f"i{row}" for row in range(1, 10)]), {"title": ["제목"] * 9})
 
@@ -148,3 +148,35 @@ def test_one_candidate_each_by_hand():
 def test_what_cannot_be_divided_is_named(data, liked_from, message):
     with pytest.raises(DataError, match=message):
         rated_parts(data, liked_from=liked_from)
+
+
+def drawn(count, seed):
+    parts = rated_parts(rated([[1 + row % 9, 1 + (row + 1) % 9] for row in range(20)], [[5, row % 5] for row in range(20)], CLOCK))
+    return few_shots(parts.parts["train"], count, seed=seed), parts.parts["train"]
+
+
+CLOCK = [[2 * row, 2 * row + 1] for row in range(20)]
+
+
+def keys(shown):
+    return list(zip(shown.users, shown.candidates.values.tolist(), shown.labels.tolist(), shown.timestamp.tolist(), strict=True))
+
+
+def test_shots_are_drawn_by_seed_and_fewer_are_among_more():
+    few, whole = drawn(6, 1)
+    more, _ = drawn(20, 1)
+    every = keys(one_candidate_each(whole.impressions))
+    assert len(few.impressions) == 6
+    assert set(keys(few.impressions)) < set(keys(more.impressions)) < set(every)
+    assert keys(few.impressions) == [key for key in every if key in keys(few.impressions)]
+    assert keys(drawn(6, 1)[0].impressions) == keys(few.impressions)
+    assert keys(drawn(6, 2)[0].impressions) != keys(few.impressions)
+    assert ((few.ratings >= 4) == few.impressions.labels).all()
+    assert keys(drawn(len(every), 3)[0].impressions) == every
+
+
+def test_shots_beyond_the_data_are_one_line():
+    with pytest.raises(DataError, match="32 cannot be drawn of the 31 rated pairs"):
+        drawn(32, 0)
+    with pytest.raises(DataError, match="take 1 to 31"):
+        drawn(0, 0)

@@ -82,7 +82,7 @@ def test_the_ranker_of_the_page_keeps_it(impressions):
 
 def test_every_ranker_was_tried():
     named = {"nrms", "ubert", "composite", "prompt4nr", "cross-encoder", "bias", "mf", "bias-text", "ensemble"}
-    elsewhere = {"din", "dcn", "ctrl", "naml", "lstur", "miner", "multitask"}  # beside their formulas
+    elsewhere = {"din", "dcn", "ctrl", "naml", "lstur", "miner", "multitask", "p5"}  # beside their formulas
     assert set(RANKERS.own) == named | elsewhere
 
 

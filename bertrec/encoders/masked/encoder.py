@@ -169,7 +169,7 @@ class MaskedEncoder(nn.Module):
         if n < 0 or (initial is not None and len(initial) != n):
             raise ConfigError(f"{n} soft tokens cannot start from {len(initial or ())} tokens: give one token for each")
         first = self.vocabulary + self.soft_tokens
-        rows = self._drawn(n) if initial is None else self._copied(initial)
+        rows = self.drawn(n) if initial is None else self._copied(initial)
         self.soft_embeddings = _table(torch.cat([self.soft_embeddings.detach(), rows]))
         return np.arange(first, first + n, dtype=np.int64)
 
@@ -249,7 +249,8 @@ class MaskedEncoder(nn.Module):
         return computing_in(self.config.precision, self.device, tuning=self.training and torch.is_grad_enabled())
 
     @torch.no_grad()
-    def _drawn(self, n: int) -> Tensor:
+    def drawn(self, n: int) -> Tensor:
+        """Return ``[n, embedding_dim]`` with the mean and deviation of the word embeddings, from torch's current generator."""
         words = self.model.get_input_embeddings().weight.float()
         drawn = torch.randn(n, self.embedding_dim).to(words.device)
         return words.mean(0) + drawn * words.std(0)

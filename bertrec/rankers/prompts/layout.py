@@ -56,7 +56,7 @@ class Layout:
     def __init__(self, prompt: Prompt, tokenizer: Any, soft_ids: Mapping[str, int], texts: Sequence[str], max_length: int) -> None:
         self.prompt, self.max_length = prompt, max_length
         self._tokenizer, self._soft = tokenizer, dict(soft_ids)
-        self._soft |= {"[CLS]": _special(tokenizer, "cls"), "[SEP]": _special(tokenizer, "sep")}
+        self._soft |= {"[CLS]": special_id(tokenizer, "cls"), "[SEP]": special_id(tokenizer, "sep")}
         parts, self.row_slots = _by_slots([Part("soft", "[CLS]"), *prompt.parts, Part("soft", "[SEP]")])
         fixed = sum(len(self._fixed(part)) for some in parts for part in some)
         if fixed >= max_length // 2:
@@ -128,14 +128,14 @@ class Layout:
         return _ragged(rows)
 
     def _history(self, newest_first: IntArray, lead: IntArray, room: int) -> IntArray:
-        kept = _fitting(self._titles, newest_first - 1, room - len(lead))
+        kept = fitting(self._titles, newest_first - 1, room - len(lead))
         return np.concatenate([lead, *(kept if self.prompt.newest_first else kept[::-1])])
 
     def _reviews(self, words: UserWords, count: int) -> Ragged:
         if words.reviews is None:
             return _ragged([self._empty[:0]] * count)
         texts = self._with_separator([cut_words(text, self.prompt.review_words) for text in words.review_texts])
-        return _ragged([np.concatenate([self._empty[:0], *_fitting(texts, row, self._share)]) for row in words.reviews])
+        return _ragged([np.concatenate([self._empty[:0], *fitting(texts, row, self._share)]) for row in words.reviews])
 
     def _per_item(self, parts: Sequence[Part], candidates: Ragged) -> Ragged:
         n = len(candidates)
@@ -152,9 +152,9 @@ class Layout:
         if part.kind == "text":
             return self._words(part.value)
         if part.kind == "mask":
-            return [_special(self._tokenizer, "mask")]
+            return [special_id(self._tokenizer, "mask")]
         if part.kind == "end":
-            return [_special(self._tokenizer, "sep")]
+            return [special_id(self._tokenizer, "sep")]
         return [] if part.value in ("candidate", *ROW_SLOTS) else [self._soft[part.value]]
 
     def _with_separator(self, titles: Sequence[str]) -> Ragged:
@@ -167,14 +167,19 @@ class Layout:
         return ids
 
     def _tokenize(self, texts: Sequence[str]) -> Ragged:
-        rows: list[list[int]] = []
-        for start in range(0, len(texts), _CHUNK):
-            rows += token_ids(self._tokenizer, list(texts[start : start + _CHUNK]), add_special_tokens=False)
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        pieces = np.fromiter((piece for row in rows for piece in row), np.int64, int(lengths.sum()))
-        # A title may hold the words [MASK] or [SEP]: they are no marks of the template.
-        pieces[np.isin(pieces, self._tokenizer.all_special_ids)] = _special(self._tokenizer, "unk")
-        return Ragged.from_lengths(pieces, lengths)
+        return plain_tokens(self._tokenizer, texts)
+
+
+def plain_tokens(tokenizer: Any, texts: Sequence[str]) -> Ragged:
+    """Return the tokens of texts without special ones, ``[n]`` rows."""
+    rows: list[list[int]] = []
+    for start in range(0, len(texts), _CHUNK):
+        rows += token_ids(tokenizer, list(texts[start : start + _CHUNK]), add_special_tokens=False)
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    pieces = np.fromiter((piece for row in rows for piece in row), np.int64, int(lengths.sum()))
+    # A title may hold the words [MASK] or [SEP]: they are no marks of the template.
+    pieces[np.isin(pieces, tokenizer.all_special_ids)] = special_id(tokenizer, "unk")
+    return Ragged.from_lengths(pieces, lengths)
 
 
 def _by_slots(parts: Sequence[Part]) -> tuple[list[list[Part]], tuple[str, ...]]:
@@ -190,7 +195,7 @@ def _by_slots(parts: Sequence[Part]) -> tuple[list[list[Part]], tuple[str, ...]]
     return between, tuple(slots)
 
 
-def _fitting(texts: Ragged, order: IntArray, room: int) -> list[IntArray]:
+def fitting(texts: Ragged, order: IntArray, room: int) -> list[IntArray]:
     """Return as many of the texts numbered ``order`` as there is room for, the last one cut."""
     kept: list[IntArray] = []
     for number in order:
@@ -223,7 +228,12 @@ def _head(rows: Ragged, count: int) -> Ragged:
     return rows.where(within < count)
 
 
-def _special(tokenizer: Any, name: str) -> int:
+def special_id(tokenizer: Any, name: str) -> int:
+    """Return the id of a special token, such as ``mask``.
+
+    Raises:
+        ConfigError: the tokenizer has none.
+    """
     found = getattr(tokenizer, f"{name}_token_id")
     if found is None:
         raise ConfigError(f"the encoder's tokenizer has no {name} token: cloze prompts need one")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,9 @@ from bertrec.rankers.prompts.template import load_prompts
 from bertrec.rankers.prompts.user_vectors import UserVectors
 from bertrec.rankers.prompts.verbalizer import Verbalizer
 from bertrec.rankers.runs import RankerPlan
+
+FEW = {"train.epochs": 20, "train.batch_size": 8}
+"""What replaces the defaults where a few pairs are all there is to learn from."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,11 @@ class PromptPlan(RankerPlan):
     prior: Path | None = None
 
     @property
+    def _taken(self) -> Mapping[str, Any]:
+        """The settings; of few shots there are smaller batches and more epochs, unless these are said."""
+        return {**({} if self.shots is None else FEW), **super()._taken}
+
+    @property
     def trains(self) -> bool:  # type: ignore[override]  # decided by an option here
         """Whether anything is trained."""
         return not self.zero_shot
@@ -55,6 +63,8 @@ class PromptPlan(RankerPlan):
                 raise ConfigError(f"--set {name}: a prompt is chosen with --template; write one of your own as a YAML file")
         if self.prior is not None and self.zero_shot:
             raise ConfigError("--prior: how the scores of another model join is learned: leave out --zero-shot")
+        if self.shots is not None and self.zero_shot:
+            raise ConfigError("--shots are trained on: leave out --zero-shot")
         prompts = load_prompts(self.templates)
         for prompt in prompts:
             if prompt.slots & {"user", "item"} and self.id_model is None:
@@ -62,7 +72,7 @@ class PromptPlan(RankerPlan):
         if self.id_model is not None and not any(prompt.slots & {"user", "item"} for prompt in prompts):
             raise ConfigError("--id-model: no template has {user} or {item} in it: take collaborative, or leave the option out")
         plain = [PromptConfig(prompt=prompt) for prompt in prompts]
-        return [config.updated(seeded(config, self.settings, self.seed)) for config in plain]
+        return [config.updated(seeded(config, self._taken, self.seed)) for config in plain]
 
     def negatives(self) -> int:
         """Return how many negatives a click has, where they are sampled."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pydantic
 
@@ -100,14 +100,9 @@ class Prompt(Config):
         Raises:
             ConfigError: no such prompt or file, or one that is not whole; the text says what is missing.
         """
-        path = Path(name)
-        if path.suffix not in (".yaml", ".yml"):
-            path = LIBRARY / f"{name}.yaml"
-            if not path.is_file():
-                raise ConfigError(f"{unknown_name('prompt', str(name), library())}; a prompt of your own is a file NAME.yaml")
-        values = read_yaml(path, holds="name, text and answers", called="prompt")
+        path, values = named_values(name, LIBRARY, called="prompt", holds="name, text and answers")
         try:
-            return cls.from_dict({"name": path.stem, **values})
+            return cls.from_dict(values)
         except ConfigError as error:
             raise ConfigError(f"prompt {path}: {error}") from error
 
@@ -149,7 +144,32 @@ class Prompt(Config):
 
 def library() -> list[str]:
     """Return the names of the prompts that come with the package."""
-    return sorted(path.stem for path in LIBRARY.glob("*.yaml"))
+    return names_in(LIBRARY)
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of the YAML files of a folder."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def named_values(name: str | Path, folder: Path, *, called: str, holds: str) -> tuple[Path, dict[str, Any]]:
+    """Return the path and the values of a YAML file: one of a folder by its name, or any other by its path.
+
+    Args:
+        name: of either; a file's name is also the value ``name`` where it holds none.
+        folder: of those that come with the package.
+        called: what such a file is, for messages.
+        holds: what must be in it, for messages.
+
+    Raises:
+        ConfigError: there is none, or it is no YAML of such values.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = folder / f"{name}.yaml"
+        if not path.is_file():
+            raise ConfigError(f"{unknown_name(called, str(name), names_in(folder))}; a {called} of your own is a file NAME.yaml")
+    return path, {"name": path.stem, **read_yaml(path, holds=holds, called=called)}
 
 
 def load_prompts(names: Sequence[str]) -> list[Prompt]:
@@ -165,7 +185,7 @@ def load_prompts(names: Sequence[str]) -> list[Prompt]:
     return prompts
 
 
-def parse_template(text: str) -> list[Part]:
+def parse_template(text: str, slots: Sequence[str] = SLOTS) -> list[Part]:
     """Return the parts of a template or separator, white space between them left out.
 
     Raises:
@@ -175,7 +195,7 @@ def parse_template(text: str) -> list[Part]:
     end = 0
     for mark in _MARK.finditer(text):
         parts += _literal(text[end : mark.start()])
-        parts.append(_slot(mark["slot"]) if mark["slot"] is not None else _token(mark["token"]))
+        parts.append(_slot(mark["slot"], slots) if mark["slot"] is not None else _token(mark["token"]))
         end = mark.end()
     return parts + _literal(text[end:])
 
@@ -184,9 +204,9 @@ def _literal(text: str) -> list[Part]:
     return [Part("text", text)] if text.strip() else []
 
 
-def _slot(name: str) -> Part:
-    if name not in SLOTS:
-        raise ConfigError(unknown_name("slot", name, SLOTS))
+def _slot(name: str, slots: Sequence[str]) -> Part:
+    if name not in slots:
+        raise ConfigError(unknown_name("slot", name, slots))
     return Part("slot", name)
 
 

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import combinations
+from typing import Any, Protocol
 
 import torch
 
 from bertrec.core.errors import ConfigError
-from bertrec.rankers.prompts.template import Prompt
 
 LABELS = ("negative", "positive")
+
+
+class Answered(Protocol):
+    """What has answers: a prompt, or a task."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def answers(self) -> Mapping[Any, Sequence[str]]:
+        """The words of each label."""
+
+    @property
+    def several_pieces(self) -> str:
+        """What becomes of an answer of several word pieces: ``refuse`` or ``average``."""
 
 
 @dataclass(frozen=True)
@@ -21,23 +37,28 @@ class Verbalizer:
 
     Attributes:
         ids: ``[k]``, the word pieces of all answers, each once.
-        weights: ``[2, k]``, what each piece counts in the logits of ``negative`` and ``positive``: a label's logit is the mean over its
-            words of the mean over their pieces.
+        weights: ``[labels, k]``, what each piece counts in the logit of each label, such as ``negative`` and ``positive``:
+            a label's logit is the mean over its words of the mean over their pieces.
     """
 
     ids: torch.Tensor
     weights: torch.Tensor
 
     @classmethod
-    def of(cls, prompt: Prompt, tokenizer: Any) -> Verbalizer:
+    def of(cls, prompt: Answered, tokenizer: Any, labels: Sequence[str] = LABELS) -> Verbalizer:
         """Find the pieces of the answers.
+
+        Args:
+            prompt: has the answers.
+            tokenizer: of the encoder.
+            labels: keys of the answers, in the order of the logits.
 
         Raises:
             ConfigError: an answer is unknown to the tokenizer, or has several pieces where they are refused (with words that have one).
         """
         shares: list[dict[int, float]] = []
-        for label in LABELS:
-            words = prompt.answers[label]  # type: ignore[index]  # LABELS are the keys
+        for label in labels:
+            words = prompt.answers[label]
             share: dict[int, float] = {}
             for word in words:
                 pieces = _pieces(prompt, word, tokenizer)
@@ -46,17 +67,18 @@ class Verbalizer:
             shares.append(share)
         ids = sorted({piece for share in shares for piece in share})
         weights = torch.tensor([[share.get(piece, 0.0) for piece in ids] for share in shares])
-        if torch.equal(weights[0], weights[1]):
-            raise ConfigError(f"prompt '{prompt.name}': the answers of negative and positive are the same words")
+        for one, other in combinations(range(len(labels)), 2):
+            if torch.equal(weights[one], weights[other]):
+                raise ConfigError(f"prompt '{prompt.name}': the answers of {labels[one]} and {labels[other]} are the same words")
         return cls(torch.tensor(ids), weights)
 
     def __call__(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the label logits ``[n, 2]``, negative and positive, of vocabulary logits ``[n, vocabulary]``."""
+        """Return the logits of the labels, ``[n, labels]``, of vocabulary logits ``[n, vocabulary]``."""
         # No matrix product: autocast would round the sums of a training step to bfloat16.
         return (logits[:, None, self.ids.to(logits.device)].float() * self.weights.to(logits.device)).sum(dim=-1)
 
 
-def _pieces(prompt: Prompt, word: str, tokenizer: Any) -> Sequence[int]:
+def _pieces(prompt: Answered, word: str, tokenizer: Any) -> Sequence[int]:
     # The space: byte-level tokenizers know a word within a sentence by it, all others ignore it.
     pieces: list[int] = tokenizer(f" {word.strip()}", add_special_tokens=False)["input_ids"]
     if not pieces or tokenizer.unk_token_id in pieces:

@@ -50,10 +50,7 @@ class GivenRatings:
         if past is None or past.rating is None:
             raise DataError(f"{what} learns from ratings, and these data have none: add a column 'rating', or take another ranker")
         rows, items = impressions.candidates.rows, impressions.candidates.values
-        moments = np.full(len(impressions), np.nan)
-        if impressions.timestamp is not None and has_clock(past):
-            moments = impressions.timestamp
-        found = _looked_up(past, past.users.encode(impressions.users)[rows], items, moments[rows])
+        found = np.append(past.rating.astype(np.float64), np.nan)[latest_places(past, impressions)]
         rated = np.isfinite(found)
         if not rated.any():
             raise DataError(f"{what} learns from ratings, and none of the {len(items)} pairs to learn from has one")
@@ -67,20 +64,30 @@ class GivenRatings:
         return (f"{self.without} pairs without a rating (left out of training)",) if self.without else ()
 
 
-def _looked_up(past: Interactions, users: IntArray, items: IntArray, moments: Float64Array) -> Float64Array:
-    """Return the latest rating of each pair of inner ids until its moment, ``[n]``, NaN where there is none; a moment of NaN is the end."""
-    assert past.rating is not None
-    width, n = len(past.catalog) + 1, len(past.rating)
-    pairs, numbers = np.unique((past.sequences.rows + 1) * width + past.sequences.values, return_inverse=True)
-    times = np.zeros(n) if past.timestamp is None else past.timestamp
+def latest_places(past: Interactions, impressions: Impressions) -> IntArray:
+    """Return where in ``past`` the user of each candidate met it, the latest time until the row's moment, ``[total candidates]``.
+
+    A row without a moment, or a past without a clock, takes the latest of all. -1 stands where there is none.
+    """
+    rows, items = impressions.candidates.rows, impressions.candidates.values
+    asked = past.users.encode(impressions.users)[rows] * (len(past.catalog) + 1) + items
+    clocked = impressions.timestamp is not None and has_clock(past)
+    moments = impressions.timestamp[rows] if clocked and impressions.timestamp is not None else np.full(len(rows), np.nan)
+    times = past.timestamp if clocked and past.timestamp is not None else np.zeros(len(past.sequences.values))
+    return _last_until((past.sequences.rows + 1) * (len(past.catalog) + 1) + past.sequences.values, times, asked, moments)
+
+
+def _last_until(keys: IntArray, times: Float64Array, asked: IntArray, moments: Float64Array) -> IntArray:
+    """Return the place of the last of ``keys [m]`` that equals ``asked [n]`` until ``moments [n]``, NaN for the end; -1 for none."""
+    if not len(keys):
+        return np.full(len(asked), -1)
+    distinct, numbers = np.unique(keys, return_inverse=True)
     clock = np.unique(times)
-    # One sorted array of (pair, number of the moment), so that every question is a binary search.
-    keys = numbers * (len(clock) + 1) + np.searchsorted(clock, times)
-    order = np.argsort(keys, kind="stable")
-    asked = users * width + items
-    number = np.searchsorted(pairs, asked)
+    # One sorted array of (key, number of the moment), so that every question is a binary search.
+    whole = numbers * (len(clock) + 1) + np.searchsorted(clock, times)
+    order = np.argsort(whole, kind="stable")
+    number = np.searchsorted(distinct, asked)
     until = number * (len(clock) + 1) + np.searchsorted(clock, moments, side="right") - 1
-    at = np.append(order, -1)[np.searchsorted(keys[order], until, side="right") - 1]  # -1 before the first
-    same = (at >= 0) & (np.append(pairs, -1)[number] == asked)
-    same[same] = numbers[at[same]] == number[same]
-    return np.where(same, np.append(past.rating, np.nan)[at].astype(np.float64), np.nan)
+    at = np.searchsorted(whole[order], until, side="right") - 1
+    place = order[np.maximum(at, 0)]
+    return np.where((at >= 0) & (keys[place] == asked), place, -1)
