@@ -68,19 +68,31 @@ class GivenRatings:
 
 
 def _looked_up(past: Interactions, users: IntArray, items: IntArray, moments: Float64Array) -> Float64Array:
-    """Return the latest rating of each pair of inner ids until its moment, ``[n]``, NaN where there is none; a moment of NaN is the end."""
+    """Return the rating of each pair of inner ids, ``[n]``, the latest until its moment; NaN where there is none."""
     assert past.rating is not None
-    width, n = len(past.catalog) + 1, len(past.rating)
+    return np.append(past.rating.astype(np.float64), np.nan)[latest_places(past, users, items, moments=moments)]
+
+
+def latest_places(past: Interactions, users: IntArray, items: IntArray, *, moments: Float64Array | None = None) -> IntArray:
+    """Return where in ``past`` each user met each item, the latest time until a moment, ``[n]``; -1 where never.
+
+    Args:
+        past: the interactions.
+        users: inner ids, ``[n]``.
+        items: inner ids, ``[n]``.
+        moments: ``[n]``; None, and NaN, stand for the end.
+    """
+    width, last = len(past.catalog) + 1, np.full(len(users), np.nan) if moments is None else moments
     pairs, numbers = np.unique((past.sequences.rows + 1) * width + past.sequences.values, return_inverse=True)
-    times = np.zeros(n) if past.timestamp is None else past.timestamp
+    times = np.zeros(len(numbers)) if past.timestamp is None else past.timestamp
     clock = np.unique(times)
     # One sorted array of (pair, number of the moment), so that every question is a binary search.
     keys = numbers * (len(clock) + 1) + np.searchsorted(clock, times)
     order = np.argsort(keys, kind="stable")
     asked = users * width + items
     number = np.searchsorted(pairs, asked)
-    until = number * (len(clock) + 1) + np.searchsorted(clock, moments, side="right") - 1
+    until = number * (len(clock) + 1) + np.searchsorted(clock, last, side="right") - 1
     at = np.append(order, -1)[np.searchsorted(keys[order], until, side="right") - 1]  # -1 before the first
     same = (at >= 0) & (np.append(pairs, -1)[number] == asked)
     same[same] = numbers[at[same]] == number[same]
-    return np.where(same, np.append(past.rating, np.nan)[at].astype(np.float64), np.nan)
+    return np.where(same, at, -1)
