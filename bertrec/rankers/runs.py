@@ -210,10 +210,15 @@ def _material(dataset: Dataset, plan: RankerPlan) -> _Material:
         valid = one_candidate_each(rated.parts["valid"].impressions)  # so that all pairs are judged together
         learned = rated.parts["train"].impressions if RANKERS.find(plan.ranker).learns_pairs else rated.learned
         return _Material(learned, valid, Known(dataset.users, rated.past), {"pairs": asked, **kept})
+    return _Material(*impressions_to_learn(dataset, plan), Known.of(dataset), kept)
+
+
+def impressions_to_learn(dataset: Dataset, plan: RankerPlan) -> tuple[Impressions, Impressions | None]:
+    """Return the impressions that a plan learns from, and those by which its rankers choose their epoch, where there are any."""
     shown = clicks_to_learn(dataset, negatives=plan.negatives(), seed=plan.seed)
     if plan.validation_share:
-        return _Material(*split_share(shown, plan.validation_share, plan.seed), Known.of(dataset), kept)
-    return _Material(shown, dataset.impressions.get("valid"), Known.of(dataset), kept)
+        return split_share(shown, plan.validation_share, plan.seed)
+    return shown, dataset.impressions.get("valid")
 
 
 def _trained(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -30,13 +31,16 @@ from bertrec.rankers.prompts.config import TEMPLATE, PromptConfig
 from bertrec.rankers.prompts.groups import candidate_groups
 from bertrec.rankers.prompts.layout import Layout
 from bertrec.rankers.prompts.network import PromptNetwork, VectorMap
+from bertrec.rankers.prompts.pretraining import Chunks, history_lists
 from bertrec.rankers.prompts.prior import Prior
 from bertrec.rankers.prompts.rows import ClickDataset, PromptRows
 from bertrec.rankers.prompts.template import Prompt
 from bertrec.rankers.prompts.user_vectors import UserVectors
 from bertrec.rankers.prompts.user_words import user_words
 from bertrec.rankers.prompts.verbalizer import Verbalizer
+from bertrec.training.checkpoints import complete_checkpoints
 from bertrec.training.fit import fit_module
+from bertrec.training.log import TrainLog
 
 FloatArray = npt.NDArray[np.float64]
 _VECTORS, _PRIOR = "vectors", "prior"  # parts of the network, and the folders of the models that they come from
@@ -55,6 +59,8 @@ class PromptRanker(Ranker):
             copy of it.
         vectors: an ID model's vectors, for prompts with the slots ``{user}`` and ``{item}``.
         prior: vectors of a trained model whose score joins the answer (`bertrec.rankers.prompts.prior.Prior`); it needs `fit`.
+        teacher: vectors of a trained model whose order of each list is learned beside the labels
+            (`bertrec.rankers.prompts.distillation`); only `fit` asks it, and it is not saved.
     """
 
     name: ClassVar[str] = "prompt4nr"
@@ -69,16 +75,20 @@ class PromptRanker(Ranker):
         encoder: MaskedEncoder | None = None,
         vectors: UserVectors | None = None,
         prior: UserVectors | None = None,
+        teacher: UserVectors | None = None,
     ) -> None:
         super().__init__(config)
         self._given = encoder
         self.encoder = encoder or MaskedEncoder.from_config(self.config.encoder)
         self.once = self._reads_once()
-        self.vectors, self.prior = vectors, prior
+        self.vectors, self.prior, self.teacher = vectors, prior, teacher
+        if teacher is not None and not self.config.distill:
+            raise ConfigError("a teacher teaches nothing where distill is 0: set it above, or leave the teacher out")
         if bool(self.config.prompt.slots & {"user", "item"}) != (vectors is not None):
             raise ConfigError(f"prompt '{self.config.prompt.name}': the slots {{user}} and {{item}} and an ID model go together")
         self._layout: Layout | None = None
         self._trained = False  # whether a training has touched the encoder
+        self.pretrain_log: TrainLog | None = None
         self.network: PromptNetwork | None = None
 
     @classmethod
@@ -156,7 +166,8 @@ class PromptRanker(Ranker):
         """
         if self.network is not None and self._catalog is not None and self._catalog.content_hash == catalog.content_hash:
             return self
-        for vectors, what in ((self.vectors, "holds vectors of an ID model"), (self.prior, "starts from a model")):
+        others = ((self.vectors, "holds vectors of an ID model"), (self.prior, "starts from a model"), (self.teacher, "has a teacher"))
+        for vectors, what in others:
             if vectors is not None and vectors.model.catalog.ids != catalog.ids:
                 raise ModelError(f"prompt '{self.config.prompt.name}' {what} of other items than these {len(catalog)}")
         with torch.random.fork_rng(devices=[]):
@@ -203,11 +214,32 @@ class PromptRanker(Ranker):
             network = self.prepare(impressions.catalog).network
             assert network is not None
             known = options.get("known")
+            before = self._pretrain(network, impressions, options)
             dataset = self._dataset(impressions, known)
             evaluate = None if validation is None else reporting(lambda: self.figures(validation, known=known), options.get("on_epoch"))
             self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **checkpoints(options))
             network.eval()
+            if before is not None:  # of no use after the training
+                shutil.rmtree(before, ignore_errors=True)
         return self
+
+    def _pretrain(self, network: PromptNetwork, impressions: Impressions, options: Mapping[str, Any]) -> Path | None:
+        """Learn from the histories of the impressions, where the settings ask for it, and return where checkpoints of it are.
+
+        A training that goes on from a checkpoint of its own has learned from them.
+        """
+        asked, place = self.config.pretrain, options.get("run_dir")
+        folder = None if place is None else Path(place) / "pretraining"
+        begun = place is not None and bool(options.get("resume")) and bool(complete_checkpoints(Path(place) / "checkpoints"))
+        if asked.kind == "none" or begun:
+            return folder
+        how = {"lists": asked.lists, "negatives": asked.negatives, "alpha": asked.alpha, "seed": self.config.train.seed}
+        lists = history_lists(impressions, most=self.config.prompt.titles, **how)
+        parts = Chunks.of(self.clicks(lists, options.get("known")))
+        train = self.config.train.updated({"epochs": parts.count, "max_seconds": 0, "average": 0})
+        given = {**options, "run_dir": folder}
+        self.pretrain_log = fit_module(network, parts, parts.collate, train, **checkpoints(given))
+        return folder
 
     def reset(self) -> None:
         """Be as before any fit."""
@@ -231,8 +263,19 @@ class PromptRanker(Ranker):
         assert self.network is not None
         if self.network.prior is not None and prior is not None and clicks.labels is not None:
             self.network.prior.start(prior, clicks.labels, clicks.candidates, self.config.loss)
-        rows = self._rows(clicks.histories, clicks.candidates, Context.of(clicks, known))
-        return ClickDataset(rows, clicks, self._pad, prior)
+        return self.clicks(clicks, known, prior)
+
+    def clicks(self, lists: Impressions, known: Known | None = None, prior: FloatArray | None = None) -> ClickDataset:
+        """Return labelled lists over the catalogue as the network reads them, with the teacher's scores where there is one.
+
+        Args:
+            lists: rows of clicks and negatives.
+            known: of their users.
+            prior: ``[total]`` scores that join the margins.
+        """
+        rows = self._rows(lists.histories, lists.candidates, Context.of(lists, known))
+        taught = None if self.teacher is None else self.teacher.scores(lists.histories, lists.candidates)
+        return ClickDataset(rows, lists, self._pad, prior, taught)
 
     @torch.no_grad()
     def score(
@@ -384,5 +427,6 @@ class PromptRanker(Ranker):
 
     def about(self) -> Mapping[str, Any]:
         """Return what a report says of the ranker: prompt, attention, and the head where bertrec trained it."""
-        prior = {} if self.prior is None else {"prior": self.prior.model.name}
-        return {"prompt": self.config.prompt.name, "attention": "once" if self.once else "joint", "head": self.encoder.head_note, **prior}
+        models = {"prior": self.prior, "teacher": self.teacher}
+        named = {name: vectors.model.name for name, vectors in models.items() if vectors is not None}
+        return {"prompt": self.config.prompt.name, "attention": "once" if self.once else "joint", "head": self.encoder.head_note, **named}
