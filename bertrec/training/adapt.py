@@ -68,7 +68,9 @@ def adapt_masked_lm(
     pieces = word_numbers(encoder.tokenizer, distinct, encoder.config.max_length).take(learned) if whole_words else None
     dataset = MaskedTextDataset(tokens.take(learned), TokenMasking.of(encoder), encoder.tokenizer.pad_token_id or 0, pieces)
     how: dict[str, Any] = {"run_dir": run_dir, "resume": resume, "progress": progress}
+    was_training = encoder.training
     log = fit_module(MaskedLanguageModel(encoder), dataset, dataset.collate, config, **how)
+    encoder.train(was_training)  # a new module is in training mode, and takes its parts there
     after = _measured(encoder, held_out, config.seed)
     say(f"perplexity on the held-out texts after {len(log.epochs)} epochs ({log.seconds:.0f} s): {after:.4g}")
     settings = {"tune": encoder.config.tune, "encoder": encoder.config.name, "max_length": encoder.config.max_length}
