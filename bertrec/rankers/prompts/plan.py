@@ -101,9 +101,8 @@ class PromptPlan(RankerPlan):
     def started(self) -> dict[str, Any]:
         """Return what must be the same when the training goes on, JSON values."""
         hashes = {name: None if run is None else self._model(run).model_hash for name, run in self._runs.items()}
-        if self.teacher is not None:
-            hashes["teacher"] = self._made_teacher or self._model(self.teacher).model_hash
-        return {"prompts": [config.to_dict() for config in self.configs()], "zero_shot": self.zero_shot, **hashes}
+        taught = None if self.teacher is None else self._made_teacher or self._model(self.teacher).model_hash
+        return {"prompts": [config.to_dict() for config in self.configs()], "zero_shot": self.zero_shot, **hashes, "teacher": taught}
 
     @property
     def _runs(self) -> dict[str, Path | None]:

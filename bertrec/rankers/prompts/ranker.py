@@ -89,6 +89,7 @@ class PromptRanker(Ranker):
         self._layout: Layout | None = None
         self._trained = False  # whether a training has touched the encoder
         self.pretrain_log: TrainLog | None = None
+        self._lists = 0  # that were learned before the training
         self.network: PromptNetwork | None = None
 
     @classmethod
@@ -238,6 +239,7 @@ class PromptRanker(Ranker):
         parts = Chunks.of(self.clicks(lists, options.get("known")))
         train = self.config.train.updated({"epochs": parts.count, "max_seconds": 0, "average": 0})
         given = {**options, "run_dir": folder}
+        self._lists = len(lists)
         self.pretrain_log = fit_module(network, parts, parts.collate, train, **checkpoints(given))
         return folder
 
@@ -428,5 +430,7 @@ class PromptRanker(Ranker):
     def about(self) -> Mapping[str, Any]:
         """Return what a report says of the ranker: prompt, attention, and the head where bertrec trained it."""
         models = {"prior": self.prior, "teacher": self.teacher}
-        named = {name: vectors.model.name for name, vectors in models.items() if vectors is not None}
+        named: dict[str, Any] = {name: vectors.model.name for name, vectors in models.items() if vectors is not None}
+        if self.pretrain_log is not None:
+            named["pretraining"] = {"lists": self._lists, "seconds": round(self.pretrain_log.seconds, 1)}
         return {"prompt": self.config.prompt.name, "attention": "once" if self.once else "joint", "head": self.encoder.head_note, **named}
