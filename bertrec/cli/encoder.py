@@ -166,13 +166,19 @@ def adapt_mlm(
     check_folder(out, markers=[MANIFEST], holds="an encoder", overwrite=overwrite or resume)
     check_unfinished(out, overwrite=overwrite, resume=resume)
     o.choice("mask", mask, ("tokens", "words"))
-    steps = {"epochs": epochs, "max_seconds": max_minutes * 60, "batch_size": batch_size, "schedule": "linear", "seed": seed}
+    steps: dict[str, Any] = {
+        "epochs": epochs,
+        "max_seconds": max_minutes * 60,
+        "batch_size": batch_size,
+        "schedule": "linear",
+        "seed": seed,
+    }
     rates = {"learning_rate": learning_rate, "encoder_learning_rate": encoder_learning_rate}
     config = TrainConfig.from_dict({**steps, **rates})
     read, name, content = _texts(data, reading, texts)
     model, new = _open(encoder, tune, max_length)
-    plan = {**data_record(data), "load": reading, "data_hash": content, "texts": texts, "mask": mask, "encoder": encoder, "tune": tune}
-    plan |= {"max_length": max_length, **steps, **rates}
+    plan: dict[str, Any] = {**data_record(data), "load": reading, "data_hash": content, "texts": texts, "mask": mask}
+    plan |= {"encoder": encoder, "tune": tune, "max_length": max_length, **steps, **rates}
     with training_beside(out, plan, resume=resume, say=note) as work:
         kinds: dict[str, Any] = {"what": _KINDS_IN_WORDS[texts], "whole_words": mask == "words"}
         record = adapt_masked_lm(model, read, config, data=name, new=new, run_dir=work.folder, resume=resume, say=say, **kinds)

@@ -234,7 +234,7 @@ class PromptRanker(Ranker):
         begun = place is not None and bool(options.get("resume")) and bool(complete_checkpoints(Path(place) / "checkpoints"))
         if asked.kind == "none" or begun:
             return folder
-        how = {"lists": asked.lists, "negatives": asked.negatives, "alpha": asked.alpha, "seed": self.config.train.seed}
+        how: dict[str, Any] = {"lists": asked.lists, "negatives": asked.negatives, "alpha": asked.alpha, "seed": self.config.train.seed}
         lists = history_lists(impressions, most=self.config.prompt.titles, **how)
         parts = Chunks.of(self.clicks(lists, options.get("known")))
         train = self.config.train.updated({"epochs": parts.count, "max_seconds": 0, "average": 0})
