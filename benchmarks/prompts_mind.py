@@ -8,7 +8,8 @@
 Both `choose` and `test` train on the other four fifths; `choose` measures on the fifth, `test` on the test part. ``nrms`` stands for
 the two towers over MiniLM, ``similarity`` for no training at all: the cosine between a title and the mean of the history's titles, and
 ``text-similarity`` for the same of title, abstract and category (`bertrec.models.text_similarity`). ``action-hybrid+text-similarity`` is
-the prompt that starts from the latter's scores (``bertrec prompt train --prior``).
+the prompt that starts from the latter's scores (``bertrec prompt train --prior``), ``action-hybrid+learned`` one that has them as its
+teacher (``--teacher text-similarity``) and is asked without them; with ``--set pretrain.kind=histories`` it also learns from histories.
 `pairs` compares what `test` measured, per-impression values averaged over seeds, and adds the ensemble of the templates. Results:
 ``benchmarks/results-prompts``; scores, which the last step needs: ``runs/benchmarks``.
 """
@@ -67,20 +68,28 @@ def main() -> None:
     settings = {name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in options.set)}
     for seed in options.seeds:
         for name in options.templates:
-            ranker: PromptRanker | NRMS | Similarity | TextPrior
-            if name in UNTRAINED:
-                ranker, seconds = UNTRAINED[name](dataset.catalog), 0.0
-                about: dict[str, Any] = {"encoder": "minilm"}
-            elif name == "nrms":
-                ranker, seconds = _towers(seed, learned, chosen_on, settings)
-                about = {"encoder": "minilm", "settings": settings}
-            else:
-                ranker, seconds = _prompt(name, seed, learned, chosen_on, options.encoder, settings)
-                about = {**ranker.about(), "settings": settings}
-            scores = ranker.score(measured.histories, measured.candidates)
-            SCORES.mkdir(parents=True, exist_ok=True)
-            np.savez_compressed(SCORES / f"mind-{options.step}-{name}-{seed}.npz", scores=scores)
-            _note(options.step, name, seed, measured, scores, {**about, "fit_seconds": round(seconds, 1)}, ranker)
+            measure(options.step, name, seed, (learned, chosen_on, measured), options.encoder, settings)
+
+
+def measure(
+    step: str, name: str, seed: int, parts: tuple[Impressions, Impressions, Impressions], encoder: str, settings: dict[str, Any]
+) -> None:
+    """Train one ranker on the first part, choose its epoch on the second, measure it on the third, and write figures and scores."""
+    learned, chosen_on, measured = parts
+    ranker: PromptRanker | NRMS | Similarity | TextPrior
+    if name in UNTRAINED:
+        ranker, seconds = UNTRAINED[name](learned.catalog), 0.0
+        about: dict[str, Any] = {"encoder": "minilm"}
+    elif name == "nrms":
+        ranker, seconds = _towers(seed, learned, chosen_on, settings)
+        about = {"encoder": "minilm", "settings": settings}
+    else:
+        ranker, seconds = _prompt(name, seed, learned, chosen_on, encoder, settings)
+        about = {**ranker.about(), "settings": settings}
+    scores = ranker.score(measured.histories, measured.candidates)
+    SCORES.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(SCORES / f"mind-{step}-{name}-{seed}.npz", scores=scores)
+    _note(step, name, seed, measured, scores, {**about, "fit_seconds": round(seconds, 1)}, ranker)
 
 
 class Similarity:
@@ -136,11 +145,15 @@ def _pairs(names: list[str], seeds: list[int], measured: Impressions) -> None:
 def _prompt(
     name: str, seed: int, learned: Impressions, chosen_on: Impressions, encoder: str, settings: dict[str, Any]
 ) -> tuple[PromptRanker, float]:
-    template, _, prior = name.partition("+")
-    config = PromptConfig(prompt=Prompt.load(template)).updated({"encoder.name": encoder, "train.seed": seed, **settings})
+    template, _, beside = name.partition("+")
+    prompt = Prompt.load(template)
+    own = {key.removeprefix("prompt."): value for key, value in settings.items() if key.startswith("prompt.")}
+    plain = {key: value for key, value in settings.items() if not key.startswith("prompt.")}
+    config = PromptConfig(prompt=prompt.updated(own)).updated({"encoder.name": encoder, "train.seed": seed, **plain})
     started = time.perf_counter()
-    vectors = TextPrior(learned.catalog).vectors if prior else None
-    ranker = PromptRanker(config, prior=vectors).fit(learned, validation=chosen_on)
+    vectors = TextPrior(learned.catalog).vectors if beside else None
+    role = {"learned": "teacher"}.get(beside, "prior")
+    ranker = PromptRanker(config, **{role: vectors}).fit(learned, validation=chosen_on)
     return ranker, time.perf_counter() - started
 
 

@@ -130,6 +130,8 @@ Examples:
 bertrec encoder adapt-mlm ml-100k --out encoders/minilm-ml
 
 bertrec encoder adapt-mlm data/shop --text-fields title,description --max-minutes 5 --out encoders/minilm-shop
+
+bertrec encoder adapt-mlm data/shop --texts items,reviews --mask words --tune last:2 --epochs 10 --out encoders/shop
 """,
 )
 @reads_data()
@@ -139,6 +141,8 @@ def adapt_mlm(
     reading: Reading,
     encoder: EncoderName = "minilm",
     tune: Annotated[str, typer.Option(help="What learns: head (its transform alone), or also last:K layers or the full encoder.")] = "head",
+    texts: Annotated[str, typer.Option(help="What is read: items, reviews (of the training part), or both as items,reviews.")] = "items",
+    mask: Annotated[str, typer.Option(help="What is hidden: tokens, or words with all of their pieces.")] = "tokens",
     epochs: Annotated[int, typer.Option(min=1, help="At most this many epochs.")] = 30,
     max_minutes: Annotated[float, typer.Option(min=0, help="End the training after this; 0 sets no limit.")] = 0,
     batch_size: Annotated[int, typer.Option(min=1, help="Texts per step.")] = 32,
@@ -146,40 +150,65 @@ def adapt_mlm(
     encoder_learning_rate: Annotated[float, typer.Option(help="Of the encoder, where it learns.")] = 5e-5,
     max_length: Annotated[int, typer.Option(min=3, help="Tokens per text.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="Of the held-out texts, the masks and the batches.")] = 0,
+    resume: o.Resume = False,
     overwrite: o.Overwrite = False,
 ) -> None:
-    """Train a masked-language-model head on the item texts of DATA.
+    """Train a masked-language-model head on the texts of DATA.
 
     An encoder without a head (MiniLM) gets a new one whose decoder is its word embeddings; a head that is there is trained further.
     A tenth of the texts is held out, and its perplexity is printed before and after.
     """
-    from bertrec.data.load import load
-    from bertrec.data.options import LoadOptions
     from bertrec.encoders.masked.storage import MANIFEST
+    from bertrec.rankers.unfinished import check_unfinished, training_beside
     from bertrec.training.adapt import adapt_masked_lm
     from bertrec.training.config import TrainConfig
 
-    check_folder(out, markers=[MANIFEST], holds="an encoder", overwrite=overwrite)
-    config = TrainConfig.from_dict(
-        {
-            "epochs": epochs,
-            "max_seconds": max_minutes * 60,
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "encoder_learning_rate": encoder_learning_rate,
-            "schedule": "linear",
-            "seed": seed,
-            "save_every_epoch": False,
-        }
-    )
-    dataset = load(data, LoadOptions.from_dict(reading))
-    note_each(dataset.notes)
-    dataset.catalog.require_text("encoder adapt")
+    check_folder(out, markers=[MANIFEST], holds="an encoder", overwrite=overwrite or resume)
+    check_unfinished(out, overwrite=overwrite, resume=resume)
+    o.choice("mask", mask, ("tokens", "words"))
+    steps: dict[str, Any] = {
+        "epochs": epochs,
+        "max_seconds": max_minutes * 60,
+        "batch_size": batch_size,
+        "schedule": "linear",
+        "seed": seed,
+    }
+    rates = {"learning_rate": learning_rate, "encoder_learning_rate": encoder_learning_rate}
+    config = TrainConfig.from_dict({**steps, **rates})
+    read, name, content = _texts(data, reading, texts)
     model, new = _open(encoder, tune, max_length)
-    record = adapt_masked_lm(model, dataset.catalog.texts, config, data=dataset.name, new=new, say=print)
-    model.save(out)
+    plan: dict[str, Any] = {**data_record(data), "load": reading, "data_hash": content, "texts": texts, "mask": mask}
+    plan |= {"encoder": encoder, "tune": tune, "max_length": max_length, **steps, **rates}
+    with training_beside(out, plan, resume=resume, say=note) as work:
+        kinds: dict[str, Any] = {"what": _KINDS_IN_WORDS[texts], "whole_words": mask == "words"}
+        record = adapt_masked_lm(model, read, config, data=name, new=new, run_dir=work.folder, resume=resume, say=say, **kinds)
+        model.save(out)
+    work.drop()
     say(record.note)
     say(f"wrote {out}")
+
+
+_KINDS_IN_WORDS = {"items": "item texts", "reviews": "reviews", "items,reviews": "item texts and reviews"}
+
+
+def _texts(data: str, reading: dict[str, Any], kinds: str) -> tuple[list[str], str, str]:
+    """Return the texts to learn from, the data's name and hash."""
+    from bertrec.core.errors import DataError
+    from bertrec.data.load import load, make_split
+    from bertrec.data.options import LoadOptions
+
+    o.choice("texts", kinds, tuple(_KINDS_IN_WORDS))
+    dataset = load(data, LoadOptions.from_dict(reading))
+    note_each(dataset.notes)
+    found: list[str] = []
+    if "items" in kinds:
+        dataset.catalog.require_text("encoder adapt")
+        found += dataset.catalog.texts
+    if "reviews" in kinds:
+        if dataset.interactions.text is None:
+            raise DataError(f"--texts {kinds}: {dataset.name} has no reviews (a column of texts beside the interactions): take items")
+        found += make_split(dataset).train.text or []  # what is held out for measuring stays unread
+    return found, dataset.name, dataset.content_hash
 
 
 def _open(name: str, tune: str, max_length: int) -> tuple[MaskedEncoder, bool]:

@@ -40,13 +40,34 @@ def tokenize_texts(tokenizer: Any, texts: Sequence[str], max_length: int, *, pro
     return Ragged.from_lengths(values, lengths).take(place)
 
 
+def word_numbers(tokenizer: Any, texts: Sequence[str], max_length: int) -> Ragged:
+    """Return of each token that `tokenize_texts` gives which word of its text it is a piece of, -1 for special tokens.
+
+    Args:
+        tokenizer: a fast one of Hugging Face; what a word is, its pre-tokenizer says.
+        texts: ``n`` texts.
+        max_length: tokens per text.
+    """
+    rows: list[list[int]] = []
+    for start in range(0, len(texts), _TOKENIZER_BATCH):
+        found = _encoded(tokenizer, list(texts[start : start + _TOKENIZER_BATCH]), {"truncation": True, "max_length": max_length})
+        rows += [[-1 if word is None else word for word in found.word_ids(row)] for row in range(len(found["input_ids"]))]
+    lengths = np.fromiter(map(len, rows), np.int64, len(rows))
+    return Ragged.from_lengths(np.fromiter((word for row in rows for word in row), np.int64, int(lengths.sum())), lengths)
+
+
 def token_ids(tokenizer: Any, texts: list[str], **options: Any) -> list[list[int]]:
     """Return the token ids of each text; ``options`` are the tokenizer's.
 
     Raises:
         ModelError: the tokenizer is damaged.
     """
-    options |= {"return_attention_mask": False, "return_token_type_ids": False}
+    ids: list[list[int]] = _encoded(tokenizer, texts, options)["input_ids"]
+    return ids
+
+
+def _encoded(tokenizer: Any, texts: list[str], options: dict[str, Any]) -> Any:
+    options = options | {"return_attention_mask": False, "return_token_type_ids": False}
     try:
         return _asked(tokenizer, texts, options)
     except (TypeError, UnicodeEncodeError):
@@ -55,13 +76,12 @@ def token_ids(tokenizer: Any, texts: list[str], **options: Any) -> list[list[int
         return _asked(tokenizer, clean, options)
 
 
-def _asked(tokenizer: Any, texts: list[str], options: dict[str, Any]) -> list[list[int]]:
+def _asked(tokenizer: Any, texts: list[str], options: dict[str, Any]) -> Any:
     try:
-        ids: list[list[int]] = tokenizer(texts, **options)["input_ids"]
+        return tokenizer(texts, **options)
     except BaseException as error:
         # What a damaged tokenizer.json makes of the library written in Rust is no Exception, and its class is not public.
         if type(error).__name__ != "PanicException":
             raise
         where = getattr(tokenizer, "name_or_path", "") or "the encoder"
         raise ModelError(f"the tokenizer of {where} is damaged (tokenizer.json): {error}") from error
-    return ids

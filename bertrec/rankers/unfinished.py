@@ -99,8 +99,8 @@ class Unfinished:
     @property
     def worth_keeping(self) -> bool:
         """Whether a ranker or an epoch of one is done."""
-        checkpoints = self.folder / "checkpoints"
-        return bool(self.done) or (checkpoints.is_dir() and any(checkpoints.iterdir()))
+        kept = ("checkpoints/*", "*/checkpoints/*")  # the latter of what is learned before the training
+        return bool(self.done) or any(any(self.folder.glob(pattern)) for pattern in kept)
 
     def drop(self) -> None:
         """Remove all of it, once what was trained is elsewhere."""

@@ -2,7 +2,8 @@
 
 Devlin et al. 2019, "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", section 3.1: 15 % of the tokens
 are chosen; of these 80 % become the mask token, 10 % a random word and 10 % stay as they are. The choice is drawn anew each epoch (Liu et
-al. 2019, "RoBERTa: A Robustly Optimized BERT Pretraining Approach", section 4.1).
+al. 2019, "RoBERTa: A Robustly Optimized BERT Pretraining Approach", section 4.1). With whole words all pieces of a word share its fate (Cui
+et al. 2021, "Pre-Training with Whole Word Masking for Chinese BERT").
 """
 
 from __future__ import annotations
@@ -75,10 +76,19 @@ class TokenMasking:
         """Say of each token whether it may be hidden."""
         return ~np.isin(values, self.special)
 
-    def draw(self, tokens: Ragged, rng: np.random.Generator) -> MaskedTokens:
-        """Hide ``round(share × words)`` words of each row, at least one, chosen evenly."""
-        hidden = self._chosen(tokens, rng)
-        fate = rng.random(len(tokens.values))
+    def draw(self, tokens: Ragged, rng: np.random.Generator, pieces: Ragged | None = None) -> MaskedTokens:
+        """Hide ``round(share × words)`` words of each row, at least one, chosen evenly.
+
+        Args:
+            tokens: the rows.
+            rng: draws.
+            pieces: which word of its row each token is a piece of, -1 for none. Whole words are then hidden, as long as their pieces are
+                no more than that number; where each has more, the shortest.
+        """
+        if pieces is None:
+            hidden, fate = self._chosen(tokens, rng), rng.random(len(tokens.values))
+        else:
+            hidden, fate = self._whole(tokens, pieces, rng)
         random_words = self.words[rng.integers(len(self.words), size=len(tokens.values))] if len(self.words) else tokens.values
         values = np.where(hidden & (fate < _MASKED), self.mask_id, tokens.values)
         values = np.where(hidden & (fate >= 1 - _REPLACED), random_words, values)
@@ -95,6 +105,31 @@ class TokenMasking:
         hidden[order] = place < np.repeat(count, tokens.lengths)
         return hidden
 
+    def _whole(self, tokens: Ragged, pieces: Ragged, rng: np.random.Generator) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+        """Return which tokens are hidden and a number between 0 and 1 for each, the same for all pieces of a word."""
+        begins = np.ones(len(tokens.values), bool)
+        begins[1:] = (np.diff(pieces.values) != 0) | (np.diff(tokens.rows) != 0)
+        word = np.cumsum(begins) - 1
+        starts = np.flatnonzero(begins)
+        lengths = np.diff(np.append(starts, len(word)))
+        usable = np.logical_and.reduceat(self.is_word(tokens.values) & (pieces.values >= 0), starts) if len(starts) else begins
+        hidden = np.zeros(len(starts), bool)
+        candidates = rng.permutation(np.flatnonzero(usable))
+        by_row = candidates[np.argsort(tokens.rows[starts[candidates]], kind="stable")]
+        for some in np.split(by_row, np.flatnonzero(np.diff(tokens.rows[starts[by_row]])) + 1):
+            hidden[_up_to(some, lengths, max(1, round(self.share * int(lengths[some].sum()))))] = True
+        return hidden[word], rng.random(len(starts))[word]
+
+
+def _up_to(words: IntArray, lengths: IntArray, room: int) -> list[int]:
+    """Return those of the words, in their order, that fit into the room that is left; the shortest where none does."""
+    taken: list[int] = []
+    for word in words.tolist():
+        if lengths[word] <= room:
+            taken.append(word)
+            room -= int(lengths[word])
+    return taken or words[np.argsort(lengths[words], kind="stable")[:1]].tolist()
+
 
 class MaskedTextDataset(torch.utils.data.Dataset[IntArray]):
     """Token rows whose words are hidden anew each epoch; which ones depends on the seed and the epoch alone.
@@ -104,14 +139,15 @@ class MaskedTextDataset(torch.utils.data.Dataset[IntArray]):
         dropped: rows without any.
     """
 
-    def __init__(self, tokens: Ragged, masking: TokenMasking, pad: int) -> None:
-        """Keep the rows that hold a word.
+    def __init__(self, tokens: Ragged, masking: TokenMasking, pad: int, pieces: Ragged | None = None) -> None:
+        """Keep the rows that hold a word; with ``pieces`` (see `TokenMasking.draw`) whole words are hidden.
 
         Raises:
             DataError: no row does.
         """
         words = np.bincount(tokens.rows[masking.is_word(tokens.values)], minlength=len(tokens))
         self.tokens = tokens.take(np.flatnonzero(words))
+        self.pieces = None if pieces is None else pieces.take(np.flatnonzero(words))
         self.dropped = len(tokens) - len(self.tokens)
         if not len(self.tokens):
             raise DataError(f"none of the {len(tokens)} texts has a word that the encoder knows: there is nothing to learn from")
@@ -127,12 +163,14 @@ class MaskedTextDataset(torch.utils.data.Dataset[IntArray]):
     def __getitems__(self, indices: Indices) -> MaskedTokens:  # torch's loader asks for a whole batch by this name
         rows = np.asarray(indices, np.int64)
         # A row is in one batch of an epoch only, so its first row tells batches apart.
-        return self.masking.draw(self.tokens.take(rows), np.random.default_rng([*self._draw, int(rows[0])]))
+        rng = np.random.default_rng([*self._draw, int(rows[0])])
+        return self.masking.draw(self.tokens.take(rows), rng, None if self.pieces is None else self.pieces.take(rows))
 
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 over the rows, by which a resumed run knows its data again."""
-        return hashlib.sha256(self.tokens.offsets.tobytes() + self.tokens.values.tobytes()).hexdigest()
+        whole = b"" if self.pieces is None else self.pieces.values.tobytes()
+        return hashlib.sha256(self.tokens.offsets.tobytes() + self.tokens.values.tobytes() + whole).hexdigest()
 
     def batches(self, epoch: int, batch_size: int, seed: int) -> Iterator[IntArray]:
         """Yield the rows of each batch, of similar length; what is fetched from now on is hidden as this epoch has it."""

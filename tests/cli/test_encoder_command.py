@@ -67,6 +67,10 @@ def test_the_same_seed_gives_the_same_encoder(cli, shop, headless, tmp_path):
         (["--text-fields", "colour"], "colour"),
         (["--epochs", "0"], "--epochs"),
         (["--learning-rate", "0"], "setting 'learning_rate'"),
+        (["--texts", "titles"], "titles"),
+        (["--texts", "items,reviews"], "has no reviews"),
+        (["--mask", "syllables"], "syllables"),
+        (["--resume"], "there is no unfinished training"),
     ],
 )
 def test_bad_options_are_one_line_and_leave_nothing_behind(cli, shop, headless, tmp_path, words, said):
@@ -87,6 +91,25 @@ def test_bad_places_are_one_line(cli, shop, headless, tmp_path):
     code, _, err = cli("encoder", "adapt-mlm", tmp_path / "absent", "--encoder", headless, "--out", tmp_path / "out")
     assert code == 2
     assert "absent" in err
+
+
+def test_reviews_of_the_training_part_are_read_and_no_others(cli, tmp_path, headless):
+    folder = tmp_path / "reviewed"
+    folder.mkdir()
+    rows = [
+        f"{user},{100 + (user + step) % 10},{step},{'brass' if step == 4 else 'red lamp'} {user}" for user in range(8) for step in range(5)
+    ]
+    (folder / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp,text", *rows]) + "\n", encoding="utf-8")
+    items = [f"{100 + number},oak {number}" for number in range(10)]
+    (folder / "items.csv").write_text("\n".join(["item_id,title", *items]) + "\n", encoding="utf-8")
+    words = ["encoder", "adapt-mlm", folder, "--encoder", headless, "--epochs", "1", "--mask", "words", "--out", tmp_path / "out"]
+    code, said, _ = cli(*words, "--texts", "items,reviews")
+    assert code == 0
+    assert "18 distinct item texts and reviews, 2 of them held out" in said  # ten titles, eight users' words before their last two items
+    code, said, _ = cli(*words, "--texts", "reviews", "--overwrite")
+    assert code == 0
+    assert "8 distinct reviews, 1 of them held out" in said
+    assert json.loads((tmp_path / "out" / "masked.json").read_text())["head"]["settings"]["mask"] == "words"
 
 
 @pytest.mark.parametrize("words", [["encoder"], ["encoder", "adapt-mlm"]], ids=" ".join)

@@ -15,6 +15,7 @@ from bertrec.cli.main import main
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data.submission import read_submission
+from bertrec.rankers.prompts import plan
 from bertrec.rankers.prompts.ranker import PromptRanker
 from bertrec.rankers.prompts.template import Prompt, library
 from bertrec.rankers.runs import open_rankers
@@ -235,6 +236,19 @@ def test_zero_shot_runs_train_nothing_and_the_list_names_every_prompt(world, cap
         (["train", "DATA", "--out", "new", "--set", "prompt.text=a"], "chosen with --template"),
         (["train", "DATA", "--out", "new", "--template", "collaborative"], "name their model with --id-model"),
         (["train", "DATA", "--out", "taken", "--encoder", "PLAIN"], "taken.encoder is where"),
+        (["train", "DATA", "--out", "new", "--teacher", "absent"], "--teacher absent: no such run"),
+        (["train", "DATA", "--out", "new", "--teacher", "text-similarity", "--zero-shot"], "leave out --zero-shot"),
+        (["train", "DATA", "--out", "new", "--teacher", "text-similarity", "--set", "distill=0"], "distill 0 learns nothing"),
+        (["train", "DATA", "--out", "new", "--set", "distill=-1"], "distill"),
+        (["train", "DATA", "--out", "new", "--pretrain", "clicks"], "give histories, or histories:N"),
+        (["train", "DATA", "--out", "new", "--pretrain", "histories:0"], "give histories, or histories:N"),
+        (["train", "DATA", "--out", "new", "--pretrain", "histories:"], "give histories, or histories:N"),
+        (["train", "DATA", "--out", "new", "--pretrain", "histories", "--zero-shot"], "leave out --zero-shot"),
+        (["search-answers", "DATA", "--out", "new.txt"], "a prompt is a file NAME.yaml"),
+        (["search-answers", "DATA", "--out", "there.yaml"], "is there already"),
+        (["search-answers", "DATA", "--out", "new.yaml", "--encoder", "PLAIN"], "has no masked-language-model head"),
+        (["search-answers", "DATA", "--out", "new.yaml", "--template", "collaborative"], "has vectors of users and items"),
+        (["search-answers", "DATA", "--out", "new.yaml", "--encoder", "HEAD", "--min-count", "99"], "stands 99 times"),
         (["evaluate", "RUN", "--split", "test"], "no labels"),
         (["evaluate", "RUN", "--split", "dev"], "unknown split 'dev'"),
         (["evaluate", "DATA"], "run.json is missing"),
@@ -245,7 +259,8 @@ def test_zero_shot_runs_train_nothing_and_the_list_names_every_prompt(world, cap
 def test_bad_input_is_one_line_and_exit_code_2(world, words, says, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken.encoder").mkdir()
-    places = {"DATA": str(world / "data"), "RUN": str(world / "run"), "PLAIN": str(world / "plain")}
+    (tmp_path / "there.yaml").touch()
+    places = {"HEAD": str(world / "encoder"), **{"DATA": str(world / "data"), "RUN": str(world / "run"), "PLAIN": str(world / "plain")}}
     assert run(world, *(places.get(word, word) for word in words)) == 2
     errors = capsys.readouterr().err.strip().splitlines()
     assert says in errors[-1]
@@ -280,6 +295,65 @@ def test_a_prompt_starts_from_the_scores_of_a_run(world, tmp_path, capsys):
     assert record["members"][0]["prior"] == "text-similarity"
     assert ensemble.members[0].network.prior.started
     assert run(world, "evaluate", str(tmp_path / "run"), "--split", "valid", "--json", str(tmp_path / "f.json")) == 0
+
+
+@pytest.fixture(scope="module")
+def similarity(world):
+    """A run of text similarity over the same news."""
+    words = ["train", str(world / "data"), "--model", "text-similarity", "--out", str(world / "similarity")]
+    assert main([*words, "--set", f"encoder.name={world / 'plain'}"]) == 0
+    return world / "similarity"
+
+
+def test_a_prompt_learns_from_histories_and_from_a_run_that_it_does_not_keep(world, similarity, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "run"
+    words = ["train", str(world / "data"), "--encoder", str(world / "encoder"), "--set", "encoder.max_length=60", "--epochs", "1"]
+    words += ["--template", "action-hybrid", "--template", "utility-hybrid", "--pretrain", "histories:12", "--out", str(out)]
+    assert run(world, *words, "--teacher", str(similarity)) == 0
+    ensemble, (record,) = open_rankers(out)
+    assert [member["teacher"] for member in record["members"]] == ["text-similarity"] * 2
+    assert record["members"][0]["pretraining"]["lists"] == 12
+    assert [member.teacher for member in ensemble.members] == [None, None]
+    assert ensemble.members[0].config.pretrain.lists == 12
+    assert sorted(path.name for path in out.iterdir()) == ["members", "run.json"]
+    assert not [path for path in out.rglob("*") if path.is_dir() and path.name in ("teacher", "prior", "pretraining")]
+    whole = [member.model_hash for member in ensemble.members]
+
+    monkeypatch.setattr("bertrec.rankers.prompts.ranker.PromptRanker.figures", _interrupted)
+    assert run(world, *words, "--teacher", str(similarity), "--overwrite") == 130  # before the first epoch's checkpoint
+    monkeypatch.undo()
+    assert run(world, *words, "--resume") == 2
+    assert "was started with teacher" in capsys.readouterr().err
+    assert run(world, *words, "--teacher", str(similarity), "--resume") == 0
+    assert [member.model_hash for member in open_rankers(out)[0].members] == whole
+
+
+def _interrupted(self, impressions, **known):
+    raise KeyboardInterrupt
+
+
+def test_a_teacher_that_trains_nothing_is_made_by_its_name(world, similarity, tmp_path, monkeypatch):
+    real = plan.create
+    monkeypatch.setattr(plan, "create", lambda name: real(name, settings={"encoder.name": str(world / "plain")}))
+    hashes = []
+    for teacher in ("text-similarity", str(similarity)):
+        words = ["train", str(world / "data"), "--encoder", str(world / "encoder"), "--set", "encoder.max_length=60", "--epochs", "1"]
+        assert run(world, *words, "--teacher", teacher, "--out", str(tmp_path / f"run-{len(hashes)}")) == 0
+        hashes.append(open_rankers(tmp_path / f"run-{len(hashes)}")[0].members[0].model_hash)
+    assert hashes[0] == hashes[1]
+
+
+def test_answers_that_were_found_are_a_prompt(world, tmp_path, capsys):
+    out = tmp_path / "mine.yaml"
+    words = [str(world / "data"), "--encoder", str(world / "encoder"), "--set", "encoder.max_length=60", "--words", "2", "--min-count", "1"]
+    assert run(world, "search-answers", *words, "--template", "utility-hybrid", "--out", str(out)) == 0
+    prompt = Prompt.load(out)
+    assert prompt.text == Prompt.load("utility-hybrid").text
+    assert 1 <= len(prompt.answers["negative"]) <= 2
+    assert "utility-hybrid with answers found on data: 16 clicks, 16 others" in prompt.source
+    assert f"wrote {out}" in capsys.readouterr().out
+    assert run(world, "train", *words[:5], "--template", str(out), "--epochs", "1", "--out", str(tmp_path / "run")) == 0
+    assert open_rankers(tmp_path / "run")[0].members[0].config.prompt.answers == prompt.answers
 
 
 @pytest.mark.parametrize("tune", ["full", "lora"])

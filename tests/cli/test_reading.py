@@ -36,8 +36,8 @@ WITHOUT = {
     },  # texts are those of the run, and all products count
     "update": {"text_fields", "template", "k_core", "max_words", "on_empty", "given", "item_texts", "user_texts"},  # it reads no items
 }
-PROMPTS = {
-    f"{group} {command}" for group in ("prompt", "rankers") for command in ("train", "evaluate", "score")
+PROMPTS = {f"{group} {command}" for group in ("prompt", "rankers") for command in ("train", "evaluate", "score")} | {
+    "prompt search-answers"
 }  # where --template is a prompt
 OUT = ["--out", "OUT"]
 COMMANDS = {
@@ -55,6 +55,7 @@ COMMANDS = {
     "encoder adapt": ["DATA", *OUT],
     "encoder adapt-mlm": ["DATA", *OUT],
     "prompt train": ["DATA", *OUT],
+    "prompt search-answers": ["DATA", "--out", "OUT.yaml"],
     "queries make": ["DATA", "--fields", "title", "--out", "OUT.parquet"],
     "queries train": ["DATA", "--pairs", "TABLE", *OUT],
     "rankers train": ["DATA", *OUT, "--ranker", "nrms"],

@@ -5,14 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_encoders import tiny_bert, tiny_masked
+from tiny_encoders import tiny_bert, tiny_encoder, tiny_masked
 
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.encoders.masked.config import MaskedConfig
 from bertrec.encoders.masked.encoder import MaskedEncoder
+from bertrec.encoders.masked.loading import MissingHeadError
+from bertrec.encoders.tokens import tokenize_texts, word_numbers
 from bertrec.training.adapt import adapt_masked_lm
 from bertrec.training.config import TrainConfig
 from bertrec.training.fit import fit_module
@@ -48,6 +51,63 @@ def test_each_row_hides_its_share_of_words_and_nothing_else(rows, seed):
     np.testing.assert_array_equal(drawn.labels[hidden], tokens.values[hidden])
     np.testing.assert_array_equal(drawn.inputs.values[~hidden], tokens.values[~hidden])
     assert not np.isin(drawn.inputs.values[hidden], [0, 1, 2, 3]).any()
+
+
+@st.composite
+def _rows_of_words(draw):
+    """Rows of words of one to five pieces between special tokens: token ids, and the number of each token's word."""
+    rows, words = [], []
+    for lengths in draw(st.lists(st.lists(st.integers(1, 5), max_size=15), min_size=1, max_size=6)):
+        pieces = [number for number, length in enumerate(lengths) for _ in range(length)]
+        unknown = draw(st.sets(st.integers(0, 14), max_size=3))
+        rows.append([2, *(1 if word in unknown else 10 + at for at, word in enumerate(pieces)), 3])
+        words.append([-1, *pieces, -1])
+    return Ragged.from_rows(rows), Ragged.from_rows(words)
+
+
+@given(_rows_of_words(), st.integers(0, 2**32 - 1))
+@settings(max_examples=100, deadline=None)
+def test_whole_words_are_hidden_with_all_of_their_pieces(drawn_rows, seed):
+    tokens, pieces = drawn_rows
+    drawn = MASKING.draw(tokens, np.random.default_rng(seed), pieces)
+    hidden, masked = drawn.labels >= 0, drawn.inputs.values == 4
+    for row in range(len(tokens)):
+        here = tokens.rows == row
+        known = here & (tokens.values >= 5)
+        for word in np.unique(pieces.values[known]):
+            of_word = known & (pieces.values == word)
+            assert len(set(hidden[of_word])) == 1
+            assert len(set(masked[of_word])) == 1
+        assert not hidden[here & ~known].any()
+        lengths = np.unique(pieces.values[known], return_counts=True)[1]
+        room = max(1, round(0.15 * known.sum()))
+        count = hidden[here].sum()
+        assert count == 0 if not len(lengths) else 0 < count <= max(room, lengths.min())
+    np.testing.assert_array_equal(drawn.labels[hidden], tokens.values[hidden])
+    np.testing.assert_array_equal(drawn.inputs.values[~hidden], tokens.values[~hidden])
+
+
+def test_every_word_of_equal_length_is_hidden_as_often_as_any_other():
+    pieces = np.repeat(np.arange(20), 2)
+    tokens, words = Ragged.from_rows([10 + np.arange(40)] * 3000), Ragged.from_rows([pieces] * 3000)
+    hidden = MASKING.draw(tokens, np.random.default_rng(0), words).labels.reshape(3000, 20, 2) >= 0
+    assert (hidden.sum(axis=(1, 2)) == 6).all()  # 15 % of forty
+    assert hidden[:, :, 0].mean(axis=0) == pytest.approx(0.15, abs=0.03)  # a share's deviation is .0065
+
+
+def test_pieces_are_those_of_the_tokenizer(tmp_path):
+    tokenizer = transformers.BertTokenizerFast(vocab=_pieces_vocabulary(), model_max_length=64)
+    texts = ["kettles, red lamp!", "", "lampkettle red"]
+    tokens, words = tokenize_texts(tokenizer, texts, 7), word_numbers(tokenizer, texts, 7)
+    assert [tokenizer.convert_ids_to_tokens(row) for row in tokens.values[None, :7]] == [
+        ["[CLS]", "kettle", "##s", ",", "red", "lamp", "[SEP]"]
+    ]
+    assert [row.tolist() for row in words] == [[-1, 0, 0, 1, 2, 3, -1], [-1, -1], [-1, 0, 0, 1, -1]]
+
+
+def _pieces_vocabulary():
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "kettle", "##s", ",", "red", "lamp", "##kettle", "!"]
+    return {word: number for number, word in enumerate(words)}
 
 
 def test_fifteen_percent_of_which_eighty_ten_ten():
@@ -162,6 +222,43 @@ class TestAdapt:
         assert "cls.predictions.transform.dense.weight" in changed
         assert all(key.startswith("cls.predictions") for key in changed)
         assert "cls.predictions.decoder.weight" not in changed
+
+    def test_a_head_for_mpnet_whose_published_file_has_none(self, tmp_path):
+        texts = [f"{colour} {thing} {number}" for number in range(20) for colour, thing in (("red", "kettle"), ("oak", "shelf"))]
+        name = tiny_encoder(tmp_path / "mpnet", "mpnet", texts)
+        with pytest.raises(MissingHeadError):
+            MaskedEncoder.from_config(MaskedConfig(name=name))
+        encoder = MaskedEncoder.from_config(MaskedConfig(name=name, tune="last:1", precision="fp32"), new_head=True)
+        below = encoder.base.encoder.relative_attention_bias.weight.clone()
+        tokens = encoder.tokenize(texts)
+        before = perplexity(encoder, tokens)
+        config = training(epochs=6, batch_size=4, learning_rate=0.01, encoder_learning_rate=0.003)
+        record = adapt_masked_lm(encoder, texts, config, data="d", new=True, whole_words=True, progress=False)
+        assert perplexity(encoder, tokens) < 0.5 * before
+        assert not encoder.training
+        assert record.settings["mask"] == "words"
+        assert torch.equal(encoder.base.encoder.relative_attention_bias.weight, below)  # shared by all layers
+        encoder.save(tmp_path / "out")
+        assert perplexity(MaskedEncoder.load(tmp_path / "out"), tokens) == pytest.approx(perplexity(encoder, tokens), rel=1e-5)
+        theirs, info = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "out", output_loading_info=True)
+        assert not info["missing_keys"]
+        with torch.no_grad():
+            ids = torch.from_numpy(tokens[0])[None]
+            wanted = theirs.eval()(input_ids=ids).logits
+            torch.testing.assert_close(encoder.logits(encoder.hidden(ids, torch.ones_like(ids))), wanted, atol=1e-4, rtol=1e-4)
+
+    def test_a_training_that_was_cut_short_ends_alike(self, folder, tmp_path):
+        texts = [f"{one} {two}" for one in ("red", "blue", "oak", "steel") for two in ("lamp", "shelf", "kettle", "rug")]
+
+        def adapted(epochs, **how):
+            encoder = build(folder)
+            config = training(epochs=epochs, schedule="constant", warmup_epochs=1, save_every_epoch=True)
+            adapt_masked_lm(encoder, texts, config, data="d", new=False, whole_words=True, progress=False, **how)
+            return encoder.fingerprint
+
+        whole = adapted(3)
+        assert adapted(1, run_dir=tmp_path) != whole
+        assert adapted(3, run_dir=tmp_path, resume=True) == whole
 
     def test_too_few_texts_are_an_error(self, folder):
         with pytest.raises(DataError, match="1 distinct texts have a word"):

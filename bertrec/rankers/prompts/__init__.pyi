@@ -1,3 +1,5 @@
+from .answers import search_answers as search_answers
+from .answers import write_prompt as write_prompt
 from .config import PromptConfig as PromptConfig
 from .ensemble import PromptEnsemble as PromptEnsemble
 from .plan import PromptPlan as PromptPlan

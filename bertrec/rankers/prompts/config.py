@@ -25,6 +25,29 @@ def _train() -> TrainConfig:
     )
 
 
+class PretrainConfig(Config):
+    """Lists that are learned before the training, each once (`bertrec.rankers.prompts.pretraining`)."""
+
+    kind: Literal["none", "histories"] = Field(
+        "none",
+        description="histories: the next item of a training history among drawn negatives; no label and nothing shown is read.",
+    )
+    lists: int = Field(
+        0,
+        ge=0,
+        le=100_000_000,
+        description="How many lists; 0 takes each place of each history once, more than there are come again with other negatives.",
+    )
+    negatives: int = Field(4, ge=1, le=10_000, description="Negatives of each list, items of the histories that the user's own lacks.")
+    alpha: float = Field(
+        1.0,
+        ge=0,
+        le=10,
+        description="Negatives are drawn by the number of histories that hold them to this power: at 1 an item's own popularity says "
+        "nothing of the click.",
+    )
+
+
 class PromptConfig(Config):
     """How a prompt is asked and trained."""
 
@@ -55,6 +78,23 @@ class PromptConfig(Config):
     loss: RankLoss = Field(
         "pointwise",
         description=f"Of the margin, the positive answer's logit less the negative's: {LOSSES_IN_WORDS}.",
+    )
+    distill: float = Field(
+        1.0,
+        ge=0,
+        le=1e6,
+        description="Weight of the distillation beside the loss, where the training has a teacher (--teacher): the divergence of the "
+        "softmax of the margins of a list from that of the teacher's scores.",
+    )
+    distill_temperature: float = Field(
+        0.05,
+        gt=0,
+        le=1e6,
+        description="What the teacher's scores are divided by before their softmax; cosines need a small one.",
+    )
+    pretrain: PretrainConfig = Field(
+        default_factory=PretrainConfig,
+        description="What is learned before the training.",
     )
     item_text: Literal["title", "text"] = Field(
         "title",

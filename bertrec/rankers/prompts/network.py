@@ -11,6 +11,7 @@ from bertrec.encoders.masked.shared_prefix import Prefix, read_continuations, re
 from bertrec.heads.dropout import with_quick_dropout
 from bertrec.rankers.losses import rank_loss
 from bertrec.rankers.prompts.config import PromptConfig
+from bertrec.rankers.prompts.distillation import distillation_loss
 from bertrec.rankers.prompts.prior import Prior
 from bertrec.rankers.prompts.verbalizer import Verbalizer
 
@@ -69,6 +70,7 @@ class PromptNetwork(nn.Module):
         with_quick_dropout(encoder.base)
         self.encoder, self.vectors, self.prior = encoder, vectors, prior
         self.verbalizer, self.slots, self.loss = verbalizer, slots, config.loss
+        self.distill, self.temperature = config.distill, config.distill_temperature
         self.mask_id = int(encoder.tokenizer.mask_token_id)
         # By it a resumed training knows its model again: two templates may have parameters of the same shapes.
         settings = str({name: value for name, value in config.to_flat().items() if not name.startswith("train.")})
@@ -78,19 +80,33 @@ class PromptNetwork(nn.Module):
         """Return what takes the encoder's learning rate."""
         return list(self.encoder.encoder_parameters())
 
-    def forward(self, labels: Tensor, prior: Tensor | None = None, **batch: Tensor) -> dict[str, Tensor]:
-        """Return the loss of clicks ``labels [u, g]`` (1), negatives (0) and empty places (-1), from ``prior [u, g]`` scores too."""
+    def forward(self, labels: Tensor, prior: Tensor | None = None, teacher: Tensor | None = None, **batch: Tensor) -> dict[str, Tensor]:
+        """Return the loss of clicks ``labels [u, g]`` (1), negatives (0) and empty places (-1), from ``prior [u, g]`` scores too.
+
+        Where there are scores of a ``teacher [u, g]``, how far the prompt's own margins are from them is added.
+        """
         margins = self.margins(**batch)
-        if self.prior is not None and prior is not None:
-            margins = self.prior(margins, prior)
+        joined = self.prior(margins, prior) if self.prior is not None and prior is not None else margins
         # Cross-entropy over two answers is the logistic loss of their margin.
-        return {"loss": rank_loss(margins, labels, self.loss)}
+        loss = rank_loss(joined, labels, self.loss)
+        if teacher is not None:
+            loss = loss + self.distill * distillation_loss(margins, teacher, self.temperature)
+        return {"loss": loss}
 
     def margins(self, items: Tensor, users: Tensor | None = None, **tokens: Tensor) -> Tensor:
         """Return the positive answer's logit less the negative's, ``[u, g]`` float32; places without a candidate hold anything finite."""
         if "prefix" in tokens:
             shared = self.read(tokens["prefix"], tokens["prefix_mask"], users)
             return self.ask(shared, items, tokens["suffix"], tokens["suffix_mask"])
+        place = tokens["place"]
+        found = self._answer(self._joint(items, users, **tokens))
+        return torch.zeros(items.numel(), device=place.device).index_put((place,), found).reshape(items.shape)
+
+    def mask_states(self, items: Tensor, users: Tensor | None = None, **tokens: Tensor) -> Tensor:
+        """Return the hidden states at the masks of all candidates, ``[m, dim]``, in the order of ``items [u, g]`` without its zeros."""
+        if "prefix" in tokens:
+            shared = self.read(tokens["prefix"], tokens["prefix_mask"], users)
+            return self._continued(shared, items, tokens["suffix"], tokens["suffix_mask"])[items.flatten() > 0]
         return self._joint(items, users, **tokens)
 
     def read(self, prefix: Tensor, prefix_mask: Tensor, users: Tensor | None = None) -> Prefix:
@@ -101,18 +117,20 @@ class PromptNetwork(nn.Module):
 
     def ask(self, shared: Prefix, items: Tensor, suffix: Tensor, suffix_mask: Tensor) -> Tensor:
         """Return the margins ``[u, g]`` of candidates ``items [u, g]``, the rest of whose prompts is ``suffix [u, g, S]``."""
+        return self._answer(self._continued(shared, items, suffix, suffix_mask)).reshape(items.shape)
+
+    def _continued(self, shared: Prefix, items: Tensor, suffix: Tensor, suffix_mask: Tensor) -> Tensor:
+        """Return the hidden states at the masks, ``[u · g, dim]``."""
         with self.encoder.computing():
             own = self._with_vectors(suffix, "item", self._item_vectors(items)[..., None, :] if self.vectors is not None else None)
             hidden = read_continuations(self.encoder.base, shared, own, suffix_mask.bool())
         at = (suffix == self.mask_id).int().argmax(dim=-1)[..., None, None].expand(*items.shape, 1, hidden.shape[-1])
-        return self._answer(hidden.gather(2, at).flatten(0, 2)).reshape(items.shape)
+        return hidden.gather(2, at).flatten(0, 2)
 
     def _joint(self, items: Tensor, users: Tensor | None, tokens: Tensor, tokens_mask: Tensor, place: Tensor) -> Tensor:
         at, vectors = self._places(tokens, place, items, users)
         hidden = self.encoder.hidden(tokens, tokens_mask, vectors=vectors, at=at)
-        found = hidden[torch.arange(len(tokens), device=tokens.device), (tokens == self.mask_id).int().argmax(dim=1)]
-        margins = torch.zeros(items.numel(), device=tokens.device)
-        return margins.index_put((place,), self._answer(found)).reshape(items.shape)
+        return hidden[torch.arange(len(tokens), device=tokens.device), (tokens == self.mask_id).int().argmax(dim=1)]
 
     def _answer(self, hidden: Tensor) -> Tensor:
         scores = self.verbalizer(self.encoder.logits(hidden))

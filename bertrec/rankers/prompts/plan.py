@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from bertrec.core.errors import ConfigError, DataError
+from bertrec.data.catalog import ItemCatalog
 from bertrec.data.load import Dataset
 from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.models.base import Recommender
 from bertrec.models.fitted import seeded
+from bertrec.models.registry import create
+from bertrec.models.untrained import UNTRAINED
 from bertrec.rankers.base import Ranker
 from bertrec.rankers.prompts.config import PromptConfig
 from bertrec.rankers.prompts.ranker import PromptRanker
@@ -34,6 +37,8 @@ class PromptPlan(RankerPlan):
         zero_shot: train nothing.
         id_model: folder of a trained model whose vectors fill the slots ``{user}`` and ``{item}``.
         prior: folder of a trained model from whose scores the training of each prompt starts.
+        teacher: folder of a trained model whose order the training also learns, or the name of one that trains nothing
+            (`bertrec.models.untrained.UNTRAINED`).
     """
 
     ranker: str = "prompt4nr"
@@ -41,6 +46,7 @@ class PromptPlan(RankerPlan):
     zero_shot: bool = False
     id_model: Path | None = None
     prior: Path | None = None
+    teacher: Path | None = None
 
     @property
     def _taken(self) -> Mapping[str, Any]:
@@ -65,6 +71,7 @@ class PromptPlan(RankerPlan):
             raise ConfigError("--prior: how the scores of another model join is learned: leave out --zero-shot")
         if self.shots is not None and self.zero_shot:
             raise ConfigError("--shots are trained on: leave out --zero-shot")
+        self._check_teacher()
         prompts = load_prompts(self.templates)
         for prompt in prompts:
             if prompt.slots & {"user", "item"} and self.id_model is None:
@@ -72,7 +79,29 @@ class PromptPlan(RankerPlan):
         if self.id_model is not None and not any(prompt.slots & {"user", "item"} for prompt in prompts):
             raise ConfigError("--id-model: no template has {user} or {item} in it: take collaborative, or leave the option out")
         plain = [PromptConfig(prompt=prompt) for prompt in prompts]
-        return [config.updated(seeded(config, self._taken, self.seed)) for config in plain]
+        made = [config.updated(seeded(config, self._taken, self.seed)) for config in plain]
+        if self.teacher is not None and not made[0].distill:
+            raise ConfigError("--teacher: distill 0 learns nothing of a teacher: set it above, or leave the option out")
+        return made
+
+    def _check_teacher(self) -> None:
+        """See that a teacher is one, and has something to teach.
+
+        Raises:
+            ConfigError: it is not, or has not.
+        """
+        if self.teacher is None:
+            return
+        if self.zero_shot:
+            raise ConfigError("--teacher is there in training alone: leave out --zero-shot")
+        if not self.teacher.exists() and self._made_teacher is None:
+            raise ConfigError(f"--teacher {self.teacher}: no such run; name one, or {' or '.join(UNTRAINED)}, which need no training")
+
+    @property
+    def _made_teacher(self) -> str | None:
+        """The name of a teacher that is made on the spot; a run in a folder of that name is taken first."""
+        known = self.teacher is not None and not self.teacher.exists() and str(self.teacher) in UNTRAINED
+        return str(self.teacher) if known else None
 
     def negatives(self) -> int:
         """Return how many negatives a click has, where they are sampled."""
@@ -81,7 +110,8 @@ class PromptPlan(RankerPlan):
     def started(self) -> dict[str, Any]:
         """Return what must be the same when the training goes on, JSON values."""
         hashes = {name: None if run is None else self._model(run).model_hash for name, run in self._runs.items()}
-        return {"prompts": [config.to_dict() for config in self.configs()], "zero_shot": self.zero_shot, **hashes}
+        taught = None if self.teacher is None else self._made_teacher or self._model(self.teacher).model_hash
+        return {"prompts": [config.to_dict() for config in self.configs()], "zero_shot": self.zero_shot, **hashes, "teacher": taught}
 
     @property
     def _runs(self) -> dict[str, Path | None]:
@@ -97,10 +127,18 @@ class PromptPlan(RankerPlan):
         vectors, prior = (None if run is None else self._vectors(run, dataset) for run in self._runs.values())
         configs = self.configs()
         _check_prompts(configs, vectors)
+        shared: dict[str, Any] = {"prior": prior, "teacher": self._teacher(dataset)}
         return [
-            partial(PromptRanker, config, vectors=vectors if config.prompt.slots & {"user", "item"} else None, prior=prior)
+            partial(PromptRanker, config, vectors=vectors if config.prompt.slots & {"user", "item"} else None, **shared)
             for config in configs
         ]
+
+    def _teacher(self, dataset: Dataset) -> UserVectors | None:
+        if self.teacher is None:
+            return None
+        if (name := self._made_teacher) is None:
+            return self._vectors(self.teacher, dataset)
+        return untrained_teacher(name, dataset.catalog)
 
     def _model(self, run: Path) -> Recommender:
         place = run / "model" if (run / "model").is_dir() else run
@@ -111,6 +149,12 @@ class PromptPlan(RankerPlan):
         if model.catalog.content_hash != dataset.catalog.content_hash:
             raise DataError(f"{run} was trained on other items than those of {dataset.name}: train it on the same data")
         return UserVectors.from_model(model)
+
+
+def untrained_teacher(name: str, catalog: ItemCatalog) -> UserVectors:
+    """Return a model of `bertrec.models.untrained.UNTRAINED` over a catalogue, with its default encoder."""
+    model: Any = create(name)  # of a kind that needs the items alone
+    return UserVectors.from_model(model.over(catalog))
 
 
 def _check_prompts(configs: Sequence[PromptConfig], vectors: UserVectors | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -30,13 +31,16 @@ from bertrec.rankers.prompts.config import TEMPLATE, PromptConfig
 from bertrec.rankers.prompts.groups import pair_margins
 from bertrec.rankers.prompts.layout import Layout
 from bertrec.rankers.prompts.network import PromptNetwork, VectorMap
+from bertrec.rankers.prompts.pretraining import Chunks, history_lists
 from bertrec.rankers.prompts.prior import Prior
 from bertrec.rankers.prompts.rows import ClickDataset, PromptRows
 from bertrec.rankers.prompts.template import Prompt
 from bertrec.rankers.prompts.user_vectors import UserVectors
 from bertrec.rankers.prompts.user_words import user_words
 from bertrec.rankers.prompts.verbalizer import Verbalizer
+from bertrec.training.checkpoints import complete_checkpoints
 from bertrec.training.fit import fit_module
+from bertrec.training.log import TrainLog
 
 FloatArray = npt.NDArray[np.float64]
 _VECTORS, _PRIOR = "vectors", "prior"  # parts of the network, and the folders of the models that they come from
@@ -56,6 +60,8 @@ class PromptRanker(Ranker):
             copy of it.
         vectors: an ID model's vectors, for prompts with the slots ``{user}`` and ``{item}``.
         prior: vectors of a trained model whose score joins the answer (`bertrec.rankers.prompts.prior.Prior`); it needs `fit`.
+        teacher: vectors of a trained model whose order of each list is learned beside the labels
+            (`bertrec.rankers.prompts.distillation`); only `fit` asks it, and it is not saved.
     """
 
     name: ClassVar[str] = "prompt4nr"
@@ -70,18 +76,23 @@ class PromptRanker(Ranker):
         encoder: MaskedEncoder | None = None,
         vectors: UserVectors | None = None,
         prior: UserVectors | None = None,
+        teacher: UserVectors | None = None,
     ) -> None:
         super().__init__(config)
         self._given = encoder
         self.encoder = encoder or MaskedEncoder.from_config(self.config.encoder)
         self.once = self._reads_once()
-        self.vectors, self.prior = vectors, prior
+        self.vectors, self.prior, self.teacher = vectors, prior, teacher
+        if teacher is not None and not self.config.distill:
+            raise ConfigError("a teacher teaches nothing where distill is 0: set it above, or leave the teacher out")
         if bool(self.config.prompt.slots & {"user", "item"}) != (vectors is not None):
             raise ConfigError(f"prompt '{self.config.prompt.name}': the slots {{user}} and {{item}} and an ID model go together")
         self._layout: Layout | None = None
         self._counts: IntArray | None = None
         self._profiles: Profiles | None = None
         self._trained = False  # whether a training has touched the encoder
+        self.pretrain_log: TrainLog | None = None
+        self._lists = 0  # that were learned before the training
         self.network: PromptNetwork | None = None
 
     @classmethod
@@ -160,7 +171,8 @@ class PromptRanker(Ranker):
         same = self._catalog is not None and self._catalog.content_hash == catalog.content_hash
         if self.network is not None and same:
             return self
-        for vectors, what in ((self.vectors, "holds vectors of an ID model"), (self.prior, "starts from a model")):
+        others = ((self.vectors, "holds vectors of an ID model"), (self.prior, "starts from a model"), (self.teacher, "has a teacher"))
+        for vectors, what in others:
             if vectors is not None and vectors.model.catalog.ids != catalog.ids:
                 raise ModelError(f"prompt '{self.config.prompt.name}' {what} of other items than these {len(catalog)}")
         with torch.random.fork_rng(devices=[]):
@@ -216,11 +228,33 @@ class PromptRanker(Ranker):
             assert network is not None
             known = options.get("known")
             self._count(interaction_counts(impressions, options.get("item_counts")))
+            before = self._pretrain(network, impressions, options)
             dataset = self._dataset(impressions, known)
             evaluate = None if validation is None else reporting(lambda: self.figures(validation, known=known), options.get("on_epoch"))
             self.train_log = fit_module(network, dataset, dataset.collate, self.config.train, evaluate=evaluate, **checkpoints(options))
             network.eval()
+            if before is not None:  # of no use after the training
+                shutil.rmtree(before, ignore_errors=True)
         return self
+
+    def _pretrain(self, network: PromptNetwork, impressions: Impressions, options: Mapping[str, Any]) -> Path | None:
+        """Learn from the histories of the impressions, where the settings ask for it, and return where checkpoints of it are.
+
+        A training that goes on from a checkpoint of its own has learned from them.
+        """
+        asked, place = self.config.pretrain, options.get("run_dir")
+        folder = None if place is None else Path(place) / "pretraining"
+        begun = place is not None and bool(options.get("resume")) and bool(complete_checkpoints(Path(place) / "checkpoints"))
+        if asked.kind == "none" or begun:
+            return folder
+        how: dict[str, Any] = {"lists": asked.lists, "negatives": asked.negatives, "alpha": asked.alpha, "seed": self.config.train.seed}
+        lists = history_lists(impressions, most=self.config.prompt.titles, **how)
+        parts = Chunks.of(self.clicks(lists, options.get("known")))
+        train = self.config.train.updated({"epochs": parts.count, "max_seconds": 0, "average": 0})
+        given = {**options, "run_dir": folder}
+        self._lists = len(lists)
+        self.pretrain_log = fit_module(network, parts, parts.collate, train, **checkpoints(given))
+        return folder
 
     def reset(self) -> None:
         """Be as before any fit."""
@@ -244,14 +278,24 @@ class PromptRanker(Ranker):
         assert self.network is not None
         if self.network.prior is not None and prior is not None and clicks.labels is not None:
             self.network.prior.start(prior, clicks.labels, clicks.candidates, self.config.loss)
-        context = Context.of(clicks, known)
-        rows = self._rows(clicks.histories, clicks.candidates, context)
+        return self.clicks(clicks, known, prior)
+
+    def clicks(self, lists: Impressions, known: Known | None = None, prior: FloatArray | None = None) -> ClickDataset:
+        """Return labelled lists over the catalogue as the network reads them, with the teacher's scores where there is one.
+
+        Args:
+            lists: rows of clicks and negatives.
+            known: of their users.
+            prior: ``[total]`` scores that join the margins.
+        """
+        context = Context.of(lists, known)
 
         def of(histories: Ragged) -> PromptRows:
-            return self._rows(histories, clicks.candidates, context)
+            return self._rows(histories, lists.candidates, context)
 
-        swap = swapping(clicks, self.config.swap, self.config.profile_field, self.config.train.seed, of)
-        return ClickDataset(rows, clicks, self._pad, prior, remade=swap)
+        taught = None if self.teacher is None else self.teacher.scores(lists.histories, lists.candidates)
+        swap = swapping(lists, self.config.swap, self.config.profile_field, self.config.train.seed, of)
+        return ClickDataset(of(lists.histories), lists, self._pad, prior, taught, remade=swap)
 
     @torch.no_grad()
     def score(
@@ -386,5 +430,8 @@ class PromptRanker(Ranker):
 
     def about(self) -> Mapping[str, Any]:
         """Return what a report says of the ranker: prompt, attention, and the head where bertrec trained it."""
-        prior = {} if self.prior is None else {"prior": self.prior.model.name}
-        return {"prompt": self.config.prompt.name, "attention": "once" if self.once else "joint", "head": self.encoder.head_note, **prior}
+        models = {"prior": self.prior, "teacher": self.teacher}
+        named: dict[str, Any] = {name: vectors.model.name for name, vectors in models.items() if vectors is not None}
+        if self.pretrain_log is not None:
+            named["pretraining"] = {"lists": self._lists, "seconds": round(self.pretrain_log.seconds, 1)}
+        return {"prompt": self.config.prompt.name, "attention": "once" if self.once else "joint", "head": self.encoder.head_note, **named}

@@ -99,14 +99,16 @@ class ClickDataset(torch.utils.data.Dataset[int]):
     """Training data: a row per click, with its negatives (`bertrec.data.negatives.sample_negatives`).
 
     Attributes:
-        content_hash: of the impressions, what is said of their users and the prior, to recognise a run that goes on.
+        content_hash: of the impressions, what is said of their users, the prior and the teacher, to recognise a run that goes on.
         prior: ``[n, g]`` scores of another model, 0 where there is no candidate; None without one.
+        teacher: likewise, NaN where there is no candidate.
 
     Args:
         rows: of the impressions.
         impressions: with labels.
         pad: the padding token.
         prior: ``[total candidates]`` scores of another model.
+        teacher: ``[total candidates]`` scores to learn the order of.
         remade: makes the rows of an epoch, where histories differ from one to the next.
     """
 
@@ -116,6 +118,7 @@ class ClickDataset(torch.utils.data.Dataset[int]):
         impressions: Impressions,
         pad: int,
         prior: npt.NDArray[np.float64] | None = None,
+        teacher: npt.NDArray[np.float64] | None = None,
         *,
         remade: Callable[[int], PromptRows] | None = None,
     ) -> None:
@@ -126,7 +129,10 @@ class ClickDataset(torch.utils.data.Dataset[int]):
         self.labels = labels - 1  # -1 where there is no candidate
         place = Ragged(np.arange(1, len(impressions.candidates.values) + 1), impressions.candidates.offsets).padded()
         self.prior = None if prior is None else np.append(0, prior).astype(np.float32)[place]
+        self.teacher = None if teacher is None else np.append(np.nan, teacher).astype(np.float32)[place]
         self.content_hash = impressions.content_hash if prior is None else sha256_text(impressions.content_hash, prior.tobytes().hex())
+        if teacher is not None:
+            self.content_hash = sha256_text(self.content_hash, "teacher", teacher.tobytes().hex())
         if rows.layout.prompt.user_texts:  # which the impressions do not hold
             told = [array for slot in rows.slots for array in (slot.values, slot.offsets)]
             self.content_hash = sha256_parts([self.content_hash], told)
@@ -147,4 +153,5 @@ class ClickDataset(torch.utils.data.Dataset[int]):
         """Return the keyword arguments of the network."""
         rows = np.asarray(indices, np.int64)
         batch = {**self.rows.batch(rows, self.items[rows], self._pad), "labels": torch.from_numpy(self.labels[rows])}
-        return batch if self.prior is None else {**batch, "prior": torch.from_numpy(self.prior[rows])}
+        beside = {"prior": self.prior, "teacher": self.teacher}
+        return batch | {name: torch.from_numpy(scores[rows]) for name, scores in beside.items() if scores is not None}
