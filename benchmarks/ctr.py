@@ -1,13 +1,12 @@
 """CTR models on ml-100k: din, dcn, and ctrl with either tower; what the alignment with texts adds, and how fast each serves.
 
-    python benchmarks/ctr.py --seeds 0 1 2
-    OMP_NUM_THREADS=1 python benchmarks/ctr.py --speed
+    python -m benchmarks.ctr --seeds 0 1 2
+    OMP_NUM_THREADS=1 python -m benchmarks.ctr --speed
 
-Liked from 4. Global time split: the first 80 % of time trains, the next 10 % chooses the epoch, the last 10 % is measured. The history of a
-pair is what its user had liked before that moment, test period included, and so are the counts. A pair is warm where its user and its item
-have three training ratings or more. The speed is that of random rows over ml-100k's items, in pairs per second of processor time, which
-others on the machine do not change much. Results: ``benchmarks/results-rankers``; the score of every pair, which the paired intervals over
-several seeds need, is kept under ``runs/ctr``, and a model that is there is not trained again.
+As ``bertrec rankers train ml-100k --ranker NAME --pairs ratings --seed SEED`` and ``bertrec rankers evaluate`` do it: liked from 4,
+the first 80 % of time trains, the next 10 % chooses the epoch, the last 10 % is measured. The speed is that of random rows over
+ml-100k's items, in pairs per second of processor time, which others on the machine do not change much. Results:
+``benchmarks/results-rankers``; runs are kept under ``runs/ctr``, and one that is there is not trained again.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import log_loss
 
-import bertrec
 from bertrec.core.files import write_json
 from bertrec.core.ragged import Ragged
-from bertrec.data.impressions import Impressions
-from bertrec.data.ratings import impressions_from_ratings
-from bertrec.evaluation.label_intervals import auc_difference, auc_interval
-from bertrec.evaluation.labels import auc, user_auc
+from bertrec.data.load import Dataset, load
+from bertrec.evaluation.label_intervals import auc_difference
 from bertrec.evaluation.protocol import versions
-from bertrec.rankers import RANKERS, Context, Known
+from bertrec.rankers import Context, Known
+from bertrec.rankers.base import labels_of
+from bertrec.rankers.pair_runs import JudgedPairs, measure_pairs, rated_pairs
+from bertrec.rankers.runs import RATINGS, RECORD, TOGETHER, RankerPlan, open_rankers, train_rankers
 
+DATA = "ml-100k"
 RESULTS = Path(__file__).parent / "results-rankers"
 KEPT = Path("runs") / "ctr"
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -41,9 +40,6 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "ctrl-dcn": ("ctrl", {"tower": "dcn"}),
 }
 PAIRS = (("ctrl-din", "din"), ("ctrl-dcn", "dcn"))
-LIKED_FROM, WARM_FROM = 4.0, 3
-Slices = dict[str, np.ndarray[Any, np.dtype[np.bool_]]]
-Parts = tuple[Impressions, Impressions, Impressions, Known, Slices]
 
 
 def main() -> None:
@@ -55,112 +51,75 @@ def main() -> None:
     parser.add_argument("--speed", action="store_true", help="measure the speed alone")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
-    settings = dict(pair.split("=", 1) for pair in options.set)
-    parts = split()
-    print({"train": len(parts[0].candidates.values), "validation": len(parts[1].candidates.values)}, flush=True)
-    print({name: int(found.sum()) for name, found in parts[4].items()}, flush=True)
+    dataset = load(DATA)
     if options.speed:
-        write_json(options.results / "ctr-speed.json", {"machine": _machine(), "pairs_per_cpu_second": _speeds(parts, options)})
+        write_json(options.results / "ctr-speed.json", {"machine": _machine(), "pairs_per_cpu_second": _speeds(dataset, options)})
         return
-    scores = {(name, seed): _scores(name, seed, parts, settings, options) for seed in options.seeds for name in options.models}
-    _compare(scores, options.models, options.seeds, parts, options.results)
+    scores = {(name, seed): _scores(name, seed, dataset, options) for seed in options.seeds for name in options.models}
+    _compare(scores, options, rated_pairs(dataset, "test"))
 
 
-def split() -> Parts:
-    """Return the training, validation and test part, what is known beside them, and which test pairs are warm and cold."""
-    ratings = bertrec.load("ml-100k").interactions
-    assert ratings.timestamp is not None
-    first, second = np.quantile(ratings.timestamp, [0.8, 0.9])
-    shown = impressions_from_ratings(ratings, liked_from=LIKED_FROM)
-    at = shown.timestamp
-    assert at is not None
-    train, validation, test = (shown.take(np.flatnonzero(part)) for part in (at < first, (at >= first) & (at < second), at >= second))
-    past = ratings.where(ratings.timestamp < first)
-    users = ratings.users.encode(test.users) - 1
-    warm = (past.sequences.lengths >= WARM_FROM)[users[test.candidates.rows]] & (past.item_counts[test.candidates.values] >= WARM_FROM)
-    return train, validation, test, Known(past=ratings), {"all": np.ones(len(warm), bool), "warm": warm, "cold": ~warm}
-
-
-def _made(name: str, seed: int, settings: dict[str, Any], encoder: str) -> Any:
+def _plan(name: str, seed: int, options: argparse.Namespace, **more: Any) -> RankerPlan:
     ranker, own = MODELS[name]
+    settings = {**own, **dict(pair.split("=", 1) for pair in options.set), **more}
     if ranker == "ctrl":
-        own = {**own, "encoder.name": encoder}
+        settings["encoder.name"] = options.encoder
     else:
-        settings = {name: value for name, value in settings.items() if not name.startswith("align.")}
-    return RANKERS.find(ranker).configured(settings={**own, **settings}, seed=seed)
+        settings = {key: value for key, value in settings.items() if not key.startswith("align.")}
+    return RankerPlan(ranker, settings, seed=seed, pairs=RATINGS)
 
 
-def _scores(name: str, seed: int, parts: Parts, settings: dict[str, Any], options: argparse.Namespace) -> Any:
-    """Return the test pairs' probabilities; they are kept where the settings are the defaults."""
-    train, validation, test, known, slices = parts
-    kept = KEPT / f"{name}-{seed}.npy"
-    if kept.exists() and not settings:
-        return np.load(kept)
-    began = time.process_time()
-    ranker = _made(name, seed, settings, options.encoder).fit(train, validation=validation, known=known, progress=False)
-    seconds = time.process_time() - began
-    found = ranker.score_impressions(test, known=known)
-    figures = {slice_: _figures(found[at], at, test) for slice_, at in slices.items() if at.any()}
-    print(name, seed, f"{seconds:.0f} CPU s", {slice_: _shown(one) for slice_, one in figures.items()}, flush=True)
-    epochs = len(ranker.train_log.epochs) if ranker.train_log else 0
-    about = {"name": name, "seed": seed, "settings": settings, "epochs": epochs, "fit_cpu_seconds": round(seconds, 1)}
-    write_json(options.results / f"ctr-{name}-{seed}.json", {**about, "machine": _machine(), "figures": figures})
-    if not settings:
-        KEPT.mkdir(parents=True, exist_ok=True)
-        np.save(kept, found)
-    return found
+def _scores(name: str, seed: int, dataset: Dataset, options: argparse.Namespace) -> Any:
+    """Return the test pairs' probabilities, after the run's figures were written."""
+    folder = KEPT / (f"{name}-{seed}" if not options.set else "tried")
+    seconds = None
+    if options.set or not (folder / RECORD).exists():
+        began = time.process_time()
+        about = {"data": DATA, "load": {}}
+        train_rankers(dataset, _plan(name, seed, options), folder, about=about, overwrite=True, say=lambda line: print(line, flush=True))
+        seconds = round(time.process_time() - began, 1)
+    ensemble, (record,) = open_rankers(folder)
+    judged, known = rated_pairs(dataset, "test", record=record["pairs"]), Known.of(dataset)
+    report = measure_pairs(ensemble, judged, [None], known=known).reports[TOGETHER]
+    about = {"name": name, "seed": seed, "settings": options.set, "fit_cpu_seconds": seconds, "machine": _machine()}
+    write_json(options.results / f"ctr-{name}-{seed}.json", {**about, **report.to_json()})
+    means = {metric: round(value.mean, 4) for metric, value in report.slices["all"].metrics.items()}
+    print(name, seed, means, flush=True)
+    return ensemble.score_impressions(judged.impressions, known=known)
 
 
-def _owners(test: Impressions) -> Any:
-    return np.unique(np.asarray([str(user) for user in test.users]), return_inverse=True)[1][test.candidates.rows]
-
-
-def _figures(scores: Any, at: Any, test: Impressions) -> dict[str, Any]:
-    assert test.labels is not None
-    labels, rows = test.labels[at], _owners(test)[at]
-    each = user_auc(scores, labels, rows, int(rows.max()) + 1)
-    return {
-        "pairs": len(labels),
-        "positive": float(labels.mean()),
-        "AUC": {"mean": auc(scores, labels), "ci95": auc_interval(scores, labels, rows)},
-        "UAUC": {"mean": each.mean, "users": each.users, "skipped": each.skipped},
-        "logloss": float(log_loss(labels, scores, labels=[0, 1])),
-    }
-
-
-def _shown(figures: dict[str, Any]) -> str:
-    return f"AUC {figures['AUC']['mean']:.4f}, UAUC {figures['UAUC']['mean']:.4f}, logloss {figures['logloss']:.4f}"
-
-
-def _compare(scores: dict[tuple[str, int], Any], names: list[str], seeds: list[int], parts: Parts, results: Path) -> None:
+def _compare(scores: dict[tuple[str, int], Any], options: argparse.Namespace, judged: JudgedPairs) -> None:
     """Compare ctrl with its tower without alignment: each seed, and the mean over seeds of each pair's probability."""
-    test, slices = parts[2], parts[4]
-    assert test.labels is not None
-    rows = _owners(test)
-    out: dict[str, Any] = {}
-    for one, other in [pair for pair in PAIRS if set(pair) <= set(names)]:
+    assert judged.item_counts is not None
+    assert judged.trained_users is not None
+    labels, users = labels_of(judged.impressions), np.asarray([str(user) for user in judged.users])
+    warm = (judged.item_counts[judged.impressions.candidates.values] > 0) & [user in judged.trained_users for user in judged.users]
+    seeds, out = options.seeds, {}
+    for one, other in [pair for pair in PAIRS if set(pair) <= set(options.models)]:
         for which in [[seed] for seed in seeds] + ([seeds] if len(seeds) > 1 else []):
             a, b = (np.mean([scores[name, seed] for seed in which], axis=0) for name in (one, other))
-            for slice_, at in slices.items():
-                result = auc_difference(a[at], b[at], test.labels[at], rows[at], resamples=2000)
-                label = f"{one} - {other}, {slice_}, seeds {' '.join(map(str, which))}"
+            for part, at in (("all", np.ones_like(warm)), ("warm_pairs", warm)):
+                owners = np.unique(users[at], return_inverse=True)[1]
+                result = auc_difference(a[at], b[at], labels[at], owners, resamples=2000)
+                label = f"{one} - {other}, {part}, seeds {' '.join(map(str, which))}"
                 out[label] = asdict(result)
                 print(label, f"{result.difference:+.4f} [{result.ci95[0]:+.4f}, {result.ci95[1]:+.4f}]", flush=True)
-    write_json(results / "ctr-pairs.json", {"seeds": seeds, "scores": "probabilities; of several seeds their mean", "comparisons": out})
+    about = {"seeds": seeds, "scores": "probabilities; of several seeds their mean"}
+    write_json(options.results / "ctr-pairs.json", {**about, "comparisons": out})
 
 
 def _machine() -> dict[str, Any]:
     return {"threads": torch.get_num_threads(), "versions": versions()}
 
 
-def _speeds(parts: Parts, options: argparse.Namespace) -> dict[str, dict[str, float]]:
+def _speeds(dataset: Dataset, options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Return pairs per second of processor time: histories of 50 with a candidate each, and with 100."""
-    known, few = parts[3], parts[0].take(np.arange(200))
+    known, few = Known.of(dataset), rated_pairs(dataset, "train").impressions.take(np.arange(200))
     draw = np.random.default_rng(0)
     out: dict[str, dict[str, float]] = {}
-    quick = {"train.epochs": 1, "align.epochs": 1}
     for name in options.models:
-        ranker = _made(name, 0, quick, options.encoder).fit(few, known=known, progress=False)
+        plan = _plan(name, 0, options, **{"train.epochs": 1, "align.epochs": 1})
+        ranker = plan.configured().fit(few, known=known, progress=False)
         out[name] = {}
         for shape, rows, width in (("one candidate", 20_000, 1), ("100 candidates", 500, 100)):
             histories, candidates = (Ragged.from_rows(draw.integers(1, 1683, (rows, length))) for length in (50, width))

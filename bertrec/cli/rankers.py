@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -316,7 +317,8 @@ class _Opened:
     records: list[dict[str, Any]]
     dataset: Dataset
     known: Known
-    own_data: bool
+    names: list[str]
+    own: list[bool]  # whether each run was trained on these data
 
     @classmethod
     def of(cls, runs: list[Path], data: str | None, reading: Reading) -> _Opened:
@@ -328,7 +330,9 @@ class _Opened:
             note(f"note: the runs were trained on different data: measured on those of {runs[0]}; --data names others")
         dataset = data_for(records[0], data, reading)
         note_each(dataset.notes)
-        return cls(ensemble, records, dataset, Known.of(dataset), data is None)
+        place = _place(records[0] if data is None else data_record(data))
+        own = [one["data_hash"] == dataset.content_hash or _place(one) == place for one in records]
+        return cls(ensemble, records, dataset, Known.of(dataset), [str(one) for one in runs], own)
 
     def about(self, part: str, shown: Impressions) -> dict[str, Any]:
         """Return what a report says of the data."""
@@ -355,17 +359,20 @@ class _Opened:
 
     def judged(self, kind: str, part: str, liked_from: float | None) -> JudgedPairs:
         """Return the pairs of a part; the rankers are then over their items."""
-        from bertrec.rankers.pair_runs import clicked_pairs, rated_pairs
+        from bertrec.rankers.pair_runs import clicked_pairs, pairs_to_judge, rated_pairs
 
         if kind == "clicks":
             return clicked_pairs(self.dataset, self.shown(part))
         o.choice("split", part, PARTS)
-        record = dict(self.records[0].get("pairs") or {})
-        if not self.own_data:
-            record.pop("moments", None)  # other data have other times
+        record = pairs_to_judge(self.names, self.records, self.own)
         found = rated_pairs(self.dataset, part, record=record, liked_from=liked_from)
         self.ensemble.prepare(found.impressions.catalog)
         return found
+
+
+def _place(record: Mapping[str, Any]) -> str:
+    """Return where the data of a record are."""
+    return str(record.get("data_path", record["data"]))
 
 
 def load(data: str, options: dict[str, Any]) -> Dataset:

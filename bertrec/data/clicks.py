@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bertrec.data.impressions import Impressions
+from bertrec.data.interactions import Interactions
 from bertrec.data.load import Dataset, make_split
 from bertrec.data.negatives import impressions_from_sequences
 
@@ -20,8 +21,12 @@ def clicks_to_learn(dataset: Dataset, *, negatives: int, seed: int) -> Impressio
     shown = dataset.impressions.get("train")
     if shown is not None:
         return shown
-    train = make_split(dataset).train  # what is held out for measuring stays unseen
-    return impressions_from_sequences(train, negatives=max(negatives, 1), seed=seed, max_history=_HISTORY)
+    return impressions_from_sequences(past_to_learn(dataset), negatives=max(negatives, 1), seed=seed, max_history=_HISTORY)
+
+
+def past_to_learn(dataset: Dataset) -> Interactions:
+    """Return the interactions that training may read: where clicks are sampled of them those of the training part, else all."""
+    return dataset.interactions if "train" in dataset.impressions else make_split(dataset).train
 
 
 def clicks_to_measure(dataset: Dataset) -> Impressions | None:

@@ -17,7 +17,7 @@ from bertrec.evaluation.label_intervals import auc_interval
 from bertrec.evaluation.labels import auc, user_auc
 from bertrec.evaluation.metrics import Float64Array
 from bertrec.evaluation.protocol import Protocol, manifest
-from bertrec.evaluation.reliability import BINS, Equal, bin_numbers, checked_probabilities
+from bertrec.evaluation.reliability import BINS, Equal, binned_residuals, checked_probabilities, error_of_bins
 from bertrec.evaluation.report import MetricValue, Report, SliceResult, summarise
 from bertrec.evaluation.slices import FEW_SHOT_MAX
 
@@ -238,8 +238,7 @@ def _columns(pairs: _Pairs, equal: Equal) -> list[tuple[str, Float64Array]]:
     if pairs.probabilities is not None:
         p, y = np.clip(pairs.probabilities, _EPS, 1 - _EPS), pairs.labels
         columns.append(("logloss", -(y * np.log(p) + (1 - y) * np.log1p(-p))))
-        numbers, residuals = bin_numbers(pairs.probabilities, equal=equal), pairs.probabilities - y
-        columns += [("bin", np.where(numbers == number, residuals, 0.0)) for number in range(BINS)]
+        columns += [("bin", column) for column in binned_residuals(pairs.probabilities, y, equal=equal).T]
     return columns
 
 
@@ -251,7 +250,7 @@ def _from_sums(sums: Float64Array, names: Sequence[str]) -> dict[str, Float64Arr
         found["RMSE"] = np.sqrt(of["squares"])
     if "bin" in names:
         places = [place for place, name in enumerate(names) if name == "bin"]
-        found["ECE"] = np.abs(sums[:, places]).sum(axis=1) / sums[:, 0]
+        found["ECE"] = error_of_bins(sums[:, places], sums[:, 0])
     return found
 
 

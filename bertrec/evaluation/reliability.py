@@ -43,11 +43,25 @@ def bin_numbers(probabilities: Float64Array, *, bins: int = BINS, equal: Equal =
 
     >>> bin_numbers(np.array([0.0, 0.09, 0.1, 1.0])).tolist()
     [0, 0, 1, 9]
+    >>> bin_numbers(np.array([0.4, 0.1, 0.3, 0.2]), bins=2, equal="mass").tolist()
+    [1, 0, 1, 0]
     """
     if equal == "width":
         return np.minimum((probabilities * bins).astype(np.int64), bins - 1)
-    edges = np.quantile(probabilities, np.arange(1, bins) / bins, method="lower")
-    return np.searchsorted(np.unique(edges), probabilities, side="right").astype(np.int64)
+    below = np.searchsorted(np.sort(probabilities), probabilities)  # how many are smaller
+    return np.asarray(below * bins // max(1, len(probabilities)), np.int64)
+
+
+def binned_residuals(probabilities: Float64Array, labels: Float64Array, *, bins: int = BINS, equal: Equal = "width") -> Float64Array:
+    """Return ``[n, bins]``: probability less label in the column of its bin, else 0."""
+    columns = np.zeros((len(labels), bins))
+    columns[np.arange(len(labels)), bin_numbers(probabilities, bins=bins, equal=equal)] = probabilities - labels
+    return columns
+
+
+def error_of_bins(residuals: Float64Array, pairs: Float64Array | int) -> Float64Array:
+    """Return the calibration errors ``[r]`` of sums ``[r, bins]`` of `binned_residuals` over ``pairs [r]``."""
+    return np.asarray(np.abs(residuals).sum(axis=1) / pairs, np.float64)
 
 
 def reliability_bins(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bins: int = BINS, equal: Equal = "width") -> list[Bin]:
@@ -64,7 +78,7 @@ def reliability_bins(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bin
         ModelError: a value is no probability.
     """
     values, given = checked_probabilities(probabilities, labels)
-    numbers = bin_numbers(values, bins=bins, equal=equal) if len(values) else np.zeros(0, np.int64)
+    numbers = bin_numbers(values, bins=bins, equal=equal)
     sizes, sums, ones = (np.bincount(numbers, weights) for weights in (None, values, given))
     return [Bin(int(n), float(total / n), float(hits / n)) for n, total, hits in zip(sizes, sums, ones, strict=True) if n]
 
@@ -79,8 +93,8 @@ def calibration_error(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, bi
     >>> calibration_error([0.9, 0.95, 0.2, 0.3], [1, 0, 0, 1])  # bins of .925 (half are 1), .2 (none) and .3 (all)
     0.4375
     """
-    found = reliability_bins(probabilities, labels, bins=bins, equal=equal)
-    return sum(one.pairs * abs(one.probability - one.label) for one in found) / max(1, sum(one.pairs for one in found))
+    residuals = binned_residuals(*checked_probabilities(probabilities, labels), bins=bins, equal=equal)
+    return float(error_of_bins(residuals.sum(axis=0)[None], max(1, len(residuals)))[0])
 
 
 def checked_probabilities(probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:

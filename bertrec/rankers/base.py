@@ -36,8 +36,6 @@ class Ranker(Fitted):
 
     Attributes:
         notes: what the last fit left out, a line each.
-        learns_pairs: whether `fit` learns each pair by itself. Rated pairs then come with the history of their own
-            moment; for others those of several moments are joined in lists, after the history of the first.
     """
 
     registry = RANKERS
@@ -46,7 +44,6 @@ class Ranker(Fitted):
         {"run_dir", "resume", "progress", "on_epoch", "callbacks", "item_counts", "retrieval_scores", "known"}
     )
     task = "text-ranking"
-    learns_pairs: ClassVar[bool] = False
     notes: tuple[str, ...] = ()
 
     @abstractmethod
@@ -93,6 +90,15 @@ class Ranker(Fitted):
     @property
     def predicts_ratings(self) -> bool:
         """Whether a score is the rating that the user would give."""
+        return False
+
+    @property
+    def learns_pairs(self) -> bool:
+        """Whether `fit` needs no lists, as it learns each pair by itself.
+
+        Rated pairs then come with the history of their own moment; for others those of several moments are joined in lists, after the
+        history of the first.
+        """
         return False
 
     @property
@@ -154,13 +160,13 @@ class Ranker(Fitted):
 
         Args:
             impressions: with labels.
-            known: for a ranker that reads it.
+            known: for a ranker that reads it; that of a fit is read as `Known.measuring`.
 
         Raises:
             DataError: the labels are withheld or all alike.
         """
         labels = labels_of(impressions)
-        scores = self.score_impressions(impressions, known=known)
+        scores = self.score_impressions(impressions, known=None if known is None else known.measuring)
         if impressions.candidates.lengths.max(initial=0) <= 1:
             return {"AUC": auc(scores, labels)}
         report = evaluate_impressions(scores, labels, impressions.candidates.offsets, impressions.users, Protocol(bootstrap=0))

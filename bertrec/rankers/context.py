@@ -25,16 +25,29 @@ class Known:
 
     Attributes:
         users: profile texts, or ``None``.
-        past: interactions with their times, ratings and review texts, as far as the data have them, or ``None``.
+        past: interactions with their times, ratings and review texts, as far as the data have them, or ``None``. In a fit these
+            are what training may read: no held-out interaction is among them.
+        whole: in a fit, all interactions, for rows that are measured (`measuring`); None where ``past`` are all.
     """
 
     users: UserCatalog | None = None
     past: Interactions | None = None
+    whole: Interactions | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> Known:
         """Return all that a data set knows."""
         return cls(dataset.users, dataset.interactions)
+
+    @classmethod
+    def for_training(cls, dataset: Dataset, past: Interactions) -> Known:
+        """Return what a data set knows, of its interactions only ``past`` where rows are learned."""
+        return cls(dataset.users, past, None if past is dataset.interactions else dataset.interactions)
+
+    @property
+    def measuring(self) -> Known:
+        """What is known where rows are measured: their users went on after the training, as they will when the ranker serves."""
+        return self if self.whole is None else Known(self.users, self.whole)
 
 
 @dataclass(frozen=True)

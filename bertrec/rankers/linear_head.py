@@ -22,11 +22,18 @@ _STEPS = 200
 def fit_linear_head(
     features: npt.NDArray[Any], labels: npt.NDArray[Any], lists: Ragged, *, l2: float, loss: RankLoss = "listwise"
 ) -> Float64Array:
-    """Return the weights that minimise a loss plus ``l2`` times their squared length.
+    """Return the weights ``[f]`` of `fit_with_intercept`; the intercept orders nothing."""
+    return fit_with_intercept(features, labels, lists, l2=l2, loss=loss)[0]
 
-    Pairwise and pointwise losses are those of `bertrec.rankers.losses.rank_loss`; pointwise has an intercept, which
-    orders nothing and is not returned. Listwise is the mean cross-entropy of clicked items within their lists; several
-    of a list share its target equally. Each problem is convex; L-BFGS starts at 0, in double precision.
+
+def fit_with_intercept(
+    features: npt.NDArray[Any], labels: npt.NDArray[Any], lists: Ragged, *, l2: float, loss: RankLoss = "listwise"
+) -> tuple[Float64Array, float]:
+    """Return the weights and the intercept that minimise a loss plus ``l2`` times the squared length of the weights.
+
+    Pairwise and pointwise losses are those of `bertrec.rankers.losses.rank_loss`; pointwise alone has an intercept.
+    Listwise is the mean cross-entropy of clicked items within their lists; several of a list share its target equally.
+    Each problem is convex; L-BFGS starts at 0, in double precision.
 
     Args:
         features: ``[total, f]``, best standardised.
@@ -36,7 +43,7 @@ def fit_linear_head(
         loss: which of the three.
 
     Returns:
-        ``[f]``.
+        ``[f]``, and the intercept; 0 for losses over lists.
 
     Raises:
         DataError: no list has both a click and an item that was not clicked; for the pointwise loss, there is none of
@@ -61,7 +68,7 @@ def fit_linear_head(
     found = weight.detach().numpy()
     if not np.isfinite(found).all():
         raise NotFiniteError("the reranker's head did not converge: raise l2")
-    return np.asarray(found, np.float64)
+    return np.asarray(found, np.float64), float(intercept.detach())
 
 
 def _pointwise(clicked: npt.NDArray[np.bool_], lists: Ragged) -> tuple[IntArray, Term]:

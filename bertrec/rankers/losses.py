@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 RankLoss = Literal["pointwise", "pairwise", "listwise"]
 LOSSES_IN_WORDS = (
     "pointwise is the cross-entropy of each pair's label; pairwise that of a click being put above a negative of its list (RankNet, BPR); "
-    "listwise the softmax of a click among the negatives of its list"
+    "listwise the softmax of each click over all candidates of its list"
 )
 """For the description of a setting ``loss``."""
 
@@ -21,9 +21,10 @@ def rank_loss(scores: Tensor, labels: Tensor, kind: RankLoss) -> Tensor:
     .. math::
         \text{pointwise: } -y \log σ(s) - (1 - y) \log σ(-s), \quad
         \text{pairwise: } -\log σ(s^+ - s^-), \quad
-        \text{listwise: } -\log \frac{e^{s^+}}{e^{s^+} + \sum_{s^-} e^{s^-}}
+        \text{listwise: } -\log \frac{e^{s^+}}{\sum_{s} e^{s}}
 
-    Where a list holds several clicks, none of them is a negative of another (pairwise), and all stand below the fraction (listwise).
+    The sum is over all candidates of the list. Where it holds several clicks, none of them is a negative of another (pairwise), and
+    all stand below each one's fraction (listwise).
 
     Args:
         scores: ``[u, g]`` logits.

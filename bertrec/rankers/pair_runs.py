@@ -70,7 +70,7 @@ def rated_pairs(dataset: Dataset, part: str, *, record: Mapping[str, Any] | None
     Args:
         dataset: with ratings and times.
         part: ``train``, ``valid`` or ``test``.
-        record: what a run that was trained on rated pairs keeps of them; its moments and its ``liked_from`` are taken.
+        record: what runs that were trained on rated pairs keep of them; the moments and ``liked_from`` are taken.
         liked_from: the lowest rating with label 1; None takes the record's, else 4.
 
     Raises:
@@ -95,6 +95,32 @@ def rated_pairs(dataset: Dataset, part: str, *, record: Mapping[str, Any] | None
         (float(past.rating.min()), float(past.rating.max())),
         {"pairs_of": RATINGS, "liked_from": lowest, "validation_from": found.moments[0], "test_from": found.moments[1]},
     )
+
+
+def pairs_to_judge(names: Sequence[str], records: Sequence[Mapping[str, Any]], own: Sequence[bool]) -> dict[str, Any]:
+    """Return what all of the runs keep of their rated pairs, for `rated_pairs`: ``liked_from``, and ``moments`` of their own data.
+
+    Args:
+        names: of the runs, for errors.
+        records: of the runs.
+        own: whether each was trained on the data that are now asked about; the moments of others do not count.
+
+    Raises:
+        ConfigError: a run may have learned the pairs as clicks, or the runs' pairs differ.
+    """
+    kept = [dict(record.get("pairs") or {}) for record in records]
+    for name, pairs, here in zip(names, kept, own, strict=True):
+        if here and not pairs:
+            raise ConfigError(f"{name} was trained on clicks of these data, rated pairs of the test among them: train with --pairs ratings")
+    found: dict[str, Any] = {}
+    for key in ("liked_from", "moments"):
+        of_runs = {n: one[key] for n, one, here in zip(names, kept, own, strict=True) if key in one and (here or key != "moments")}
+        first = next(iter(of_runs), "")
+        if other := next((name for name, value in of_runs.items() if value != of_runs[first]), None):
+            told = f"{key} {of_runs[first]} and {of_runs[other]}"
+            raise ConfigError(f"{first} and {other} were trained on different rated pairs ({told}): measure each alone")
+        found |= {key: of_runs[first]} if of_runs else {}
+    return found
 
 
 def clicked_pairs(dataset: Dataset, impressions: Impressions) -> JudgedPairs:

@@ -13,7 +13,7 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.rankers.context import Context, has_clock
-from bertrec.rankers.tabular.counts import EventCounts
+from bertrec.rankers.counts import EventCounts
 
 
 def reviews_before(

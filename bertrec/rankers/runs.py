@@ -15,7 +15,7 @@ import numpy as np
 
 from bertrec.core.errors import BertrecError, ConfigError, DataError, ModelError, unknown_name
 from bertrec.core.files import read_json, write_json
-from bertrec.data.clicks import clicks_to_learn
+from bertrec.data.clicks import clicks_to_learn, past_to_learn
 from bertrec.data.impressions import Impressions, split_share
 from bertrec.data.load import Dataset
 from bertrec.data.ratings import LIKED_FROM, RatedParts, few_shots, one_candidate_each, rated_parts
@@ -110,7 +110,11 @@ class RankerPlan:
 
     def makers(self, dataset: Dataset) -> Sequence[Callable[[], Ranker]]:
         """Return what makes each ranker of the run, after seeing that each can be made over the data."""
-        return [lambda: RANKERS.find(self.ranker).configured(settings=self._taken, seed=self.seed)]
+        return [self.configured]
+
+    def configured(self) -> Ranker:
+        """Return the untrained ranker."""
+        return RANKERS.find(self.ranker).configured(settings=self._taken, seed=self.seed)
 
 
 def check_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
@@ -184,7 +188,7 @@ class _Material:
     Attributes:
         learned: the impressions.
         chosen_on: by which the epoch is chosen and scores are calibrated; None where there are none.
-        known: for rankers that read it; of rated pairs the past of the training part alone.
+        known: for rankers that read it: the past of the training part to learn from, the whole for figures and calibration.
         asked: what of it the record keeps, JSON values, where it is not the usual.
     """
 
@@ -221,12 +225,17 @@ def _material(dataset: Dataset, plan: RankerPlan) -> _Material:
         if plan.shots is not None:
             return _few(dataset, rated, plan, asked)
         valid = one_candidate_each(rated.parts["valid"].impressions)  # so that all pairs are judged together
-        learned = rated.parts["train"].impressions if RANKERS.find(plan.ranker).learns_pairs else rated.learned
-        return _Material(learned, valid, Known(dataset.users, rated.past), {"pairs": asked, **kept})
+        learned = rated.parts["train"].impressions if plan.configured().learns_pairs else rated.learned
+        return _Material(learned, valid, Known.for_training(dataset, rated.past), {"pairs": asked, **kept})
+    return _Material(*impressions_to_learn(dataset, plan), Known.for_training(dataset, past_to_learn(dataset)), kept)
+
+
+def impressions_to_learn(dataset: Dataset, plan: RankerPlan) -> tuple[Impressions, Impressions | None]:
+    """Return the impressions that a plan learns from, and those by which its rankers choose their epoch, where there are any."""
     shown = clicks_to_learn(dataset, negatives=plan.negatives(), seed=plan.seed)
     if plan.validation_share:
-        return _Material(*split_share(shown, plan.validation_share, plan.seed), Known.of(dataset), kept)
-    return _Material(shown, dataset.impressions.get("valid"), Known.of(dataset), kept)
+        return split_share(shown, plan.validation_share, plan.seed)
+    return shown, dataset.impressions.get("valid")
 
 
 def _few(dataset: Dataset, rated: RatedParts, plan: RankerPlan, asked: dict[str, Any]) -> _Material:
@@ -256,7 +265,7 @@ def _calibrated(ranker: Ranker, material: _Material, kind: str) -> dict[str, Any
     """Return how the ranker's scores become probabilities, for its record."""
     if kind == "none" or material.chosen_on is None:
         return {}
-    scores = ranker.score_impressions(material.chosen_on, known=material.known)
+    scores = ranker.score_impressions(material.chosen_on, known=material.known.measuring)
     asked: CalibrationKind = kind  # type: ignore[assignment]  # RankerPlan.check has seen to it
     found = Calibration.fit(asked, scores, labels_of(material.chosen_on), of_probabilities=ranker.gives_probabilities)
     return {"calibration": found.to_json()}

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from bertrec.core.errors import DataError
 from bertrec.core.files import sha256_text
 from bertrec.data.catalog import ItemCatalog
+from bertrec.data.ids import IdMap
 from bertrec.data.impressions import Impressions
 from bertrec.data.splits import Split
 from bertrec.recbole.exchange import load_split, ragged_columns, read_arrays, read_ragged, save_split, write_arrays
@@ -43,19 +44,18 @@ class ImpressionSplit:
         return sha256_text(*("-" if part is None else part.content_hash for part in (self.learned, self.validation, self.test)))
 
     def save(self, folder: Path) -> None:
-        """Write item texts and inner ids; users become numbers.
+        """Write item texts and inner ids; users become numbers, the same ones in all parts.
 
         Raises:
             DataError: a part has no labels.
         """
         arrays: dict[str, npt.NDArray[Any]] = {}
-        for name in _PARTS:
-            part = getattr(self, name)
-            if part is None:
-                continue
+        parts = {name: part for name in _PARTS if (part := getattr(self, name)) is not None}
+        users = IdMap(sorted({str(user) for part in parts.values() for user in part.users}))
+        for name, part in parts.items():
             if part.labels is None:
                 raise DataError(f"the {name} impressions have no labels: there is nothing to tune by")
-            arrays[f"{name}_users"] = np.unique([str(user) for user in part.users], return_inverse=True)[1].astype(np.int64)
+            arrays[f"{name}_users"] = users.encode([str(user) for user in part.users])
             arrays[f"{name}_labels"] = part.labels
             arrays |= ragged_columns(f"{name}_histories", part.histories) | ragged_columns(f"{name}_candidates", part.candidates)
         self.learned.catalog.save(folder)
@@ -74,7 +74,8 @@ class ImpressionSplit:
 
 def _impressions(values: dict[str, npt.NDArray[Any]], name: str, catalog: ItemCatalog) -> Impressions:
     histories, candidates = (read_ragged(values, f"{name}_{part}") for part in ("histories", "candidates"))
-    users = values[f"{name}_users"].tolist()
+    # Nobody's id: a winner that knows users must not take a customer numbered 7 for the study's seventh.
+    users: list[str | int] = [f"user {number} of the study" for number in values[f"{name}_users"].tolist()]
     return Impressions(catalog, [str(row) for row in range(len(users))], users, histories, candidates, values[f"{name}_labels"])
 
 

@@ -101,6 +101,36 @@ def test_members_are_compared_in_pairs(world, cli):
     ]
 
 
+@pytest.fixture(scope="module")
+def clicked(world):
+    small = ["--set", "train.epochs=1"]
+    assert main(["rankers", "train", str(world / "data"), "--ranker", "din", *small, "--out", str(world / "clicked")]) == 0
+    return world / "clicked"
+
+
+def test_a_run_of_clicks_is_not_measured_on_ratings_of_its_data(world, clicked, cli, tmp_path):
+    """Its clicks are most of the test pairs: whatever way the data are named, one line says so."""
+    copied = shutil.copytree(world / "data", tmp_path / "copied")  # the same content elsewhere
+    for words in ([], ["--data", world / "data"], ["--data", copied], ["--data", world / "data", "--k-core", 2]):
+        for runs in ([clicked], [world / "mf", clicked]):
+            code, _, err = cli("rankers", "evaluate", *runs, "--pairs", "ratings", *words)
+            assert (code, f"{clicked} was trained on clicks of these data" in err.strip().splitlines()[-1]) == (2, True), words
+    other = write_ratings(tmp_path / "other", ratings=lambda user, step: 5 - (user + 2 * step) % 4)
+    assert cli("rankers", "evaluate", clicked, "--pairs", "ratings", "--data", other, "--bootstrap", 0)[0] == 0
+
+
+@pytest.mark.parametrize(("key", "value"), [("liked_from", 3), ("moments", [1090.0, 1100.0])])
+def test_runs_of_different_pairs_are_not_measured_together(world, cli, tmp_path, key, value):
+    run = shutil.copytree(world / "mf", tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    record["pairs"][key] = value
+    (run / "run.json").write_text(json.dumps(record))
+    for runs in ([world / "bias", run], [run, world / "bias"]):
+        code, _, err = cli("rankers", "evaluate", *runs, "--bootstrap", 0)
+        assert (code, "were trained on different rated pairs" in err.strip().splitlines()[-1], key in err) == (2, True, True)
+    assert cli("rankers", "evaluate", run, "--bootstrap", 0)[0] == 0
+
+
 def test_resuming_needs_the_same_pairs(world, cli, tmp_path):
     record = json.loads((world / "bias" / "run.json").read_text())
     for name in ("kind", "notes", "members", "versions"):
@@ -166,6 +196,18 @@ def test_what_cannot_be_measured_is_one_line(world, cli, words, message):
     code, _, err = cli("rankers", "evaluate", world / "bias", *words)
     assert code == 2
     assert message in err.strip().splitlines()[-1]
+
+
+def test_what_has_no_ratings_says_so_and_writes_nothing(world, cli, tmp_path):
+    (tmp_path / "space.yaml").write_text("user_penalty: {float: [1, 40]}\n")
+    words = ["--model", "bias", "--space", tmp_path / "space.yaml", "--trials", 1, "--out", tmp_path / "study"]
+    code, _, err = cli("tune", world / "data", *words)
+    assert (code, "bias learns from ratings, and a study keeps none" in err.strip().splitlines()[-1]) == (2, True), err
+    assert not (tmp_path / "study").exists()
+    assert cli("train", world / "data", "--model", "itemknn", "--out", tmp_path / "run")[0] == 0
+    code, _, err = cli("rerank", "train", tmp_path / "run", "--reranker", "bias", "--out", tmp_path / "reranker")
+    assert (code, "the lists that a run proposes have none" in err.strip().splitlines()[-1]) == (2, True), err
+    assert not (tmp_path / "reranker").exists()
 
 
 def test_a_table_or_a_submission_is_asked_for(world, cli, tmp_path):

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bertrec.core.errors import DataError, ModelError
@@ -27,8 +27,16 @@ def test_bins_and_error_by_hand():
 
 def test_bins_of_equal_mass_by_hand():
     found = reliability_bins([0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1], bins=2, equal="mass")
-    assert [(one.pairs, round(one.probability, 6), one.label) for one in found] == [(1, 0.1, 0.0), (3, 0.3, 2 / 3)]
+    assert [(one.pairs, round(one.probability, 6), one.label) for one in found] == [(2, 0.15, 0.0), (2, 0.35, 1.0)]
     assert [one.pairs for one in reliability_bins([0.5] * 6, [0, 1] * 3, bins=3, equal="mass")] == [6]  # what is alike stays together
+
+
+@given(st.integers(1, 8), st.integers(1, 6), st.randoms(use_true_random=False))
+def test_distinct_probabilities_fill_bins_of_equal_mass_alike(bins, each, random):
+    probabilities = [random.random() for _ in range(bins * each)]
+    assume(len(set(probabilities)) == bins * each)
+    found = reliability_bins(probabilities, [0] * bins * each, bins=bins, equal="mass")
+    assert [one.pairs for one in found] == [each] * bins
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 1)), min_size=1, max_size=30), st.sampled_from(["width", "mass"]))
@@ -38,6 +46,8 @@ def test_the_error_beside_a_loop(pairs, equal):
     assert sum(one.pairs for one in found) == len(pairs)
     assert sum(one.pairs * one.probability for one in found) == pytest.approx(probabilities.sum())
     assert [one.probability for one in found] == sorted(one.probability for one in found)
+    by_bins = sum(one.pairs * abs(one.probability - one.label) for one in found) / len(pairs)
+    assert calibration_error(probabilities, labels, equal=equal) == pytest.approx(by_bins)
     if equal == "width":
         total = 0.0
         for number in range(10):

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.sparse import csr_array
 from tiny_encoders import tiny_bert
 
@@ -13,11 +15,15 @@ from bertrec.core.errors import ConfigError, DataError, ModelError, NotFiniteErr
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
+from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.data.ratings import impressions_from_ratings, rated_parts
 from bertrec.rankers import RANKERS, Context, Known
+from bertrec.rankers.ratings import ridge
+from bertrec.rankers.ratings.base import RatingRanker
 from bertrec.rankers.ratings.given import GivenRatings
 from bertrec.rankers.ratings.ridge import fit_ridge, one_hot
+from bertrec.tuning.objectives.rankers import RankerObjective
 
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("car", "hat", "sea", "dog", "sun", "cup")]
 CATALOG = ItemCatalog(IdMap([f"n{k}" for k in range(12)]), {"title": TITLES})
@@ -55,13 +61,20 @@ def test_the_ridge_is_the_dense_solution():
     draw = np.random.default_rng(0)
     users, items, n = draw.integers(0, 4, 30), draw.integers(0, 5, 30), 30
     numbers, target = draw.standard_normal((n, 3)), draw.standard_normal(n)
-    (user, item), weight = fit_ridge([(one_hot(users, 4), 2.0), (one_hot(items, 5), 0.5)], numbers, 3.0, target)
+    fitted = fit_ridge([(one_hot(users, 4), 2.0), (one_hot(items, 5), 0.5)], numbers, 3.0, target)
     design = np.concatenate([np.eye(4)[users], np.eye(5)[items], numbers], axis=1)
     penalties = np.diag([2.0] * 4 + [0.5] * 5 + [3.0] * 3)
     expected = np.linalg.solve(design.T @ design + penalties, design.T @ target)
-    assert np.concatenate([user, item, weight]) == pytest.approx(expected, abs=1e-6)
+    assert np.concatenate([*fitted.biases, fitted.weight]) == pytest.approx(expected, abs=1e-6)
     with pytest.raises(NotFiniteError, match="raise the penalties"):
         fit_ridge([(csr_array(np.ones((1, 1))), 1.0)], None, 1.0, np.array([np.nan]))
+
+
+def test_a_regression_that_ran_out_of_steps_says_so(world, monkeypatch):
+    assert trained("bias", world)[0].notes == ()
+    monkeypatch.setattr(ridge, "_STEPS", 2)
+    line = "the ridge regression stopped after 2 steps, before it was exact: higher penalties need fewer"
+    assert trained("bias", world)[0].notes == (line,)
 
 
 def test_biases_by_hand():
@@ -108,21 +121,55 @@ def test_a_saved_ranker_knows_its_users(name, world, tmp_path):
 
 
 def test_held_out_ratings_are_not_learned_wherever_what_is_known_ends(world):
-    parts = rated_parts(world)
-    turned = np.where(world.timestamp >= parts.moments[0], 6 - world.rating, world.rating).astype(np.float32)
-    everything = replace(world, rating=turned)
-    shown = parts.parts["test"].impressions
+    """Some users rate an item again in the held-out part: what they learn from is what they said first."""
+    again = np.flatnonzero(world.timestamp % 8 == 7)  # the last of each user, held out
+    values = world.sequences.values.copy()
+    values[again[:30]] = world.sequences.values[world.sequences.offsets[:30]]  # is their first item once more
+    repeated = replace(world, sequences=Ragged(values, world.sequences.offsets))
+    parts = rated_parts(repeated)
+    assert (repeated.timestamp[again] >= parts.moments[0]).all()
+    turned = np.where(repeated.timestamp >= parts.moments[0], 6 - repeated.rating, repeated.rating).astype(np.float32)
+    everything = replace(repeated, rating=turned)
+    learned, shown = (parts.parts[name].impressions for name in ("train", "test"))
     for name in ("bias", "mf"):
-        alone, leaking = (RANKERS.find(name)().fit(parts.learned, known=Known(past=past)) for past in (parts.past, everything))
+        alone, leaking = (RANKERS.find(name)().fit(learned, known=Known(past=past)) for past in (parts.past, everything))
         assert alone.score_impressions(shown).tolist() == leaking.score_impressions(shown).tolist()
 
 
-def test_the_latest_rating_counts_and_pairs_without_one_are_counted():
+EVENTS = st.tuples(st.integers(0, 2), st.integers(1, 3), st.sampled_from([0, 1, 2, 3, 5, np.inf]), st.integers(1, 5))
+ASKED = st.tuples(st.integers(0, 3), st.integers(1, 4), st.sampled_from([-1, 0, 1, 2, 3, 4, 6, np.nan]))
+
+
+@given(st.lists(EVENTS, min_size=1, max_size=25), st.lists(ASKED, min_size=1, max_size=10), st.booleans())
+def test_the_latest_rating_until_the_moment_is_that_of_a_loop(events, asked, clock):
+    events = sorted(events, key=lambda event: (event[0], event[2]))
+    rows = [[event for event in events if event[0] == user] for user in range(3)]
+    flat = [event for row in rows for event in row]
+    times = np.array([event[2] for event in flat], np.float64)
+    times[np.isinf(times)] = np.nan  # nobody knows when: later than any moment
+    sequences = Ragged.from_rows([[event[1] for event in row] for row in rows])
+    past = Interactions(CATALOG, IdMap(["u0", "u1", "u2"]), sequences, times, np.array([event[3] for event in flat], np.float32))
+    users, moments = [f"u{user}" for user, _, _ in asked], np.array([time for _, _, time in asked], np.float64)
+    histories, candidates = Ragged.from_rows([[]] * len(asked)), Ragged.from_rows([[item] for _, item, _ in asked])
+    shown = Impressions(CATALOG, users, users, histories, candidates, np.zeros(len(asked), np.int8), moments if clock else None)
+    known = []
+    for user, item, time in asked:
+        told = [rating for who, what, when, rating in flat if (who, what) == (user, item) and not (clock and when > time)]
+        known += told[-1:]
+    if not known:
+        with pytest.raises(DataError, match="pairs to learn from has one"):
+            GivenRatings.of(shown, Known(past=past), what="bias")
+        return
+    found = GivenRatings.of(shown, Known(past=past), what="bias")
+    assert (found.rating.tolist(), found.without) == (known, len(asked) - len(known))
+
+
+def test_pairs_without_a_rating_are_counted():
     past = interactions([[1, 2, 1]], [[1, 2, 5]])
     shown = impressions_from_ratings(past)
     extra = replace(shown, candidates=Ragged.from_rows([[1], [2, 3], [4]]), labels=np.zeros(4, np.int8))
     found = GivenRatings.of(extra, Known(past=past), what="bias")
-    assert (found.item.tolist(), found.rating.tolist(), found.without) == ([1, 2], [5, 2], 2)
+    assert (found.item.tolist(), found.rating.tolist(), found.without) == ([1, 2], [1, 2], 2)
     assert found.notes == ("2 pairs without a rating (left out of training)",)
 
 
@@ -139,3 +186,13 @@ def test_without_ratings_there_is_one_line(world):
     other = replace(world, users=IdMap([f"x{row}" for row in range(60)]))
     with pytest.raises(DataError, match="none of the 480 pairs to learn from has one"):
         RANKERS.find("mf")().fit(shown, known=Known(past=other))
+
+
+@pytest.mark.parametrize("name", [name for name in RANKERS.names() if issubclass(RANKERS.find(name), RatingRanker)])
+def test_what_has_no_ratings_refuses_them_before_any_work(name):
+    """A study once failed in all of its trials, and both named a column to add that was there."""
+    kind = RANKERS.find(name)
+    with pytest.raises(ConfigError, match=f"{name} learns from ratings, and a study keeps none.*--ranker {name} --pairs ratings"):
+        RankerObjective(name).defaults  # noqa: B018  # it refuses
+    with pytest.raises(ConfigError, match=f"{name} learns from ratings, and the lists that a run proposes have none: choose another"):
+        kind.list_settings(negatives=4, scored=False)

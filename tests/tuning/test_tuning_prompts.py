@@ -75,6 +75,9 @@ def test_clicks_survive_without_their_users(clicks, tmp_path):
         np.testing.assert_array_equal(part.histories.offsets, other.histories.offsets)
         np.testing.assert_array_equal(part.labels, other.labels)
         assert len(set(part.users)) == len(set(other.users))
+    kept, given = ([user for part in (one.learned, one.validation, one.test) for user in part.users] for one in (again, clicks))
+    assert len(set(zip(kept, given, strict=True))) == len(set(kept)) == len(set(given))  # one name for a user, whatever the part
+    assert not set(kept) & {*given, *range(len(kept))}
     assert again.learned.catalog.titles == clicks.learned.catalog.titles
     assert "U3" not in str(again.learned.users)
     bare = ImpressionSplit(clicks.learned, clicks.validation.__class__(**{**clicks.validation.__dict__, "labels": None}))

@@ -190,7 +190,7 @@ class MultiTask(PairRanker):
             DataError: the labels are withheld, or no task has both labels.
         """
         labels_of(impressions)
-        levels = _chain_of(impressions, known, self.config)[0]
+        levels = _chain_of(impressions, None if known is None else known.measuring, self.config)[0]
         queries = [self._queries.get(name, "") for name in impressions.ids] if self._queries else None
         self._table = None  # the weights may have moved
         chances = self.score_tasks(impressions.histories, impressions.candidates, queries=queries).astype(np.float64)

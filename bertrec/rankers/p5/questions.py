@@ -177,7 +177,7 @@ class Asked:
         shown, past = self.impressions, self.known.past
         if past is None or any(getattr(past, name) is None for name in columns):
             raise DataError(f"there are no {what}")
-        places = latest_places(past, past.users.encode(shown.users)[shown.candidates.rows], shown.candidates.values)
+        places = latest_places(past, shown)
         there = (places >= 0) & np.logical_and.reduce([_there(past, name)[places] for name in columns])
         if not there.any():
             raise DataError(f"none of the {len(places)} pairs has {what}")

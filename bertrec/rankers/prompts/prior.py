@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
-from bertrec.rankers.linear_head import fit_linear_head
+from bertrec.rankers.linear_head import fit_with_intercept
+from bertrec.rankers.losses import RankLoss
 
 FloatArray = npt.NDArray[np.float64]
-_STEPS = 100
 _L2 = 1e-4  # keeps the weight finite where the scores tell all clicks apart
 
 
@@ -54,7 +54,8 @@ class Prior(nn.Module):
             loss: ``pointwise``, ``pairwise`` or ``listwise``; the last two start alike.
 
         Raises:
-            DataError: no list has both a click and another candidate, which a loss over lists needs; or the model knows none of the items.
+            DataError: no list has both a click and another candidate, which a loss over lists needs; all labels are alike; or the model
+                knows none of the items.
         """
         if self.started:
             return
@@ -63,10 +64,8 @@ class Prior(nn.Module):
             raise DataError("the model whose scores training starts from knows none of the candidates: train it on these items")
         centre, spread = float(known.mean()), float(known.std()) or 1.0
         values = np.nan_to_num((scores - centre) / spread, nan=0.0)
-        if loss != "pointwise":
-            weight, shift = float(fit_linear_head(values[:, None], labels, rows, l2=_L2)[0]), 0.0
-        else:
-            weight, shift = _fit_logistic(values, labels)
+        kind: RankLoss = "pointwise" if loss == "pointwise" else "listwise"
+        (weight,), shift = fit_with_intercept(values[:, None], labels, rows, l2=_L2, loss=kind)
         with torch.no_grad():
             for part, value in ((self.centre, centre), (self.spread, spread), (self.weight, weight), (self.shift, shift)):
                 part.fill_(value)
@@ -77,20 +76,3 @@ class Prior(nn.Module):
         """Return what `forward` does of ``[n]`` numbers, in float64."""
         gain, weight, shift, centre, spread = (float(x) for x in (self.gain, self.weight, self.shift, self.centre, self.spread))
         return gain * margins + weight * np.nan_to_num((scores - centre) / spread, nan=0.0) + shift
-
-
-def _fit_logistic(values: FloatArray, labels: npt.NDArray[np.int8]) -> tuple[float, float]:
-    """Return weight and intercept of a logistic regression on one feature."""
-    x, y = torch.from_numpy(values), torch.from_numpy((labels == 1).astype(np.float64))
-    found = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    search = torch.optim.LBFGS([found], max_iter=_STEPS, line_search_fn="strong_wolfe")
-
-    def closure() -> Tensor:
-        search.zero_grad()
-        loss = nn.functional.binary_cross_entropy_with_logits(found[0] * x + found[1], y) + _L2 * found[0] ** 2
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no types for it
-        return loss
-
-    search.step(closure)
-    weight, intercept = found.detach().tolist()
-    return weight, intercept

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from bertrec.core.config import Config
+from bertrec.core.errors import ConfigError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.ids import IdMap
 from bertrec.data.impressions import Impressions
@@ -20,13 +22,12 @@ from bertrec.rankers.context import Context
 from bertrec.rankers.ratings.given import GivenRatings
 
 Float64Array = npt.NDArray[np.float64]
+_TRAIN = "train it with  bertrec rankers train DATA --ranker {} --pairs ratings"
 _USERS = "users"  # ids as JSON in UTF-8, for a tensor holds no text
 
 
 class RatingRanker(Ranker):
     """Scores a candidate by the rating that the user would give it; a stranger is taken for a user of mean habits."""
-
-    learns_pairs: ClassVar[bool] = True
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
@@ -39,9 +40,33 @@ class RatingRanker(Ranker):
         return True
 
     @property
+    def learns_pairs(self) -> bool:
+        """Each rating is a row of the regression."""
+        return True
+
+    @property
     def reads_context(self) -> bool:
         """Who asks is read when scoring, ratings in a fit."""
         return True
+
+    @classmethod
+    def check_search(cls, config: Config) -> None:
+        """Refuse: a study keeps no ratings.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{cls.name} learns from ratings, and a study keeps none: {_TRAIN.format(cls.name)}")
+
+    @classmethod
+    def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:
+        """Refuse: nobody rated the lists that a retriever proposed.
+
+        Raises:
+            ConfigError: always.
+        """
+        hint = f"choose another reranker; {_TRAIN.format(cls.name)}"
+        raise ConfigError(f"{cls.name} learns from ratings, and the lists that a run proposes have none: {hint}")
 
     def fit(self, impressions: Impressions, *, validation: Impressions | None = None, **options: Any) -> Self:
         """Learn from the ratings of the pairs of ``impressions``.

@@ -34,5 +34,7 @@ class Bias(RatingRanker):
     def _learned(self, given: GivenRatings, residual: Float64Array, impressions: Impressions) -> dict[str, npt.NDArray[Any]]:
         users, items = one_hot(given.user - 1, len(given.users)), one_hot(given.item - 1, len(impressions.catalog))
         marks = [(users, self.config.user_penalty), (items, self.config.item_penalty)]
-        (user, item), _ = fit_ridge(marks, None, 1.0, residual)
+        found = fit_ridge(marks, None, 1.0, residual)
+        user, item = found.biases
+        self.notes += found.notes
         return {"user": np.append(0.0, user), "item": np.append(0.0, item)}

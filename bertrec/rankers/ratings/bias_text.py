@@ -63,8 +63,10 @@ class BiasText(RatingRanker):
         users, items = one_hot(given.user - 1, len(given.users)), one_hot(given.item - 1, len(catalog))
         marks = [(users, self.config.user_penalty), (items, self.config.item_penalty)]
         read = self._features(texts, impressions.histories, given.row, given.item)
-        (user, item), weight = fit_ridge(marks, read, self.config.text_penalty, residual)
-        return {"user": np.append(0.0, user), "item": np.append(0.0, item), "weight": weight, "texts": texts}
+        found = fit_ridge(marks, read, self.config.text_penalty, residual)
+        user, item = found.biases
+        self.notes += found.notes
+        return {"user": np.append(0.0, user), "item": np.append(0.0, item), "weight": found.weight, "texts": texts}
 
     def _features(self, texts: FloatArray, histories: Ragged, rows: IntArray, items: IntArray) -> FloatArray:
         """Return what is read of each pair, ``[n, 2 dim]``: the item's text, its products with the history's mean."""

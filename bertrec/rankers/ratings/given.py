@@ -12,7 +12,7 @@ from bertrec.core.ragged import IntArray
 from bertrec.data.ids import IdMap
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
-from bertrec.rankers.context import Known
+from bertrec.rankers.context import Known, has_clock
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -38,9 +38,10 @@ class GivenRatings:
 
     @classmethod
     def of(cls, impressions: Impressions, known: Known | None, *, what: str) -> GivenRatings:
-        """Look up the ratings of the candidates in ``known.past``; of a pair with several the latest counts.
+        """Look up the ratings of the candidates in ``known.past``; of a pair with several the latest until its row's moment counts.
 
-        Nothing else of ``known`` is read, so a rating that is held out cannot be learned, wherever ``known`` ends.
+        Nothing else of ``known`` is read, so a rating that is held out cannot be learned, wherever ``known`` ends. Rows without a
+        moment take the latest of all.
 
         Raises:
             DataError: there are no ratings, or none of these pairs.
@@ -49,7 +50,7 @@ class GivenRatings:
         if past is None or past.rating is None:
             raise DataError(f"{what} learns from ratings, and these data have none: add a column 'rating', or take another ranker")
         rows, items = impressions.candidates.rows, impressions.candidates.values
-        found = _looked_up(past, past.users.encode(impressions.users)[rows], items)
+        found = np.append(past.rating.astype(np.float64), np.nan)[latest_places(past, impressions)]
         rated = np.isfinite(found)
         if not rated.any():
             raise DataError(f"{what} learns from ratings, and none of the {len(items)} pairs to learn from has one")
@@ -63,27 +64,30 @@ class GivenRatings:
         return (f"{self.without} pairs without a rating (left out of training)",) if self.without else ()
 
 
-def _looked_up(past: Interactions, users: IntArray, items: IntArray) -> Float64Array:
-    """Return the rating of each pair of inner ids, ``[n]``; NaN where there is none."""
-    assert past.rating is not None
-    at = latest_places(past, users, items)
-    rating = np.append(past.rating.astype(np.float64), np.nan)
-    return np.asarray(rating[at], np.float64)
+def latest_places(past: Interactions, impressions: Impressions) -> IntArray:
+    """Return where in ``past`` the user of each candidate met it, the latest time until the row's moment, ``[total candidates]``.
 
-
-def latest_places(past: Interactions, users: IntArray, items: IntArray) -> IntArray:
-    """Return where in ``past`` each user met each item, the latest time, ``[n]``; -1 where never.
-
-    Args:
-        past: the interactions.
-        users: inner ids, ``[n]``.
-        items: inner ids, ``[n]``.
+    A row without a moment, or a past without a clock, takes the latest of all. -1 stands where there is none.
     """
-    width = len(past.catalog) + 1
-    keys = (past.sequences.rows + 1) * width + past.sequences.values
-    order = np.argsort(keys, kind="stable")
-    asked = users * width + items
-    place = np.searchsorted(keys[order], asked, side="right") - 1
-    at = order[np.maximum(place, 0)] if len(order) else np.full(len(asked), -1)
-    found = (place >= 0) & (keys[at] == asked) if len(order) else np.zeros(len(asked), bool)
-    return np.where(found, at, -1)
+    rows, items = impressions.candidates.rows, impressions.candidates.values
+    asked = past.users.encode(impressions.users)[rows] * (len(past.catalog) + 1) + items
+    clocked = impressions.timestamp is not None and has_clock(past)
+    moments = impressions.timestamp[rows] if clocked and impressions.timestamp is not None else np.full(len(rows), np.nan)
+    times = past.timestamp if clocked and past.timestamp is not None else np.zeros(len(past.sequences.values))
+    return _last_until((past.sequences.rows + 1) * (len(past.catalog) + 1) + past.sequences.values, times, asked, moments)
+
+
+def _last_until(keys: IntArray, times: Float64Array, asked: IntArray, moments: Float64Array) -> IntArray:
+    """Return the place of the last of ``keys [m]`` that equals ``asked [n]`` until ``moments [n]``, NaN for the end; -1 for none."""
+    if not len(keys):
+        return np.full(len(asked), -1)
+    distinct, numbers = np.unique(keys, return_inverse=True)
+    clock = np.unique(times)
+    # One sorted array of (key, number of the moment), so that every question is a binary search.
+    whole = numbers * (len(clock) + 1) + np.searchsorted(clock, times)
+    order = np.argsort(whole, kind="stable")
+    number = np.searchsorted(distinct, asked)
+    until = number * (len(clock) + 1) + np.searchsorted(clock, moments, side="right") - 1
+    at = np.searchsorted(whole[order], until, side="right") - 1
+    place = order[np.maximum(at, 0)]
+    return np.where((at >= 0) & (keys[place] == asked), place, -1)

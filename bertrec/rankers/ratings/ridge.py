@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array, hstack
@@ -12,6 +14,7 @@ from bertrec.core.ragged import IntArray
 
 Float64Array = npt.NDArray[np.float64]
 _STEPS = 2000
+_STOPPED = 7  # what lsqr says where the steps ran out
 
 
 def one_hot(places: IntArray, width: int) -> csr_array:
@@ -20,9 +23,24 @@ def one_hot(places: IntArray, width: int) -> csr_array:
     return csr_array((np.ones(n), places, np.arange(n + 1)), shape=(n, width))
 
 
+@dataclass(frozen=True, eq=False)
+class RidgeFit:
+    """What `fit_ridge` found.
+
+    Attributes:
+        biases: the :math:`b_k` ``[m_k]``.
+        weight: :math:`w` ``[f]``.
+        notes: a line where the search ended before it was there.
+    """
+
+    biases: list[Float64Array]
+    weight: Float64Array
+    notes: tuple[str, ...] = ()
+
+
 def fit_ridge(
     marks: list[tuple[csr_array, float]], numbers: npt.NDArray[np.floating] | None, penalty: float, target: Float64Array
-) -> tuple[list[Float64Array], Float64Array]:
+) -> RidgeFit:
     r"""Return the weights that minimise :math:`\sum (y - \sum_k M_k b_k - X w)^2 + \sum_k λ_k |b_k|^2 + λ |w|^2`.
 
     Solved by LSQR (Paige & Saunders 1982) with columns scaled so that all penalties are 1.
@@ -32,9 +50,6 @@ def fit_ridge(
         numbers: dense :math:`X` ``[n, f]``, or None.
         penalty: :math:`λ > 0`.
         target: ``[n]``.
-
-    Returns:
-        The :math:`b_k` ``[m_k]``, and :math:`w` ``[f]``.
 
     Raises:
         NotFiniteError: a number is none, or the search ended at none.
@@ -51,9 +66,10 @@ def fit_ridge(
         return np.concatenate([sparse.T @ errors, own * (errors.astype(dense.dtype) @ dense)])
 
     design = LinearOperator((len(target), columns + dense.shape[1]), matvec=forward, rmatvec=back, dtype=np.float64)
-    found = lsqr(design, target, damp=1.0, atol=1e-9, btol=1e-9, iter_lim=_STEPS)[0]
+    found, reason = lsqr(design, target, damp=1.0, atol=1e-9, btol=1e-9, iter_lim=_STEPS)[:2]
     if not np.isfinite(found).all():
         raise NotFiniteError("the ridge regression of ratings did not converge: raise the penalties")
     edges = np.cumsum([0, *(matrix.shape[1] for matrix, _ in marks)])
     biases = [found[start:stop] * scale for start, stop, scale in zip(edges[:-1], edges[1:], scales, strict=True)]
-    return biases, found[columns:] * own
+    late = f"the ridge regression stopped after {_STEPS} steps, before it was exact: higher penalties need fewer"
+    return RidgeFit(biases, found[columns:] * own, (late,) if reason == _STOPPED else ())

@@ -67,6 +67,11 @@ class UBERT(Ranker):
         """Always."""
         return True
 
+    @property
+    def learns_pairs(self) -> bool:
+        """Whether no list is needed: the loss is pointwise, and no negatives are drawn."""
+        return self.config.loss == "pointwise" and not self.config.negatives
+
     @classmethod
     def check_search(cls, config: Config) -> None:
         """Refuse: a study keeps no texts of users.

@@ -15,8 +15,9 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.rankers.context import Context, Known, has_clock
+from bertrec.rankers.counts import EventCounts
 from bertrec.rankers.tabular.config import TabularConfig
-from bertrec.rankers.tabular.counts import EventCounts, hours_and_days, log_buckets
+from bertrec.rankers.tabular.counts import hours_and_days, log_buckets
 from bertrec.rankers.tabular.items import (
     bucketed,
     label_names,

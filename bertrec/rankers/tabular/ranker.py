@@ -56,6 +56,16 @@ class TabularRanker(Ranker):
         """Whether `score` reads who is asked and when: it does."""
         return True
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the loss is pointwise: scores are then probabilities, else logits."""
+        return self.config.loss == "pointwise"
+
+    @property
+    def learns_pairs(self) -> bool:
+        """Whether no list is needed: the loss is pointwise, and no negatives are drawn."""
+        return self.config.loss == "pointwise" and not self.config.negatives
+
     def fit(
         self,
         impressions: Impressions,
@@ -165,7 +175,7 @@ class TabularRanker(Ranker):
         context: Context | None = None,
         progress: bool = False,
     ) -> FloatArray:
-        """Return a number between 0 and 1 for each candidate, ``[total candidates]``; with the pointwise loss a click's probability.
+        """Return a click's probability for each candidate, ``[total candidates]``; with the other losses a logit.
 
         Args:
             histories: ``[n]`` rows of inner ids, oldest first.
@@ -187,7 +197,7 @@ class TabularRanker(Ranker):
         rows = Rows.of(histories.last(self.config.max_history), candidates, features, most=MOST)
         logits = self._logits(network, rows, progress=progress)
         network.train(was_training)
-        return np.asarray(np.exp(-np.logaddexp(0, -logits)), np.float64)
+        return np.exp(-np.logaddexp(0, -logits)) if self.gives_probabilities else logits
 
     def _logits(self, network: TabularNetwork, rows: Rows, *, progress: bool) -> FloatArray:
         assert self._table is not None

@@ -16,8 +16,9 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.evaluation.labels import auc
 from bertrec.rankers import DCN, DIN, Context, Known
+from bertrec.rankers.counts import EventCounts
 from bertrec.rankers.tabular.config import TabularConfig
-from bertrec.rankers.tabular.counts import EventCounts, hours_and_days, log_buckets
+from bertrec.rankers.tabular.counts import hours_and_days, log_buckets
 from bertrec.rankers.tabular.features import FeatureReader, FeatureSpace, TrainingCounts
 from bertrec.rankers.tabular.items import number_column, number_columns
 from bertrec.rankers.tabular.rows import Rows
@@ -163,10 +164,15 @@ def test_an_effect_of_the_hour_is_learned_and_lost_without_a_clock():
 
 
 def test_positions_are_no_clock():
-    shown, events = told_by_counts(40, later=False)
-    reader, counts = reader_of(shown, Known(past=replace(events, timestamp_is_position=True)))
-    assert counts.past is None
-    assert reader.rows(shown.histories, shown.candidates, Context.of(shown, Known(past=None))).activity.tolist() == [0] * 40
+    shown, _ = told_by_counts(40, later=False)
+    events = past(shown.catalog, [(user, 1, 0.0) for user in shown.users])  # one event of each user, before all moments
+    activity = {}
+    for position in (False, True):
+        known = Known(past=replace(events, timestamp_is_position=position))
+        reader, counts = reader_of(shown, known)
+        assert (counts.past is None) is position
+        activity[position] = reader.rows(shown.histories, shown.candidates, Context.of(shown, known)).activity.tolist()
+    assert activity == {False: [1] * 40, True: [0] * 40}  # no history, and a position is no time before the moment
 
 
 def test_columns_that_are_not_there_are_said():

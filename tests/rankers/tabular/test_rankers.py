@@ -64,6 +64,26 @@ def test_din_learns_that_the_label_depends_on_history_and_candidate_together(din
 def test_every_loss_orders_clicks_before_others(loss):
     model = DCN.configured(settings={**QUICK, "loss": loss}).fit(same_genre(500), progress=False)
     assert model.figures(same_genre(200, seed=1))["AUC"] > 0.9
+    assert not model.gives_probabilities
+    scores = model.score_impressions(same_genre(200, seed=1))
+    assert scores.min() < 0 or scores.max() > 1  # logits: what is calibrated is not squeezed before
+
+
+@pytest.mark.parametrize("kind", [DIN, DCN, CTRL])
+def test_with_the_pointwise_loss_scores_are_probabilities_and_say_so(kind, bert):
+    own = ctrl_of(bert) if kind is CTRL else {}
+    draw = np.random.default_rng(0)
+    shown = impressions(catalog(), [[1]] * 400, draw.integers(1, 13, (400, 1)), draw.random(400) < 0.2)
+    model = kind.configured(settings={**own, **QUICK, "train.epochs": 6}).fit(shown, progress=False)
+    assert model.gives_probabilities
+    assert model.score_impressions(shown).mean() == pytest.approx(shown.labels.mean(), abs=0.05)
+    assert not kind.configured(settings={**own, "loss": "listwise"}).gives_probabilities
+
+
+def test_a_temperature_scales_the_logit_of_a_probability(tmp_path):
+    plan = RankerPlan("din", SMALL, calibrate="temperature")
+    train_rankers(over_interactions(), plan, tmp_path / "run", about={"data": "frames", "load": {}})
+    assert open_rankers(tmp_path / "run")[1][0]["members"][0]["calibration"]["of_probabilities"] is True
 
 
 def test_new_items_are_ranked_by_their_labels(din):
@@ -112,21 +132,25 @@ def test_a_saved_ranker_is_the_same_one_with_its_context(kind, settings, tmp_pat
     assert not np.array_equal(dearer.score_impressions(shown), model.score_impressions(shown))
 
 
-def test_a_run_over_interactions_counts_what_they_hold(tmp_path):
-    draw, seen = np.random.default_rng(0), []
+def over_interactions():
+    """Return interactions of 12 users with half of the items, at random hours of six weeks."""
+    draw = np.random.default_rng(0)
     items = pd.DataFrame(
         {"item_id": [f"i{k}" for k in range(12)], "title": catalog().fields["title"], "genres": catalog().fields["genres"]}
     )
     rows = [(f"u{user}", f"i{item}", 1e9 + 3600 * draw.integers(0, 999)) for user in range(12) for item in draw.permutation(12)[:6]]
-    dataset = Dataset.from_frames(pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]), items)
-    plan = RankerPlan("din", SMALL)
-    train_rankers(dataset, plan, tmp_path / "run", about={"data": "frames", "load": {}}, say=seen.append)
+    return Dataset.from_frames(pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]), items)
+
+
+def test_a_run_over_interactions_counts_what_they_hold(tmp_path):
+    dataset = over_interactions()
+    train_rankers(dataset, RankerPlan("din", SMALL), tmp_path / "run", about={"data": "frames", "load": {}})
     ensemble, records = open_rankers(tmp_path / "run")
     assert records[0]["members"][0]["ranker"] == "din"
     assert ensemble.reads_context
-    one, known = Ragged.from_rows([[1]]), Known.of(dataset)
-    early, late = (ensemble.score(one, one, context=Context(["u0"], np.array([time]), known)) for time in (1e9, 1.1e9))
-    assert early != late
+    one, moment = Ragged.from_rows([[1]]), np.array([1.1e9])
+    counted, unknown = (ensemble.score(one, one, context=Context(["u0"], moment, known)) for known in (Known.of(dataset), Known()))
+    assert counted != unknown  # the clock is the same: what differs is what was counted before it
 
 
 def test_what_aligns_ctrl_is_gone_afterwards_and_the_alignment_was_used(bert, tmp_path, monkeypatch):
