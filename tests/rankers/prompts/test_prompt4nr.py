@@ -149,9 +149,10 @@ def test_soft_tokens_come_from_the_seed_whatever_was_drawn_before(folder, catalo
     assert not torch.equal(drawn[1], drawn[2])
 
 
-def test_sure_answers_do_not_tie(folder, catalog):
+def test_sure_answers_do_not_tie(folder, catalog, monkeypatch):
     ranker = PromptRanker(config(folder)).prepare(catalog)
-    ranker._margins = lambda rows, candidates: iter([(np.arange(3), np.array([20, 25, -800], np.float32))])
+    margins = [(np.arange(3), np.array([20, 25, -800], np.float32))]
+    monkeypatch.setattr("bertrec.rankers.prompts.ranker.pair_margins", lambda *given, **how: iter(margins))
     scores = ranker.score(ragged([1]), ragged([2, 3, 4]))
     assert 0 <= scores[2] < scores[0] < scores[1] < 1
 
