@@ -28,10 +28,15 @@ SETTINGS: dict[str, Any] = {
     "loss": "listwise",
     "encoder.tune": "last:2",
     "encoder.max_length": 128,
-    "prompt.titles": 15,
-    "train.epochs": 1,
+    "prompt.titles": 10,
+    "distill": 4.0,
     "pretrain.kind": "histories",
-    "pretrain.lists": 4000,
+    "pretrain.lists": 3000,
+    "pretrain.negatives": 5,
+    "train.epochs": 1,
+    "train.batch_size": 8,
+    "train.learning_rate": 5e-3,
+    "train.encoder_learning_rate": 3e-4,
 }
 
 

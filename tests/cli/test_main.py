@@ -18,7 +18,7 @@ LEAVES = [[c] for c in COMMANDS[:8]] + [["data", c] for c in ("describe", "conve
 LEAVES += [["settings"]]
 LEAVES += [["index", c] for c in ("build", "info", "add", "remove", "compact")]
 LEAVES += [["encoder", "adapt"], ["encoder", "adapt-mlm"], ["rerank", "train"], ["rerank", "evaluate"]]
-LEAVES += [["prompt", c] for c in ("train", "evaluate", "score")]
+LEAVES += [["prompt", c] for c in ("train", "evaluate", "score", "search-answers")]
 LEAVES += [["tune", c] for c in ("index", "resume", "show", "best", "export", "compare")]
 
 
