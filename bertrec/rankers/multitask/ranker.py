@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, DataError, unknown_name
 from bertrec.core.ragged import IntArray, Ragged
-from bertrec.data.chain import broken_notes, levels_from, rating_depths
+from bertrec.data.chain import broken_notes, levels_from, rating_depths, unread_notes
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.encoders.text import TextEncoder
@@ -68,6 +68,11 @@ class MultiTask(PairRanker):
     @property
     def reads_context(self) -> bool:
         """Whether `fit` reads what is known: ratings and labels make the chain. `score` reads nothing of it."""
+        return True
+
+    @property
+    def learns_pairs(self) -> bool:
+        """Always: each pair has a loss of its own, and its rating is looked up at its own moment."""
         return True
 
     @property
@@ -229,11 +234,18 @@ def _chain_of(impressions: Impressions, known: Known | None, config: MultiTaskCo
     past = None if known is None else known.past
     if past is not None and past.catalog.content_hash == impressions.catalog.content_hash:
         if past.rating is not None and np.isfinite(past.rating).any():
-            return levels_from(impressions, past, rating_depths(past, config.steps)), OF_RATINGS, ()
+            levels = levels_from(impressions, past, rating_depths(past, config.steps))
+            return levels, OF_RATINGS, (*_without_rating(levels), *unread_notes(impressions, past, levels))
         if past.label is not None and past.label.max(initial=0) > 1:
             depths = _whole(past)
-            return levels_from(impressions, past, depths), OF_EVENTS, broken_notes(past, depths)
+            levels = levels_from(impressions, past, depths)
+            return levels, OF_EVENTS, (*broken_notes(past, depths), *unread_notes(impressions, past, levels))
     return (labels_of(impressions) == 1).astype(np.int8), OF_EVENTS[:1], ()
+
+
+def _without_rating(levels: Levels) -> Names:
+    first, met = int((levels == 1).sum()), int((levels > 0).sum())
+    return (f"{first} of {met} pairs that were met have no rating, or one below all steps (watched alone)",) if first else ()
 
 
 def _whole(past: Interactions) -> IntArray:

@@ -13,10 +13,14 @@ from torch.nn.functional import binary_cross_entropy
 
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.ragged import Ragged
-from bertrec.data import IdMap, Impressions, Interactions
+from bertrec.data import Dataset, IdMap, Impressions, Interactions
+from bertrec.data.ratings import impressions_from_ratings
 from bertrec.rankers import RANKERS, Known, MultiTask, check_ranker
+from bertrec.rankers.multitask.config import MultiTaskConfig
 from bertrec.rankers.multitask.network import ChainTower, MixtureOfExperts, chain_loss, log_chain, pair_features, step_shares
+from bertrec.rankers.multitask.ranker import _chain_of
 from bertrec.rankers.news.towers import Past, Shown
+from bertrec.rankers.runs import RankerPlan, _material
 
 CLICK = np.array([[0.8, 0.2] * 4, [0.1, 0.6] * 4])  # of a history of item 1 or 2, for items 1 to 8
 CART, PURCHASE = np.array([0.9, 0.3] * 4), np.array([0.2] * 4 + [0.8] * 4)  # after the step before, of items 1 to 8
@@ -203,6 +207,27 @@ def test_ratings_that_are_known_make_the_chain(bert):
     assert steps.notes == ("2 of 6 pairs of user and item lack a step before their last (taken as implied)",)
     with pytest.raises(DataError, match="must be whole numbers"):
         multitask(bert).fit(shown, known=Known(past=replace(events, label=events.label + 0.5)), progress=False)
+
+
+def test_rated_pairs_are_as_far_as_their_rating_says_whatever_the_label(bert):
+    """Every pair has a moment of its own. All were watched and rated, those of 4 or more are liked."""
+    rating, times = np.tile([5, 2, 4, 1, 3, 2, 5, 1, 2, 3, 5, 4], 6), [12.0 * step + user for user in range(12) for step in range(6)]
+    rows = Ragged.from_rows([range(1 + user % 3, 7 + user % 3) for user in range(12)])
+    users = IdMap([f"u{k}" for k in range(12)])
+    past = Interactions(catalog(), users, rows, rating=rating.astype(np.float32), timestamp=np.array(times))
+    found = _material(Dataset("rated", "csv", past), RankerPlan("multitask", pairs="ratings"))
+    known = found.known.past
+    levels, _, notes = _chain_of(found.learned, found.known, MultiTaskConfig())
+    assert len(levels) == len(known) > 50
+    assert levels.tolist() == np.where(known.rating >= 4, 3, 2).tolist()
+    assert notes == ()
+    model = multitask(bert, **{"train.epochs": 1}).fit(found.learned, validation=found.chosen_on, known=found.known, progress=False)
+    assert model.scored == "liked"
+    joined = impressions_from_ratings(known, joined=True)  # keeps the moment of the first alone
+    lost = int((joined.labels == 0).sum())  # each user's first is liked
+    notes = _chain_of(joined, found.known, MultiTaskConfig())[2]
+    assert notes[-1] == f"{lost} of {len(known)} pairs were met at another moment than their row's (taken as not met)"
+    assert notes[0].endswith("pairs that were met have no rating, or one below all steps (watched alone)")
 
 
 def asking(count, seed=0):
