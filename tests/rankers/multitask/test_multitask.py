@@ -15,6 +15,7 @@ from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data import Dataset, IdMap, Impressions, Interactions
 from bertrec.data.ratings import impressions_from_ratings
+from bertrec.evaluation.labels import auc
 from bertrec.rankers import RANKERS, Known, MultiTask, check_ranker
 from bertrec.rankers.multitask.config import MultiTaskConfig
 from bertrec.rankers.multitask.network import ChainTower, MixtureOfExperts, chain_loss, log_chain, pair_features, step_shares
@@ -249,7 +250,22 @@ def test_a_query_takes_the_place_of_the_history(bert):
     assert (answered.reshape(40, 8).argmax(axis=1) == fresh.labels.reshape(40, 8).argmax(axis=1)).mean() > 0.9
     silent = model.score(fresh.histories, fresh.candidates, queries=[""] * len(fresh))
     np.testing.assert_array_equal(silent, model.score(fresh.histories, fresh.candidates))
+    np.testing.assert_array_equal(silent, model.score(fresh.histories, fresh.candidates, queries=[None] * len(fresh)))
+    other = replace(asking(40, seed=2)[0], ids=rows.ids[:40])  # the ids of others, and nothing was asked for
+    labels, alone = other.labels == 1, model.score_tasks(other.histories, other.candidates)[:, 0]
+    assert model.figures(other)["AUC"] == pytest.approx(auc(alone, labels))
     with pytest.raises(DataError, match="40 histories and 1 queries"):
         model.score(fresh.histories, fresh.candidates, queries=["car"])
     with pytest.raises(ConfigError, match="map ids of impressions to texts"):
         multitask(bert).fit(rows, queries=["car"], progress=False)
+
+
+def test_queries_that_fit_no_impression_or_two_are_refused(bert):
+    (rows, queries), fast = asking(10), {"train.epochs": 1}
+    with pytest.raises(ConfigError, match="none of 2 queries has the id of an impression, such as '0 0'"):
+        multitask(bert, **fast).fit(rows, queries={"a": "car", "b": "car"}, progress=False)
+    again = replace(asking(10, seed=1)[0], ids=rows.ids)
+    with pytest.raises(ConfigError, match="impression '0 0' stands in training and validation"):
+        multitask(bert, **fast).fit(rows, validation=again, queries=queries, progress=False)
+    model = multitask(bert, **fast).fit(rows, queries=queries | {"a": "car"}, progress=False)
+    assert model.notes == ("1 of 11 queries have no impression (left out)",)
