@@ -126,7 +126,7 @@ def test_the_loss_of_certain_mistakes_and_its_gradient_are_finite():
     assert torch.isfinite(logits.grad).all()
 
 
-def test_untrained_the_order_is_that_of_similarity_and_the_height_that_of_the_shares(bert):
+def test_untrained_the_cosine_joins_the_logit_of_the_first_share(bert):
     shown = planted(40)
     model = multitask(bert, **{"train.learning_rate": 1e-12, "train.epochs": 1}).fit(shown, progress=False)
     found = model.score_tasks(Ragged.from_rows([[3]]), Ragged.from_rows([range(1, 9)]))
