@@ -123,5 +123,4 @@ def _whose(found: GroupList, users: Sequence[Id]) -> list[list[Reason]]:
     """Return the score of each member for each item, as reasons of it, the most pleased member first."""
     from bertrec.models.explain import Reason
 
-    rows = [[(user, value) for user, value in zip(users, of, strict=True) if value is not None] for of in found.members]
-    return [[Reason("member", str(user), value) for user, value in sorted(row, key=lambda one: -one[1])] for row in rows]
+    return [[Reason("member", str(users[row]), value) for row, value in of] for of in found.by_pleasure()]

@@ -151,10 +151,11 @@ def _impressions(
 
 
 def levels_from(impressions: Impressions, past: Interactions, depths: IntArray) -> npt.NDArray[np.int8]:
-    """Return how far each clicked candidate went, from the very interaction that it was: same user, item and time.
+    """Return how far each candidate went, from the very interaction that it was: same user, item and time.
 
-    Where one side has no clock it is the first interaction of the pair. A click without such an interaction went one
-    step. What came later with the same item is not looked at: it may lie in a part that is held out.
+    What was rated at that moment was met, whatever its label says: 0 may stand for a low rating. Where one side has no
+    clock only clicks are looked up, and it is the first interaction of the pair. A click without such an interaction
+    went one step. What came later with the same item is not looked at: it may lie in a part that is held out.
 
     Args:
         impressions: with labels.
@@ -162,12 +163,12 @@ def levels_from(impressions: Impressions, past: Interactions, depths: IntArray) 
         depths: ``[total]`` how far each went.
 
     Returns:
-        ``[total candidates]``, 0 for what was not clicked.
+        ``[total candidates]``, 0 for what was not met.
     """
-    clicked = impressions.labels == 1
-    asked, have = _asked(impressions, past)[clicked], _pairs(past)
+    clicked = np.asarray(impressions.labels == 1)
+    asked, have, read = _asked(impressions, past), _pairs(past), clicked
     if impressions.timestamp is not None and past.timestamp is not None and not past.timestamp_is_position:
-        moments = impressions.timestamp[impressions.candidates.rows][clicked]
+        moments, read = impressions.timestamp[impressions.candidates.rows], np.ones(len(clicked), bool)
         asked, have = _at_times(asked, moments, have, past.timestamp)
         keys, row = np.unique(have, return_inverse=True)
         known = np.zeros(len(keys), np.int64)
@@ -176,9 +177,22 @@ def levels_from(impressions: Impressions, past: Interactions, depths: IntArray) 
         keys, first = np.unique(have, return_index=True)
         known = depths[first]
     place = np.minimum(np.searchsorted(keys, asked), max(len(keys) - 1, 0))
-    levels = np.zeros(len(impressions.candidates.values), np.int8)
-    levels[clicked] = np.where(keys[place] == asked, known[place], 1) if len(keys) else 1
-    return levels
+    if not len(keys):
+        return clicked.astype(np.int8)
+    return np.where(read & (keys[place] == asked), known[place], clicked).astype(np.int8)
+
+
+def unread_notes(impressions: Impressions, past: Interactions, levels: npt.NDArray[np.int8]) -> tuple[str, ...]:
+    """Say of how many candidates nothing was taken although their user met them: at another moment than their row's.
+
+    Args:
+        impressions: with labels.
+        past: the interactions.
+        levels: ``[total candidates]``, what `levels_from` found.
+    """
+    unread = int((np.isin(_asked(impressions, past), _pairs(past)) & (levels == 0)).sum())
+    what = f"{unread} of {len(levels)} pairs were met at another moment than their row's (taken as not met)"
+    return (what,) if unread else ()
 
 
 def _pairs(interactions: Interactions) -> IntArray:

@@ -74,8 +74,12 @@ class GroupList(Described):
 
     def for_whom(self) -> list[int | None]:
         """Return for each item the number of the member, from 0, whose score is the highest, the first of equal ones."""
-        known = [{row: value for row, value in enumerate(of) if value is not None} for of in self.members]
-        return [max(of, key=of.__getitem__) if of else None for of in known]
+        return [of[0][0] if of else None for of in self.by_pleasure()]
+
+    def by_pleasure(self) -> list[list[tuple[int, float]]]:
+        """Return for each item the numbers and scores of the members who have one, the highest first, equal ones by number."""
+        known = [[(row, value) for row, value in enumerate(of) if value is not None] for of in self.members]
+        return [sorted(of, key=lambda one: -one[1]) for of in known]
 
     def to_frame(self, backend: Backend | None = None) -> Any:
         """Return a data frame with a row per item: ``rank``, ``item_id``, ``score``, ``member_0`` … with their scores."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from planted_impressions import KINDS, SAID, WORDS, catalog, own_item
 from tiny_encoders import tiny_bert
+
+from bertrec.rankers.names import RANKERS
 
 FAST = ["--set", "train.epochs=2", "--set", "train.batch_size=8", "--set", "encoder.max_length=8"]
 
@@ -31,6 +34,13 @@ def mind(tmp_path_factory):
         (folder / part / "behaviors.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (folder / "news.tsv").write_text("\n".join(news) + "\n", encoding="utf-8")
     return folder
+
+
+def test_the_page_names_every_ranker_of_the_commands():
+    page = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8")
+    named = page.split("Every ranker has these commands:")[1].split("those of")[0]
+    of_ratings, of_runs = {"bias", "mf", "bias-text"}, {"ensemble"}
+    assert {name for name in RANKERS.own if f"`{name}`" not in named} == of_ratings | of_runs
 
 
 @pytest.mark.parametrize("name", ["naml", "lstur", "miner"])

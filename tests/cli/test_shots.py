@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from tiny_encoders import tiny_masked
@@ -23,7 +24,7 @@ def rated(tmp_path_factory):
     (root / "data" / "interactions.csv").write_text("\n".join(["user_id,item_id,timestamp,rating", *rows]) + "\n")
     items = [f"{row},{title}" for row, title in enumerate(TITLES)]
     (root / "data" / "items.csv").write_text("\n".join(["item_id,title", *items]) + "\n")
-    tiny_masked(root / "encoder", [*TITLES, Prompt.load("tallrec").text, "yes no"])
+    tiny_masked(root / "encoder", [*TITLES, Prompt.load("tallrec").text, "yes no 1 2 3 4 5"])
     return root
 
 
@@ -51,6 +52,26 @@ def test_a_prompt_learns_from_so_many_pairs_and_is_measured_on_the_test_part(rat
 def test_an_id_model_learns_from_the_same_pairs(rated, cli, tmp_path):
     assert cli("rankers", "train", rated / "data", "--ranker", "mf", "--shots", 8, "--out", tmp_path / "run")[0] == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["pairs"]["shots"]["count"] == 8
+
+
+@pytest.mark.parametrize(
+    ("ranker", "more", "code"),
+    [
+        ("multitask", ["--set", "encoder.max_length=60"], 0),
+        ("p5", SMALL[:2], 0),
+        ("cross-encoder", [*SMALL[:2], "--set", "loss=pointwise"], 0),
+        ("cross-encoder", SMALL[:2], 2),
+        ("nrms", SMALL[:2], 2),
+    ],
+)
+def test_the_page_says_which_rankers_learn_from_shots(rated, cli, tmp_path, ranker, more, code):
+    words = ["--ranker", ranker, "--set", f"encoder.name={rated / 'encoder'}", "--set", "train.epochs=1", *more]
+    found, _, err = cli("rankers", "train", rated / "data", *words, "--shots", 8, "--out", tmp_path / "run")
+    assert found == code, err
+    few = (Path(__file__).parents[2] / "docs" / "prompts.md").read_text(encoding="utf-8").split("## Few shots")[1].split("## ")[0]
+    assert (f"`{ranker}`" in few) == (ranker != "nrms")
+    if code:
+        assert "both a click and" in err
 
 
 def test_shots_make_smaller_batches_and_more_epochs_unless_these_are_said():

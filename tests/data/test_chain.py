@@ -10,7 +10,7 @@ import pytest
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
 from bertrec.data import IdMap, Impressions, Interactions, ItemCatalog, chain_from_labels, chain_from_ratings
-from bertrec.data.chain import levels_from, rating_depths
+from bertrec.data.chain import levels_from, rating_depths, unread_notes
 from bertrec.data.negatives import sample_negatives
 
 ORDER = ("view", "cart", "purchase")
@@ -63,6 +63,12 @@ def test_levels_come_from_the_very_interaction_and_not_from_a_later_one():
     depths = past.label.astype(np.int64)
     assert levels_from(shown, past, depths).tolist() == [1, 0, 3, 0, 1]
     assert levels_from(replace(shown, timestamp=None), past, depths).tolist() == [1, 0, 1, 0, 1]  # the first of the pair
+    low = replace(shown, labels=np.zeros(5, np.int8))
+    assert levels_from(low, past, depths).tolist() == [1, 0, 3, 0, 0]  # met all the same
+    late, said = replace(low, timestamp=np.array([1.0, 2.0, 3.0])), "1 of 5 pairs were met at another moment than their row's"
+    assert levels_from(late, past, depths).tolist() == [1, 0, 0, 0, 0]  # item 1 was met at 1 and 3
+    assert unread_notes(late, past, levels_from(late, past, depths)) == (f"{said} (taken as not met)",)
+    assert unread_notes(shown, past, levels_from(shown, past, depths)) == ()
     strangers = replace(shown, users=["x", "y", "z"])
     assert levels_from(strangers, past, depths).tolist() == [1, 0, 1, 0, 1]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.data.catalog import ItemCatalog
-from bertrec.models.groups import JOINS, SEENS, Join, joined_scores, member_weights, standardised
+from bertrec.models.groups import JOINS, SEENS, GroupList, Join, joined_scores, member_weights, standardised
 from bertrec.retrieval.index import ItemIndex
 from bertrec.retrieval.rules import Rules
 
@@ -138,6 +138,12 @@ def test_members_of_whom_nothing_is_read_do_not_count(model: GivenLifts) -> None
     assert with_stranger.weights == [0.5, 0, 0.5]
     assert [row[1] for row in with_stranger.members] == [None] * 5
     assert [None if (who := one) is None else {0: 0, 2: 1}[who] for one in with_stranger.for_whom()] == without.for_whom()
+
+
+def test_members_by_pleasure_by_hand() -> None:
+    found = GroupList(["x", "y", "z"], [0.0] * 3, [[1.0, 3.0, 1.0], [None, None, None], [2.0, None, 2.0]], [1 / 3] * 3)
+    assert found.by_pleasure() == [[(1, 3.0), (0, 1.0), (2, 1.0)], [], [(0, 2.0), (2, 2.0)]]
+    assert found.for_whom() == [1, None, 0]
 
 
 def test_where_nothing_is_read_of_anyone_popularity_orders_the_list(model: GivenLifts) -> None:

@@ -49,7 +49,10 @@ def learned(dataset, name, settings, pairs, folder):
 
 @pytest.mark.parametrize(
     ("name", "pairs"),
-    [("din", None), ("ubert", None), ("multitask", None), ("bias", None), ("din", "ratings"), ("ubert", "ratings"), ("mf", "ratings")],
+    [
+        *[("din", None), ("ubert", None), ("multitask", None), ("bias", None)],
+        *[("din", "ratings"), ("ubert", "ratings"), ("mf", "ratings"), ("multitask", "ratings")],
+    ],
 )
 def test_what_is_held_out_changes_nothing_that_is_learned(name, pairs, settings, tmp_path):
     # leave-one-out holds out the last two of a user, many of which are earlier than others' training; ratings have one moment for all

@@ -7,8 +7,9 @@ mixes them by a softmax of its own. Its head gives the probability of the step a
 
 so that a deeper step is never likelier, and every pair teaches every step (ESMM; Ma et al., SIGIR 2018).
 
-Heads begin at 0 beside a multiple of the cosine of u and v, and a bias from the share of pairs that take the step:
-untrained, the order is that of text similarity, at the right height.
+Heads begin at 0 beside a multiple of the cosine of u and v, 1 for the first step and 0 for the others, and a bias, the
+logit of the share of pairs that take the step: untrained, the order is that of text similarity. A later step then has
+the share among pairs that took the one before; the first is higher than its share by what the cosine adds.
 """
 
 from __future__ import annotations

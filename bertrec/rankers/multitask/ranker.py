@@ -18,8 +18,9 @@ from torch.nn.functional import normalize
 
 from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, DataError, unknown_name
+from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
-from bertrec.data.chain import broken_notes, levels_from, rating_depths
+from bertrec.data.chain import broken_notes, levels_from, rating_depths, unread_notes
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.encoders.text import TextEncoder
@@ -58,7 +59,7 @@ class MultiTask(PairRanker):
         self._learned: tuple[bool, ...] = ()
         self._scored = 0
         self._levels: Levels = np.zeros(0, np.int8)
-        self._queries: Mapping[str, str] = {}
+        self._queries: dict[str, list[str]] = {}  # of each row, by the hash of the impressions
 
     @classmethod
     def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:
@@ -68,6 +69,11 @@ class MultiTask(PairRanker):
     @property
     def reads_context(self) -> bool:
         """Whether `fit` reads what is known: ratings and labels make the chain. `score` reads nothing of it."""
+        return True
+
+    @property
+    def learns_pairs(self) -> bool:
+        """Always: each pair has a loss of its own, and its rating is looked up at its own moment."""
         return True
 
     @property
@@ -85,7 +91,7 @@ class MultiTask(PairRanker):
         known, config = options.get("known"), self.config
         levels, names, notes = _chain_of(impressions, known, config)
         self.tasks, self._levels = _named(names, int(levels.max(initial=0)), config), levels
-        self._queries = _checked_queries(options.get("queries"))
+        self._queries, unasked = _queries_of(options.get("queries"), impressions, options.get("validation"))
         self._learned = tuple(bool((levels >= depth).any()) for depth in range(1, len(self.tasks) + 1))
         if not any(self._learned):
             raise DataError(f"none of {len(levels)} candidates was clicked: there is nothing to learn from")
@@ -96,7 +102,7 @@ class MultiTask(PairRanker):
         if config.weights and not any(np.array(config.weights)[list(self._learned)]):
             raise DataError("every task that has a positive has a weight of 0: there is nothing to learn")
         missing = [task for task, learned in zip(self.tasks, self._learned, strict=True) if not learned]
-        self.notes = (*notes, *(f"task '{task}' has no positive in training: it is not learned" for task in missing))
+        self.notes = (*notes, *unasked, *(f"task '{task}' has no positive in training: it is not learned" for task in missing))
 
     def user_tower(self, dim: int, texts: ItemTexts) -> UserTower:
         """Make the mixture of experts."""
@@ -117,10 +123,11 @@ class MultiTask(PairRanker):
 
     def _rows_of_queries(self, impressions: Impressions) -> IntArray:
         """Return the row of each impression's query among those that the network now holds, -1 for none."""
-        network, place = self.trained, {name: row for row, name in enumerate(self._queries)}
+        network, texts = self.trained, self._queries.get(_hash_of(impressions), [])
+        place = {text: row for row, text in enumerate(dict.fromkeys(filter(None, texts)))}
         encoder: TextEncoder = network.encoder
-        network.queries = TextVectors(encoder, encoder.tokenize(list(self._queries.values()))) if place else None
-        return np.array([place.get(name, -1) for name in impressions.ids], np.int64)
+        network.queries = TextVectors(encoder, encoder.tokenize(list(place))) if place else None
+        return np.array([place.get(text, -1) for text in texts or [""] * len(impressions)], np.int64)
 
     def fit(self, impressions: Impressions, *, validation: Impressions | None = None, **options: Any) -> Self:
         """Train on all candidates of the impressions; ``validation`` chooses the best epoch.
@@ -130,8 +137,8 @@ class MultiTask(PairRanker):
             validation: chooses the best epoch by ``train.metric``: see `figures`.
             **options: ``run_dir``, ``resume``, ``progress``, ``on_epoch`` and ``callbacks``; ``known``, whose ratings
                 or labels make the chain where the impressions have none; ``queries``, the text of what was asked for,
-                by the id of the impression, validation included. An impression without a query is scored by its
-                history.
+                by the id of the impression, validation included; of no other impressions, whose ids may be the same.
+                An impression without a query is scored by its history.
 
         Raises:
             DataError: nothing to train on.
@@ -147,7 +154,7 @@ class MultiTask(PairRanker):
         retrieval_scores: npt.NDArray[Any] | None = None,
         context: Context | None = None,
         progress: bool = False,
-        queries: Sequence[str] | None = None,
+        queries: Sequence[str | None] | None = None,
     ) -> FloatArray:
         """Return the probability of the scored task, ``[total candidates]``, from 0 to 1.
 
@@ -165,11 +172,11 @@ class MultiTask(PairRanker):
         """
         return self.score_tasks(histories, candidates, queries=queries)[:, self._scored]
 
-    def score_tasks(self, histories: Ragged, candidates: Ragged, *, queries: Sequence[str] | None = None) -> FloatArray:
+    def score_tasks(self, histories: Ragged, candidates: Ragged, *, queries: Sequence[str | None] | None = None) -> FloatArray:
         """Return the probability of each task, ``[total candidates, tasks]``, never rising; see `score`."""
         if queries is not None and len(queries) != len(histories):
             raise DataError(f"{len(histories)} histories and {len(queries)} queries")
-        asked = None if queries is None else self._vectors_of(queries)
+        asked = None if queries is None else self._vectors_of([text or "" for text in queries])
         chances = log_chain(self.matched(histories, candidates, queries=asked)).exp()
         return np.asarray(chances.cpu().numpy(), np.float32)
 
@@ -191,7 +198,7 @@ class MultiTask(PairRanker):
         """
         labels_of(impressions)
         levels = _chain_of(impressions, None if known is None else known.measuring, self.config)[0]
-        queries = [self._queries.get(name, "") for name in impressions.ids] if self._queries else None
+        queries = self._queries.get(_hash_of(impressions)) if self._queries else None
         self._table = None  # the weights may have moved
         chances = self.score_tasks(impressions.histories, impressions.candidates, queries=queries).astype(np.float64)
         found = {task: _figures(chances[:, place], levels > place) for place, task in enumerate(self.tasks)}
@@ -229,11 +236,18 @@ def _chain_of(impressions: Impressions, known: Known | None, config: MultiTaskCo
     past = None if known is None else known.past
     if past is not None and past.catalog.content_hash == impressions.catalog.content_hash:
         if past.rating is not None and np.isfinite(past.rating).any():
-            return levels_from(impressions, past, rating_depths(past, config.steps)), OF_RATINGS, ()
+            levels = levels_from(impressions, past, rating_depths(past, config.steps))
+            return levels, OF_RATINGS, (*_without_rating(levels), *unread_notes(impressions, past, levels))
         if past.label is not None and past.label.max(initial=0) > 1:
             depths = _whole(past)
-            return levels_from(impressions, past, depths), OF_EVENTS, broken_notes(past, depths)
+            levels = levels_from(impressions, past, depths)
+            return levels, OF_EVENTS, (*broken_notes(past, depths), *unread_notes(impressions, past, levels))
     return (labels_of(impressions) == 1).astype(np.int8), OF_EVENTS[:1], ()
+
+
+def _without_rating(levels: Levels) -> Names:
+    first, met = int((levels == 1).sum()), int((levels > 0).sum())
+    return (f"{first} of {met} pairs that were met have no rating, or one below all steps (watched alone)",) if first else ()
 
 
 def _whole(past: Interactions) -> IntArray:
@@ -272,6 +286,30 @@ def _place(task: str, tasks: Sequence[str]) -> int:
     if task not in tasks:
         raise ConfigError(unknown_name("task", task, tasks))
     return list(tasks).index(task)
+
+
+def _hash_of(impressions: Impressions) -> str:
+    return sha256_text(impressions.content_hash, *impressions.ids)
+
+
+def _queries_of(queries: object, impressions: Impressions, validation: Impressions | None) -> tuple[dict[str, list[str]], Names]:
+    """Return the query of each row, "" for none, by the hash of the impressions, and notes.
+
+    Raises:
+        ConfigError: they are no mapping of ids to texts, fit no impression, or an id that stands in both parts.
+    """
+    asked = _checked_queries(queries)
+    parts = {_hash_of(one): one for one in (impressions, validation) if one is not None}
+    if not asked:
+        return {}, ()
+    ids = [set(one.ids) & set(asked) for one in parts.values()]
+    if both := set.intersection(*ids) if len(ids) > 1 else set():
+        hint = "give each impression an id of its own"
+        raise ConfigError(f"MultiTask.fit: impression '{min(both)}' stands in training and validation, and has one query: {hint}")
+    if not (unasked := len(asked) - sum(map(len, ids))) < len(asked):
+        raise ConfigError(f"MultiTask.fit: none of {len(asked)} queries has the id of an impression, such as '{impressions.ids[0]}'")
+    notes = (f"{unasked} of {len(asked)} queries have no impression (left out)",) if unasked else ()
+    return {name: [asked.get(one, "") for one in of.ids] for name, of in parts.items()}, notes
 
 
 def _checked_queries(queries: object) -> Mapping[str, str]:

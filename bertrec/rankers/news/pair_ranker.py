@@ -69,7 +69,7 @@ class PairRanker(Ranker):
         return catalog.titles if self.config.item_text == "title" else catalog.texts
 
     def learn_names(self, impressions: Impressions, options: Mapping[str, Any]) -> None:  # most know none
-        """Take names that have weights of their own, before the towers are made; ``options`` are those of `fit`."""
+        """Take names with weights of their own, before the towers are made; ``options`` are those of `fit`, with ``validation``."""
 
     def take_names(self, parts: SavedParts) -> None:  # as above
         """Take the names that were saved, before the towers are made."""
@@ -102,7 +102,7 @@ class PairRanker(Ranker):
         self.check_data(impressions, validation)
         self.check_fit_options(options)
         with self.fitting():
-            self.learn_names(impressions, options)
+            self.learn_names(impressions, {**options, "validation": validation})
             with preserved_randomness():
                 torch.manual_seed(self.config.train.seed)
                 network = self._over(impressions.catalog, make_text_encoder(self.config.encoder, what=self.name))

@@ -32,8 +32,8 @@ class Mixed(torch.utils.data.Dataset[int]):
         self._numbers = list(self._asked)
         self._starts = np.concatenate([[0], np.cumsum([len(one) for one in self._asked.values()])])
         self._labels = {number: one.labels(fillers[number].task) for number, one in self._asked.items()}
-        answers = (f"{number} {labels.tobytes().hex()}" for number, labels in self._labels.items())
-        self.content_hash = sha256_text(content_hash, *answers)
+        whole = (f"{number} {_hash_of(one)} {self._labels[number].tobytes().hex()}" for number, one in self._asked.items())
+        self.content_hash = sha256_text(content_hash, *whole)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
@@ -59,6 +59,13 @@ class Mixed(torch.utils.data.Dataset[int]):
         number, rows = self._numbers[place], rows - self._starts[place]
         batch = tokens_of(self._fillers[number], self._asked[number], rows, self._pad)
         return {"task": torch.tensor([number]), **batch, "labels": torch.from_numpy(self._labels[number][rows])}
+
+
+def _hash_of(questions: Questions) -> str:
+    """Return a hash over all that is asked: histories, items, what was drawn beside, and texts."""
+    arrays = (questions.histories.values, questions.histories.offsets, questions.items)
+    texts = (text for name in sorted(questions.texts) for text in (name, *questions.texts[name]))
+    return sha256_text(*(array.tobytes().hex() for array in arrays), *texts)
 
 
 def tokens_of(filler: Filler, questions: Questions, rows: IntArray, pad: int) -> dict[str, Tensor]:

@@ -47,9 +47,10 @@ class P5Network(nn.Module):
         encoder: the masked language model.
         tasks: the tasks.
         config: the settings.
+        learned: the tasks that are learned, over which weights have a mean of 1; none stands for all.
     """
 
-    def __init__(self, encoder: MaskedEncoder, tasks: Sequence[Task], config: P5Config) -> None:
+    def __init__(self, encoder: MaskedEncoder, tasks: Sequence[Task], config: P5Config, *, learned: Sequence[str] = ()) -> None:
         super().__init__()
         self.encoder, self.names = encoder, [task.name for task in tasks]
         self.option = config.encoder.tune == "frozen"
@@ -58,8 +59,7 @@ class P5Network(nn.Module):
         self.matrices = nn.ModuleDict(self._low_rank(config.share) if self.option else {})
         self.verbalizers = {task.name: Verbalizer.of(task, encoder.tokenizer, task.labels) for task in tasks}
         self.values = {task.name: torch.tensor(task.values, dtype=torch.float64) for task in tasks}
-        given = config.weights or (1.0,) * len(tasks)
-        self.weights = [weight * len(tasks) / sum(given) for weight in given]
+        self.weights = _scaled(config.weights or (1.0,) * len(tasks), [not learned or name in learned for name in self.names])
         self.mask_id = int(encoder.tokenizer.mask_token_id)
         self._turn: str | None = None
         settings = {name: value for name, value in config.to_flat().items() if not name.startswith("train.")}
@@ -120,6 +120,12 @@ class P5Network(nn.Module):
         """Return the expected number of the answer, ``[b]`` float64: a rating, or the probability of yes."""
         likely = self.logits(name, tokens, mask).double().softmax(dim=1)
         return likely @ self.values[name].to(likely.device)
+
+
+def _scaled(weights: Sequence[float], learned: Sequence[bool]) -> list[float]:
+    """Return the weights of learned tasks scaled to a mean of 1, 0 for the others."""
+    own = [weight if counts else 0.0 for weight, counts in zip(weights, learned, strict=True)]
+    return [weight * sum(learned) / sum(own) for weight in own]
 
 
 def _count(module: nn.Module) -> int:

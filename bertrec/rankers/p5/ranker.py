@@ -56,6 +56,8 @@ class P5(Ranker):
         weights = self.config.weights
         if weights and (len(weights) != len(self.tasks) or min(weights) < 0 or not sum(weights)):
             raise ConfigError(f"weights: {len(self.tasks)} numbers are needed, one for each task, 0 or more and not all 0")
+        if self.config.task in self._weightless:
+            raise ConfigError(f"task={self.config.task} orders candidates and has a weight of 0: name another, or give it a weight")
         self.network: P5Network | None = None
         self.learned: tuple[str, ...] = ()
         self._fillers: dict[str, Filler] = {}
@@ -63,6 +65,11 @@ class P5(Ranker):
     @property
     def reads_context(self) -> bool:
         """Profiles are read when scoring, ratings and reviews of the training pairs in a fit."""
+        return True
+
+    @property
+    def learns_pairs(self) -> bool:
+        """Always: a rated pair has its own question, and its rating is looked up at its own moment."""
         return True
 
     @property
@@ -76,7 +83,7 @@ class P5(Ranker):
         return not self.predicts_ratings
 
     def fit(self, impressions: Impressions, *, validation: Impressions | None = None, **options: Any) -> Self:
-        """Learn all tasks for which there are examples; the others are left out, and named in ``notes``.
+        """Learn all tasks that have a weight and for which there are examples; the others are left out, and named in ``notes``.
 
         Args:
             impressions: with labels.
@@ -106,11 +113,16 @@ class P5(Ranker):
         return self
 
     def _asked(self, impressions: Impressions, known: Known) -> dict[str, Questions]:
-        source = Asked(impressions, known, self.config.negatives, self.config.drawn, self.config.train.seed)
-        found, notes = {}, []
+        source = Asked(impressions, known, self.config.negatives, self.config.drawn, self.config.train.seed, fitting=True)
+        found, notes = {}, [f"task '{name}' is left out: its weight is 0" for name in self._weightless]
         for name, task in self.tasks.items():
+            if name in self._weightless:
+                continue
             try:
-                found[name] = source.questions(task)
+                asked = source.questions(task)
+                asked.check_answers(task)
+                found[name] = asked
+                notes += [f"task '{name}': {note}" for note in asked.notes]
             except DataError as error:
                 if name == self.config.task:
                     raise DataError(f"task '{name}', which orders candidates, has nothing to learn from: {error}") from error
@@ -119,7 +131,7 @@ class P5(Ranker):
         return found
 
     def _build(self, catalog: ItemCatalog, encoder: MaskedEncoder) -> P5Network:
-        self.network = P5Network(encoder, list(self.tasks.values()), self.config)
+        self.network = P5Network(encoder, list(self.tasks.values()), self.config, learned=self.learned)
         self._over(catalog)
         return self.network
 
@@ -136,6 +148,11 @@ class P5(Ranker):
         if self.network is None:
             raise ModelError(f"this P5 is not fitted: {self.ready_by} first")
         return self.network
+
+    @property
+    def _weightless(self) -> tuple[str, ...]:
+        """The tasks that are not to be learned."""
+        return tuple(name for name, weight in zip(self.tasks, self.config.weights, strict=False) if not weight)
 
     @property
     def _pad(self) -> int:
@@ -172,9 +189,12 @@ class P5(Ranker):
 
         Raises:
             ModelError: it was not fitted.
+            DataError: rows that do not match, or ids outside the catalogue.
         """
         self._fitted  # noqa: B018  # says that it is not fitted, where that is so
         self.check_pairs(histories, candidates)
+        if context is not None and len(context) != len(histories):
+            raise DataError(f"{len(histories)} histories and a context of {len(context)} rows")
         rows = candidates.rows
         profiles = [""] * len(histories) if context is None else profiles_of(context)
         texts = {"profile": [profiles[row] for row in rows]}

@@ -13,10 +13,15 @@ from torch.nn.functional import binary_cross_entropy
 
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.ragged import Ragged
-from bertrec.data import IdMap, Impressions, Interactions
+from bertrec.data import Dataset, IdMap, Impressions, Interactions
+from bertrec.data.ratings import impressions_from_ratings
+from bertrec.evaluation.labels import auc
 from bertrec.rankers import RANKERS, Known, MultiTask, check_ranker
+from bertrec.rankers.multitask.config import MultiTaskConfig
 from bertrec.rankers.multitask.network import ChainTower, MixtureOfExperts, chain_loss, log_chain, pair_features, step_shares
+from bertrec.rankers.multitask.ranker import _chain_of
 from bertrec.rankers.news.towers import Past, Shown
+from bertrec.rankers.runs import RankerPlan, _material
 
 CLICK = np.array([[0.8, 0.2] * 4, [0.1, 0.6] * 4])  # of a history of item 1 or 2, for items 1 to 8
 CART, PURCHASE = np.array([0.9, 0.3] * 4), np.array([0.2] * 4 + [0.8] * 4)  # after the step before, of items 1 to 8
@@ -121,7 +126,7 @@ def test_the_loss_of_certain_mistakes_and_its_gradient_are_finite():
     assert torch.isfinite(logits.grad).all()
 
 
-def test_untrained_the_order_is_that_of_similarity_and_the_height_that_of_the_shares(bert):
+def test_untrained_the_cosine_joins_the_logit_of_the_first_share(bert):
     shown = planted(40)
     model = multitask(bert, **{"train.learning_rate": 1e-12, "train.epochs": 1}).fit(shown, progress=False)
     found = model.score_tasks(Ragged.from_rows([[3]]), Ragged.from_rows([range(1, 9)]))
@@ -205,6 +210,27 @@ def test_ratings_that_are_known_make_the_chain(bert):
         multitask(bert).fit(shown, known=Known(past=replace(events, label=events.label + 0.5)), progress=False)
 
 
+def test_rated_pairs_are_as_far_as_their_rating_says_whatever_the_label(bert):
+    """Every pair has a moment of its own. All were watched and rated, those of 4 or more are liked."""
+    rating, times = np.tile([5, 2, 4, 1, 3, 2, 5, 1, 2, 3, 5, 4], 6), [12.0 * step + user for user in range(12) for step in range(6)]
+    rows = Ragged.from_rows([range(1 + user % 3, 7 + user % 3) for user in range(12)])
+    users = IdMap([f"u{k}" for k in range(12)])
+    past = Interactions(catalog(), users, rows, rating=rating.astype(np.float32), timestamp=np.array(times))
+    found = _material(Dataset("rated", "csv", past), RankerPlan("multitask", pairs="ratings"))
+    known = found.known.past
+    levels, _, notes = _chain_of(found.learned, found.known, MultiTaskConfig())
+    assert len(levels) == len(known) > 50
+    assert levels.tolist() == np.where(known.rating >= 4, 3, 2).tolist()
+    assert notes == ()
+    model = multitask(bert, **{"train.epochs": 1}).fit(found.learned, validation=found.chosen_on, known=found.known, progress=False)
+    assert model.scored == "liked"
+    joined = impressions_from_ratings(known, joined=True)  # keeps the moment of the first alone
+    lost = int((joined.labels == 0).sum())  # each user's first is liked
+    notes = _chain_of(joined, found.known, MultiTaskConfig())[2]
+    assert notes[-1] == f"{lost} of {len(known)} pairs were met at another moment than their row's (taken as not met)"
+    assert notes[0].endswith("pairs that were met have no rating, or one below all steps (watched alone)")
+
+
 def asking(count, seed=0):
     """Return users without a history who click the item that they ask for, and their queries."""
     draw = np.random.default_rng(seed)
@@ -224,7 +250,22 @@ def test_a_query_takes_the_place_of_the_history(bert):
     assert (answered.reshape(40, 8).argmax(axis=1) == fresh.labels.reshape(40, 8).argmax(axis=1)).mean() > 0.9
     silent = model.score(fresh.histories, fresh.candidates, queries=[""] * len(fresh))
     np.testing.assert_array_equal(silent, model.score(fresh.histories, fresh.candidates))
+    np.testing.assert_array_equal(silent, model.score(fresh.histories, fresh.candidates, queries=[None] * len(fresh)))
+    other = replace(asking(40, seed=2)[0], ids=rows.ids[:40])  # the ids of others, and nothing was asked for
+    labels, alone = other.labels == 1, model.score_tasks(other.histories, other.candidates)[:, 0]
+    assert model.figures(other)["AUC"] == pytest.approx(auc(alone, labels))
     with pytest.raises(DataError, match="40 histories and 1 queries"):
         model.score(fresh.histories, fresh.candidates, queries=["car"])
     with pytest.raises(ConfigError, match="map ids of impressions to texts"):
         multitask(bert).fit(rows, queries=["car"], progress=False)
+
+
+def test_queries_that_fit_no_impression_or_two_are_refused(bert):
+    (rows, queries), fast = asking(10), {"train.epochs": 1}
+    with pytest.raises(ConfigError, match="none of 2 queries has the id of an impression, such as '0 0'"):
+        multitask(bert, **fast).fit(rows, queries={"a": "car", "b": "car"}, progress=False)
+    again = replace(asking(10, seed=1)[0], ids=rows.ids)
+    with pytest.raises(ConfigError, match="impression '0 0' stands in training and validation"):
+        multitask(bert, **fast).fit(rows, validation=again, queries=queries, progress=False)
+    model = multitask(bert, **fast).fit(rows, queries=queries | {"a": "car"}, progress=False)
+    assert model.notes == ("1 of 11 queries have no impression (left out)",)

@@ -210,6 +210,47 @@ def test_questions_by_hand():
     assert review.texts["review"] == known.past.text
 
 
+def test_direct_draws_what_the_user_has_in_no_row_and_in_a_fit_what_training_has():
+    """User a met 1 to 5 in two rows, b met 6 and 7; items 8 to 20 occur nowhere."""
+    shown, known = world(1)
+    rows = {"histories": Ragged.from_rows([[1], [3], []]), "candidates": Ragged.from_rows([[2], [4, 5], [6, 7]])}
+    shown = Impressions(shown.catalog, list("123"), ["a", "a", "b"], **rows, labels=np.array([1, 1, 0, 1, 0], np.int8))
+    fit = Asked(shown, known, 0, 20, 0, fitting=True).questions(Task.load("direct"))
+    assert [sorted(fit.items[fit.group == group].tolist()) for group in range(3)] == [[2, 6, 7], [4, 6, 7], [1, 2, 3, 4, 5, 6]]
+    whole = Asked(shown, known, 0, 20, 0).questions(Task.load("direct"))
+    assert sorted(whole.items[whole.group == 0].tolist()) == [2, *range(6, 21)]
+    alone = shown.take([0, 1])
+    with pytest.raises(DataError, match="every user met every item"):
+        Asked(alone, known, 0, 20, 0, fitting=True).questions(Task.load("direct"))
+
+
+def test_pairs_without_a_rating_are_counted():
+    shown, known = world(3)
+    rating = known.past.rating.copy()
+    rating[0] = np.nan
+    past = Interactions(shown.catalog, known.past.users, known.past.sequences, rating=rating)
+    found = Asked(shown, Known(known.users, past), 0, 1, 0).questions(Task.load("rating"))
+    assert len(found) == 5
+    assert found.notes == ("1 of 6 pairs without ratings (left out)",)
+
+
+@pytest.mark.parametrize(("low", "high", "fits"), [(0.5, 5.5, True), (0.4, 5, False), (1, 10, False)])
+def test_ratings_far_from_all_answers_are_refused(low, high, fits):
+    questions = Questions(Ragged.from_rows([[]] * 2), np.ones(2, np.int64), np.array([low, high]))
+    if fits:
+        return questions.check_answers(Task.load("rating"))
+    with pytest.raises(DataError, match=f"ratings run from {low:g} to {high:g} and its answers are 1, 2, 3, 4, 5"):
+        questions.check_answers(Task.load("rating"))
+
+
+def test_ratings_of_ten_steps_are_no_answers_of_five(folder):
+    shown, known = world(6)
+    past = Interactions(shown.catalog, known.past.users, known.past.sequences, rating=2 * known.past.rating)
+    ranker = frozen(folder, ("rating", "sequential")).fit(shown, known=Known(known.users, past), progress=False)
+    assert ranker.learned == ("sequential",)
+    assert ranker.notes[0].startswith("task 'rating' is left out: ratings run from 2 to 10")
+
+
 def test_nothing_is_read_of_pairs_that_are_not_asked_about():
     """Beside each pair of the impressions the past holds a later one with a rating and a review of its own."""
     shown, known = world(4)
@@ -288,6 +329,32 @@ def test_the_weights_of_tasks_have_a_mean_of_one(folder, encoder):
     config = P5.configured(settings=settings(folder, tasks=("sequential", "rating"), weights=(1, 3))).config
     assert P5Network(encoder, tasks, config).weights == [0.5, 1.5]
     assert P5Network(encoder, tasks, config.updated({"weights": ()})).weights == [1, 1]
+    assert P5Network(encoder, tasks, config, learned=("rating",)).weights == [0, 1]
+
+
+def test_a_task_of_weight_0_is_left_out_and_said(folder):
+    shown, known = world(6)
+    ranker = frozen(folder, ("rating", "sequential", "direct"), weights=(0, 1, 3)).fit(shown, known=known, progress=False)
+    assert ranker.learned == ("sequential", "direct")
+    assert ranker.notes == ("task 'rating' is left out: its weight is 0",)
+    assert ranker.network.weights == [0, 0.5, 1.5]
+
+
+def test_the_hash_of_a_training_covers_whatever_is_asked(encoder):
+    shown, known = world(6)
+    tasks = dict(enumerate(load_tasks(["direct", "summary"])))
+    fillers = {number: Filler(task, encoder.tokenizer, TITLES, lead=1, max_length=60) for number, task in tasks.items()}
+
+    def hashed(known, seed=0):
+        return Mixed(
+            {number: Asked(shown, known, 0, 2, seed).questions(task) for number, task in tasks.items()}, fillers, 0, "x"
+        ).content_hash
+
+    users = UserCatalog(IdMap(shown.users), {"text": ["likes gold"] * 6})
+    reviews = Interactions(shown.catalog, known.past.users, known.past.sequences, text=[f"{text}. good" for text in known.past.text])
+    found = [hashed(known), hashed(known, seed=1), hashed(Known(users, known.past)), hashed(Known(known.users, reviews))]
+    assert len(set(found)) == 4
+    assert hashed(known) == found[0]
 
 
 def test_figures_by_hand():
@@ -341,6 +408,7 @@ def test_a_task_that_cannot_be_asked_is_one_line(more, said):
         ({"tasks": ("rating",)}, "task=sequential orders candidates and is none of tasks rating"),
         ({"task": "review"}, "review is asked of texts and orders no candidates"),
         ({"tasks": ("sequential", "rating"), "weights": (1,)}, "weights: 2 numbers"),
+        ({"tasks": ("sequential", "rating"), "weights": (0, 1)}, "task=sequential orders candidates and has a weight of 0"),
     ],
 )
 def test_settings_that_do_not_go_together_are_one_line(given, said):
@@ -365,6 +433,8 @@ def test_candidates_can_be_ordered_by_rating(folder):
     assert not ranker.gives_probabilities
     scores = ranker.score(shown.histories, shown.candidates, context=Context.of(shown))
     assert ((scores >= 1) & (scores <= 5)).all()
+    with pytest.raises(DataError, match="6 histories and a context of 2 rows"):
+        ranker.score(shown.histories, shown.candidates, context=Context.of(shown.take([0, 1])))
     assert frozen(folder, ("sequential",)).gives_probabilities
 
 

@@ -6,7 +6,9 @@ import json
 
 from tiny_encoders import tiny_masked
 
+import bertrec
 from bertrec.cli.main import main
+from bertrec.rankers.p5.questions import Asked
 from bertrec.rankers.p5.task import Task, library
 
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("kettle", "shelf", "lamp", "rug", "poster")]
@@ -26,8 +28,16 @@ def write(root):
     (root / "users.csv").write_text("\n".join(["user_id,text", *users]) + "\n")
 
 
-def test_from_tables_to_figures(tmp_path, capsys):
+def test_from_tables_to_figures(tmp_path, capsys, monkeypatch):
     write(tmp_path / "data")
+    counts, plain = {}, Asked.questions
+
+    def counted(self, task):
+        found = plain(self, task)
+        counts.setdefault(task.name, len(found)) if self.fitting else None
+        return found
+
+    monkeypatch.setattr(Asked, "questions", counted)
     words = [*TITLES, "yes no likes good bad it a 1 2 3 4 5", *(Task.load(name).text for name in library())]
     encoder = tiny_masked(tmp_path / "encoder", words)
     small = ["--set", f"encoder.name={encoder}", "--set", "encoder.max_length=60", "--set", "train.epochs=1"]
@@ -36,6 +46,12 @@ def test_from_tables_to_figures(tmp_path, capsys):
     assert main([*train, *tasks, "--out", str(tmp_path / "run")]) == 0
     (member,) = json.loads((tmp_path / "run" / "run.json").read_text())["members"]
     assert member["learned"] == ["rating", "sequential", "direct", "review"]
+    past = bertrec.load(tmp_path / "data").interactions
+    (first, _) = json.loads((tmp_path / "run" / "run.json").read_text())["pairs"]["moments"]
+    trained = int((past.timestamp < first).sum())
+    assert trained > 50
+    assert [counts[name] for name in ("rating", "sequential", "review")] == [trained] * 3  # every rated pair, each once
+    assert not any("without" in note for note in member["notes"])
     assert member["costs"]["tuning"] == "option"
     assert set(member["costs"]["of_each_task"]) == set(member["learned"])
     figures = tmp_path / "figures.json"
