@@ -36,6 +36,8 @@ class Ranker(Fitted):
 
     Attributes:
         notes: what the last fit left out, a line each.
+        small_head: whether so few numbers are learned that the users learned from may also choose how a retriever's score
+            joins.
     """
 
     registry = RANKERS
@@ -45,6 +47,7 @@ class Ranker(Fitted):
     )
     task = "text-ranking"
     notes: tuple[str, ...] = ()
+    small_head: ClassVar[bool] = False
 
     @abstractmethod
     def fit(self, impressions: Impressions, *, validation: Impressions | None = None, **options: Any) -> Self:

@@ -39,6 +39,7 @@ from bertrec.retrieval.rules import RuleBook, Rules
 
 RECORD = "rerank.json"
 LEARN_FROM = ("train", "valid")
+_HELD_OUT = 5  # one user in so many is held out to choose the retriever's share
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,8 @@ def train_reranker(
 ) -> tuple[Ranker, dict[str, Any]]:
     """Train a reranker on the retriever's lists, then choose the retriever's share of the score on validation users.
 
-    Where these are learned from too and ``lists`` leaves some of them out, these choose the share.
+    Where these are learned from too, those whom ``lists`` leaves out choose the share. Without ``lists`` a fifth of the
+    users is held out for it, unless the ranker has a `small_head`: then all learn and choose, and a note says so.
 
     Args:
         model: the retriever, trained on ``split.train``.
@@ -194,7 +196,8 @@ def train_reranker(
         hard: where the negatives come from: ``retrieved``, ``genre``, ``cooccurrence``, several of them, or ``mixed``
             (`bertrec.rerank.hard.HardSources`).
         label_field: of the labels by which items are of like genre; None takes the first usual name.
-        lists: learn from so many lists at most, drawn at random; None takes all.
+        lists: learn from so many lists at most, drawn at random; None takes all but those of the users who are held out
+            to choose the share.
         share_users: choose the share on so many validation users at most, drawn at random; None takes all.
         metric: by which the share is chosen.
         seed: of the draws, and of the reranker's own training.
@@ -224,7 +227,8 @@ def train_reranker(
     drawn: dict[str, Any] = {"n": candidates, "negatives": negatives, "seed": seed, "hard": sources}
     judges, scores = split.validation, None
     if learn_from == "valid" and judges is not None:
-        learned, judges = _divided(validation_impressions(model, judges, **drawn), judges, lists, seed)
+        found = validation_impressions(model, judges, **drawn)
+        learned, judges = _divided(found, judges, lists, seed, hold_out=not asked.small_head)
         scores = retrieval_scores(model, learned.histories, learned.candidates)
     else:
         learned = retrieved_impressions(model, split.train, positions=positions, **drawn)
@@ -232,9 +236,10 @@ def train_reranker(
     chosen = {**asked.list_settings(negatives=negatives, scored=scores is not None), **(settings or {})}
     reranker: Ranker = asked.configured(settings=chosen, seed=seed)
     reranker.fit(learned, item_counts=split.train.item_counts, retrieval_scores=scores, progress=progress)
-    weight, figures = 0.0, dict[float, float]()
+    weight, figures, told = 0.0, dict[float, float](), list[str]()
     if judges is not None:
         judges = judges.take(_drawn(len(judges), share_users, seed, "share_users"))
+        told = _overlap_notes(learned, judges) if learn_from == "valid" else []
         rules, counts = Protocol(bootstrap=0, mask_seen=mask_seen), split.train.item_counts
         weight, figures = choose_weight(model, reranker, judges, rules, counts, candidates=candidates, metric=metric)
     record: dict[str, Any] = {
@@ -247,24 +252,40 @@ def train_reranker(
     record |= {"chosen_on": {"metric": metric, **of_users, "figures": {f"{share:g}": figure for share, figure in figures.items()}}}
     record |= {"learn_from": learn_from, "negatives": negatives, "positions": positions, "seed": seed, "lists": len(learned)}
     record |= {"hard": list(sources.names), "settings": dict(settings or {}), "head": reranker.weights}
-    record |= {"notes": [*learned.notes, *reranker.notes, *filter(None, [reranker.head_note])]}
+    record |= {"notes": [*learned.notes, *told, *reranker.notes, *filter(None, [reranker.head_note])]}
     return reranker, record
 
 
-def _divided(learned: Impressions, validation: EvaluationSet, most: int | None, seed: int) -> tuple[Impressions, EvaluationSet]:
+def _divided(
+    learned: Impressions, validation: EvaluationSet, most: int | None, seed: int, *, hold_out: bool
+) -> tuple[Impressions, EvaluationSet]:
     """Return at most so many lists, and the users who choose the share.
 
     Both are parts of one random order of the users: the lists are the first there are, and whoever comes after them, with a list or
-    without, chooses; those without a list alone would not tell one share from another. Where nobody is left, all choose.
+    without, chooses; those without a list alone would not tell one share from another. Where there is no such limit, the last fifth of
+    that order, one user at least, is held out to choose, or nobody is. Where nobody is left, all choose.
     """
-    if most is None or most >= len(learned):
+    limited = most is not None and most < len(learned)
+    if not limited and not hold_out:
         return learned, validation
     place = np.random.default_rng(seed).permutation(len(validation))
     of_user = dict(zip(validation.users, place.tolist(), strict=True))
     at = np.array([of_user[user] for user in learned.users])
-    first = np.sort(np.argsort(at, kind="stable")[: _at_least_1(most, "lists")])
+    if limited and most is not None:
+        first = np.sort(np.argsort(at, kind="stable")[: _at_least_1(most, "lists")])
+    else:
+        first = np.flatnonzero(at < len(validation) - max(len(validation) // _HELD_OUT, 1))
+    if not len(first):  # the few users with a list are all among those held out
+        return learned, validation
     after = np.flatnonzero(place > at[first].max())
     return learned.take(first), validation.take(after) if len(after) else validation
+
+
+def _overlap_notes(learned: Impressions, judges: EvaluationSet) -> list[str]:
+    """Say how many of those who choose the retriever's share were learned from."""
+    both = len(set(learned.users) & set(judges.users))
+    line = f"{both} of the {len(judges)} users who chose the retriever's share were learned from too: believe test figures only"
+    return [line] if both else []
 
 
 def _drawn(total: int, most: int | None, seed: int, what: str) -> IntArray:
