@@ -61,12 +61,16 @@ def train(
             "of these); give it again for several.",
         ),
     ] = None,
-    label_field: Annotated[str | None, typer.Option(help="Field of the labels of like genre; default: the first usual name.")] = None,
+    label_field: Annotated[
+        str | None, typer.Option(help="Field of the labels of like genre (--hard genre or mixed); default: the first usual name.")
+    ] = None,
     lists: Annotated[
         int | None,
         typer.Option(min=1, help="Learn from so many lists at most, drawn at random; who is left out of valid chooses the run's share."),
     ] = None,
-    positions: Annotated[int, typer.Option(min=1, help="Newest training positions of each user (learning from train).")] = 3,
+    positions: Annotated[
+        int | None, typer.Option(min=1, help="Newest training positions of each user (default 3); not with --learn-from valid.")
+    ] = None,
     learn_from: Annotated[
         str,
         typer.Option(

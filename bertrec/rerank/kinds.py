@@ -39,6 +39,7 @@ from bertrec.retrieval.rules import RuleBook, Rules
 
 RECORD = "rerank.json"
 LEARN_FROM = ("train", "valid")
+_POSITIONS = 3  # of each user, the newest
 _HELD_OUT = 5  # one user in so many is held out to choose the retriever's share
 
 
@@ -168,7 +169,7 @@ def train_reranker(
     kind: str | type[Ranker] = "composite",
     candidates: int = 50,
     negatives: int = 8,
-    positions: int = 3,
+    positions: int | None = None,
     learn_from: str = "train",
     hard: str | Sequence[str] = "retrieved",
     label_field: str | None = None,
@@ -191,7 +192,7 @@ def train_reranker(
         kind: a name in `bertrec.rankers.names.RANKERS`, or someone else's class, itself or by its dotted path.
         candidates: length of the retriever's lists.
         negatives: hard negatives per list.
-        positions: newest training positions per user (with ``learn_from="train"``).
+        positions: newest training positions per user, with ``learn_from="train"`` alone; None takes 3.
         learn_from: ``train``, where the retriever's own scores cannot be learned from, or ``valid``, where they are.
         hard: where the negatives come from: ``retrieved``, ``genre``, ``cooccurrence``, several of them, or ``mixed``
             (`bertrec.rerank.hard.HardSources`).
@@ -209,7 +210,8 @@ def train_reranker(
         The reranker, and the record to keep beside it, JSON values.
 
     Raises:
-        ConfigError: an unknown kind, setting, metric or kind of negatives (with the nearest right one), or more negatives than candidates.
+        ConfigError: an unknown kind, setting, metric or kind of negatives (with the nearest right one), more negatives than candidates, or
+            an option that would not be read.
         DataError: the split has no validation users but they are needed, no list can be made, or the items have no labels and
             ``hard="genre"``.
     """
@@ -220,6 +222,8 @@ def train_reranker(
         raise ConfigError(unknown_name("source of lists", learn_from, LEARN_FROM))
     if learn_from == "valid" and split.validation is None:
         raise ConfigError("the split has no validation users: learn from train")
+    if learn_from == "valid" and positions is not None:
+        raise ConfigError(f"positions {positions} is of training lists: leave it out, or learn from train")
     if metric not in (known := rank_metrics(Ragged.from_rows([[1]]), Protocol().ks)):
         raise ConfigError(unknown_name("metric", metric, known))
     sources = HardSources.of(hard, split.train, field=label_field)
@@ -231,7 +235,7 @@ def train_reranker(
         learned, judges = _divided(found, judges, lists, seed, hold_out=not asked.small_head)
         scores = retrieval_scores(model, learned.histories, learned.candidates)
     else:
-        learned = retrieved_impressions(model, split.train, positions=positions, **drawn)
+        learned = retrieved_impressions(model, split.train, positions=_POSITIONS if positions is None else positions, **drawn)
         learned = learned.take(_drawn(len(learned), lists, seed, "lists"))
     chosen = {**asked.list_settings(negatives=negatives, scored=scores is not None), **(settings or {})}
     reranker: Ranker = asked.configured(settings=chosen, seed=seed)
@@ -250,7 +254,13 @@ def train_reranker(
     }
     of_users = {"users": 0 if judges is None else len(judges)}
     record |= {"chosen_on": {"metric": metric, **of_users, "figures": {f"{share:g}": figure for share, figure in figures.items()}}}
-    record |= {"learn_from": learn_from, "negatives": negatives, "positions": positions, "seed": seed, "lists": len(learned)}
+    record |= {
+        "learn_from": learn_from,
+        "negatives": negatives,
+        "positions": positions or (_POSITIONS if learn_from == "train" else None),
+        "seed": seed,
+        "lists": len(learned),
+    }
     record |= {"hard": list(sources.names), "settings": dict(settings or {}), "head": reranker.weights}
     record |= {"notes": [*learned.notes, *told, *reranker.notes, *filter(None, [reranker.head_note])]}
     return reranker, record
