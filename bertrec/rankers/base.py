@@ -109,6 +109,11 @@ class Ranker(Fitted):
         """Whether a score is the probability of a click."""
         return False
 
+    @property
+    def squashes(self) -> bool:
+        """Whether a score is the logistic function of a margin, be it a probability or not: calibration reads the margin."""
+        return self.gives_probabilities
+
     def score_impressions(self, impressions: Impressions, *, known: Known | None = None, progress: bool = False) -> Scores:
         """Return the score of each candidate of impressions, ``[total candidates]``, with their context where it is read."""
         given: dict[str, Any] = {"context": Context.of(impressions, known)} if self.reads_context else {}

@@ -53,6 +53,23 @@ def test_an_id_model_learns_from_the_same_pairs(rated, cli, tmp_path):
     assert json.loads((tmp_path / "run" / "run.json").read_text())["pairs"]["shots"]["count"] == 8
 
 
+def test_scores_of_a_loss_over_lists_are_no_probabilities_until_their_margins_are_calibrated(rated, cli, tmp_path):
+    words = ["train", rated / "data", "--ranker", "prompt4nr", "--pairs", "ratings", "--set", f"encoder.name={rated / 'encoder'}", *SMALL]
+    words += ["--set", "template=tallrec", "--set", "encoder.tune=frozen", "--set", "loss=listwise"]
+    found = {}
+    for kind in ("none", "temperature"):
+        out, figures = tmp_path / kind, tmp_path / f"{kind}.json"
+        code, _, err = cli("rankers", *words, "--calibrate", kind, "--out", out)
+        assert code == 0, err
+        assert cli("rankers", "evaluate", out, "--bootstrap", 0, "--json", figures)[0] == 0
+        found[kind] = json.loads(figures.read_text())
+    assert "logloss" not in found["none"]["slices"]["all"]["metrics"]
+    assert found["none"]["protocol"]["probabilities"].startswith("none: logloss and ECE need them")
+    assert found["temperature"]["slices"]["all"]["metrics"]["logloss"]["mean"] > 0
+    (member,) = json.loads((tmp_path / "temperature" / "run.json").read_text())["members"]
+    assert member["calibration"]["of_probabilities"]  # the logit of a score is read, the margin
+
+
 def test_shots_make_smaller_batches_and_more_epochs_unless_these_are_said():
     from bertrec.rankers.prompts.plan import PromptPlan
 
@@ -71,6 +88,8 @@ def test_shots_make_smaller_batches_and_more_epochs_unless_these_are_said():
         ("prompt", ["--shots", "0"], "Invalid value for '--shots'"),
         ("prompt", ["--shots", "4", "--zero-shot"], "leave out --zero-shot"),
         ("prompt", ["--liked-from", "3"], "--liked-from goes with --pairs ratings"),
+        ("prompt", ["--shots", "4", "--validation-share", "0.1"], "no pair chooses the epoch with --shots: leave it out"),
+        ("rankers", ["--pairs", "ratings", "--ranker", "mf", "--validation-share", "0"], "a tenth of time chooses the epoch"),
         ("prompt", ["--shots", "4", "--pairs", "clicks"], "unknown kind of pairs 'clicks'"),
         ("rankers", ["--shots", "4", "--calibrate", "platt", "--ranker", "mf"], "--shots leaves none"),
     ],
