@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from tiny_encoders import tiny_masked
+from tiny_encoders import tiny_bert, tiny_masked
 
 from bertrec.rankers.prompts.template import Prompt
 
@@ -25,6 +25,24 @@ def rated(tmp_path_factory):
     (root / "data" / "items.csv").write_text("\n".join(["item_id,title", *items]) + "\n")
     tiny_masked(root / "encoder", [*TITLES, Prompt.load("tallrec").text, "yes no"])
     return root
+
+
+@pytest.fixture(scope="module")
+def runs(rated, tmp_path_factory):
+    """Folders of ID models of two splits, and of a model that trains nothing."""
+    from bertrec.cli.main import main
+
+    root = tmp_path_factory.mktemp("runs")
+    small = ["--set", "train.epochs=1", "--set", "head.layers=1"]
+    bert = tiny_bert(root / "bert", TITLES)
+    asked = {
+        "leave-one-out": ["--model", "idrec", "--split", "leave-one-out", *small],
+        "time": ["--model", "idrec", "--split", "time", *small],
+        "similarity": ["--model", "text-similarity", "--set", f"encoder.name={bert}"],
+    }
+    for name, words in asked.items():
+        assert main(["train", str(rated / "data"), *words, "--out", str(root / name)]) == 0
+    return {name: root / name for name in asked}
 
 
 @pytest.mark.parametrize("tune", ["lora", "frozen"])
@@ -51,6 +69,22 @@ def test_a_prompt_learns_from_so_many_pairs_and_is_measured_on_the_test_part(rat
 def test_an_id_model_learns_from_the_same_pairs(rated, cli, tmp_path):
     assert cli("rankers", "train", rated / "data", "--ranker", "mf", "--shots", 8, "--out", tmp_path / "run")[0] == 0
     assert json.loads((tmp_path / "run" / "run.json").read_text())["pairs"]["shots"]["count"] == 8
+
+
+@pytest.mark.parametrize("option", ["--id-model", "--prior", "--teacher"])
+def test_a_model_that_may_have_learned_the_measured_pairs_is_refused(rated, runs, cli, tmp_path, option):
+    template = "collaborative" if option == "--id-model" else "tallrec"
+    words = ["train", rated / "data", "--encoder", rated / "encoder", "--template", template, "--tune", "frozen", *SMALL, "--shots", 8]
+    code, _, err = cli("prompt", *words, option, runs["leave-one-out"], "--out", tmp_path / "run")
+    assert code == 2
+    said = f"{option} {runs['leave-one-out']} may have learned the rated pairs that are measured: train it on these data with --split time"
+    assert said in err
+    assert not (tmp_path / "run").exists()
+    code, _, err = cli("prompt", *words, option, runs["time"], "--out", tmp_path / "run")
+    assert code == 0, err
+    if option == "--prior":
+        code, _, err = cli("prompt", *words, option, runs["similarity"], "--out", tmp_path / "similar")
+        assert code == 0, err
 
 
 def test_scores_of_a_loss_over_lists_are_no_probabilities_until_their_margins_are_calibrated(rated, cli, tmp_path):
