@@ -154,7 +154,7 @@ def search_answers(
         raise ConfigError(f"--out {out}: a prompt is a file NAME.yaml")
     check_files("--out", [out], overwrite=overwrite)
     settings = o.read_settings(config, set_ or []) | {"encoder.name": encoder}
-    told = {} if validation_share is None else {"validation_share": validation_share}
+    told: dict[str, Any] = {} if validation_share is None else {"validation_share": validation_share}
     plan = PromptPlan(templates=(asked_prompt,), settings=settings, seed=seed, **told)
     (asked,) = plan.configs()
     dataset = rankers.load(data, reading)

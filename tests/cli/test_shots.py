@@ -33,11 +33,11 @@ def runs(rated, tmp_path_factory):
     from bertrec.cli.main import main
 
     root = tmp_path_factory.mktemp("runs")
-    small = ["--set", "train.epochs=1", "--set", "head.layers=1"]
+    small = ["--set", "width=4"]
     bert = tiny_bert(root / "bert", TITLES)
     asked = {
-        "leave-one-out": ["--model", "idrec", "--split", "leave-one-out", *small],
-        "time": ["--model", "idrec", "--split", "time", *small],
+        "leave-one-out": ["--model", "als", "--split", "leave-one-out", *small],
+        "time": ["--model", "als", "--split", "time", *small],
         "similarity": ["--model", "text-similarity", "--set", f"encoder.name={bert}"],
     }
     for name, words in asked.items():
