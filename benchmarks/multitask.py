@@ -58,16 +58,19 @@ def main() -> None:
 
 
 def parts_of(interactions: Interactions, users: int | None) -> list[Impressions]:
-    """Return training, validation and test part by one clock, with levels."""
+    """Return training, validation and test part by one clock, with levels.
+
+    A training negative may be an item that its user meets later: it is drawn from the past alone, as levels are.
+    """
     if users is not None:
         interactions = interactions.where(interactions.sequences.rows < users)
     times = interactions.timestamp
     assert times is not None
     edges = np.quantile(times, [1 - 2 * SHARE, 1 - SHARE])
-    whole = chain_from_ratings(interactions)
+    past, whole = chain_from_ratings(interactions.where(times < edges[0])), chain_from_ratings(interactions)
     assert whole.timestamp is not None
     of = np.searchsorted(edges, whole.timestamp, side="right")  # histories hold what was met before, whatever the part
-    return [whole.take(np.flatnonzero(of == number)) for number in range(3)]
+    return [past, *(whole.take(np.flatnonzero(of == number)) for number in (1, 2))]
 
 
 def row_of(name: str, seed: int, parts: list[Impressions], options: argparse.Namespace) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def train(
     tune: Annotated[str | None, typer.Option(help="frozen (soft tokens alone), last:K, lora or full (default full).")] = None,
     config: o.SettingsFile = None,
     set_: o.Settings = None,
-    validation_share: rankers.ValidationShare = 0.2,
+    validation_share: rankers.ValidationShare = None,
     id_model: Annotated[
         Path | None, typer.Option(metavar="RUN", help="A trained run whose vectors fill {user} and {item} in the template.")
     ] = None,
@@ -105,12 +105,11 @@ def train(
     plan = PromptPlan(
         templates=tuple(templates or (str(tuned),)),
         settings=settings,
-        validation_share=validation_share,
         zero_shot=zero_shot,
         seed=seed or 0,
         id_model=id_model,
         prior=prior,
-        **rankers.learned_pairs(pairs, liked_from, shots),
+        **rankers.learned_pairs(pairs, liked_from, shots, share=validation_share),
         teacher=teacher,
     )
     plan.check(out, overwrite=overwrite, resume=resume)
@@ -138,7 +137,7 @@ def search_answers(
     min_count: Annotated[int, typer.Option(min=1, help="How often a word must occur in the items' texts.")] = 5,
     set_: o.Settings = None,
     config: o.SettingsFile = None,
-    validation_share: rankers.ValidationShare = 0.2,
+    validation_share: rankers.ValidationShare = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the share, the soft tokens and the pairs.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file where it is there.")] = False,
 ) -> None:
@@ -155,7 +154,8 @@ def search_answers(
         raise ConfigError(f"--out {out}: a prompt is a file NAME.yaml")
     check_files("--out", [out], overwrite=overwrite)
     settings = o.read_settings(config, set_ or []) | {"encoder.name": encoder}
-    plan = PromptPlan(templates=(asked_prompt,), settings=settings, validation_share=validation_share, seed=seed)
+    told: dict[str, Any] = {} if validation_share is None else {"validation_share": validation_share}
+    plan = PromptPlan(templates=(asked_prompt,), settings=settings, seed=seed, **told)
     (asked,) = plan.configs()
     dataset = rankers.load(data, reading)
     found = search_answers(

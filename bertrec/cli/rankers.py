@@ -57,7 +57,12 @@ Runs = Annotated[
 TEXT_TEMPLATE = {"template": "--text-template"}  # --template is a prompt's
 Seed = Annotated[int, typer.Option(min=0, help="Of the share that chooses the epoch and of the training.")]
 ValidationShare = Annotated[
-    float, typer.Option(min=0, max=0.9, help="Share of the training impressions that chooses the epoch; 0 takes the valid part.")
+    float | None,
+    typer.Option(
+        min=0,
+        max=0.9,
+        help="Share of the training impressions that chooses the epoch (default 0.2); 0 takes the valid part. Not of rated pairs.",
+    ),
 ]
 LikedFrom = Annotated[float | None, typer.Option(help="Lowest rating of an item that the user likes, with --pairs ratings (default 4).")]
 Pairs = Annotated[
@@ -100,7 +105,7 @@ def train(
     reading: Reading,
     set_: o.Settings = None,
     config: o.SettingsFile = None,
-    validation_share: ValidationShare = 0.2,
+    validation_share: ValidationShare = None,
     seed: Seed = 0,
     pairs: Pairs = None,
     liked_from: LikedFrom = None,
@@ -118,20 +123,19 @@ def train(
     plan = RankerPlan(
         ranker,
         o.read_settings(config, set_ or []),
-        validation_share=validation_share,
         seed=seed,
         calibrate=calibrate,
-        **learned_pairs(pairs, liked_from, shots),
+        **learned_pairs(pairs, liked_from, shots, share=validation_share),
     )
     plan.check(out, overwrite=overwrite, resume=resume)
     train_into(out, plan, load(data, reading), data, reading, overwrite=overwrite, resume=resume)
 
 
-def learned_pairs(pairs: str | None, liked_from: float | None, shots: int | None) -> dict[str, Any]:
-    """Return what a plan is told of rated pairs; shots are some of them.
+def learned_pairs(pairs: str | None, liked_from: float | None, shots: int | None, *, share: float | None) -> dict[str, Any]:
+    """Return what a plan is told of rated pairs, some of which shots are, and of the share of clicks that chooses the epoch.
 
     Raises:
-        ConfigError: ``liked_from`` without pairs.
+        ConfigError: ``liked_from`` without pairs, or ``share`` with them.
     """
     from bertrec.data.ratings import LIKED_FROM
     from bertrec.rankers.runs import RATINGS
@@ -139,7 +143,11 @@ def learned_pairs(pairs: str | None, liked_from: float | None, shots: int | None
     kind = RATINGS if pairs is None and shots is not None else pairs
     if liked_from is not None and kind is None:
         raise ConfigError("--liked-from goes with --pairs ratings")
-    return {"pairs": kind, "liked_from": LIKED_FROM if liked_from is None else liked_from, "shots": shots}
+    if share is not None and kind == RATINGS:
+        why = "no pair chooses the epoch with --shots" if shots is not None else "a tenth of time chooses the epoch with --pairs ratings"
+        raise ConfigError(f"--validation-share is of clicks, and {why}: leave it out")
+    told = {} if share is None else {"validation_share": share}
+    return {"pairs": kind, "liked_from": LIKED_FROM if liked_from is None else liked_from, "shots": shots, **told}
 
 
 def train_into(out: Path, plan: RankerPlan, dataset: Dataset, data: str, reading: dict[str, Any], **how: bool) -> None:

@@ -61,11 +61,22 @@ def train(
             "of these); give it again for several.",
         ),
     ] = None,
-    label_field: Annotated[str | None, typer.Option(help="Field of the labels of like genre; default: the first usual name.")] = None,
-    lists: Annotated[int | None, typer.Option(min=1, help="Learn from so many lists at most, drawn at random.")] = None,
-    positions: Annotated[int, typer.Option(min=1, help="Newest training positions of each user (learning from train).")] = 3,
+    label_field: Annotated[
+        str | None, typer.Option(help="Field of the labels of like genre (--hard genre or mixed); default: the first usual name.")
+    ] = None,
+    lists: Annotated[
+        int | None,
+        typer.Option(min=1, help="Learn from so many lists at most, drawn at random; who is left out of valid chooses the run's share."),
+    ] = None,
+    positions: Annotated[
+        int | None, typer.Option(min=1, help="Newest training positions of each user (default 3); not with --learn-from valid.")
+    ] = None,
     learn_from: Annotated[
-        str, typer.Option(help="train, or valid: users new to the run, so that the run's own scores can be learned from.")
+        str,
+        typer.Option(
+            help="train, or valid: users new to the run, so that the run's own scores can be learned from. Without --lists "
+            "a fifth of them is held out to choose the run's share; with composite all learn and choose."
+        ),
     ] = "train",
     share_users: Annotated[int | None, typer.Option(min=1, help="Choose the run's share on so many validation users at most.")] = None,
     metric: Annotated[str, typer.Option(help="By which the run's share of the score is chosen on validation users.")] = "NDCG@10",

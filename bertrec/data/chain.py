@@ -35,6 +35,7 @@ def chain_from_ratings(
     """Return each item that a user met beside sampled ones, with how far it went: met, then the ratings of ``steps``.
 
     An item that was met several times counts once, at its first time, with its best rating.
+    Split first and give the training part alone to learn from: negatives and depths tell what users do later.
 
     Args:
         interactions: with ratings; one without a rating was met and not rated.
@@ -65,6 +66,7 @@ def chain_from_labels(
 
     An item counts once, at the time of its first event. A chain that breaks, such as a purchase without a view, is
     taken as whole: a step implies those before it. Notes count such pairs.
+    Split first and give the training part alone to learn from: negatives and depths tell what users do later.
 
     Args:
         interactions: a row for each event.

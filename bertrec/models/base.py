@@ -45,10 +45,12 @@ class Recommender(Fitted, Finding):
 
     Attributes:
         trained_on: what the last fit saw; None where that is not known.
+        trains_nothing: whether scores come from what items say alone, so that no interaction can be learned.
     """
 
     registry = MODELS
     trained_on: TrainedOn | None = None
+    trains_nothing: ClassVar[bool] = False
     _popularity: FloatArray | None = None
     results: ClassVar[Mapping[str, Check]] = {**Fitted.results, "item_embeddings": matrix, "user_vectors": matrix}
     fit_options: ClassVar[frozenset[str]] = frozenset({"run_dir", "resume", "init", "progress", "on_epoch", "mask_seen", "callbacks"})

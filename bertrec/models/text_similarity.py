@@ -47,6 +47,7 @@ class TextSimilarity(ReadsItems):
     name: ClassVar[str] = "text-similarity"
     config_class: ClassVar[type[Config]] = TextSimilarityConfig
     item_inputs: ClassVar[tuple[str, ...]] = ("text",)
+    trains_nothing: ClassVar[bool] = True
     config: TextSimilarityConfig
     _vectors: torch.Tensor | None = None
     _raw: torch.Tensor | None = None

@@ -36,6 +36,8 @@ class Ranker(Fitted):
 
     Attributes:
         notes: what the last fit left out, a line each.
+        small_head: whether so few numbers are learned that the users learned from may also choose how a retriever's score
+            joins.
     """
 
     registry = RANKERS
@@ -45,6 +47,7 @@ class Ranker(Fitted):
     )
     task = "text-ranking"
     notes: tuple[str, ...] = ()
+    small_head: ClassVar[bool] = False
 
     @abstractmethod
     def fit(self, impressions: Impressions, *, validation: Impressions | None = None, **options: Any) -> Self:
@@ -105,6 +108,11 @@ class Ranker(Fitted):
     def gives_probabilities(self) -> bool:
         """Whether a score is the probability of a click."""
         return False
+
+    @property
+    def squashes(self) -> bool:
+        """Whether a score is the logistic function of a margin, be it a probability or not: calibration reads the margin."""
+        return self.gives_probabilities
 
     def score_impressions(self, impressions: Impressions, *, known: Known | None = None, progress: bool = False) -> Scores:
         """Return the score of each candidate of impressions, ``[total candidates]``, with their context where it is read."""

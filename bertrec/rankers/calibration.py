@@ -25,14 +25,14 @@ class Calibration:
     r"""A rising map from scores to probabilities of label 1.
 
     ``temperature`` is :math:`σ(a s)` with :math:`a = 1 / T` (Guo et al. 2017), ``platt`` :math:`σ(a s + b)` (Platt
-    1999), both with :math:`a > 0`; :math:`s` is the score, or the logit of a score that is a probability. ``isotonic``
+    1999), both with :math:`a > 0`; :math:`s` is the score, or the logit of a score from 0 to 1 (`Ranker.squashes`). ``isotonic``
     is the rising step function of least squared error (Zadrozny & Elkan 2002), straight between its corners. It makes
     ties, so the raw scores give the order.
 
     Attributes:
         kind: which of the three.
         numbers: ``factor`` and ``shift``, or ``scores`` and ``probabilities`` of the corners; lists of equal length.
-        of_probabilities: whether the scores are probabilities.
+        of_probabilities: whether the scores are probabilities, or made of margins as if they were.
         pairs: how many it was fitted on.
     """
 

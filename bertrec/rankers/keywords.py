@@ -69,11 +69,17 @@ class Profiles:
 
 
 def interaction_counts(impressions: Impressions, given: IntArray | None) -> IntArray:
-    """Return ``[n_items + 1]`` interactions: those given, or the histories and clicks of impressions."""
+    """Return ``[n_items + 1]`` interactions: those given, or what users met in the histories and clicks of impressions.
+
+    An item counts once for each user: it stands in the history of every later row.
+    """
     if given is not None:
         return np.asarray(given, np.int64)
-    met = np.concatenate([impressions.histories.values, impressions.clicks.values])
-    return np.bincount(met, minlength=len(impressions.catalog) + 1)
+    width, parts = len(impressions.catalog) + 1, (impressions.histories, impressions.clicks)
+    number = {user: place for place, user in enumerate(dict.fromkeys(impressions.users))}
+    users = np.array([number[user] for user in impressions.users], np.int64)
+    pairs = np.unique(np.concatenate([users[part.rows] * width + part.values for part in parts]))
+    return np.bincount(pairs % width, minlength=width)
 
 
 def swapping(

@@ -267,7 +267,7 @@ def _calibrated(ranker: Ranker, material: _Material, kind: str) -> dict[str, Any
         return {}
     scores = ranker.score_impressions(material.chosen_on, known=material.known.measuring)
     asked: CalibrationKind = kind  # type: ignore[assignment]  # RankerPlan.check has seen to it
-    found = Calibration.fit(asked, scores, labels_of(material.chosen_on), of_probabilities=ranker.gives_probabilities)
+    found = Calibration.fit(asked, scores, labels_of(material.chosen_on), of_probabilities=ranker.squashes)
     return {"calibration": found.to_json()}
 
 

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from bertrec.core.errors import ConfigError, DataError, unknown_name
 from bertrec.core.ragged import IntArray, Ragged
-from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
 from bertrec.data.item_labels import item_labels, label_field, usual_field
 
@@ -33,12 +32,14 @@ class HardSources:
     Attributes:
         names: of `HARD`, in its order.
         labels: ``[n_items + 1]`` rows of label numbers, for ``genre``.
+        held: ``[n_items + 1]`` whether training holds an item, for ``genre``: others would only ever be pushed down.
         together: ``[n_items + 1, n_items + 1]`` users who had both of two items in training, for ``cooccurrence``.
         notes: what was left out.
     """
 
     names: tuple[Hard, ...] = ("retrieved",)
     labels: Ragged | None = None
+    held: npt.NDArray[np.bool_] | None = None
     together: csr_array | None = None
     notes: tuple[str, ...] = ()
 
@@ -47,12 +48,13 @@ class HardSources:
         """Read what the sources need.
 
         Args:
-            asked: one name of `HARD` or several, or ``mixed``: all, without ``genre`` where no usual field of labels is there.
+            asked: one name of `HARD` or several, or ``mixed``: all, without ``genre`` where no usual field of labels is there
+                and it was not named too.
             train: the training interactions.
             field: of labels; None takes the first usual name.
 
         Raises:
-            ConfigError: an unknown name, or none.
+            ConfigError: an unknown name, or none, or a ``field`` that nothing asked for would read.
             DataError: ``genre`` was asked for by name and there is no field of labels.
         """
         wanted = {asked} if isinstance(asked, str) else set(asked)
@@ -61,15 +63,17 @@ class HardSources:
                 raise ConfigError(unknown_name("kind of hard negatives", name, (*HARD, MIXED)))
         if not wanted:
             raise ConfigError(f"no kind of hard negatives is named: choose among {', '.join((*HARD, MIXED))}")
+        if field is not None and not wanted & {"genre", MIXED}:
+            raise ConfigError(f"label field '{field}' is for negatives of like genre: ask for genre or mixed too, or leave it out")
         notes: tuple[str, ...] = ()
         if MIXED in wanted:
-            wanted = set(HARD)
-            if field is None and usual_field(train.catalog) is None:
+            named, wanted = wanted, set(HARD)
+            if "genre" not in named and field is None and usual_field(train.catalog) is None:
                 wanted.discard("genre")
                 notes = ("hard=mixed: the items have no field of labels, so that no negative is of like genre",)
-        labels = _labels(train.catalog, field) if "genre" in wanted else None
+        labels = _labels(train, field) if "genre" in wanted else None
         together = counted_together(train) if "cooccurrence" in wanted else None
-        return cls(tuple(name for name in HARD if name in wanted), labels, together, notes)
+        return cls(tuple(name for name in HARD if name in wanted), labels, train.item_counts > 0, together, notes)
 
     def drawn(
         self, histories: Ragged, targets: IntArray, lists: Ragged, own: Ragged, count: int, draw: np.random.Generator, *, width: int
@@ -124,9 +128,11 @@ class HardSources:
             return weights
         if name == "genre":
             assert self.labels is not None
+            assert self.held is not None
             table = _table(self.labels, width)
-            holders = np.asarray(table.sum(axis=0)).ravel()
-            return np.asarray((table[targets] @ _scaled(table, 1 / np.maximum(holders, 1)).T).toarray())
+            holders = self.held @ table
+            shares = table[targets] @ _scaled(table, 1 / np.maximum(holders, 1)).T
+            return np.asarray(shares.toarray()) * self.held
         assert self.together is not None
         return np.asarray((_counts(histories, width) @ self.together).toarray(), np.float64)
 
@@ -143,9 +149,9 @@ def counted_together(train: Interactions) -> csr_array:
     return together
 
 
-def _labels(catalog: ItemCatalog, field: str | None) -> Ragged:
+def _labels(train: Interactions, field: str | None) -> Ragged:
     try:
-        return item_labels(catalog, label_field(catalog, field)).by_inner_id
+        return item_labels(train.catalog, label_field(train.catalog, field)).by_inner_id
     except DataError as error:
         raise DataError(f"hard=genre needs labels of the items: {error}") from error
 

@@ -39,6 +39,8 @@ from bertrec.retrieval.rules import RuleBook, Rules
 
 RECORD = "rerank.json"
 LEARN_FROM = ("train", "valid")
+_POSITIONS = 3  # of each user, the newest
+_HELD_OUT = 5  # one user in so many is held out to choose the retriever's share
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def train_reranker(
     kind: str | type[Ranker] = "composite",
     candidates: int = 50,
     negatives: int = 8,
-    positions: int = 3,
+    positions: int | None = None,
     learn_from: str = "train",
     hard: str | Sequence[str] = "retrieved",
     label_field: str | None = None,
@@ -181,7 +183,8 @@ def train_reranker(
 ) -> tuple[Ranker, dict[str, Any]]:
     """Train a reranker on the retriever's lists, then choose the retriever's share of the score on validation users.
 
-    Where these are learned from too and ``lists`` leaves some of them out, these choose the share.
+    Where these are learned from too, those whom ``lists`` leaves out choose the share. Without ``lists`` a fifth of the
+    users is held out for it, unless the ranker has a `small_head`: then all learn and choose, and a note says so.
 
     Args:
         model: the retriever, trained on ``split.train``.
@@ -189,12 +192,13 @@ def train_reranker(
         kind: a name in `bertrec.rankers.names.RANKERS`, or someone else's class, itself or by its dotted path.
         candidates: length of the retriever's lists.
         negatives: hard negatives per list.
-        positions: newest training positions per user (with ``learn_from="train"``).
+        positions: newest training positions per user, with ``learn_from="train"`` alone; None takes 3.
         learn_from: ``train``, where the retriever's own scores cannot be learned from, or ``valid``, where they are.
         hard: where the negatives come from: ``retrieved``, ``genre``, ``cooccurrence``, several of them, or ``mixed``
             (`bertrec.rerank.hard.HardSources`).
         label_field: of the labels by which items are of like genre; None takes the first usual name.
-        lists: learn from so many lists at most, drawn at random; None takes all.
+        lists: learn from so many lists at most, drawn at random; None takes all but those of the users who are held out
+            to choose the share.
         share_users: choose the share on so many validation users at most, drawn at random; None takes all.
         metric: by which the share is chosen.
         seed: of the draws, and of the reranker's own training.
@@ -206,7 +210,8 @@ def train_reranker(
         The reranker, and the record to keep beside it, JSON values.
 
     Raises:
-        ConfigError: an unknown kind, setting, metric or kind of negatives (with the nearest right one), or more negatives than candidates.
+        ConfigError: an unknown kind, setting, metric or kind of negatives (with the nearest right one), more negatives than candidates, or
+            an option that would not be read.
         DataError: the split has no validation users but they are needed, no list can be made, or the items have no labels and
             ``hard="genre"``.
     """
@@ -217,6 +222,8 @@ def train_reranker(
         raise ConfigError(unknown_name("source of lists", learn_from, LEARN_FROM))
     if learn_from == "valid" and split.validation is None:
         raise ConfigError("the split has no validation users: learn from train")
+    if learn_from == "valid" and positions is not None:
+        raise ConfigError(f"positions {positions} is of training lists: leave it out, or learn from train")
     if metric not in (known := rank_metrics(Ragged.from_rows([[1]]), Protocol().ks)):
         raise ConfigError(unknown_name("metric", metric, known))
     sources = HardSources.of(hard, split.train, field=label_field)
@@ -224,17 +231,19 @@ def train_reranker(
     drawn: dict[str, Any] = {"n": candidates, "negatives": negatives, "seed": seed, "hard": sources}
     judges, scores = split.validation, None
     if learn_from == "valid" and judges is not None:
-        learned, judges = _divided(validation_impressions(model, judges, **drawn), judges, lists, seed)
+        found = validation_impressions(model, judges, **drawn)
+        learned, judges = _divided(found, judges, lists, seed, hold_out=not asked.small_head)
         scores = retrieval_scores(model, learned.histories, learned.candidates)
     else:
-        learned = retrieved_impressions(model, split.train, positions=positions, **drawn)
+        learned = retrieved_impressions(model, split.train, positions=_POSITIONS if positions is None else positions, **drawn)
         learned = learned.take(_drawn(len(learned), lists, seed, "lists"))
     chosen = {**asked.list_settings(negatives=negatives, scored=scores is not None), **(settings or {})}
     reranker: Ranker = asked.configured(settings=chosen, seed=seed)
     reranker.fit(learned, item_counts=split.train.item_counts, retrieval_scores=scores, progress=progress)
-    weight, figures = 0.0, dict[float, float]()
+    weight, figures, told = 0.0, dict[float, float](), list[str]()
     if judges is not None:
         judges = judges.take(_drawn(len(judges), share_users, seed, "share_users"))
+        told = _overlap_notes(learned, judges) if learn_from == "valid" else []
         rules, counts = Protocol(bootstrap=0, mask_seen=mask_seen), split.train.item_counts
         weight, figures = choose_weight(model, reranker, judges, rules, counts, candidates=candidates, metric=metric)
     record: dict[str, Any] = {
@@ -245,26 +254,48 @@ def train_reranker(
     }
     of_users = {"users": 0 if judges is None else len(judges)}
     record |= {"chosen_on": {"metric": metric, **of_users, "figures": {f"{share:g}": figure for share, figure in figures.items()}}}
-    record |= {"learn_from": learn_from, "negatives": negatives, "positions": positions, "seed": seed, "lists": len(learned)}
+    record |= {
+        "learn_from": learn_from,
+        "negatives": negatives,
+        "positions": positions or (_POSITIONS if learn_from == "train" else None),
+        "seed": seed,
+        "lists": len(learned),
+    }
     record |= {"hard": list(sources.names), "settings": dict(settings or {}), "head": reranker.weights}
-    record |= {"notes": [*learned.notes, *reranker.notes, *filter(None, [reranker.head_note])]}
+    record |= {"notes": [*learned.notes, *told, *reranker.notes, *filter(None, [reranker.head_note])]}
     return reranker, record
 
 
-def _divided(learned: Impressions, validation: EvaluationSet, most: int | None, seed: int) -> tuple[Impressions, EvaluationSet]:
+def _divided(
+    learned: Impressions, validation: EvaluationSet, most: int | None, seed: int, *, hold_out: bool
+) -> tuple[Impressions, EvaluationSet]:
     """Return at most so many lists, and the users who choose the share.
 
     Both are parts of one random order of the users: the lists are the first there are, and whoever comes after them, with a list or
-    without, chooses; those without a list alone would not tell one share from another. Where nobody is left, all choose.
+    without, chooses; those without a list alone would not tell one share from another. Where there is no such limit, the last fifth of
+    that order, one user at least, is held out to choose, or nobody is. Where nobody is left, all choose.
     """
-    if most is None or most >= len(learned):
+    limited = most is not None and most < len(learned)
+    if not limited and not hold_out:
         return learned, validation
     place = np.random.default_rng(seed).permutation(len(validation))
     of_user = dict(zip(validation.users, place.tolist(), strict=True))
     at = np.array([of_user[user] for user in learned.users])
-    first = np.sort(np.argsort(at, kind="stable")[: _at_least_1(most, "lists")])
+    if limited and most is not None:
+        first = np.sort(np.argsort(at, kind="stable")[: _at_least_1(most, "lists")])
+    else:
+        first = np.flatnonzero(at < len(validation) - max(len(validation) // _HELD_OUT, 1))
+    if not len(first):  # the few users with a list are all among those held out
+        return learned, validation
     after = np.flatnonzero(place > at[first].max())
     return learned.take(first), validation.take(after) if len(after) else validation
+
+
+def _overlap_notes(learned: Impressions, judges: EvaluationSet) -> list[str]:
+    """Say how many of those who choose the retriever's share were learned from."""
+    both = len(set(learned.users) & set(judges.users))
+    line = f"{both} of the {len(judges)} users who chose the retriever's share were learned from too: believe test figures only"
+    return [line] if both else []
 
 
 def _drawn(total: int, most: int | None, seed: int, what: str) -> IntArray:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_encoders import tiny_masked
+from tiny_encoders import tiny_bert, tiny_masked
 
 from bertrec.rankers.prompts.template import Prompt
 
@@ -26,6 +26,24 @@ def rated(tmp_path_factory):
     (root / "data" / "items.csv").write_text("\n".join(["item_id,title", *items]) + "\n")
     tiny_masked(root / "encoder", [*TITLES, Prompt.load("tallrec").text, "yes no 1 2 3 4 5"])
     return root
+
+
+@pytest.fixture(scope="module")
+def runs(rated, tmp_path_factory):
+    """Folders of ID models of two splits, and of a model that trains nothing."""
+    from bertrec.cli.main import main
+
+    root = tmp_path_factory.mktemp("runs")
+    small = ["--set", "width=4"]
+    bert = tiny_bert(root / "bert", TITLES)
+    asked = {
+        "leave-one-out": ["--model", "als", "--split", "leave-one-out", *small],
+        "time": ["--model", "als", "--split", "time", *small],
+        "similarity": ["--model", "text-similarity", "--set", f"encoder.name={bert}"],
+    }
+    for name, words in asked.items():
+        assert main(["train", str(rated / "data"), *words, "--out", str(root / name)]) == 0
+    return {name: root / name for name in asked}
 
 
 @pytest.mark.parametrize("tune", ["lora", "frozen"])
@@ -74,6 +92,39 @@ def test_the_page_says_which_rankers_learn_from_shots(rated, cli, tmp_path, rank
         assert "both a click and" in err
 
 
+@pytest.mark.parametrize("option", ["--id-model", "--prior", "--teacher"])
+def test_a_model_that_may_have_learned_the_measured_pairs_is_refused(rated, runs, cli, tmp_path, option):
+    template = "collaborative" if option == "--id-model" else "tallrec"
+    words = ["train", rated / "data", "--encoder", rated / "encoder", "--template", template, "--tune", "frozen", *SMALL, "--shots", 8]
+    code, _, err = cli("prompt", *words, option, runs["leave-one-out"], "--out", tmp_path / "run")
+    assert code == 2
+    said = f"{option} {runs['leave-one-out']} may have learned the rated pairs that are measured: train it on these data with --split time"
+    assert said in err
+    assert not (tmp_path / "run").exists()
+    code, _, err = cli("prompt", *words, option, runs["time"], "--out", tmp_path / "run")
+    assert code == 0, err
+    if option == "--prior":
+        code, _, err = cli("prompt", *words, option, runs["similarity"], "--out", tmp_path / "similar")
+        assert code == 0, err
+
+
+def test_scores_of_a_loss_over_lists_are_no_probabilities_until_their_margins_are_calibrated(rated, cli, tmp_path):
+    words = ["train", rated / "data", "--ranker", "prompt4nr", "--pairs", "ratings", "--set", f"encoder.name={rated / 'encoder'}", *SMALL]
+    words += ["--set", "template=tallrec", "--set", "encoder.tune=frozen", "--set", "loss=listwise"]
+    found = {}
+    for kind in ("none", "temperature"):
+        out, figures = tmp_path / kind, tmp_path / f"{kind}.json"
+        code, _, err = cli("rankers", *words, "--calibrate", kind, "--out", out)
+        assert code == 0, err
+        assert cli("rankers", "evaluate", out, "--bootstrap", 0, "--json", figures)[0] == 0
+        found[kind] = json.loads(figures.read_text())
+    assert "logloss" not in found["none"]["slices"]["all"]["metrics"]
+    assert found["none"]["protocol"]["probabilities"].startswith("none: logloss and ECE need them")
+    assert found["temperature"]["slices"]["all"]["metrics"]["logloss"]["mean"] > 0
+    (member,) = json.loads((tmp_path / "temperature" / "run.json").read_text())["members"]
+    assert member["calibration"]["of_probabilities"]  # the logit of a score is read, the margin
+
+
 def test_shots_make_smaller_batches_and_more_epochs_unless_these_are_said():
     from bertrec.rankers.prompts.plan import PromptPlan
 
@@ -92,6 +143,8 @@ def test_shots_make_smaller_batches_and_more_epochs_unless_these_are_said():
         ("prompt", ["--shots", "0"], "Invalid value for '--shots'"),
         ("prompt", ["--shots", "4", "--zero-shot"], "leave out --zero-shot"),
         ("prompt", ["--liked-from", "3"], "--liked-from goes with --pairs ratings"),
+        ("prompt", ["--shots", "4", "--validation-share", "0.1"], "no pair chooses the epoch with --shots: leave it out"),
+        ("rankers", ["--pairs", "ratings", "--ranker", "mf", "--validation-share", "0"], "a tenth of time chooses the epoch"),
         ("prompt", ["--shots", "4", "--pairs", "clicks"], "unknown kind of pairs 'clicks'"),
         ("rankers", ["--shots", "4", "--calibrate", "platt", "--ranker", "mf"], "--shots leaves none"),
     ],

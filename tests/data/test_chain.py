@@ -100,3 +100,28 @@ def test_levels_that_do_not_fit_are_refused(levels, said):
     catalog, rows = interactions([1]).catalog, Ragged.from_rows([[1, 2]])
     with pytest.raises(DataError, match=said):
         Impressions(catalog, ["1"], ["a"], Ragged.from_rows([[]]), rows, np.array([1, 0], np.int8), levels=np.array(levels, np.int8))
+
+
+def test_the_benchmark_draws_training_negatives_from_the_past_alone():
+    from benchmarks.multitask import parts_of
+
+    # Users a and b meet all of six items between them in training; each meets the other's in the last fifth.
+    own, late = [[1, 2, 3], [4, 5, 6]] * 4, [[4], [1]] * 4
+    rows = [[*first, *second] for first, second in zip(own, late, strict=True)]
+    catalog = ItemCatalog(IdMap([f"i{k}" for k in range(6)]), {"title": [f"t{k}" for k in range(6)]})
+    times = np.array([[user, 10 + user, 20 + user, 90 + user] for user in range(8)], np.float64).ravel()
+    data = Interactions(catalog, IdMap(list("abcdefgh")), Ragged.from_rows(rows), timestamp=times, rating=np.full(32, 4, np.float32))
+    parts = parts_of(data, None)
+    learned = parts[0]
+    assert (learned.timestamp < np.quantile(times, 0.8)).all()
+    wrong = learned.candidates.where(learned.labels == 0)
+    for user, row in zip(learned.users, wrong, strict=True):
+        assert set(row.tolist()) <= {1, 2, 3, 4, 5, 6} - set(own[ord(user) - ord("a")])
+    drawn = {(user, item) for user, row in zip(learned.users, wrong, strict=True) for item in row.tolist()}
+    assert {("a", 4), ("b", 1)} & drawn  # with the later items barred, nobody's negatives would hold these
+    assert [len(part) for part in parts[1:]] == [np.sum((times >= a) & (times < b)) for a, b in edges_of(times)]
+
+
+def edges_of(times):
+    first, second = np.quantile(times, [0.8, 0.9])
+    return [(first, second), (second, np.inf)]

@@ -105,6 +105,39 @@ def test_what_is_learned_from_and_who_chooses_are_apart_and_alike(world, monkeyp
     assert (len(seen["lists"]), len(seen["judges"])) == (7, 240)
 
 
+def test_users_who_choose_the_share_are_held_out_unless_the_head_is_small(world, monkeypatch):
+    model, split, encoder = world
+    seen = {}
+
+    def chosen(model, reranker, judges, *rest, **options):
+        seen["judges"] = set(judges.users)
+        return 0.5, {0.5: 1.0}
+
+    def fit(self, impressions, **options):
+        seen["lists"] = set(impressions.users)
+        self.catalog = impressions.catalog
+        return self
+
+    monkeypatch.setattr("bertrec.rerank.kinds.choose_weight", chosen)
+    for place in ("composite.ranker.Composite", "cross.ranker.CrossEncoder"):
+        monkeypatch.setattr(f"bertrec.rankers.{place}.fit", fit)
+        monkeypatch.setattr(f"bertrec.rankers.{place}.weights", None)
+    given = {"learn_from": "valid", "candidates": 4, "negatives": 3, "settings": {"encoder.name": encoder}}
+    _, record = train_reranker(model, split, kind="cross-encoder", **given)
+    assert (len(seen["lists"]), len(seen["judges"])) == (192, 48)
+    assert not seen["lists"] & seen["judges"]
+    assert record["notes"] == []
+    everybody = set(split.validation.users)
+    _, record = train_reranker(model, split, **given)
+    assert seen["lists"] == seen["judges"] == everybody
+    said = "240 of the 240 users who chose the retriever's share were learned from too"
+    assert record["notes"][0].startswith(said)
+    for users, overlap in ((3, 0), (1, 1)):
+        few = replace(split, validation=split.validation.take(np.arange(users)))
+        assert len(train_reranker(model, few, kind="cross-encoder", **given)[1]["notes"]) == overlap
+        assert len(seen["judges"]) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [({"candidates": 3, "negatives": 4}, "raise candidates to 4"), ({"lists": 0}, "lists is 0"), ({"share_users": 0}, "share_users is 0")],

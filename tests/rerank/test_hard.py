@@ -45,7 +45,7 @@ def allowed(world, name, row):
     users = [set(one.tolist()) for one in train.sequences]
     rules = {
         "retrieved": lambda item: item in lists[row],
-        "genre": lambda item: bool(kinds[item] & kinds[targets[row]]),
+        "genre": lambda item: any(item in user for user in users) and bool(kinds[item] & kinds[targets[row]]),
         "cooccurrence": lambda item: any(item in user and past in user for user in users for past in histories[row] if past != item),
     }
     return {item for item in range(1, N + 1) if rules[name](item) and item not in own[row]}
@@ -79,12 +79,24 @@ def test_draws_follow_the_seed_and_the_weights(world):
     # The target 1 has a label of two items and a label of ten: each label is drawn alike, then an item of it.
     column = ["rare, usual", "rare", *["usual"] * 9]
     catalog = ItemCatalog.from_frame(pd.DataFrame({"item_id": range(11), "title": ["t"] * 11, "genres": column}))
-    train = Interactions(catalog, IdMap(["u"]), Ragged.from_rows([[1, 2]]))
+    train = Interactions(catalog, IdMap(["u"]), Ragged.from_rows([range(1, 12)]))
     many, nothing = 4000, Ragged.from_rows([[]] * 4000)
     own = Ragged.from_rows([[1]] * many)
     found = HardSources.of("genre", train).drawn(nothing, np.ones(many, np.int64), nothing, own, 1, np.random.default_rng(0), width=12)
     share = (found.values == 2).mean()
     assert share == pytest.approx((1 / 2) / (1 / 2 + 9 / 10), abs=0.03)  # of label and item; the target itself is barred
+
+
+def test_an_item_that_training_never_holds_is_of_no_like_genre():
+    table = pd.DataFrame({"item_id": range(6), "title": ["t"] * 6, "genres": ["a", "a", "a", "a, b", "b", "b"]})
+    train = Interactions(ItemCatalog.from_frame(table), IdMap(["u"]), Ragged.from_rows([[1, 2, 4]]))
+    many = 3000
+    nothing, own = Ragged.from_rows([[]] * many), Ragged.from_rows([[5]] * many)  # the target itself is new, as validation has some
+    given = (nothing, np.full(many, 5), nothing, own, 1, np.random.default_rng(0))
+    found = HardSources.of("genre", train).drawn(*given, width=7)
+    assert set(found.values.tolist()) == {4}  # not 6, which is of genre b too
+    given = (nothing, np.full(many, 4), nothing, Ragged.from_rows([[4]] * many), 3, np.random.default_rng(0))
+    assert set(HardSources.of("genre", train).drawn(*given, width=7).values.tolist()) == {1, 2}
 
 
 def test_counted_together_is_what_a_loop_counts(world):
@@ -105,6 +117,12 @@ def test_what_cannot_be_drawn_is_said(world):
     mixed = HardSources.of("mixed", unlabelled)
     assert mixed.names == ("cooccurrence", "retrieved")
     assert "no field of labels" in mixed.notes[0]
+    with pytest.raises(DataError, match="hard=genre needs labels of the items"):
+        HardSources.of(["mixed", "genre"], unlabelled)
+    with pytest.raises(ConfigError, match="label field 'nonsense' is for negatives of like genre"):
+        HardSources.of(["retrieved", "cooccurrence"], train, field="nonsense")
+    with pytest.raises(DataError, match="nonsense"):
+        HardSources.of("mixed", train, field="nonsense")
     with pytest.raises(ConfigError, match="did you mean 'genre'"):
         HardSources.of(["retrieved", "genres"], train)
     with pytest.raises(ConfigError, match="no kind of hard negatives"):

@@ -84,6 +84,7 @@ class Composite(Ranker):
 
     name: ClassVar[str] = "composite"
     config_class: ClassVar[type[Config]] = CompositeConfig
+    small_head: ClassVar[bool] = True
     config: CompositeConfig
 
     def __init__(self, config: CompositeConfig | None = None) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.load import Dataset
+from bertrec.data.splits import time_split
 from bertrec.encoders.masked.encoder import MaskedEncoder
 from bertrec.models.base import Recommender
 from bertrec.models.fitted import seeded
@@ -22,7 +23,7 @@ from bertrec.rankers.prompts.ranker import PromptRanker
 from bertrec.rankers.prompts.template import load_prompts
 from bertrec.rankers.prompts.user_vectors import UserVectors
 from bertrec.rankers.prompts.verbalizer import Verbalizer
-from bertrec.rankers.runs import RankerPlan
+from bertrec.rankers.runs import RATINGS, RankerPlan
 
 FEW = {"train.epochs": 20, "train.batch_size": 8}
 """What replaces the defaults where a few pairs are all there is to learn from."""
@@ -122,9 +123,9 @@ class PromptPlan(RankerPlan):
 
         Raises:
             ConfigError: a prompt does not fit the encoder.
-            DataError: the ID model or the prior is of other items.
+            DataError: the ID model, the prior or the teacher is of other items, or may have learned rated pairs that are measured.
         """
-        vectors, prior = (None if run is None else self._vectors(run, dataset) for run in self._runs.values())
+        vectors, prior = (None if run is None else self._vectors(run, dataset, name) for name, run in self._runs.items())
         configs = self.configs()
         _check_prompts(configs, vectors)
         shared: dict[str, Any] = {"prior": prior, "teacher": self._teacher(dataset)}
@@ -137,18 +138,32 @@ class PromptPlan(RankerPlan):
         if self.teacher is None:
             return None
         if (name := self._made_teacher) is None:
-            return self._vectors(self.teacher, dataset)
+            return self._vectors(self.teacher, dataset, "teacher")
         return untrained_teacher(name, dataset.catalog)
 
     def _model(self, run: Path) -> Recommender:
         place = run / "model" if (run / "model").is_dir() else run
         return Recommender.from_pretrained(place)
 
-    def _vectors(self, run: Path, dataset: Dataset) -> UserVectors:
+    def _vectors(self, run: Path, dataset: Dataset, option: str) -> UserVectors:
         model = self._model(run)
         if model.catalog.content_hash != dataset.catalog.content_hash:
             raise DataError(f"{run} was trained on other items than those of {dataset.name}: train it on the same data")
+        if self.pairs == RATINGS:
+            _check_past(model, dataset, f"--{option.replace('_', '-')} {run}")
         return UserVectors.from_model(model)
+
+
+def _check_past(model: Recommender, dataset: Dataset, called: str) -> None:
+    """See that a model was trained on the interactions that rated pairs are learned from, if on any.
+
+    Raises:
+        DataError: it was not, or nobody knows.
+    """
+    seen = None if model.trained_on is None else model.trained_on.train
+    if not model.trains_nothing and seen != time_split(dataset.interactions).train.content_hash:
+        mend = "train it on these data with --split time, or take one that trains nothing, such as text-similarity"
+        raise DataError(f"{called} may have learned the rated pairs that are measured: {mend}")
 
 
 def untrained_teacher(name: str, catalog: ItemCatalog) -> UserVectors:

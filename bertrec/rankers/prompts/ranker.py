@@ -141,7 +141,12 @@ class PromptRanker(Ranker):
 
     @property
     def gives_probabilities(self) -> bool:
-        """A score is the probability of the positive answer."""
+        """Whether the loss is pointwise: other losses learn margins that only tell candidates of one list apart."""
+        return self.config.loss == "pointwise"
+
+    @property
+    def squashes(self) -> bool:
+        """A score is the logistic function of a margin, whatever the loss."""
         return True
 
     @classmethod
@@ -307,7 +312,7 @@ class PromptRanker(Ranker):
         context: Context | None = None,
         progress: bool = False,
     ) -> FloatArray:
-        """Return the probability of the positive answer.
+        """Return the logistic function of the answers' margin: the probability of the positive one, where the loss is pointwise.
 
         Args:
             histories: ``[n]`` rows of inner ids, oldest first; may be empty.
