@@ -3,7 +3,7 @@
 Of the page's parts, in order:
 
 - a block ``LANG NAME`` is the file NAME;
-- of a block ``console``, what stands behind ``$`` runs, and each line below it occurs in what it prints;
+- of a block ``console``, what stands behind ``$`` runs, and each line below it occurs in what a terminal shows;
 - ``console serve`` starts a service, which is asked to end when the page has ended;
 - ``python`` without a name runs, and has to print something; of a block ``text`` behind it each line occurs in that;
 - ``sh notest`` and ``text`` elsewhere are for reading alone;
@@ -60,7 +60,8 @@ class Follower:
     """Follows one page; ``postgresql_url`` gives the address of a new database, or skips the test."""
 
     def __init__(self, folder: Path, postgresql_url) -> None:
-        self.folder, self.port, self.ran, self.shown = folder, free_port(), 0, ""
+        self.folder, self.port, self.ran = folder, free_port(), 0
+        self.printed, self.shown = "", ""  # on standard output, and all that a terminal shows
         self.postgresql_url = postgresql_url
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.environment = {**os.environ, "PATH": path, "BERTREC_CACHE": str(folder / "cache"), "COLUMNS": "140"}
@@ -101,12 +102,12 @@ class Follower:
             command, _, expected = part.partition("\n")
             self.run(["bash", "-c", command.replace(PLACE, f"127.0.0.1:{self.port}")])
             self.text(expected)
-            assert '"error"' not in self.shown, self.shown
+            assert '"error"' not in self.printed, self.printed
 
     def python(self, body: str) -> None:
         """Run a block as a program, which has to print something."""
         self.run([sys.executable, "-c", body])
-        assert self.shown.strip()
+        assert self.printed.strip()
 
     def text(self, expected: str) -> None:
         """See that each line stands in what was printed last; a page shows no line whose figures a machine could change."""
@@ -118,8 +119,9 @@ class Follower:
         process = subprocess.Popen(words, cwd=self.folder, env=self.environment, **options)
         if BACKGROUND.search(words[-1]):
             self.groups.append(process.pid)
-        self.shown, said = process.communicate()
-        assert process.returncode == 0, f"{words[-1]}\n{self.shown}\n{said}"
+        self.printed, said = process.communicate()
+        self.shown = self.printed + said
+        assert process.returncode == 0, f"{words[-1]}\n{self.shown}"
         self.ran += 1
 
     def serve(self, command: str) -> None:
