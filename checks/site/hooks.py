@@ -10,6 +10,7 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
+from checks.site.notebooks import notebooks, page_of
 from checks.site.reference import ROOT, pages
 
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "README.md": "index.md"}
@@ -19,7 +20,7 @@ LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?\)")
 
 def on_files(files: Files, config: Any) -> Files:
     """Add generated pages and what pages link to; put the pages of folders into the navigation."""
-    texts = {page.src_uri: page.content_string for page in files.documentation_pages()} | pages()
+    texts = {page.src_uri: page.content_string for page in files.documentation_pages()} | pages() | notebooks()
     outer = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES if name != "README.md"}
     texts |= {PAGES[name]: LINK.sub(lambda found: into_docs(found), text) for name, text in outer.items()}
     for name, text in texts.items():
@@ -54,7 +55,7 @@ def inside(found: re.Match[str], page: str) -> str:
     """Return a link as the site has it; a link to a folder of the repository is led to the page that says what lies there."""
     target = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page), found[2]))
     if "://" in found[2] or target.startswith(("docs/", "..")) or found[2].startswith("mailto:"):
-        return found[0]
+        return f"]({page_of(found[2])}{found[3] or ''})"
     there = PAGES.get(target) or (f"files/{target}" if (ROOT / target).is_file() else "reference/files.md")
     return f"]({posixpath.relpath(there, posixpath.dirname(page) or '.')}{found[3] or ''})"
 

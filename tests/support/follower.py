@@ -70,6 +70,7 @@ class Follower:
 
     def follow(self, page: Path) -> None:
         """Follow the page to its end."""
+        program = False  # whether the block above was one, without a name
         for kind, name, body in parts(page):
             if kind in ("files of", "needs"):
                 self.files_of(page, body) if kind == "files of" else self.needs(body)
@@ -79,8 +80,9 @@ class Follower:
                 assert kind == "sh"
             elif name:
                 (self.folder / name).write_text(body, encoding="utf-8")
-            else:
+            elif kind != "text" or program:
                 {"console": self.console, "python": self.python, "text": self.text}[kind](body)
+            program = kind == "python" and not name
 
     def files_of(self, page: Path, words: str) -> None:
         """Write files of another page."""

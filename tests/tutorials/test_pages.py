@@ -36,7 +36,7 @@ def test_files_commands_and_programs_are_followed(tmp_path, follower):
     first = "```csv a.csv\none,two\n```\n\n```yaml b.yaml\nx: 1\n```\n"
     second = (
         "<!-- files of first.md: a.csv -->\n\n```console\n$ cat a.csv\none,two\n$ ls\n```\n\n```sh notest\nfalse\n```\n\n"
-        '```python\nprint(open("a.csv").read())\n```\n\n```text\none,two\n```\n'
+        '```python\nprint(open("a.csv").read())\n```\n\n```text\none,two\n```\n\n```text\nfor reading\n```\n'
     )
     page = written(tmp_path, first=first, second=second)
     assert files(tmp_path / "first.md") == {"a.csv": "one,two\n", "b.yaml": "x: 1\n"}
