@@ -11,7 +11,9 @@ from checks.site.reference import ROOT
 
 def notebooks() -> dict[str, str]:
     """Return the page of each notebook of the tutorials, by its place under ``docs``."""
-    return {page_of(path.relative_to(ROOT / "docs").as_posix()): page(path) for path in sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))}
+    return {
+        page_of(path.relative_to(ROOT / "docs").as_posix()): page(path) for path in sorted((ROOT / "docs" / "tutorials").glob("*.ipynb"))
+    }
 
 
 def page_of(place: str) -> str:
@@ -23,7 +25,7 @@ def page(path: Path) -> str:
     """Return a notebook as Markdown, with a link to itself below its heading."""
     heading, *parts = (cell_text(cell) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"])
     title, _, rest = heading.partition("\n")
-    link = f'<a href="../{path.name}" download>Download this notebook</a>.'
+    link = f'<a href="{path.name}" download>Download this notebook</a>.'
     return "\n\n".join([title, link, rest.strip(), *parts]) + "\n"
 
 

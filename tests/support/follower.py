@@ -52,7 +52,8 @@ def missing(name: str) -> str | None:
     if name == "spark":
         return no_spark()
     if name == "recbole":
-        return None if importlib.util.find_spec("recbole") else "recbole is not installed: pip install 'bertrec[recbole]' (Python 3.11)"
+        there = importlib.util.find_spec("recbole") and sys.version_info < (3, 12)
+        return None if there else "RecBole's models need Python 3.11 and pip install 'bertrec[recbole]'"
     return None if shutil.which(name) else f"no {name}"
 
 
