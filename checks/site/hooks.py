@@ -15,6 +15,9 @@ from checks.site.reference import ROOT, pages
 
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "README.md": "index.md"}
 """Files beside ``docs`` that are pages of the site; all others that a page links to are copied to ``files/``."""
+FENCE = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
+"""How a tutorial's block begins that is a file, or that its test starts as a service or leaves alone."""
+FOR_TESTS = ("serve", "notest")
 LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -33,8 +36,13 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Lead links that leave ``docs`` to what stands for their targets in the site."""
-    return LINK.sub(lambda found: inside(found, page.file.src_uri), markdown)
+    """Lead links that leave ``docs`` to what stands for their targets in the site, and give blocks that are files their names."""
+    return FENCE.sub(titled, LINK.sub(lambda found: inside(found, page.file.src_uri), markdown))
+
+
+def titled(found: re.Match[str]) -> str:
+    """Return the first line of a block as the site reads it: the name of a file is its title, a word for tests is none."""
+    return f"```{found[1]}" if found[2] in FOR_TESTS else f'```{found[1]} title="{found[2]}"'
 
 
 def into_docs(found: re.Match[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
@@ -96,6 +97,13 @@ def test_what_a_page_fetches_from_elsewhere():
         '<a href="https://g/">g</a><link rel="canonical" href="https://h/"><img src="data:image/png;base64,"><script src="i.js"></script>'
     )
     assert fetched_outside(asked + harmless) == ["https://a/b.js", "//c/d.css", "http://e/f.png"]
+
+
+def test_a_block_that_is_a_file_has_its_name_and_words_for_tests_have_none(hooks):
+    text = "```python make_shop.py\nx\n```\n\n```console serve\n$ y\n```\n\n```sh\nz\n```\n"
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="tutorials/shop.md"))
+    made = hooks.on_page_markdown(text, page)
+    assert made == '```python title="make_shop.py"\nx\n```\n\n```console\n$ y\n```\n\n```sh\nz\n```\n'
 
 
 def test_a_notebook_is_a_page_of_its_words_code_and_outputs(tmp_path):
