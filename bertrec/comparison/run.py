@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from bertrec.core.files import atomic_file, read_record, write_json
 from bertrec.core.resuming import holds_something, only_one
 from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.protocol import TIE_RULE
+from bertrec.evaluation.report import Report
 from bertrec.recbole import catalogue
 from bertrec.recbole.exchange import Job, Outcome, save_split, with_distinct_targets
 from bertrec.recbole.process import RECBOLE, run_fit
@@ -194,7 +195,7 @@ def _protocol(split: Split, measured: list[Measured], started: str, about: Mappi
         "data": {"hash": manifest.get("data_hash"), "counts": manifest.get("counts", {}), **about},
         "split": manifest,
         "ties": TIE_RULE,
-        "users": len(split.test),
+        "users": next((report.slices["all"].users for one in measured for report in one.reports.values()), len(split.test)),
         "items": len(split.catalog),
         "started": started,
         "seconds": sum(one.fits.total_seconds for one in measured),
@@ -215,22 +216,24 @@ def _write_per_user(measured: list[Measured], split: Split, plan: Plan, path: Pa
     import pyarrow.parquet as pq
 
     assert split.test is not None
-    users = [str(user) for user in split.test.users]
     tables = [
-        pa.table(
-            {
-                "model": pa.array([one.fits.contestant.name] * len(users)).dictionary_encode(),
-                "seed": pa.array(np.full(len(users), seed, np.int32)),
-                "user_id": users,
-                **{metric: report.per_user(metric) for metric in plan.metrics},
-            }
-        )
+        _user_rows(one.fits.contestant.name, seed, report, [str(user) for user in split.test.users], plan.metrics)
         for one in measured
         for seed, report in one.reports.items()
     ]
     if tables:
         with atomic_file(path) as temporary:
             pq.write_table(pa.concat_tables(tables, promote_options="default").unify_dictionaries(), temporary, compression="zstd")
+
+
+def _user_rows(model: str, seed: int, report: Report, users: list[str], metrics: Sequence[str]) -> Any:
+    """Return the figures of one fit as a table; a user whose targets were all left out has no row."""
+    import pyarrow as pa
+
+    rows = report.slices["all"].rows
+    columns = {"user_id": [users[row] for row in rows], **{metric: report.per_user(metric) for metric in metrics}}
+    name = pa.array([model] * len(rows)).dictionary_encode()
+    return pa.table({"model": name, "seed": pa.array(np.full(len(rows), seed, np.int32)), **columns})
 
 
 def total_minutes(plan: Plan) -> float:

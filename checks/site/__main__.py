@@ -43,7 +43,7 @@ def fetched_outside(html: str) -> list[str]:
 
 
 def main() -> None:
-    """Build, look, and end with the first page that is wrong."""
+    """Build, look, and end with the first page that fetches from elsewhere or shows a block of code that was not understood."""
     os.environ["NO_MKDOCS_2_WARNING"] = "1"  # a word of the theme's makers to the builder, no fault of a page
     from mkdocs.commands.build import build
     from mkdocs.config import load_config
@@ -58,8 +58,11 @@ def main() -> None:
         sys.exit(str(error))
     built = sorted(Path(ROOT / "site").rglob("*.html"))
     for page in built:
-        if outside := fetched_outside(page.read_text(encoding="utf-8")):
+        html = page.read_text(encoding="utf-8")
+        if outside := fetched_outside(html):
             sys.exit(f"{page.relative_to(ROOT)} fetches {outside[0]}")
+        if "```" in html:
+            sys.exit(f"{page.relative_to(ROOT)} shows the marks of a block of code: its first line was not understood")
     print(f"site: {len(built)} pages in {time.monotonic() - start:.0f} s, nothing fetched from elsewhere")
 
 

@@ -10,16 +10,20 @@ from typing import Any
 
 from mkdocs.structure.files import File, Files
 
+from checks.site.notebooks import notebooks, page_of
 from checks.site.reference import ROOT, pages
 
 PAGES = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md", "README.md": "index.md"}
 """Files beside ``docs`` that are pages of the site; all others that a page links to are copied to ``files/``."""
+FENCE = re.compile(r"^```(\w+) (\S+)$", re.MULTILINE)
+"""How a tutorial's block begins that is a file, or that its test starts as a service or leaves alone."""
+FOR_TESTS = ("serve", "notest")
 LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add generated pages and what pages link to; put the pages of folders into the navigation."""
-    texts = {page.src_uri: page.content_string for page in files.documentation_pages()} | pages()
+    texts = {page.src_uri: page.content_string for page in files.documentation_pages()} | pages() | notebooks()
     outer = {name: (ROOT / name).read_text(encoding="utf-8") for name in PAGES if name != "README.md"}
     texts |= {PAGES[name]: LINK.sub(lambda found: into_docs(found), text) for name, text in outer.items()}
     for name, text in texts.items():
@@ -32,8 +36,13 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Lead links that leave ``docs`` to what stands for their targets in the site."""
-    return LINK.sub(lambda found: inside(found, page.file.src_uri), markdown)
+    """Lead links that leave ``docs`` to what stands for their targets in the site, and give blocks that are files their names."""
+    return FENCE.sub(titled, LINK.sub(lambda found: inside(found, page.file.src_uri), markdown))
+
+
+def titled(found: re.Match[str]) -> str:
+    """Return the first line of a block as the site reads it: the name of a file is its title, a word for tests is none."""
+    return f"```{found[1]}" if found[2] in FOR_TESTS else f'```{found[1]} title="{found[2]}"'
 
 
 def into_docs(found: re.Match[str]) -> str:
@@ -54,7 +63,7 @@ def inside(found: re.Match[str], page: str) -> str:
     """Return a link as the site has it; a link to a folder of the repository is led to the page that says what lies there."""
     target = posixpath.normpath(posixpath.join("docs", posixpath.dirname(page), found[2]))
     if "://" in found[2] or target.startswith(("docs/", "..")) or found[2].startswith("mailto:"):
-        return found[0]
+        return f"]({page_of(found[2])}{found[3] or ''})"
     there = PAGES.get(target) or (f"files/{target}" if (ROOT / target).is_file() else "reference/files.md")
     return f"]({posixpath.relpath(there, posixpath.dirname(page) or '.')}{found[3] or ''})"
 

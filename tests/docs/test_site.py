@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from types import SimpleNamespace
 from typing import Annotated
 
 import pytest
 import typer
 from typer.main import get_command
 
-from checks.site import reference
+from checks.site import notebooks, reference
 from checks.site.__main__ import fetched_outside
 
 
@@ -77,6 +79,7 @@ def test_links_that_leave_the_pages(hooks):
     assert lead("[a](../../README.md)", "tutorials/shop.md") == "[a](../index.md)"
     assert lead("[a](../pyproject.toml)", "design.md") == "[a](files/pyproject.toml)"
     assert lead("[a](../benchmarks)", "tuning.md") == "[a](reference/files.md)"
+    assert lead("[a](../tutorials/quickstart.ipynb)", "start/researcher.md") == "[a](../tutorials/quickstart.md)"
     assert lead("[a](data.md#x) [b](https://a.b/c) [c](#d)", "design.md") == "[a](data.md#x) [b](https://a.b/c) [c](#d)"
     assert list(hooks.outside("design.md", "[a](../pyproject.toml) [b](data.md) [c](../CONTRIBUTING.md)")) == ["pyproject.toml"]
 
@@ -94,3 +97,26 @@ def test_what_a_page_fetches_from_elsewhere():
         '<a href="https://g/">g</a><link rel="canonical" href="https://h/"><img src="data:image/png;base64,"><script src="i.js"></script>'
     )
     assert fetched_outside(asked + harmless) == ["https://a/b.js", "//c/d.css", "http://e/f.png"]
+
+
+def test_a_block_that_is_a_file_has_its_name_and_words_for_tests_have_none(hooks):
+    text = "```python make_shop.py\nx\n```\n\n```console serve\n$ y\n```\n\n```sh\nz\n```\n"
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="tutorials/shop.md"))
+    made = hooks.on_page_markdown(text, page)
+    assert made == '```python title="make_shop.py"\nx\n```\n\n```console\n$ y\n```\n\n```sh\nz\n```\n'
+
+
+def test_a_notebook_is_a_page_of_its_words_code_and_outputs(tmp_path):
+    cells = [
+        {"cell_type": "markdown", "source": ["# Two\n", "\n", "Words."]},
+        {"cell_type": "code", "source": ["print(1)\n", "2"], "outputs": [{"text": ["1\n"]}, {"data": {"text/plain": ["2"]}}]},
+        {"cell_type": "code", "source": ["x = 3"], "outputs": []},
+    ]
+    (tmp_path / "two.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
+    download = '<a href="two.ipynb" download>Download this notebook</a>.'
+    code = "```python\nprint(1)\n2\n```\n\n```text\n1\n2\n```\n\n```python\nx = 3\n```"
+    assert notebooks.page(tmp_path / "two.ipynb") == f"# Two\n\n{download}\n\nWords.\n\n{code}\n"
+
+
+def test_every_tutorial_notebook_has_its_page():
+    assert set(notebooks.notebooks()) == {"tutorials/honest-comparison.md", "tutorials/quickstart.md"}
