@@ -35,7 +35,7 @@ class FoundWords:
 
     Attributes:
         negative, positive: the words, best first.
-        gaps: of each word, the mean log-probability at the mask of clicked pairs less that of the others, beside the mean of all words.
+        gaps: of each word, the mean log-probability at the mask of clicked pairs less that of the others.
         clicked, others: pairs of each kind that were asked.
     """
 
@@ -72,10 +72,10 @@ def search_answers(
     means, counts = _mean_logs(ranker, lists.take(picked))
     gaps = means[1] - means[0]
     known = _occurrences(ranker, shown) >= min_count
-    gaps -= gaps[known].mean() if known.any() else 0.0  # one answer is compared with the other: what all words share says nothing
+    worth = gaps - (gaps[known].mean() if known.any() else 0.0)  # answers are compared: what all words share says nothing
     tokenizer = ranker.encoder.tokenizer
-    positive = _best(np.where(known, gaps, -np.inf), tokenizer, words)
-    negative = _best(np.where(known, -gaps, -np.inf), tokenizer, words)
+    positive = _best(np.where(known, worth, -np.inf), tokenizer, words)
+    negative = _best(np.where(known, -worth, -np.inf), tokenizer, words)
     if not positive or not negative:
         raise DataError(f"no word that stands {min_count} times in the items' texts tells clicked pairs from the others: lower min_count")
     shares = {word: float(gaps[token]) for found in (negative, positive) for word, token in found.items()}
