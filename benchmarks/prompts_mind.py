@@ -5,11 +5,12 @@
     python benchmarks/prompts_mind.py test --data DATA_FOLDER --encoder ENCODER --templates action-hybrid nrms --seeds 0 1 2
     python benchmarks/prompts_mind.py pairs --data DATA_FOLDER --encoder ENCODER --templates action-hybrid nrms --seeds 0 1 2
 
-Both `choose` and `test` train on the other four fifths; `choose` measures on the fifth, `test` on the test part. ``nrms`` stands for
-the two towers over MiniLM, ``similarity`` for no training at all: the cosine between a title and the mean of the history's titles, and
-``text-similarity`` for the same of title, abstract and category (`bertrec.models.text_similarity`). ``action-hybrid+text-similarity`` is
-the prompt that starts from the latter's scores (``bertrec prompt train --prior``), ``action-hybrid+learned`` one that has them as its
-teacher (``--teacher text-similarity``) and is asked without them; with ``--set pretrain.kind=histories`` it also learns from histories.
+Both `choose` and `test` train on the other four fifths; `choose` measures on the fifth, `test` on the test part. ``nrms``, ``naml``,
+``lstur`` and ``miner`` stand for two towers over MiniLM, all defaults, and ``similarity`` for no training at all: the cosine between a
+title and the mean of the history's titles. ``text-similarity`` is the same of title, abstract and category
+(`bertrec.models.text_similarity`). ``action-hybrid+text-similarity`` is the prompt that starts from the latter's scores (``bertrec prompt
+train --prior``), ``action-hybrid+learned`` one that has them as its teacher (``--teacher text-similarity``) and is asked without them; with
+``--set pretrain.kind=histories`` it also learns from histories.
 `pairs` compares what `test` measured, per-impression values averaged over seeds, and adds the ensemble of the templates. Results:
 ``benchmarks/results-prompts``; scores, which the last step needs: ``runs/benchmarks``.
 """
@@ -39,7 +40,9 @@ from bertrec.evaluation.protocol import Protocol, versions
 from bertrec.evaluation.report import Report
 from bertrec.evaluation.significance import all_pairs
 from bertrec.models.text_similarity import TextSimilarity
-from bertrec.rankers.news.nrms import NRMS, NRMSConfig
+from bertrec.rankers.base import Ranker
+from bertrec.rankers.names import RANKERS
+from bertrec.rankers.news.nrms import NRMSConfig
 from bertrec.rankers.prompts.config import PromptConfig
 from bertrec.rankers.prompts.ranker import PromptRanker
 from bertrec.rankers.prompts.template import Prompt
@@ -76,17 +79,18 @@ def measure(
 ) -> None:
     """Train one ranker on the first part, choose its epoch on the second, measure it on the third, and write figures and scores."""
     learned, chosen_on, measured = parts
-    ranker: PromptRanker | NRMS | Similarity | TextPrior
+    ranker: Ranker | Similarity | TextPrior
     if name in UNTRAINED:
         ranker, seconds = UNTRAINED[name](learned.catalog), 0.0
         about: dict[str, Any] = {"encoder": "minilm"}
-    elif name == "nrms":
-        ranker, seconds = _towers(seed, learned, chosen_on, settings)
+    elif name in TOWERS:
+        ranker, seconds = _towers(name, seed, learned, chosen_on, settings)
         about = {"encoder": "minilm", "settings": settings}
     else:
         ranker, seconds = _prompt(name, seed, learned, chosen_on, encoder, settings)
         about = {**ranker.about(), "settings": settings}
-    scores = ranker.score(measured.histories, measured.candidates)
+    known = ranker.score_impressions(measured) if isinstance(ranker, Ranker) else ranker.score(measured.histories, measured.candidates)
+    scores = np.asarray(known)
     SCORES.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(SCORES / f"mind-{step}-{name}-{seed}.npz", scores=scores)
     _note(step, name, seed, measured, scores, {**about, "fit_seconds": round(seconds, 1)}, ranker)
@@ -125,12 +129,13 @@ class TextPrior:
         return self.vectors.scores(histories, candidates)
 
 
+TOWERS = ("nrms", "naml", "lstur", "miner")
 UNTRAINED: dict[str, type[Similarity] | type[TextPrior]] = {"similarity": Similarity, "text-similarity": TextPrior}
 
 
 def _pairs(names: list[str], seeds: list[int], measured: Impressions) -> None:
     scores = {name: [np.load(SCORES / f"mind-test-{name}-{seed}.npz")["scores"] for seed in seeds] for name in names}
-    templates = [name for name in names if name != "nrms" and name not in UNTRAINED]
+    templates = [name for name in names if name not in TOWERS and name not in UNTRAINED]
     if len(templates) > 1:
         scores["ensemble"] = [np.mean(rows, axis=0) for rows in zip(*(scores[name] for name in templates), strict=True)]
         for seed, found in zip(seeds, scores["ensemble"], strict=True):
@@ -138,7 +143,7 @@ def _pairs(names: list[str], seeds: list[int], measured: Impressions) -> None:
     values = {name: np.mean([_report(measured, found, {}).per_user("AUC") for found in rows], axis=0) for name, rows in scores.items()}
     pairs = all_pairs(values)
     about = {"metric": "AUC", "seeds": seeds, "mean": {name: float(found.mean()) for name, found in values.items()}}
-    write_json(RESULTS / "mind-test-pairs.json", {**about, "pairs": [pair.to_json() for pair in pairs]})
+    write_json(RESULTS / f"mind-test-pairs{'' if templates else '-towers'}.json", {**about, "pairs": [pair.to_json() for pair in pairs]})
     print(about["mean"], *(pair.verdict for pair in pairs), sep="\n")
 
 
@@ -157,11 +162,11 @@ def _prompt(
     return ranker, time.perf_counter() - started
 
 
-def _towers(seed: int, learned: Impressions, chosen_on: Impressions, settings: dict[str, Any]) -> tuple[NRMS, float]:
-    config = NRMSConfig().updated({"train.seed": seed, **settings})
+def _towers(name: str, seed: int, learned: Impressions, chosen_on: Impressions, settings: dict[str, Any]) -> tuple[Ranker, float]:
+    ranker = RANKERS.find(name).configured(settings=settings, seed=seed)
     started = time.perf_counter()
-    towers = NRMS(config).fit(learned, validation=chosen_on)
-    return towers, time.perf_counter() - started
+    ranker.fit(learned, validation=chosen_on, progress=False)
+    return ranker, time.perf_counter() - started
 
 
 def _report(shown: Impressions, scores: np.ndarray[Any, Any], info: dict[str, Any]) -> Report:
@@ -177,7 +182,7 @@ def _note(
     shown: Impressions,
     scores: np.ndarray[Any, Any],
     info: dict[str, Any],
-    ranker: PromptRanker | NRMS | Similarity | TextPrior | None,
+    ranker: Ranker | Similarity | TextPrior | None,
 ) -> None:
     report = _report(shown, scores, info)
     log = None if ranker is None or ranker.train_log is None else ranker.train_log.to_dict()
