@@ -9,14 +9,16 @@
     nice python -m benchmarks.pretraining users ml-100k --label own-ml-100k --seeds 0 1 2
     python -m benchmarks.pretraining table
 
-``pretrain`` is ``bertrec pretrain amazon-beauty amazon-toys amazon-sports --seed SEED``; ``--set`` and ``--label`` make another one of it.
-``zero`` is ``bertrec evaluate RUN --data TARGET``. ``fine`` is ``bertrec train TARGET --seed SEED`` from scratch, and the same with
-``--init RUN``, the head free or ``--freeze head``, for each item input. With a share below 1 so many training users are kept, drawn by the
+``pretrain`` is ``bertrec pretrain amazon-beauty amazon-toys amazon-sports --seed SEED``; ``--set`` and ``--label``
+make another one of it. ``zero`` is ``bertrec evaluate RUN --data TARGET``. ``fine`` is ``bertrec train TARGET --seed
+SEED`` from scratch, and the same with ``--init RUN``, the head free or ``--freeze head``, for each item input; what
+is pre-trained goes on as the model that it is. With a share below 1 so many training users are kept, drawn by the
 seed, and of the validation users only those among them; test users and their histories are always the same. With
-``--pretrained 0`` all seeds of ``fine`` start from the pre-training of seed 0, else each from that of its own. ``users`` tells labels of
-users (``--labels``) from the vectors of their training histories, by logistic regression in five folds, beside the largest class, the
-mean of the text vectors and a model trained from scratch. A name that is no folder of ``--data`` is one that ``bertrec`` knows. A row
-that exists is not run again. Seconds are of the clock and of the processor, memory is the most that the process held.
+``--pretrained 0`` all seeds of ``fine`` start from the pre-training of seed 0, else each from that of its own.
+``users`` tells labels of users (``--labels``) from the vectors of their training histories, by logistic regression in
+five folds, beside the largest class, the mean of the text vectors and a model trained from scratch. A name that is no
+folder of ``--data`` is one that ``bertrec`` knows. A row that exists is not run again. Seconds are of the clock and
+of the processor, memory is the most that the process held.
 """
 
 from __future__ import annotations
@@ -136,7 +138,7 @@ def fine(given: argparse.Namespace, seed: int, target: str, item_input: str, how
     split = thinned(whole, share, seed)
     init = None if how == "scratch" else Recommender.from_pretrained(model_folder(given, seed))
     settings = ({} if init is None else init.shape) | given.settings | ({"head.freeze": True} if how == "head" else {})
-    model = create("unisrec", item_input=item_input, settings=settings, seed=seed)
+    model = create(given.model if init is None else init.name, item_input=item_input, settings=settings, seed=seed)
     options = {} if init is None else {"init": init}
     _, cost = spent(lambda: model.fit(split.train, validation=split.validation, progress=False, **options))
     assert model.train_log is not None
@@ -289,6 +291,7 @@ def main() -> None:
     parser.add_argument("--domains", nargs="+", default=list(DOMAINS))
     parser.add_argument("--label", default="three", help="names a pre-training among others")
     parser.add_argument("--pretrained", type=int, metavar="SEED", help="of the one pre-training that all seeds of fine start from")
+    parser.add_argument("--model", default="unisrec", help="what fine trains from scratch")
     parser.add_argument("--trained", default="", help="names rows of fine with other settings")
     parser.add_argument("--set", action="append", default=[], help="a setting of the pre-training, or of the training of fine")
     parser.add_argument("--inputs", nargs="+", default=["text", "text+id"])

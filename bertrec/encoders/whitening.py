@@ -13,13 +13,17 @@ from bertrec.core.errors import ConfigError, DataError
 
 # Directions with less than this share of the largest variance are noise or absent; dividing by their deviation would only blow noise up.
 _FLOOR = 1e-7
+_ENOUGH, _FEW = 4, 1
+"""Rows for each dimension from which variances are taken as they are, and up to which they are shrunk in full."""
 
 
 class Whitening(torch.nn.Module):
     """``(x - mean) @ matrix`` with both fitted once and then fixed: two buffers, so it travels in a ``state_dict``.
 
     Su et al. 2021, "Whitening Sentence Representations for Better Semantics and Faster Retrieval" (PCA form); Kessy et al. 2018, "Optimal
-    Whitening and Decorrelation" (ZCA, which stays nearest to the original vectors). Within groups of dimensions, so that
+    Whitening and Decorrelation" (ZCA, which stays nearest to the original vectors). With few rows the variances are drawn towards their
+    mean (Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices"): n rows span n - 1 directions, and
+    with each of these at variance one all rows are equally far apart, whatever they say. Within groups of dimensions, so that
     correlations between groups stay: relaxed whitening of Zhang et al., ICDE 2024, "Are ID Embeddings Necessary?".
 
     Args:
@@ -111,7 +115,7 @@ def _check(vectors: npt.NDArray[np.float64], dim: int | None, method: str, group
 
 
 def _whitening_matrix(centred: npt.NDArray[np.float64], dim: int | None, method: str) -> npt.NDArray[np.float64]:
-    variance, directions = np.linalg.eigh(centred.T @ centred / (len(centred) - 1))
+    variance, directions = np.linalg.eigh(_covariance(centred))
     variance, directions = variance[::-1], directions[:, ::-1]
     # An eigenvector's sign is arbitrary; fixed, the same vectors give the same matrix on every machine.
     top = np.abs(directions).argmax(axis=0)
@@ -120,3 +124,16 @@ def _whitening_matrix(centred: npt.NDArray[np.float64], dim: int | None, method:
     scale = np.where(usable, 1 / np.sqrt(np.where(usable, variance, 1.0)), 0.0)
     whitened = directions * scale
     return whitened @ directions.T if method == "zca" else whitened[:, :dim]
+
+
+def _covariance(centred: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the covariance, drawn towards its mean variance in every direction: not from `_ENOUGH` rows a dimension, more with fewer."""
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
+    n, dim = centred.shape
+    covariance: npt.NDArray[np.float64] = centred.T @ centred / (n - 1)
+    lack = min(1.0, (_ENOUGH - n / dim) / (_ENOUGH - _FEW))
+    if lack <= 0 or not centred.any():
+        return covariance
+    share = lack * float(ledoit_wolf_shrinkage(centred, assume_centered=True))
+    return (1 - share) * covariance + share * np.trace(covariance) / dim * np.eye(dim)

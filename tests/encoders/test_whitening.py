@@ -29,9 +29,9 @@ def test_pca_equals_scikit_learn_up_to_signs(vectors):
 
 
 def test_two_independent_directions_by_hand():
-    # Variances 4 / 3 * 4 and 4 / 3 * 1 along the axes.
-    points = np.array([[7.0, 8.0], [7.0, 6.0], [3.0, 8.0], [3.0, 6.0]])
-    expected = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]]) * np.sqrt(3 / 4)
+    # Each point twice: variances 8 / 7 * 4 and 8 / 7 * 1 along the axes.
+    points = np.array([[7.0, 8.0], [7.0, 6.0], [3.0, 8.0], [3.0, 6.0]] * 2)
+    expected = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]] * 2) * np.sqrt(7 / 8)
     np.testing.assert_allclose(Whitening.fit(points, method="zca").transform(points), expected, atol=1e-6)
     np.testing.assert_allclose(Whitening.fit(points, method="pca", dim=1).transform(points), expected[:, :1], atol=1e-6)
 
@@ -46,6 +46,31 @@ def test_a_direction_without_variance_gives_zeros_and_no_huge_values(vectors):
     flat = np.concatenate([vectors, vectors[:, :1]], axis=1)
     white = Whitening.fit(flat).transform(flat)
     np.testing.assert_allclose(np.cov(white.T), np.diag([1, 1, 1, 1, 1, 0]), atol=1e-3)
+
+
+@pytest.mark.parametrize(("rows", "part"), [(40, 0.0), (25, 0.5), (10, 1.0), (6, 1.0)])
+def test_with_few_rows_variances_are_drawn_to_their_mean(rows, part):
+    """From four rows a dimension on not at all, up to one in full, by scikit-learn's Ledoit-Wolf: zca takes the root of its inverse."""
+    covariance = pytest.importorskip("sklearn.covariance")
+    random = np.random.default_rng(rows)
+    given = random.normal(size=(rows, 10)) * np.linspace(1, 3, 10)
+    centred = given - given.mean(axis=0)
+    share, plain = part * covariance.ledoit_wolf(centred, assume_centered=True)[1], np.cov(given.T)
+    drawn = (1 - share) * plain + share * np.trace(plain) / 10 * np.eye(10)
+    matrix = Whitening.fit(given, method="zca").matrix.numpy()
+    np.testing.assert_allclose(matrix @ drawn @ matrix, np.eye(10), atol=1e-4)
+
+
+def test_with_fewer_rows_than_dimensions_alike_stays_alike():
+    """At variance one in each direction that they span, any rows are equally far apart."""
+    random = np.random.default_rng(0)
+    kinds = np.repeat(random.normal(size=(2, 50)), 10, axis=0)
+    texts = kinds + random.normal(size=(20, 50))
+    white = Whitening.fit(texts).transform(texts)
+    white /= np.linalg.norm(white, axis=1, keepdims=True)
+    cosines = (white @ white.T)[np.triu_indices(20, 1)]
+    alike = np.triu(np.kron(np.eye(2), np.ones((10, 10))))[np.triu_indices(20, 1)] > 0
+    assert cosines[alike].mean() > cosines[~alike].mean() + 0.1  # else -1 / 19 both
 
 
 def test_module_and_array_form_agree_and_travel_in_a_state_dict(vectors):

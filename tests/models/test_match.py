@@ -26,7 +26,7 @@ from bertrec.models.sequential import matching, weighing
 from bertrec.models.sequential.match import Match, Weights
 from bertrec.models.sequential.neural import NeuralRecommender
 from bertrec.models.sequential.tried import Tried
-from bertrec.models.sequential.weighing import _climb
+from bertrec.models.sequential.weighing import Told, _climb
 from bertrec.models.unisrec import UniSRec
 from bertrec.retrieval.neighbours import Neighbours
 
@@ -255,8 +255,9 @@ def test_what_is_tried_is_what_a_ranking_of_all_items_gives(seed: int, masked: b
     assert np.allclose(figures[~np.isnan(figures)], report.per_user("NDCG@10"), atol=1e-6)
 
 
-def test_new_items_go_as_high_as_others_can_bear() -> None:
+def test_new_items_go_as_high_as_others_can_bear(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty users want a new item that lies near their history, twenty an old one that a match would push down: by hand."""
+    monkeypatch.setattr(weighing, "ENOUGH", 20)
     items = np.array([[0, 0], [1, 0], [0, 1], [0.9, 0]], np.float32)  # 1 history, 2 old and wanted, 3 new and near
     lists = Neighbours(np.array([[0], [3], [0], [0]]), np.array([[0], [1], [0], [0]], np.float32))
     match = Match(lists, None, np.array([False, True, True, False]))
@@ -268,11 +269,52 @@ def test_new_items_go_as_high_as_others_can_bear() -> None:
     tried = Tried.of(match, data, Protocol(bootstrap=0), np.array([0, 9, 9, 0]), users=users, **given)
     wanting = Tried.of(match, data.take(np.arange(20)), Protocol(bootstrap=0), np.array([0, 9, 9, 0]), users=users[:20], **given)
     for cost, above in ((0.03, False), (0.5, True)):
-        found = weighing.weigh_new(tried, wanting, Weights(text=1.0), cost=cost)
+        found = weighing.weigh_new(Told.of(tried, wanting), Weights(text=1.0), cost=cost)
         figures = tried.figures(found)
         assert (found.new_text + found.new > 2.0) == above  # the old item scores 2, the new one 0 and its lift
         assert figures[:20].mean() == pytest.approx(1.0 if above else 1 / np.log2(3))
         assert figures[20:].mean() == pytest.approx(1 / np.log2(3) if above else 1.0)
+
+
+@pytest.mark.parametrize(("wanting", "enough", "first"), [(4, 300, True), (2, 300, False), (4, 4, False)])
+def test_a_few_users_give_new_items_the_places_that_are_due(
+    monkeypatch: pytest.MonkeyPatch, wanting: int, enough: int, first: bool
+) -> None:
+    """One new item among eleven old ones has a tenth of the places wherever it stands; the others want the old item that it passes."""
+    monkeypatch.setattr(weighing, "ENOUGH", enough)
+    n, old = 40, np.arange(2, 13)
+    items = np.zeros((14, 2), np.float32)
+    items[old, 1] = np.linspace(1, 0.1, len(old))
+    near = np.zeros((14, 1), np.int64)
+    near[1] = 13
+    match = Match(Neighbours(near, (near > 0).astype(np.float32)), None, np.arange(14) < 13)
+    data = EvaluationSet(list(range(n)), Ragged.from_rows([[1]] * n), Ragged.from_rows([[13]] * wanting + [[2]] * (n - wanting)))
+
+    def tried(rows: np.ndarray) -> Tried:
+        vectors, counts = np.array([[0, 2.0]] * len(rows), np.float32), np.array([0, *[9] * 12, 0])
+        return Tried.of(match, data.take(rows), Protocol(bootstrap=0), counts, users=vectors, items=items, extra=None)
+
+    told = Told.of(tried(np.arange(n)), tried(np.arange(wanting)))
+    found = weighing.weigh_new(told, Weights(text=1.0), cost=0.03)
+    assert told.figures_of_new(found).mean() == pytest.approx(1.0 if first else 1 / np.log2(3))
+    assert told.share_of_lists(found) == pytest.approx(0.1)
+
+
+def test_further_parts_are_kept_from_training_where_one_has_few_users(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, validation = split.train, split.validation
+    assert validation is not None
+    monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+
+    def gone(parts: list[tuple[Any, EvaluationSet]]) -> list[np.ndarray]:
+        return [np.flatnonzero((train.item_counts > 0) & (part.item_counts == 0)) for part, _ in parts]
+
+    several = gone(weighing.parts_kept(train, validation, 0))
+    assert len(several) == weighing.MOST_PARTS
+    assert len(np.unique(np.concatenate(several))) == sum(map(len, several)) == 2 * weighing.MOST_PARTS  # of twenty items
+    monkeypatch.setattr(weighing, "MOST_ROWS", len(train.sequences.values))
+    assert [part.tolist() for part in gone(weighing.parts_kept(train, validation, 0))] == [several[0].tolist()]
+    monkeypatch.setattr(weighing, "FEWEST_NEW", 10_000)
+    assert weighing.parts_kept(train, validation, 0) == []
 
 
 def test_the_training_for_new_items_takes_the_other_weights_and_leaves_out_what_is_really_new(
@@ -283,7 +325,9 @@ def test_the_training_for_new_items_takes_the_other_weights_and_leaves_out_what_
     monkeypatch.setattr(weighing, "LEAST_SHARE", 0.0)
     asked: list[tuple[Tried, Weights]] = []
     plain = weighing.weigh_new
-    monkeypatch.setattr(matching, "weigh_new", lambda tried, *rest, **how: asked.append((tried, rest[1])) or plain(tried, *rest, **how))
+    monkeypatch.setattr(
+        matching, "weigh_new", lambda told, weights, **how: asked.append((told.all[0], weights)) or plain(told, weights, **how)
+    )
     gone = np.flatnonzero(split.train.item_counts)[:2]
     kept = ~np.isin(split.train.sequences.values, gone)
     users = split.validation
@@ -312,9 +356,9 @@ def test_an_inner_product_that_misleads_new_items_counts_less(monkeypatch: pytes
         return Tried.of(match, data.take(rows), Protocol(bootstrap=0), counts, users=users[rows], items=items, extra=None)
 
     some, wanting = tried(np.arange(40)), tried(np.arange(20))
-    assert weighing.weigh_new(some, wanting, Weights(text=1.0), cost=0.0).new_vector == 1.0  # twenty are too few to tell
+    assert weighing.weigh_new(Told.of(some, wanting), Weights(text=1.0), cost=0.0).new_vector == 1.0  # twenty are too few to tell
     monkeypatch.setattr(weighing, "ENOUGH", 20)
-    found = weighing.weigh_new(some, wanting, Weights(text=1.0), cost=0.0)
+    found = weighing.weigh_new(Told.of(some, wanting), Weights(text=1.0), cost=0.0)
     assert found.new_vector < 0.9
     figures = some.figures(found)
     assert figures[20:].mean() == 1.0
@@ -322,12 +366,13 @@ def test_an_inner_product_that_misleads_new_items_counts_less(monkeypatch: pytes
     assert wanting.figures(found.with_(new_vector=1.0)).mean() == pytest.approx(0.5)  # third
 
 
-@pytest.mark.parametrize(("patience", "expected"), [(0, [6, 3]), (2, [6, 2])])
+@pytest.mark.parametrize(("patience", "expected"), [(0, [6, 3, 3]), (2, [6, 2, 2])])
 def test_the_training_for_new_items_is_half_as_long_as_the_first_one_was_to_its_best(
     split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, patience: int, expected: list[int]
 ) -> None:
     """The figures of the first training are set: its best epoch is the fourth."""
     monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+    monkeypatch.setattr(weighing, "MOST_PARTS", 2)
     lengths: list[int] = []
     figures = iter([0.1, 0.2, 0.3, 0.9, 0.4, 0.5])
     module = importlib.import_module("bertrec.training.fit")
@@ -348,6 +393,7 @@ def test_a_time_limit_is_shared_with_the_training_for_new_items(
     split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+    monkeypatch.setattr(weighing, "MOST_PARTS", 2)
     limits: list[float] = []
     module = importlib.import_module("bertrec.training.fit")
     plain = module.fit_module
@@ -360,4 +406,4 @@ def test_a_time_limit_is_shared_with_the_training_for_new_items(
     UniSRec.configured(settings=small | {"train.epochs": 2, "train.max_seconds": 90}).fit(
         split.train, validation=split.validation, progress=False
     )
-    assert limits == pytest.approx([60, 30])
+    assert limits == pytest.approx([60, 15, 15])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Self
 
@@ -23,7 +23,7 @@ from bertrec.models.item_vectors import ReadsItems
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, Weights
 from bertrec.models.sequential.tried import Tried
-from bertrec.models.sequential.weighing import COSTS, NewItemCosts, sampled, tells_of_new, wanting_new, weigh, weigh_new, without_some
+from bertrec.models.sequential.weighing import COSTS, NewItemCosts, Told, parts_kept, sampled, tells_of_new, wanting_new, weigh, weigh_new
 from bertrec.retrieval.neighbours import Neighbours
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,9 @@ class MatchingRecommender(ReadsItems):
     config: ModelConfig
     _match: Match | None = None
     _new_item_costs: NewItemCosts | None = None
-    _probed_for: tuple[Weights, BoolArray] | None = None
+    _gone: BoolArray | None = None
+    """Items that are in no training, where this one is to tell weights of new items: they are not ranked."""
+    _told: Told | None = None
     _former: MatchingRecommender | None = None
 
     @abstractmethod
@@ -98,21 +100,28 @@ class MatchingRecommender(ReadsItems):
         if lists is None:
             return
         tried = self._tried(lists, train, sampled(validation, self.config.train.seed), rules)
-        weights = weigh(tried, train.item_counts) if self._probed_for is None else self._probed_for[0]
-        choice = self.config.match.new_items
-        if choice in COSTS and tells_of_new(train, validation):
-            wanting = self._tried(lists, train, wanting_new(train, validation, self.config.train.seed), rules)
-            plain, weights = weights, weigh_new(tried, wanting, weights, cost=COSTS[choice])
-            self._new_item_costs = NewItemCosts.of(tried, plain, weights)
+        if self._gone is not None:
+            self._told = Told.of(tried, self._wanting_new(lists, train, validation, rules))
+            return
+        weights = weigh(tried, train.item_counts)
+        if self.config.match.new_items in COSTS and tells_of_new(train, validation):
+            weights = self._weigh_new(Told.of(tried, self._wanting_new(lists, train, validation, rules)), weights)
         elif self._former is not None and (match := self._former.match) is not None:
             weights = self._with_new(weights, match.weights)
             self._new_item_costs = self._former._new_item_costs
-        elif self.probes(train, validation):
-            probe = self._probe(train, validation, rules, weights, progress=progress)
-            if probe.match is not None:
-                weights = self._with_new(weights, probe.match.weights)
-                self._new_item_costs = probe._new_item_costs
+        elif found := self._probes(self._parts_kept(train, validation), train.item_counts == 0, rules, progress=progress):
+            weights = self._weigh_new(Told.joined(found), weights)
         self.take_match(replace(lists, weights=weights))
+
+    def _wanting_new(self, lists: Match, train: Interactions, validation: EvaluationSet, rules: Protocol) -> Tried | None:
+        users = wanting_new(train, validation, self.config.train.seed)
+        return self._tried(lists, train, users, rules) if len(users) else None
+
+    def _weigh_new(self, told: Told, weights: Weights) -> Weights:
+        """Return the weights with those of new items, and note what these gain and cost."""
+        found = weigh_new(told, weights, cost=COSTS[self.config.match.new_items])
+        self._new_item_costs = NewItemCosts.of(told, weights, found)
+        return found
 
     @staticmethod
     def _with_new(weights: Weights, told: Weights) -> Weights:
@@ -120,28 +129,35 @@ class MatchingRecommender(ReadsItems):
         return weights.with_(new_text=told.new_text, new=told.new, new_vector=told.new_vector)
 
     def probes(self, train: Interactions, validation: EvaluationSet | None) -> bool:
-        """Say whether weights of new items are wanted, and only a training without some items can tell them."""
+        """Say whether weights of new items are wanted, and only trainings without some items can tell them."""
+        return validation is not None and bool(self._parts_kept(train, validation))
+
+    def _parts_kept(self, train: Interactions, validation: EvaluationSet) -> list[tuple[Interactions, EvaluationSet]]:
         config = self.config
-        told = self._probed_for is not None or self._former is not None
-        if told or validation is None or config.match.new_items not in COSTS:
-            return False
-        if not (self.reads_text and config.match.text):
-            return False
-        return tells_of_new(*without_some(train, validation, config.train.seed)) and not tells_of_new(train, validation)
+        told = self._gone is not None or self._former is not None or tells_of_new(train, validation)
+        if told or config.match.new_items not in COSTS or not (self.reads_text and config.match.text):
+            return []
+        return parts_kept(train, validation, config.train.seed)
 
-    def _probe(self, train: Interactions, validation: EvaluationSet, rules: Protocol, weights: Weights, *, progress: bool) -> Self:
-        """Return a model from a training of half the length that a tenth of the items was kept from.
+    def _probes(
+        self, parts: Sequence[tuple[Interactions, EvaluationSet]], gone: BoolArray, rules: Protocol, *, progress: bool
+    ) -> list[Told]:
+        """Train half as long on each part, and return its users, and those of them who want an item that the part does not hold.
 
-        It takes the other weights as they are. Items that ``train`` does not hold are no candidates: beside them a tenth more would be new.
+        Items of which the whole training has none, ``gone``, are no candidates: beside them a tenth more would be new.
         """
         settings = self.config.train
-        part, users = without_some(train, validation, settings.seed)
-        logger.info("weights of new items: training once more, half as long, without a tenth of the items")
-        half = {"train.epochs": max(1, self._length() // 2), "train.max_seconds": PROBE_SHARE * settings.max_seconds}
-        probe = type(self)(self.config.updated(half | {"encoder.tune": "frozen", "head.freeze": False}))
-        probe._probed_for = weights, train.item_counts == 0
-        probe._added = self.known_vectors() if self.takes_vectors else None  # no second reading of the file
-        return probe.fit(part, validation=users, progress=progress, mask_seen=rules.mask_seen)
+        seconds = PROBE_SHARE * settings.max_seconds / max(1, len(parts))
+        half = {"train.epochs": max(1, self._length() // 2), "train.max_seconds": seconds, "encoder.tune": "frozen", "head.freeze": False}
+        told: list[Told] = []
+        for number, (part, users) in enumerate(parts, 1):
+            logger.info("weights of new items: training %d of %d, half as long, without a tenth of the items", number, len(parts))
+            probe = type(self)(self.config.updated(half))
+            probe._gone = gone
+            probe._added = self.known_vectors() if self.takes_vectors else None  # no second reading of the file
+            probe.fit(part, validation=users, progress=progress, mask_seen=rules.mask_seen)
+            told += [] if probe._told is None else [probe._told]
+        return told
 
     def _length(self) -> int:
         """Return the epochs that the training took: to its best one, where validation ends it, else all."""
@@ -151,8 +167,8 @@ class MatchingRecommender(ReadsItems):
     def _tried(self, lists: Match, train: Interactions, users: EvaluationSet, rules: Protocol) -> Tried:
         vectors, extra = self.user_vectors(users.histories), super().lifts(self.read_histories(users.histories))
         items = self.item_embeddings()
-        if self._probed_for is not None:
-            items[self._probed_for[1]] = np.nan
+        if self._gone is not None:
+            items[self._gone] = np.nan
         return Tried.of(lists, users, rules, train.item_counts, users=vectors, items=items, extra=extra)
 
     def _lists(self, nearest: int, sequences: Ragged | None, behaviour: Neighbours | None = None) -> Match | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from bertrec.core.products import IntArray
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.evaluation.metrics import Float64Array
+from bertrec.evaluation.ranks import BoolArray
 from bertrec.evaluation.slices import FEW_SHOT_MAX
 from bertrec.models.sequential.match import Weights
 from bertrec.models.sequential.tried import Tried
@@ -25,8 +28,9 @@ _NEW_TEXTS = tuple(2 ** (power / 2) for power in range(11))
 _OFFSETS = tuple(step / 2 for step in range(-8, 9))
 """What the inner product of a new item may count, the weights of its near texts, and the offsets: all of these are tried."""
 ENOUGH = 300
-"""Users whose next item is new. Fewer tell two numbers, not three: the inner product then counts as it is, and of near texts the least
-weight is taken that no larger one surpasses by more than a standard error."""
+"""Users whose next item is new. Where one part has fewer, more parts are kept from trainings of their own."""
+MOST_PARTS, MOST_ROWS = 5, 100_000
+"""How many parts at most, and interactions that their trainings read together; one part is always allowed."""
 
 LEAST_FEW = 0.05
 """Share of the users from which those whose next item was seen a few times have a say of their own in the weights."""
@@ -57,13 +61,12 @@ class NewItemCosts:
     share_due: float
 
     @classmethod
-    def of(cls, tried: Tried, plain: Weights, weights: Weights) -> NewItemCosts:
+    def of(cls, told: Told, plain: Weights, weights: Weights) -> NewItemCosts:
         """Measure them."""
-        new = tried.with_target(~tried.match.trained)
-        before, after = tried.figures(plain.with_(new_text=0.0, new=0.0)), tried.figures(weights)
-        lists, _ = tried.best(weights)
-        listed = float((~tried.match.trained[lists[lists > 0]]).mean()) if (lists > 0).any() else 0.0
-        return cls(_mean(before[~new]), _mean(after[~new]), _mean(before[new]), _mean(after[new]), listed, float(new.mean()))
+        new = told.wants_new
+        before, after = told.figures(plain.with_(new_text=0.0, new=0.0)), told.figures(weights)
+        means = (_mean(before[~new]), _mean(after[~new]), _mean(before[new]), _mean(after[new]))
+        return cls(*means, told.share_of_lists(weights), float(new.mean()))
 
     @property
     def in_words(self) -> str:
@@ -75,11 +78,81 @@ class NewItemCosts:
         )
 
 
-def without_some(train: Interactions, validation: EvaluationSet, seed: int) -> tuple[Interactions, EvaluationSet]:
-    """Return training and validation as if a tenth of the items had not been there; these stay among the validation targets."""
+@dataclass(frozen=True)
+class Told:
+    """Users who tell what weights do to new items, of one or several trainings.
+
+    Attributes:
+        all: validation users of each training, over a catalogue of which some items were kept from it.
+        wanting: those of each whose next item is new; more of them, where ``all`` are a sample.
+    """
+
+    all: Sequence[Tried]
+    wanting: Sequence[Tried]
+
+    @classmethod
+    def of(cls, tried: Tried, wanting: Tried | None) -> Self:
+        """Return the users of one training; None stands for no user."""
+        return cls([tried], [] if wanting is None else [wanting])
+
+    @classmethod
+    def joined(cls, told: Sequence[Told]) -> Self:
+        """Return the users of several trainings as one."""
+        return cls([one for part in told for one in part.all], [one for part in told for one in part.wanting])
+
+    @cached_property
+    def wants_new(self) -> BoolArray:
+        """Which of all users have a new item next."""
+        found: BoolArray = np.concatenate([tried.with_target(~tried.match.trained) for tried in self.all])
+        return found
+
+    @property
+    def enough(self) -> bool:
+        """Whether they tell three numbers. Fewer tell two: the inner product counts as it is, and the larger weight has to gain more."""
+        return sum(map(len, self.wanting)) >= ENOUGH
+
+    def figures(self, weights: Weights) -> Float64Array:
+        """Return NDCG@10 of all users."""
+        return np.concatenate([tried.figures(weights) for tried in self.all])
+
+    def figures_of_new(self, weights: Weights) -> Float64Array:
+        """Return NDCG@10 of the users whose next item is new."""
+        return np.concatenate([np.zeros(0), *(tried.figures(weights) for tried in self.wanting)])
+
+    def share_of_lists(self, weights: Weights) -> float:
+        """Return the share of the places of all lists of ten that new items hold."""
+        found = [(tried.match.trained, tried.best(weights)[0]) for tried in self.all]
+        new = np.concatenate([~trained[lists[lists > 0]] for trained, lists in found])
+        return float(new.mean()) if len(new) else 0.0
+
+
+def parts_kept(train: Interactions, validation: EvaluationSet, seed: int) -> list[tuple[Interactions, EvaluationSet]]:
+    """Return training and validation without a tenth of the items, and without further tenths until enough users want one of them.
+
+    None where too few do.
+    """
+    most = max(1, min(MOST_PARTS, MOST_ROWS // max(1, len(train.sequences.values))))
+    parts, wanting = [], 0
+    for part in range(most):
+        parts.append(without_some(train, validation, seed, part))
+        wanting += len(_wanting_new(*parts[-1]))
+        if wanting >= ENOUGH:
+            break
+    return parts if wanting >= max(FEWEST_NEW, LEAST_SHARE * len(validation) * len(parts)) else []
+
+
+def without_some(train: Interactions, validation: EvaluationSet, seed: int, part: int = 0) -> tuple[Interactions, EvaluationSet]:
+    """Return training and validation as if a tenth of the items had not been there; these stay among the validation targets.
+
+    Parts up to the ninth share no item.
+    """
     there = np.flatnonzero(train.item_counts)
+    rng, size, drawn = np.random.default_rng([seed, 1]), max(1, len(there) // 10), there[:0]
+    for _ in range(part + 1):
+        there = np.setdiff1d(there, drawn)
+        drawn = rng.choice(there, min(size, len(there)), replace=False)
     gone = np.zeros(len(train.catalog) + 1, bool)
-    gone[np.random.default_rng([seed, 1]).choice(there, max(1, len(there) // 10), replace=False)] = True
+    gone[drawn] = True
     histories = validation.histories
     left = EvaluationSet(validation.users, histories.where(~gone[histories.values]), validation.targets)
     return train.where(~gone[train.sequences.values]), left
@@ -132,30 +205,34 @@ def weigh(tried: Tried, item_counts: IntArray) -> Weights:
     return weights.with_(new_text=weights.text)
 
 
-def weigh_new(tried: Tried, wanting: Tried, weights: Weights, *, cost: float) -> Weights:
+def weigh_new(told: Told, weights: Weights, *, cost: float) -> Weights:
     """Return the weights with those for new items that serve these best.
 
-    For each weight of the inner product and of near texts the offset is the largest that the others can bear.
+    For each weight of the inner product and of near texts the offset is the largest that can be borne: the others lose no more than
+    ``cost``. A few users do not tell that cost from chance; with them new items may also hold as many places as users want one.
 
     Args:
-        tried: over a catalogue of which some items were kept from training; its users of other items tell the cost.
-        wanting: users whose next item is new.
+        told: users of trainings that some items were kept from.
         weights: for the other items.
         cost: share of their NDCG@10 that the users of other items may lose.
     """
     best = plain = weights.with_(new_text=0.0, new=0.0)
-    if tried.match.text is None:
+    if told.all[0].match.text is None:
         return weights
-    others = ~tried.with_target(~tried.match.trained)
-    least = (1 - cost) * _mean(tried.figures(plain)[others])
-    reached, enough = wanting.figures(best), len(wanting) >= ENOUGH
+    others, due = ~told.wants_new, float(told.wants_new.mean())
+    least = (1 - cost) * _mean(told.figures(plain)[others])
+    reached, enough = told.figures_of_new(best), told.enough
+
+    def bearable(one: Weights) -> bool:
+        return _mean(told.figures(one)[others]) >= least or (not enough and told.share_of_lists(one) <= due)
+
     for vector in _VECTORS if enough else (1.0,):
         for text in _NEW_TEXTS:
             rising = [weights.with_(new_text=text, new_vector=vector, new=offset) for offset in _OFFSETS]
-            other = _last(rising, lambda one: _mean(tried.figures(one)[others]) >= least)
+            other = _last(rising, bearable)
             if other is None:
                 break
-            gain = (figures := wanting.figures(other)) - reached
+            gain = (figures := told.figures_of_new(other)) - reached
             if _mean(gain) > (0.0 if enough else _standard_error(gain)):
                 best, reached = other, figures
     return best
