@@ -23,7 +23,7 @@ class Whitening(torch.nn.Module):
     Su et al. 2021, "Whitening Sentence Representations for Better Semantics and Faster Retrieval" (PCA form); Kessy et al. 2018, "Optimal
     Whitening and Decorrelation" (ZCA, which stays nearest to the original vectors). With few rows the variances are drawn towards their
     mean (Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices"): n rows span n - 1 directions, and
-    with each of these at variance one all rows are equally far apart, whatever they say. Within groups of dimensions, so that
+    with each of these at variance one all rows are equally far apart, whatever they say. Directions without variance become 0. Within groups of dimensions, so that
     correlations between groups stay: relaxed whitening of Zhang et al., ICDE 2024, "Are ID Embeddings Necessary?".
 
     Args:
@@ -115,25 +115,25 @@ def _check(vectors: npt.NDArray[np.float64], dim: int | None, method: str, group
 
 
 def _whitening_matrix(centred: npt.NDArray[np.float64], dim: int | None, method: str) -> npt.NDArray[np.float64]:
-    variance, directions = np.linalg.eigh(_covariance(centred))
+    variance, directions = np.linalg.eigh(centred.T @ centred / (len(centred) - 1))
     variance, directions = variance[::-1], directions[:, ::-1]
     # An eigenvector's sign is arbitrary; fixed, the same vectors give the same matrix on every machine.
     top = np.abs(directions).argmax(axis=0)
     directions = directions * np.where(directions[top, np.arange(len(top))] < 0, -1.0, 1.0)
     usable = variance > _FLOOR * max(float(variance[0]), np.finfo(float).tiny)
-    scale = np.where(usable, 1 / np.sqrt(np.where(usable, variance, 1.0)), 0.0)
+    scale = np.where(usable, 1 / np.sqrt(np.where(usable, _drawn_in(variance, centred), 1.0)), 0.0)
     whitened = directions * scale
     return whitened @ directions.T if method == "zca" else whitened[:, :dim]
 
 
-def _covariance(centred: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the covariance, drawn towards its mean variance in every direction: not from `_ENOUGH` rows a dimension, more with fewer."""
+def _drawn_in(variance: npt.NDArray[np.float64], centred: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the variances, drawn towards their mean: not from `_ENOUGH` rows a dimension on, and more with fewer."""
     from sklearn.covariance import ledoit_wolf_shrinkage
 
     n, dim = centred.shape
-    covariance: npt.NDArray[np.float64] = centred.T @ centred / (n - 1)
     lack = min(1.0, (_ENOUGH - n / dim) / (_ENOUGH - _FEW))
     if lack <= 0 or not centred.any():
-        return covariance
+        return variance
     share = lack * float(ledoit_wolf_shrinkage(centred, assume_centered=True))
-    return (1 - share) * covariance + share * np.trace(covariance) / dim * np.eye(dim)
+    drawn: npt.NDArray[np.float64] = (1 - share) * variance + share * variance.mean()
+    return drawn
