@@ -15,6 +15,8 @@ from bertrec.tuning.space import Space
 from bertrec.tuning.storages.open import open_storage
 from bertrec.tuning.trials import Work, run_trials
 
+BEAT = 2  # seconds: a stall of a busy machine is not taken for a death
+
 
 class Bowl:
     """An objective of x and y whose figure is known; in its ``hang_at``-th trial it does nothing any more but say so."""
@@ -44,7 +46,7 @@ def bowl(folder, *rest):
 def main(where, folder, trials, name, hang_at):
     """Run trials once the file ``go`` is there."""
     study = optuna.load_study(
-        study_name="s", storage=open_storage(where, heartbeat_seconds=1), sampler=optuna.samplers.RandomSampler(seed=0)
+        study_name="s", storage=open_storage(where, heartbeat_seconds=BEAT), sampler=optuna.samplers.RandomSampler(seed=0)
     )
     work, turn = bowl(folder, name, hang_at), filelock.FileLock(folder / name / "turn")  # each host has a lock of its own
     (folder / f"ready-{name}").touch()

@@ -15,7 +15,7 @@ from two_hosts import is_running, program_of, two_hosts
 optuna = pytest.importorskip("optuna", reason="optuna is not installed (extra tuning)")
 
 import tuning_host  # noqa: E402
-from tuning_host import bowl  # noqa: E402
+from tuning_host import BEAT, bowl  # noqa: E402
 
 from bertrec.tuning.liveness import heartbeat  # noqa: E402
 from bertrec.tuning.liveness_worker import this_worker  # noqa: E402
@@ -33,7 +33,7 @@ ASKED = 12
 
 
 def new_study(where):
-    return optuna.create_study(study_name="s", direction="maximize", storage=open_storage(where, heartbeat_seconds=1))
+    return optuna.create_study(study_name="s", direction="maximize", storage=open_storage(where, heartbeat_seconds=BEAT))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_two_hosts_in_namespaces_of_their_own_and_one_is_killed_in_mid_trial(pos
             (tmp_path / "go").touch()
             until((tmp_path / "hangs").exists, *logs.values())
             victim = program_of(started["alpha"])
-            time.sleep(3)  # longer than silence may last: a trial that lives is let alone, however long it takes
+            time.sleep(2.5 * BEAT)  # longer than silence may last: a trial that lives is let alone, however long it takes
             (lost,) = [trial for trial in study.trials if trial.state == STATES.RUNNING]
             assert (lost.user_attrs["worker"]["host"], lost.user_attrs["worker"]["pid"]) == ("alpha", 1)
             assert is_running(victim)
@@ -130,7 +130,7 @@ def test_the_last_worker_stays_until_a_living_trial_has_ended(elsewhere):
     with heartbeat(trial):
         trial.set_user_attr("settings", {})
         waiting.start()
-        waiting.join(3)
+        waiting.join(2.5 * BEAT)
         assert waiting.is_alive()
         study.tell(trial, 1.0)
     waiting.join(30)
@@ -142,7 +142,7 @@ def test_a_trial_that_never_said_that_it_lives_is_waited_for_no_longer_than_sile
     study, _, run = elsewhere
     began = time.monotonic()
     run()
-    assert 2 <= time.monotonic() - began < 20
+    assert 2 * BEAT <= time.monotonic() - began < 20 * BEAT
     assert [one.state for one in study.trials] == [STATES.RUNNING]
 
 
