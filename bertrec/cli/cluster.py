@@ -55,6 +55,7 @@ def recommend(
     out: Out,
     reading: Reading,
     index: Annotated[Path | None, typer.Option(metavar="INDEX", help="Search this index instead of scoring every item.")] = None,
+    mmap: o.Mmap = False,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items for each.")] = 10,
     keep_seen: o.KeepSeen = None,
     on_unknown: Annotated[str | None, typer.Option(help=f"Users of whom nothing is known: {', '.join(ON_UNKNOWN)}.")] = None,
@@ -74,8 +75,9 @@ def recommend(
     from bertrec.cluster.session import check_spark
 
     check_spark()
+    o.check_mmap(mmap, index)
     ruled = partial(r.read_rules, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
-    how: dict[str, Any] = {"index": index, "k": k, "keep_seen": keep_seen, "on_unknown": on_unknown, "rules": ruled}
+    how: dict[str, Any] = {"index": index, "mmap": mmap, "k": k, "keep_seen": keep_seen, "on_unknown": on_unknown, "rules": ruled}
     job, parts = plan_recommend(run, users, out, data=data, reading=reading, classes=vouched(), **how)
     outcome = _run(job, parts, master, conf)
     counts = outcome.counts

@@ -88,6 +88,7 @@ def search(
     index: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Search the tower's items by an index of bertrec queries index.")
     ] = None,
+    mmap: o.Mmap = False,
     fusion: Annotated[
         str, typer.Option(help="How ranks are joined with --queries: rrf (all lists alike) or learned (weights that its validation chose).")
     ] = "rrf",
@@ -100,6 +101,7 @@ def search(
     o.choice("fusion", fusion, FUSIONS)
     if queries is None and (index is not None or fusion != "rrf"):
         raise BertrecError("--index and --fusion go with a tower: name one with --queries QRUN")
+    o.check_mmap(mmap, index)
     place = Run(run)
     record, model = place.record(), place.load_model()
     history = None
@@ -107,12 +109,12 @@ def search(
         dataset = served_data(place, record, model, data, reading)
         model = fit_catalog(model, dataset)
         history = None if user is None else _history(dataset.interactions, user)
-    searcher = model.searcher() if queries is None else _with_tower(model, query, queries, index, fusion)
+    searcher = model.searcher() if queries is None else _with_tower(model, query, queries, index, fusion, mmap=mmap)
     found = searcher.search(query, k, history=history)
     show(model, found, f"'{query}'" + (f" for user {user}" if user else ""), form, k, {"query": query})
 
 
-def _with_tower(model: Recommender, query: str, folder: Path, index: Path | None, fusion: str) -> TextSearch:
+def _with_tower(model: Recommender, query: str, folder: Path, index: Path | None, fusion: str, *, mmap: bool) -> TextSearch:
     """Return a search of the model's items by a tower, after a note where its encoder reads little of the query."""
     from bertrec.models.queries.tower import QueryTower
     from bertrec.models.text_search import TextSearch
@@ -122,7 +124,7 @@ def _with_tower(model: Recommender, query: str, folder: Path, index: Path | None
     if fusion == "learned" and not tower.weights:
         raise BertrecError(f"{folder} has learned no weights, since its pairs had no valid part: take --fusion rrf")
     if index is not None:
-        tower.serve_by(ItemIndex.load(index))
+        tower.serve_by(ItemIndex.load(index, mmap=mmap))
     if query.strip() and (line := tower.note_on(query)):
         note(line)
     return TextSearch(model, tower=tower, weights=tower.weights if fusion == "learned" else None)

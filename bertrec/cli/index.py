@@ -11,7 +11,7 @@ from bertrec.cli import options as o
 from bertrec.cli.output import note, print_table, say
 from bertrec.cli.outputs import check_folder
 from bertrec.cli.runs import item_vectors
-from bertrec.core.errors import BertrecError, IndexFileError
+from bertrec.core.errors import BertrecError, ConfigError, IndexFileError
 from bertrec.core.known_ids import known_id
 from bertrec.runs.data import manner_of
 from bertrec.runs.folder import Run
@@ -20,6 +20,16 @@ from bertrec.runs.indexes import check_there, open_index
 if TYPE_CHECKING:
     from bertrec.retrieval.index import ItemIndex
 
+VectorSource = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A folder of bertrec train or cluster encode, a .parquet of bertrec embed, or a RecBole checkpoint (.pth).",
+    ),
+]
+Out = Annotated[Path, typer.Option(metavar="INDEX", help="Where to save the index.")]
+TrustPickle = Annotated[bool, typer.Option("--trust-pickle", help="Read a RecBole checkpoint, which may run whatever code is in it.")]
+Metric = Annotated[str | None, typer.Option(help="inner_product (the model's own score, the default) or cosine.")]
 KINDS = ("auto", "flat", "ivf", "hnsw", "ivfpq")
 METRICS = ("inner_product", "cosine")
 IndexArgument = Annotated[Path, typer.Argument(metavar="INDEX", help="An index made by bertrec index build.")]
@@ -37,6 +47,12 @@ bertrec index build saved/LightGCN.pth --trust-pickle --out lightgcn.index
 
 bertrec index build runs/ml --config tuned-index/best.yaml --out runs/ml.index
 
+bertrec index train vectors/ --items 10000000 --out trained.index --kind ivfpq
+
+bertrec index build vectors/part-00000.parquet --like trained.index --out shard-0.index
+
+bertrec index merge shard-0.index shard-1.index --out whole.index
+
 bertrec index info runs/ml.index
 
 bertrec index add runs/ml.index --run runs/text --items new-items.csv
@@ -52,38 +68,78 @@ bertrec index compact runs/ml.index
 
 @app.command(epilog="Example: bertrec index build runs/ml --out runs/ml.index --kind hnsw")
 def build(
-    run: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RUN",
-            help="A folder of bertrec train or cluster encode, a .parquet of bertrec embed, or a RecBole checkpoint (.pth).",
-        ),
-    ],
-    out: Annotated[Path, typer.Option(metavar="INDEX", help="Where to save the index.")],
+    run: VectorSource,
+    out: Out,
     kind: Annotated[str | None, typer.Option(help=f"{', '.join(KINDS)} (default auto: flat below 200,000 items).")] = None,
-    metric: Annotated[str | None, typer.Option(help="inner_product (the model's own score, the default) or cosine.")] = None,
+    metric: Metric = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="TRAINED", help="Build a shard: kind, settings and training of this index, so that index merge can join it."),
+    ] = None,
     trusted: o.Classes = None,
     config: o.SettingsFile = None,
     set_: o.Settings = None,
     overwrite: o.Overwrite = False,
-    trust_pickle: Annotated[
-        bool, typer.Option("--trust-pickle", help="Read a RecBole checkpoint, which may run whatever code is in it.")
-    ] = False,
+    trust_pickle: TrustPickle = False,
 ) -> None:
     """Build an index of RUN's items and measure its recall against exact search.
 
     A RecBole checkpoint is a pickle: reading it runs what is in it, so it is read with --trust-pickle alone.
     """
     from bertrec.retrieval.index import ItemIndex
-    from bertrec.retrieval.parameters import IndexConfig
-    from bertrec.retrieval.storage import FAISS, META
 
-    check_folder(out, markers=[META, FAISS], holds="an index", overwrite=overwrite)
-    given = {"kind": kind and o.choice("index kind", kind, KINDS), "metric": metric and o.choice("metric", metric, METRICS)}
-    settings = o.read_settings(config, set_ or []) | {name: value for name, value in given.items() if value is not None}
-    IndexConfig.from_dict(settings)
+    _check_target(out, overwrite=overwrite)
+    settings = _settings(kind, metric, config, set_)
+    if like is not None and settings:
+        raise ConfigError(f"--like takes kind, metric and settings from {like}: leave out --kind, --metric, --config and --set")
+    opened = None if like is None else open_index(like, mmap=True)
     ids, vectors, model_hash = _items(run, out.absolute().parent, trust_pickle=trust_pickle)
-    index = ItemIndex.build(vectors, ids, model_hash=model_hash, copy=False, progress=True, **settings)
+    how: dict[str, Any] = {"model_hash": model_hash, "copy": False, "progress": True}
+    index = ItemIndex.build(vectors, ids, **how, **settings) if opened is None else opened.shard(vectors, ids, **how)
+    index.save(out)
+    _print_info(index, out)
+
+
+@app.command(epilog="Example: bertrec index train vectors/ --items 10000000 --out trained.index --kind ivfpq")
+def train(
+    run: VectorSource,
+    out: Out,
+    items: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Items of all shards together, which the number of lists follows (default: those of RUN)."),
+    ] = None,
+    kind: Annotated[str, typer.Option(help="ivf or ivfpq.")] = "ivf",
+    metric: Metric = None,
+    trusted: o.Classes = None,
+    config: o.SettingsFile = None,
+    set_: o.Settings = None,
+    overwrite: o.Overwrite = False,
+    trust_pickle: TrustPickle = False,
+) -> None:
+    """Train an index on RUN's items and leave it empty: bertrec index build --like makes shards of it, bertrec index merge joins them."""
+    from bertrec.retrieval.index import ItemIndex
+
+    _check_target(out, overwrite=overwrite)
+    settings = _settings(kind, metric, config, set_)
+    _, vectors, model_hash = _items(run, out.absolute().parent, trust_pickle=trust_pickle)
+    index = ItemIndex.trained(vectors, items=items, model_hash=model_hash, **settings)
+    index.save(out)
+    _print_info(index, out)
+
+
+@app.command(epilog="Example: bertrec index merge shard-0.index shard-1.index --out whole.index")
+def merge(
+    shards: Annotated[list[Path], typer.Argument(metavar="SHARD…", help="Indexes of bertrec index build --like, or flat ones.")],
+    out: Out,
+    overwrite: o.Overwrite = False,
+) -> None:
+    """Join shards into one index, in the order given, and measure its recall against exact search."""
+    from bertrec.retrieval.index import ItemIndex
+
+    _check_target(out, overwrite=overwrite)
+    folder = out.absolute().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    index = ItemIndex.merged(shards, scratch=folder, progress=True)
     index.save(out)
     _print_info(index, out)
 
@@ -159,6 +215,21 @@ def compact(index: IndexArgument) -> None:
     with ItemIndex.changing(index) as opened:
         opened.compact()
     _print_info(opened, index)
+
+
+def _check_target(out: Path, *, overwrite: bool) -> None:
+    from bertrec.retrieval.storage import FAISS, META
+
+    check_folder(out, markers=[META, FAISS], holds="an index", overwrite=overwrite)
+
+
+def _settings(kind: str | None, metric: str | None, config: Path | None, set_: list[str] | None) -> dict[str, Any]:
+    from bertrec.retrieval.parameters import IndexConfig
+
+    given = {"kind": kind and o.choice("index kind", kind, KINDS), "metric": metric and o.choice("metric", metric, METRICS)}
+    settings = o.read_settings(config, set_ or []) | {name: value for name, value in given.items() if value is not None}
+    IndexConfig.from_dict(settings)
+    return settings
 
 
 def _items(place: Path, scratch: Path, *, trust_pickle: bool) -> tuple[list[str | int], Any, str]:

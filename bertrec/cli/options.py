@@ -83,6 +83,10 @@ Metrics = Annotated[str | None, typer.Option(help="Metrics to show, comma-separa
 Indexes = Annotated[
     list[Path] | None, typer.Option("--index", metavar="INDEX", help="An index of the run that is to change with it; repeatable.")
 ]
+Mmap = Annotated[
+    bool,
+    typer.Option("--mmap", help="Leave the index in its files and read what a search needs: less memory held, shared by processes."),
+]
 KeepSeen = Annotated[
     bool | None,
     typer.Option(
@@ -97,8 +101,15 @@ SeenTargets = Annotated[
     typer.Option(help="Targets in a masked history: drop (and count) them, or rank them as published protocols do, which no list serves."),
 ]
 
+
 # PyYAML reads 1e-3 as text (YAML 1.1 wants 1.0e-3); a user means the number.
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+")
+
+
+def check_mmap(mmap: bool, index: Path | None) -> None:
+    """Raise a BertrecError where there is no index to map."""
+    if mmap and index is None:
+        raise BertrecError("--mmap goes with --index: without one there is nothing to map")
 
 
 def choice(kind: str, value: str, options: tuple[str, ...]) -> str:

@@ -60,6 +60,7 @@ def recommend(
     reading: Reading,
     more: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     index: Annotated[Path | None, typer.Option(metavar="INDEX", help="Search this index instead of scoring every item.")] = None,
+    mmap: o.Mmap = False,
     user: Annotated[list[str] | None, typer.Option(metavar="ID", help="A user of the data; more may follow.")] = None,
     users_file: Annotated[
         Path | None,
@@ -130,9 +131,10 @@ def recommend(
         )
     if profile is not None and (index is not None or rerank is not None or why):
         raise BertrecError("--profile is searched for as text: leave out --index, --rerank and --why")
+    o.check_mmap(mmap, index)
     asked = Asked.of(given["--user"], users_file)
     needed = bool(members) or profile_start or not asked.all_given
-    opened = open_served(Run(run), index=index, data=data, reading=reading, vectors=vectors, histories=needed)
+    opened = open_served(Run(run), index=index, mmap=mmap, data=data, reading=reading, vectors=vectors, histories=needed)
     record, model, searched, dataset = opened.record, opened.model, opened.index, opened.dataset
     rules = r.read_rules(model.catalog, filter=filter, exclude=exclude, only=only, at_most=at_most, boost=boost, diversity=diversity)
     profiles = _profiles(dataset, rerank) if profile_start else None

@@ -26,6 +26,7 @@ BERTREC_API_KEY=$(openssl rand -hex 32) bertrec serve runs/shop --host 0.0.0.0
 def serve(
     run: o.RunArgument,
     index: Annotated[Path | None, typer.Option(metavar="INDEX", help="Search this index instead of scoring every item.")] = None,
+    mmap: o.Mmap = False,
     host: Annotated[
         str, typer.Option(help="Address to listen on; one that others reach needs a key in the variable BERTREC_API_KEY.")
     ] = "127.0.0.1",
@@ -40,6 +41,7 @@ def serve(
     from bertrec.service.run import bound, check_installed, key_for, serve
 
     check_installed()
+    o.check_mmap(mmap, index)
     key = key_for(host)
     from bertrec.service.app import Service
     from bertrec.service.limits import Limits
@@ -48,7 +50,7 @@ def serve(
     with bound(host, port) as sock:
         limits = Limits(seconds=timeout, at_once=at_once)
         threads = workers or min(4, max(1, usable_cores() - 1))
-        service = Service(Source(Run(run), index, data), key=key, limits=limits, workers=threads)
+        service = Service(Source(Run(run), index, data, mmap), key=key, limits=limits, workers=threads)
         loaded = service.holder.current
         note_each(loaded.notes)
         where = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"

@@ -34,11 +34,13 @@ class RecommendJob(Job):
     """Lists for users; see `recommend_parts`.
 
     Attributes:
+        mmap: whether worker processes leave the index in its files; see `bertrec.ItemIndex.load`.
         whole_users: whether the input's ids of users are whole numbers.
         histories: whether the data are asked for histories.
     """
 
     index: Path | None = None
+    mmap: bool = False
     k: int = 10
     keep_seen: bool = False
     on_unknown: str | None = None
@@ -53,7 +55,8 @@ class RecommendJob(Job):
 
     def opened(self) -> Opened:
         """Load run, index and data."""
-        return open_served(Run(self.run), index=self.index, data=self.data, reading=self.reading, histories=self.histories)
+        how: dict[str, Any] = {"data": self.data, "reading": self.reading, "histories": self.histories}
+        return open_served(Run(self.run), index=self.index, mmap=self.mmap, **how)
 
     def maker(self) -> ListsOfParts:
         """Load what makes the lists."""
@@ -103,6 +106,7 @@ def plan_recommend(
     out: str | Path,
     *,
     index: str | Path | None = None,
+    mmap: bool = False,
     k: int = 10,
     keep_seen: bool | None = None,
     on_unknown: str | None = None,
@@ -123,7 +127,7 @@ def plan_recommend(
     place = Run(_absolute(run, "run"))
     index = None if index is None else _absolute(index, "index")
     histories = _asks_data(files)
-    opened = open_served(place, index=index, data=data, reading=reading, histories=histories)
+    opened = open_served(place, index=index, mmap=mmap, data=data, reading=reading, histories=histories)
     ruled: Rules | None = rules(opened.model.catalog) if callable(rules) else rules
     expect(ruled, Rules, "recommend_parts: rules", mend="bertrec.Rules(filter=…)", optional=True)
     if ruled is not None:
@@ -135,7 +139,7 @@ def plan_recommend(
     settings |= {"attributes": None if ruled is None else _attributes_hash(opened), "whole_users": whole}
     job = RecommendJob(
         place.folder, str(source), str(same_everywhere(out, "out")), opened.model.model_hash, settings, tuple(classes),
-        index=index, k=k, keep_seen=seen, on_unknown=on_unknown, rules=ruled, data=data, reading=dict(reading or {}),
+        index=index, mmap=mmap, k=k, keep_seen=seen, on_unknown=on_unknown, rules=ruled, data=data, reading=dict(reading or {}),
         whole_users=whole, histories=histories,
     )  # fmt: skip
     return job, parts
@@ -154,7 +158,7 @@ def recommend_parts(
         users: a Parquet file, a folder of parts or a pattern: ``user_id``, and perhaps ``history``, item ids oldest first.
         out: the folder of the output; parts that are there already are left as they are.
         say: gets lines on how far it is.
-        **options: ``index`` (a folder), ``k``, ``keep_seen``, ``on_unknown``, ``rules`` (`bertrec.Rules`), ``data``, ``reading``
+        **options: ``index`` (a folder), ``mmap``, ``k``, ``keep_seen``, ``on_unknown``, ``rules`` (`bertrec.Rules`), ``data``, ``reading``
             (reading options by name) and ``classes``, as in ``bertrec recommend``.
 
     Raises:

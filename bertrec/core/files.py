@@ -20,6 +20,7 @@ from bertrec.core.partial import made_beside, recover, replace_folder
 from bertrec.core.shown import json_text
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
 _CHUNK = 1 << 20
@@ -100,6 +101,24 @@ def atomic_folder(target: str | Path, *, marker: str | None = None) -> Iterator[
         with made_beside(place, folder=True) as temporary:
             yield temporary
             replace_folder(temporary, place)
+
+
+def room_for(shape: tuple[int, int], scratch: Path | None) -> npt.NDArray[np.float32]:
+    """Return an array to fill, in memory, or mapped from a file in the folder ``scratch``; the file has no name, and goes with the array.
+
+    Raises:
+        BertrecError: the disk is full or the folder cannot be written.
+    """
+    import numpy as np
+
+    if scratch is None or not shape[0]:
+        return np.empty(shape, np.float32)
+    with disk_errors_named(scratch), tempfile.TemporaryFile(dir=scratch, prefix="bertrec-") as file:
+        size = 4 * shape[0] * shape[1]
+        if hasattr(os, "posix_fallocate"):  # a full disk is then an error here, and not the end of the process at some later write
+            os.posix_fallocate(file.fileno(), 0, size)
+        file.truncate(size)
+        return np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
 
 
 def write_json(target: str | Path, value: Any) -> None:

@@ -97,6 +97,43 @@ def fill(index: Any, vectors: FloatArray, *, progress: bool = False) -> None:
             bar.update(len(part))
 
 
+def lists_of(index: Any) -> Any:
+    """Return the inverted lists inside an index of kind ``ivf`` or ``ivfpq``."""
+    faiss = import_faiss()
+    return faiss.downcast_index(getattr(index, "base_index", None) or index)
+
+
+def training_of(index: Any) -> list[FloatArray]:
+    """Return what k-means found: the lists' centroids ``[nlist, d]`` and, of product codes, those of their parts."""
+    faiss, lists = import_faiss(), lists_of(index)
+    found = [lists.quantizer.reconstruct_n(0, lists.nlist)]
+    return [*found, faiss.vector_to_array(lists.pq.centroids)] if hasattr(lists, "pq") else found
+
+
+def trained_alike(config: IndexConfig, index: Any) -> Any:
+    """Return an empty index that is trained as ``index`` is, of the same resolved configuration."""
+    faiss, fresh = import_faiss(), make_index(config, index.d)
+    if config.kind not in ("ivf", "ivfpq"):
+        return fresh
+    lists, (centroids, *codes) = lists_of(fresh), training_of(index)
+    lists.quantizer.add(centroids)
+    if codes:
+        faiss.copy_array_to_vector(codes[0], lists.pq.centroids)
+    lists.is_trained = fresh.is_trained = True
+    return fresh
+
+
+def append(index: Any, other: Any) -> None:
+    """Move the rows of ``other``, trained alike, behind those of ``index``; ``other`` is empty after it."""
+    start = index.ntotal
+    if hasattr(index, "refine_index"):
+        append(lists_of(index), lists_of(other))
+        append(import_faiss().downcast_index(index.refine_index), import_faiss().downcast_index(other.refine_index))
+        index.ntotal = lists_of(index).ntotal
+    else:
+        index.merge_from(other, start if hasattr(index, "invlists") else 0)
+
+
 def held_vectors(index: Any) -> FloatArray | None:
     """Return a view ``[n, d]`` of the full vectors inside an index, or None where it keeps them in lists or as codes.
 
@@ -211,9 +248,19 @@ def to_file(index: Any, path: str) -> None:
         raise problems[0]
 
 
-def from_file(path: str) -> Any:
-    """Read a FAISS index (RuntimeError where FAISS cannot)."""
-    return import_faiss().read_index(path)
+def from_file(path: str, *, mapped: bool = False) -> Any:
+    """Read a FAISS index, or map its vectors, lists, codes and links from the file.
+
+    Raises:
+        RuntimeError: FAISS cannot read it.
+        BertrecError: this FAISS cannot map it.
+    """
+    faiss = import_faiss()
+    if not mapped:
+        return faiss.read_index(path)
+    if not hasattr(faiss, "IO_FLAG_MMAP_IFC"):
+        raise BertrecError(f"FAISS {version()} cannot map an index from its file: install 1.11 or later, or leave out mmap")
+    return faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
 
 
 def version() -> str:

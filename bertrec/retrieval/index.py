@@ -17,7 +17,7 @@ from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.partial import recover
 from bertrec.core.ragged import Ragged
 from bertrec.core.resuming import in_turn
-from bertrec.retrieval import engine, storage
+from bertrec.retrieval import engine, shards, storage
 from bertrec.retrieval.checks import Id, check_ids, check_vectors
 from bertrec.retrieval.exact import BoolArray, FloatArray, IntArray, check_k
 from bertrec.retrieval.filtered import Stored, search_filtered
@@ -90,6 +90,82 @@ class ItemIndex(Described):
         if recall_queries is not None:
             probes = check_vectors(recall_queries, metric, dim=checked.shape[1], what="recall queries").copy()
         index = cls(_made_parts(config, checked, table, model_hash=model_hash, probes=probes, progress=progress, copy=copy))
+        index._measure()
+        return index
+
+    @classmethod
+    def trained(
+        cls,
+        vectors: npt.ArrayLike,
+        *,
+        items: int | None = None,
+        kind: str = "ivf",
+        metric: str = "inner_product",
+        model_hash: str = "",
+        seed: int = 0,
+        **parameters: Unpack[IndexParameters],
+    ) -> Self:
+        """Train an index on some vectors and leave it empty, for `shard`.
+
+        Args:
+            vectors: ``[n, d]``, as many as k-means is to read, or more.
+            items: how many there will be in all shards together, which settings left at None follow; None: as many as there are vectors.
+            kind: ``ivf`` or ``ivfpq``, which alone are trained.
+            metric: see `build`, as for the others.
+            model_hash: of the model that made the vectors.
+            seed: of k-means.
+            **parameters: further settings of ``IndexConfig``.
+
+        Raises:
+            ConfigError: a kind that is not trained, or a setting that does not fit ``items`` or the vectors.
+            DataError: no vectors, or NaN or infinite values.
+            MissingExtraError: FAISS is not installed.
+        """
+        check_names(kind, metric)
+        expect(model_hash, str, "ItemIndex.trained: model_hash", mend="model.model_hash")
+        config = IndexConfig.from_dict({"kind": kind, "metric": metric, "seed": seed, **parameters})
+        return cls(shards.trained(config, check_vectors(vectors, metric), items=items, model_hash=model_hash))
+
+    def shard(self, vectors: npt.ArrayLike, ids: Iterable[Id], *, model_hash: str = "", progress: bool = False, copy: bool = True) -> Self:
+        """Build an index of other items with the settings and the training of this one; such indexes can be `merged`.
+
+        Args:
+            vectors: ``[n, d]``.
+            ids: ``n`` distinct ids.
+            model_hash: of the model that made the vectors; empty: that of this index.
+            progress: show a progress bar.
+            copy: see `build`.
+
+        Raises:
+            ConfigError: this index is a graph, which cannot be merged.
+            DataError: no items, unusable vectors, or ids that are not distinct.
+            IndexFileError: vectors of other dimensions or of another model than this index.
+        """
+        if model_hash and self.model_hash:
+            self.require_model(model_hash)
+        table, checked = _checked_items(vectors, ids, self.metric, dim=self.dim)
+        like = replace(self._parts, model_hash=model_hash or self.model_hash)
+        index = type(self)(shards.filled(like, checked, table, progress=progress, copy=copy))
+        index._measure()
+        return index
+
+    @classmethod
+    def merged(cls, folders: Iterable[str | Path], *, scratch: str | Path | None = None, progress: bool = False) -> Self:
+        """Read indexes that were trained alike and make one of them, in their order; it finds what one index of all items would find.
+
+        Args:
+            folders: of `shard`, `build` (kind ``flat``) or `merged`, saved.
+            scratch: a folder for a file that holds full vectors outside FAISS in place of memory; it has no name and goes with the index.
+            progress: show a progress bar.
+
+        Raises:
+            DataError: no folders, no items in them, or an id that is in two of them.
+            IndexFileError: a folder that is no index, or is damaged; indexes of different widths, kinds, settings, training or models; or
+                graphs, which cannot be merged.
+            BertrecError: the disk of ``scratch`` is full.
+        """
+        places = [expect_path(folder, "ItemIndex.merged: folders", error=IndexFileError) for folder in folders]
+        index = cls(shards.merge(places, scratch=None if scratch is None else Path(scratch), progress=progress))
         index._measure()
         return index
 
@@ -185,7 +261,7 @@ class ItemIndex(Described):
         k = check_k(k)
         checked = check_vectors(queries, self.metric, dim=self.dim, what="queries")
         if not len(self):
-            raise IndexFileError("the index is empty: all its items were removed; add some")
+            raise IndexFileError("the index is empty: all its items were removed, or it was trained alone; add some")
         banned = self._banned(exclude, len(checked))
         stored, subset = self._searchable(), None
         if within is not None:
@@ -258,8 +334,9 @@ class ItemIndex(Described):
 
         Raises:
             DataError: an id that is there already or given twice, or unusable vectors; the index is then as it was.
-            IndexFileError: vectors of other dimensions than the index.
+            IndexFileError: vectors of other dimensions than the index, or a memory-mapped index.
         """
+        self._check_writable()
         names = check_ids(ids)
         checked = check_vectors(vectors, self.metric, dim=self.dim)
         _check_lengths(checked, names)
@@ -270,6 +347,7 @@ class ItemIndex(Described):
         engine.fill(self._parts.index, checked)
         if self._parts.vectors is not None:
             self._parts.vectors = np.concatenate([self._parts.vectors, checked])
+        self._parts.largest_norm = None
         self._parts.table.extend(names)
 
     def remove(self, ids: Iterable[Id]) -> None:
@@ -296,9 +374,10 @@ class ItemIndex(Described):
 
         Raises:
             DataError: ids that are not distinct, or unusable vectors; the index is then as it was.
-            IndexFileError: vectors of other dimensions than the index.
+            IndexFileError: vectors of other dimensions than the index, or a memory-mapped index.
             ConfigError: too few items for the settings.
         """
+        self._check_writable()
         names = check_ids(ids)
         checked = check_vectors(vectors, self.metric, dim=self.dim)
         _check_lengths(checked, names)
@@ -347,23 +426,25 @@ class ItemIndex(Described):
             IndexFileError: something that is no index stands in the way.
             BertrecError: the disk is full or the place cannot be written; what was there before is unchanged.
         """
-        self._parts.recall = self.recall
+        self._parts.recall, self._parts.largest_norm = self.recall, self._searchable().largest_norm
         storage.save(self._parts, expect_path(folder, "ItemIndex.save: folder", error=IndexFileError))
 
     @classmethod
-    def load(cls, folder: str | Path, *, model_hash: str | None = None, verify: bool = True) -> Self:
+    def load(cls, folder: str | Path, *, model_hash: str | None = None, verify: bool = True, mmap: bool = False) -> Self:
         """Read an index; full vectors outside FAISS's own file are memory-mapped.
 
         Args:
             folder: what ``save`` wrote.
             model_hash: refuse an index that was built with another model.
             verify: check every file's SHA-256, which reads all of them once.
+            mmap: leave FAISS's part in its file, too: pages are read when a search comes by, the system may drop them again, and all
+                processes that map the file share them. Results are the same. Nothing can be added; items can be removed.
 
         Raises:
             IndexFileError: a file is missing, damaged or does not fit the others (it is named), or the model is another.
             MissingExtraError: FAISS is not installed.
         """
-        index = cls(storage.load(expect_path(folder, "ItemIndex.load: folder", error=IndexFileError), verify=verify))
+        index = cls(storage.load(expect_path(folder, "ItemIndex.load: folder", error=IndexFileError), verify=verify, mapped=mmap))
         if model_hash is not None:
             index.require_model(model_hash)
         return index
@@ -420,8 +501,14 @@ class ItemIndex(Described):
             vectors = np.asarray(engine.held_vectors(parts.index) if parts.vectors is None else parts.vectors)
             ordering = "exact" if self.kind == "flat" else "codes" if self.kind == "ivfpq" else "full"
             searcher = engine.Searcher(parts.index, parts.resolved)
-            self._stored = Stored(searcher, vectors, parts.table.alive, engine.largest_norm(vectors), ordering)
+            if parts.largest_norm is None:  # looked for once: of mapped vectors that reads them all
+                parts.largest_norm = engine.largest_norm(vectors)
+            self._stored = Stored(searcher, vectors, parts.table.alive, parts.largest_norm, ordering)
         return self._stored
+
+    def _check_writable(self) -> None:
+        if self._parts.mapped:
+            raise IndexFileError("the index is memory-mapped, and nothing can be added to it: load it without mmap")
 
     def _forget(self) -> None:
         """Drop what a change makes wrong: the view of the vectors, a GPU copy, the recall."""
@@ -440,11 +527,11 @@ class ItemIndex(Described):
         self._recall = recall_at_k(self, probes, self._parts.config.recall_k)
 
 
-def _checked_items(vectors: npt.ArrayLike, ids: Iterable[Id], metric: str) -> tuple[IdTable, FloatArray]:
+def _checked_items(vectors: npt.ArrayLike, ids: Iterable[Id], metric: str, *, dim: int | None = None) -> tuple[IdTable, FloatArray]:
     names = check_ids(ids)
     if not names and not np.size(vectors):
         raise DataError("no items to index")
-    checked = check_vectors(vectors, metric)
+    checked = check_vectors(vectors, metric, dim=dim)
     _check_lengths(checked, names)
     return IdTable(names), checked
 
@@ -467,6 +554,4 @@ def _made_parts(
     resolved = resolve(config, *vectors.shape)
     index = engine.make_index(resolved, vectors.shape[1])
     engine.fill(index, vectors, progress=progress)
-    # A copy: the caller's array may change later. An index that holds full vectors has copied them already.
-    kept = (vectors.copy() if copy else vectors) if engine.held_vectors(index) is None else None
-    return storage.IndexParts(config, resolved, index, table, kept, probes, model_hash, None)
+    return storage.IndexParts(config, resolved, index, table, shards.kept_beside(index, vectors, copy=copy), probes, model_hash, None)

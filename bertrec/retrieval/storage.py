@@ -49,6 +49,8 @@ class IndexParts:
         probes: the queries that recall is measured with, None for a sample of items.
         model_hash: of the model that made the vectors.
         recall: the measured recall.
+        largest_norm: the largest length of a vector; None where it was not looked for.
+        mapped: whether the FAISS index lies in a mapped file, so that nothing can be added to it.
     """
 
     config: IndexConfig
@@ -59,6 +61,8 @@ class IndexParts:
     probes: FloatArray | None
     model_hash: str
     recall: float | None
+    largest_norm: float | None = None
+    mapped: bool = False
 
 
 class IndexMeta(Config):
@@ -76,6 +80,9 @@ class IndexMeta(Config):
     items: int = pydantic.Field(description="Items that can be found, without the removed ones.")
     recall: float | None = pydantic.Field(
         description="Recall measured against exact search, from 0 to 1; null where it was not measured.",
+    )
+    largest_norm: float | None = pydantic.Field(
+        None, ge=0, description="The largest length of a vector; null where it was not noted, and is looked for in a first search."
     )
     faiss: str = pydantic.Field(description="Version of FAISS that wrote the index.")
     sha256: dict[str, str] = pydantic.Field(description="SHA-256 of each file of the folder, by name.")
@@ -131,6 +138,7 @@ def _meta(parts: IndexParts, hashes: dict[str, str]) -> IndexMeta:
         rows=len(parts.table.ids),
         items=len(parts.table),
         recall=parts.recall,
+        largest_norm=parts.largest_norm,
         faiss=engine.version(),
         sha256=hashes,
     )
@@ -143,8 +151,8 @@ def _ids_json(table: IdTable) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def load(folder: Path, *, verify: bool = True) -> IndexParts:
-    """Read what ``save`` wrote.
+def load(folder: Path, *, verify: bool = True, mapped: bool = False) -> IndexParts:
+    """Read what ``save`` wrote; ``mapped`` leaves FAISS's part in its file, too.
 
     Raises:
         IndexFileError: a file is missing, damaged or does not fit the others; the text names it.
@@ -155,7 +163,7 @@ def load(folder: Path, *, verify: bool = True) -> IndexParts:
             raise IndexFileError(f"{folder} is no index: there is no such folder")
         found = _identity(folder)
         try:
-            return _read(folder, verify=verify)
+            return _read(folder, verify=verify, mapped=mapped)
         except (IndexFileError, FileNotFoundError):
             if _identity(folder) == found:
                 raise  # else another process has saved it anew meanwhile, and what was read is of both
@@ -169,16 +177,17 @@ def _identity(folder: Path) -> tuple[int, ...] | None:
     return found.st_ino, found.st_mtime_ns, found.st_ctime_ns  # the number alone is soon another folder's
 
 
-def _read(folder: Path, *, verify: bool) -> IndexParts:
+def _read(folder: Path, *, verify: bool, mapped: bool) -> IndexParts:
     meta = read_meta(folder / META)
     _check_files(folder, meta, verify=verify)
-    index = _read_faiss(folder / FAISS, meta)
+    index = _read_faiss(folder / FAISS, meta, mapped=mapped)
     table = _read_table(folder, meta)
     vectors = _read_array(folder / VECTORS, (meta.rows, meta.dim), mapped=True) if VECTORS in meta.sha256 else None
     if vectors is None and engine.held_vectors(index) is None:
         raise IndexFileError(f"{folder / VECTORS} is missing")
     probes = _read_array(folder / PROBES, (-1, meta.dim)) if PROBES in meta.sha256 else None
-    return IndexParts(meta.config, meta.resolved, index, table, vectors, probes, meta.model_hash, meta.recall)
+    known = meta.model_hash, meta.recall, meta.largest_norm
+    return IndexParts(meta.config, meta.resolved, index, table, vectors, probes, *known, mapped=mapped)
 
 
 def read_meta(path: Path) -> IndexMeta:
@@ -217,9 +226,9 @@ def _check_files(folder: Path, meta: IndexMeta, *, verify: bool) -> None:
             raise IndexFileError(f"{path} is damaged: its SHA-256 is not the one that {META} names; build the index again")
 
 
-def _read_faiss(path: Path, meta: IndexMeta) -> Any:
+def _read_faiss(path: Path, meta: IndexMeta, *, mapped: bool) -> Any:
     try:
-        index = engine.from_file(str(path))
+        index = engine.from_file(str(path), mapped=mapped)
     except RuntimeError as error:
         raise IndexFileError(f"{path} is damaged: FAISS cannot read it") from error
     if (index.ntotal, index.d) != (meta.rows, meta.dim):

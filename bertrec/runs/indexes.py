@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from bertrec.retrieval.index import ItemIndex
 
 
-def open_index(path: Path) -> ItemIndex:
-    """Load an index; one that is replaced meanwhile is read again.
+def open_index(path: Path, *, mmap: bool = False) -> ItemIndex:
+    """Load an index, or map it from its files; one that is replaced meanwhile is read again.
 
     Raises:
         IndexFileError: it is absent or damaged.
@@ -26,7 +26,7 @@ def open_index(path: Path) -> ItemIndex:
     while True:
         found = _state(path)
         try:
-            return ItemIndex.load(path)
+            return ItemIndex.load(path, mmap=mmap)
         except IndexFileError:
             if _state(path) == found:
                 raise  # else what was read is of two
@@ -50,13 +50,13 @@ def check_there(path: Path) -> None:
         raise IndexFileError(f"{path}: no such index; make one with  bertrec index build RUN --out {path}")
 
 
-def open_both(run: Run, index: Path | None) -> tuple[dict[str, Any], Recommender, ItemIndex | None]:
+def open_both(run: Run, index: Path | None, *, mmap: bool = False) -> tuple[dict[str, Any], Recommender, ItemIndex | None]:
     """Load a run's record and model, and its index where there is one, all of one state: an update may come between."""
     while True:
         before = run.state
         try:
             record, model = run.record(), run.load_model()
-            searched = None if index is None else open_index(index)
+            searched = None if index is None else open_index(index, mmap=mmap)
         except BertrecError:
             if run.state == before:
                 raise

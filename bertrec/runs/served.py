@@ -38,6 +38,7 @@ def open_served(
     place: Run,
     *,
     index: Path | None = None,
+    mmap: bool = False,
     data: str | None = None,
     reading: Mapping[str, Any] | None = None,
     vectors: Path | None = None,
@@ -48,6 +49,7 @@ def open_served(
     Args:
         place: the run.
         index: of the run.
+        mmap: leave the index in its files; see `bertrec.ItemIndex.load`.
         data: other data than the run's.
         reading: how they are read.
         vectors: see `bertrec.runs.data.fit_catalog`.
@@ -56,7 +58,7 @@ def open_served(
     Raises:
         BertrecError: something is missing or damaged, or the index is another model's.
     """
-    record, model, searched = open_both(place, index)
+    record, model, searched = open_both(place, index, mmap=mmap)
     unasked = not histories and data is None and vectors is None
     dataset = None if unasked else served_data(place, record, model, data, reading)
     model = model if dataset is None else fit_catalog(model, dataset, vectors)

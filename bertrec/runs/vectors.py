@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from bertrec.core.errors import DataError
-from bertrec.core.files import atomic_file, disk_errors_named
+from bertrec.core.files import atomic_file, room_for
 from bertrec.core.progress import progress_bar
 from bertrec.data.places import Place
 from bertrec.data.readers.parts import Part, like_parts
@@ -102,7 +100,7 @@ def read_vectors(place: Place, *, scratch: Path | None = None, progress: bool = 
         if _hash_of(part) != model_hash:
             raise DataError(f"{part.name}: its vectors are of another model than those of {parts[0].name}: leave one out")
     ids: list[Id] = []
-    vectors = _room((sum(part.rows for part in parts), kind.list_size), scratch)
+    vectors = room_for((sum(part.rows for part in parts), kind.list_size), scratch)
     with progress_bar(progress, "vectors", len(vectors)) as bar:
         for part, batch in ((one, batch) for one in parts for batch in one.batches({"id", "vector"}, rows=_AT_ONCE)):
             if batch["vector"].null_count or batch["vector"].flatten().null_count:
@@ -112,20 +110,6 @@ def read_vectors(place: Place, *, scratch: Path | None = None, progress: bool = 
             ids += batch["id"].to_pylist()
             bar.update(batch.num_rows)
     return ids, vectors, model_hash
-
-
-def _room(shape: tuple[int, int], scratch: Path | None) -> npt.NDArray[np.float32]:
-    """Return an array to fill, in memory or mapped from a file."""
-    import numpy as np
-
-    if scratch is None or not shape[0]:
-        return np.empty(shape, np.float32)
-    with disk_errors_named(scratch), tempfile.TemporaryFile(dir=scratch, prefix="bertrec-") as file:
-        size = 4 * shape[0] * shape[1]
-        if hasattr(os, "posix_fallocate"):  # a full disk is then an error here, and not the end of the process at some later write
-            os.posix_fallocate(file.fileno(), 0, size)
-        file.truncate(size)
-        return np.memmap(file, dtype=np.float32, mode="r+", shape=shape)
 
 
 def _checked(part: Part) -> pa.DataType:

@@ -49,11 +49,13 @@ class Source:
         run: the run.
         index: of the run, to be searched in place of all vectors.
         data: where the run's data are now; None: where they were.
+        mmap: leave the index in its files; see `bertrec.ItemIndex.load`.
     """
 
     run: Run
     index: Path | None = None
     data: str | None = None
+    mmap: bool = False
 
     def stamp(self) -> Stamp:
         """Return what is another once a new run or index lies there."""
@@ -101,7 +103,7 @@ class Loaded:
             BertrecError: run or index cannot be read, or do not belong together.
         """
         stamp = source.stamp()
-        record, model, index = open_both(source.run, source.index)
+        record, model, index = open_both(source.run, source.index, mmap=source.mmap)
         model, interactions, notes = _with_users(source, record, model)
         if index is not None and source.index is not None:
             check_fits(index, source.index, model, source.run, source.data)

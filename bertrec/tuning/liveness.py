@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 REQUEUED_FROM = "requeued_from"
 """The user attribute of a trial that stands for a dead one: the dead one's number."""
+SETTINGS = "settings"
+"""The user attribute of a trial that holds its settings; it is there once its worker says that it lives."""
+SILENCES = 2
+"""After so many intervals without a sign of life a trial of an SQL storage is dead: Optuna's own rule."""
 _REASON = "reason"
 _GONE = f"{OWN}worker_gone"
 _PATIENCE = 60  # seconds for the other workers of this machine to have finished looking
@@ -91,9 +95,15 @@ class RequeueOnce:
         return failed
 
 
-def _has_heartbeats(study: optuna.Study) -> bool:
+def heartbeat_interval(study: optuna.Study) -> int | None:
+    """Return the seconds between two signs of life of a running trial, None where the study's storage has none."""
     interval = getattr(study._storage, "get_heartbeat_interval", None)
-    return interval is not None and interval() is not None
+    seconds: int | None = None if interval is None else interval()
+    return seconds
+
+
+def _has_heartbeats(study: optuna.Study) -> bool:
+    return heartbeat_interval(study) is not None
 
 
 def _fail_silent(study: optuna.Study) -> list[int]:
@@ -165,13 +175,13 @@ def _was_here(trial: optuna.trial.FrozenTrial) -> bool:
 
 
 def _requeue(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-    """Queue a trial's parameters; with them go its attributes (a grid's cell, what its enqueuer noted), but not its worker."""
+    """Queue a trial's parameters; with them go its attributes (a grid's cell, what its enqueuer noted), but not those of its run."""
     if REQUEUED_FROM in trial.user_attrs:
         return
     import optuna
 
     successor = copy.deepcopy(trial)
-    kept: dict[str, Any] = {name: value for name, value in trial.user_attrs.items() if name not in (WORKER, _REASON)}
+    kept: dict[str, Any] = {name: value for name, value in trial.user_attrs.items() if name not in (WORKER, SETTINGS, _REASON)}
     successor.user_attrs = {**kept, REQUEUED_FROM: trial.number}
     successor.system_attrs = {name: value for name, value in trial.system_attrs.items() if not name.startswith(OWN)}
     with warnings.catch_warnings():

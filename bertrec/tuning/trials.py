@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertrec.core.errors import BertrecError
-from bertrec.tuning.liveness import claim, heartbeat, requeue_dead
+from bertrec.tuning.liveness import SETTINGS, SILENCES, claim, heartbeat, heartbeat_interval, requeue_dead
 from bertrec.tuning.objectives.models import Objective, Result
 from bertrec.tuning.space import Space
 
@@ -54,6 +54,9 @@ def run_trials(
 ) -> None:
     """Run trials until ``trials`` of the study have ended or are running, or the deadline has passed.
 
+    On a storage with heartbeats (SQL), it ends when they have ended: a trial that another worker is running may yet be lost with its
+    machine, and somebody has to be there to run it again.
+
     Args:
         study: shared by all workers.
         work: what a trial is.
@@ -62,15 +65,44 @@ def run_trials(
         turn: held while the trials are counted and the next is drawn, so that workers of one machine do not draw one too many.
         requeue: look for trials whose worker is gone, before each draw.
     """
+    others = _Others(study) if requeue else None
     while time.monotonic() < deadline:
         with turn():
             if requeue:
                 requeue_dead(study)
-            if counted(study) >= trials:
-                return
-            trial = _ask(study)
-            claim(trial)
-        run_trial(study, trial, work)
+            trial = _ask(study) if counted(study) < trials else None
+        if trial is not None:
+            run_trial(study, trial, work)
+        elif others is None or not others.may_be_lost():
+            return
+        else:
+            time.sleep(others.look_every)
+
+
+class _Others:
+    """Running trials of other workers whose loss would be seen by their silence.
+
+    One whose worker has not begun to say that it lives (it has no settings yet) is waited for as long as silence is allowed to last, since
+    its loss on another machine would never be seen.
+    """
+
+    def __init__(self, study: optuna.Study) -> None:
+        self._study, self._since = study, dict[int, float]()
+        self._interval = heartbeat_interval(study)
+        self.look_every = min(5.0, (self._interval or 0) / 4)
+
+    def may_be_lost(self) -> bool:
+        """Tell whether there is a trial that may yet have to be run again."""
+        import optuna
+
+        if self._interval is None:
+            return False
+        running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
+        return any(SETTINGS in trial.user_attrs or self._is_new(trial.number) for trial in running)
+
+    def _is_new(self, number: int) -> bool:
+        now = time.monotonic()
+        return now - self._since.setdefault(number, now) <= SILENCES * (self._interval or 0)
 
 
 def _ask(study: optuna.Study) -> optuna.trial.Trial:
@@ -78,7 +110,9 @@ def _ask(study: optuna.Study) -> optuna.trial.Trial:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Heartbeat")  # `heartbeat` gives what ``optimize`` would
-        return study.ask()
+        trial = study.ask()
+    claim(trial)
+    return trial
 
 
 def counted(study: optuna.Study) -> int:
@@ -98,9 +132,9 @@ def run_trial(study: optuna.Study, trial: optuna.trial.Trial, work: Work) -> Non
     states = optuna.trial.TrialState
     started = time.perf_counter()
     try:
-        settings = work.space.suggest(trial)
-        trial.set_user_attr("settings", settings)
         with heartbeat(trial):
+            settings = work.space.suggest(trial)
+            trial.set_user_attr(SETTINGS, settings)
             result = work.objective.run(settings, work.data, work.metrics, _reporter(trial, work))
         bad = [value for value in result.values if not math.isfinite(value)]
         if bad:

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from vector_parts import write_part
 
 from bertrec.cli.main import main
 from bertrec.core.errors import DataError
@@ -16,14 +17,6 @@ DIM = 8
 @pytest.fixture
 def vectors():
     return np.random.default_rng(0).normal(size=(90, DIM)).astype(np.float32)
-
-
-def write_part(path, ids, vectors, *, model_hash="abc", names=("id", "vector"), dtype=np.float32):
-    flat = pa.array(np.ascontiguousarray(vectors, dtype).reshape(-1))
-    table = pa.table([pa.array(ids), pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])], names=list(names))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table.replace_schema_metadata({"bertrec.model_hash": model_hash}), path, row_group_size=20)
-    return path
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_rules_an_index_and_known_users_hold_as_at_serving(spark, trained, tmp_p
     assert cli("index", "build", trained, "--out", index)[0] == 0
     how = ["-k", "3", "--index", index, "--filter", "price < 8", "--exclude", "100"]
     assert cli("recommend", trained, "--users-file", source, "--out", tmp_path / "all.parquet", *how)[0] == 0
-    code, out, err = cli("cluster", "recommend", trained, "--users", source, "--out", tmp_path / "lists", *how)
+    code, out, err = cli("cluster", "recommend", trained, "--users", source, "--out", tmp_path / "lists", *how, "--mmap")
     assert (code, out) == (0, f"wrote 4 lists in 1 parts to {tmp_path / 'lists'}\n")
     assert "note: 1 of 4 users have nothing to go by: served by popularity" in err
     found = bare(tmp_path / "lists" / "a.parquet").to_pandas()

@@ -59,8 +59,9 @@ class Asking:
             thread.join()
 
 
-def test_no_request_is_dropped_while_a_new_state_comes(place):
-    with client_of(service_of(place, every=0.05)) as client, Asking(client) as asking:
+@pytest.mark.parametrize("mmap", [False, True])
+def test_no_request_is_dropped_while_a_new_state_comes(place, mmap):
+    with client_of(service_of(place, mmap=mmap, every=0.05)) as client, Asking(client) as asking:
         while len(asking.answers) < 20:
             time.sleep(0.01)
         for rows, count in ((TODAY, 8), ([*TODAY, ("p10", "Copper Lamp", "light", "5")], 9), (PRODUCTS, 8)):

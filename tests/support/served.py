@@ -13,8 +13,9 @@ KEY = "a-key-of-the-test"
 SHOWN = {"authorization": f"Bearer {KEY}"}
 
 
-def service_of(place, *, index=True, key=None, every=3600.0, **limits):
-    return Service(Source(Run(place / "run"), place / "index" if index else None), key=key, limits=Limits(**limits), every=every)
+def service_of(place, *, index=True, mmap=False, key=None, every=3600.0, **limits):
+    source = Source(Run(place / "run"), place / "index" if index else None, mmap=mmap)
+    return Service(source, key=key, limits=Limits(**limits), every=every)
 
 
 def client_of(service, **how):
