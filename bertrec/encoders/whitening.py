@@ -23,8 +23,8 @@ class Whitening(torch.nn.Module):
     Su et al. 2021, "Whitening Sentence Representations for Better Semantics and Faster Retrieval" (PCA form); Kessy et al. 2018, "Optimal
     Whitening and Decorrelation" (ZCA, which stays nearest to the original vectors). With few rows the variances are drawn towards their
     mean (Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices"): n rows span n - 1 directions, and
-    with each of these at variance one all rows are equally far apart, whatever they say. Directions without variance become 0. Within groups of dimensions, so that
-    correlations between groups stay: relaxed whitening of Zhang et al., ICDE 2024, "Are ID Embeddings Necessary?".
+    with each of these at variance one all rows are equally far apart, whatever they say. Directions without variance become 0. Within
+    groups of dimensions, so that correlations between groups stay: relaxed whitening of Zhang et al., ICDE 2024, "Are ID Embeddings Necessary?".
 
     Args:
         in_dim: width of the vectors.
