@@ -24,7 +24,8 @@ class Whitening(torch.nn.Module):
     Whitening and Decorrelation" (ZCA, which stays nearest to the original vectors). With few rows the variances are drawn towards their
     mean (Ledoit and Wolf 2004, "A well-conditioned estimator for large-dimensional covariance matrices"): n rows span n - 1 directions, and
     with each of these at variance one all rows are equally far apart, whatever they say. Directions without variance become 0. Within
-    groups of dimensions, so that correlations between groups stay: relaxed whitening of Zhang et al., ICDE 2024, "Are ID Embeddings Necessary?".
+    groups of dimensions, so that correlations between groups stay: relaxed whitening of Zhang et al., ICDE 2024, "Are ID Embeddings
+    Necessary?".
 
     Args:
         in_dim: width of the vectors.
