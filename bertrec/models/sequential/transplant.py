@@ -16,12 +16,13 @@ _BY_ITEM = ("tower.id.weight", "tower.trained", "tower.behaviour_codes")
 def transplant(source: Network, target: Network, source_ids: IdMap, target_ids: IdMap) -> None:
     """Copy everything that does not belong to single items, and what is known by id of items that both have.
 
-    What comes before the tower (encoder, whitening, quantiser) the target was made with. A source that lacks a part (ID
+    The target goes to where the source is. What comes before the tower (encoder, whitening, quantiser) the target was made with. A source that lacks a part (ID
     vectors, say) leaves the target's own start; one whose part has another shape is an error.
 
     Raises:
         ConfigError: a part of the same name has another shape; the text names it.
     """
+    target.to(source.counts.device)
     given, wanted = source.state_dict(), target.state_dict()
     for name, value in wanted.items():
         if name in _BY_ITEM or name.startswith("text.") or name not in given:
