@@ -47,13 +47,15 @@ def same(found, wanted, **close):
 def test_a_model_trained_there_is_that_of_the_cpu_and_its_folder_serves_on_both(name, split, encoder_name, monkeypatch, folder):
     here = made(name, encoder_name).fit(split.train, validation=split.validation, progress=False)
     wanted = told(here, split)
-    with pretended(monkeypatch) as device:
+    counted = []
+    with pretended(monkeypatch, counted):
         there = made(name, encoder_name).fit(split.train, validation=split.validation, progress=False)
         same(told(there, split), wanted, rtol=1e-3, atol=1e-4)
         there.save_pretrained(folder)
+    assert {"mm", "addmm"} & set(counted)
     loaded = type(there).from_pretrained(folder)
     same(told(loaded, split), wanted, rtol=1e-3, atol=1e-4)
-    with pretended(monkeypatch) as device:
+    with pretended(monkeypatch):
         again = type(there).from_pretrained(folder)
         same(told(again, split), told(loaded, split))
         assert again.model_hash == loaded.model_hash
@@ -69,8 +71,12 @@ def test_other_items_and_another_start_stay_there(name, split, catalog, encoder_
     def course():
         first = made(name, encoder_name).fit(split.train, validation=split.validation, progress=False)
         second = first.continued(split.train, validation=split.validation, epochs=1, progress=False)
-        return {"again": second.item_embeddings(), "fewer": first.with_catalog(fewer).item_embeddings(),
-            "text": first.vectors_with_texts(1, ["a new thing"]), "profile": first.profile_vectors(["a red one"])}
+        return {
+            "again": second.item_embeddings(),
+            "fewer": first.with_catalog(fewer).item_embeddings(),
+            "text": first.vectors_with_texts(1, ["a new thing"]),
+            "profile": first.profile_vectors(["a red one"]),
+        }
 
     wanted = course()
     with pretended(monkeypatch):

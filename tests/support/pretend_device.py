@@ -1,7 +1,8 @@
 """A device that is not there: tensors on it have values, and torch refuses what it refuses of a real one.
 
-The tensors say that they are on ``lazy``, a name that torch knows and nothing here uses,, hold an ordinary tensor, and compute with it. What two devices cannot do together raises, as on a
-GPU: an operation on tensors of both, and ``numpy()`` of a tensor that was not brought back.
+The tensors say that they are on ``lazy``, a name that torch knows and nothing here uses. They hold an ordinary tensor
+and compute with it. What two devices cannot do together raises, as on a GPU: an operation on tensors of both, and
+``numpy()`` of a tensor that was not brought back. The Trainer trains there too.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ class There(torch.Tensor):
         made = torch.Tensor._make_wrapper_subclass(cls, real.size(), **how)
         made.held = real
         return made
+
+    def data_ptr(self) -> int:
+        """Return where the values are."""
+        return self.held.data_ptr()
 
     def tolist(self) -> Any:
         """Return the values, as torch does for any device."""
