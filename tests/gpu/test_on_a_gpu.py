@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.gpu_check import KINDS, LOSSES, TUNES, beside_the_cpu, loss_settings, shop, trained
+from benchmarks.gpu_check import KINDS, LOSSES, SMALL, TUNES, beside_the_cpu, loss_settings, shop, trained
 from bertrec.core.devices import DEVICE, use_device
 from bertrec.data.load import make_split
 from bertrec.encoders.config import EncoderConfig
@@ -29,7 +29,6 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(ON_GPU and not torch.cuda.is_available(), reason="torch finds no CUDA device here"),
 ]
-SMALL = {"item.width": 32, "head.layers": 1, "train.precision": "fp32"}
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +55,7 @@ def test_encoding_is_that_of_the_cpu(data, precision, apart):
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_an_epoch_of_each_loss_ends_where_the_cpu_ends(data, loss):
-    found = beside_the_cpu(data, {**SMALL, **loss_settings(loss)}, HERE)
+    found = beside_the_cpu(data, {**SMALL, **loss_settings(loss), "train.precision": "fp32"}, HERE)
     assert found["here"]["device"] == HERE.partition(":")[0]
     # Negatives and masks are drawn by the device: other draws of the same distribution. The softmax over all items draws nothing.
     assert found["loss_apart"] < (1e-3 if loss in ("full", "in-batch") else 0.1)
@@ -64,7 +63,7 @@ def test_an_epoch_of_each_loss_ends_where_the_cpu_ends(data, loss):
 
 @pytest.mark.parametrize("tune", TUNES)
 def test_an_epoch_of_each_tuning_depth_ends_where_the_cpu_ends(data, tune):
-    found = beside_the_cpu(shop(20, 24), {**SMALL, "encoder.tune": tune}, HERE)
+    found = beside_the_cpu(shop(20, 24), {**SMALL, "encoder.tune": tune, "train.precision": "fp32"}, HERE)
     assert found["loss_apart"] < (1e-3 if tune == "frozen" else 0.05)  # the encoder's dropout is drawn by the device
 
 

@@ -14,7 +14,6 @@ SMALL = {"item.width": 16, "head.layers": 1, "head.dropout": 0.0, "head.max_hist
 MODELS = {
     "unisrec": SMALL,
     "morec": {**SMALL, "encoder.tune": "last:1", "train.epochs": 1},
-    "hstu": SMALL,
     "bert4rec": SMALL,
     "vqrec": {**SMALL, "codes.slots": 4, "codes.centroids": 4},
     "alpharec": {"width": 8, "hidden": 8, "negatives": 4},

@@ -18,7 +18,6 @@ TRAIN = {"train.epochs": 1, "train.batch_size": 4, "train.precision": "fp32"}
 WORDS = {
     "nrms": {"heads": 2},
     "naml": {},
-    "miner": {},
     "multitask": {},
     "ubert": {"width": 8},
     "cross-encoder": {"encoder.tune": "last:1", "encoder.max_length": 32},
