@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 DEVICE = "BERTREC_DEVICE"
 """Holds the choice: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or what else torch names; unset is ``auto``."""
+_WHERE = f"bertrec --device, {DEVICE}, train.device"
 
 
 def use_device(name: str) -> None:
@@ -64,6 +65,18 @@ def several_gpus() -> tuple[str, ...]:
     return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
 
 
+def product_device() -> torch.device | None:
+    """Return the accelerator whose float32 products are as exact as the CPU's, within their rounding bound; None without one.
+
+    Apple's is left out, and so is one whose products were set to a shorter format (``torch.set_float32_matmul_precision``).
+    """
+    import torch
+
+    device = chosen_device()
+    exact = device.type not in ("cpu", "mps") and torch.get_float32_matmul_precision() == "highest"
+    return device if exact else None
+
+
 def device_of(module: torch.nn.Module) -> torch.device:
     """Return where a module's numbers are; the CPU for one that has none."""
     import torch
@@ -87,14 +100,11 @@ def _found(name: str) -> torch.device:
     return _numbered(device)
 
 
-_WHERE = f"bertrec --device, {DEVICE}, train.device"
-
-
 def _numbered(device: torch.device) -> torch.device:
     """Say which GPU ``cuda`` is: of several processes that train together each has its own."""
     import torch
 
-    if device.type != "cuda" or device.index is not None:
+    if str(device) != "cuda":
         return device
     own = int(os.environ.get("LOCAL_RANK", 0)) if world() > 1 else 0
     return torch.device("cuda", own % torch.cuda.device_count())

@@ -9,7 +9,7 @@ import pytest
 
 from bertrec.core.devices import DEVICE
 from bertrec.core.errors import ConfigError
-from bertrec.retrieval import ItemIndex, engine
+from bertrec.retrieval import ItemIndex, engine, scan
 from bertrec.retrieval.gpu import SEARCH, use_gpu_search
 
 
@@ -47,6 +47,7 @@ def gpus(monkeypatch):
     }
     for name, value in stand_ins.items():
         monkeypatch.setattr(faiss, name, value, raising=False)
+    monkeypatch.setattr(scan, "product_device", lambda: None)  # torch has no GPU here
     monkeypatch.setenv(SEARCH, "")
     monkeypatch.setenv(DEVICE, "")
     return made
