@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ from bertrec.cli.main import main
 from bertrec.core import devices
 from bertrec.core.devices import DEVICE, chosen_device, device_of, several_gpus, use_device
 from bertrec.core.errors import ConfigError
+from bertrec.encoders.several import sharing
+from bertrec.recbole.worker import prepare
 
 ROOT = Path(__file__).parents[2] / "bertrec"
 
@@ -55,6 +58,23 @@ def test_each_of_several_processes_has_a_gpu_of_its_own(monkeypatch, two_gpus):
         monkeypatch.setenv(name, value)
     assert chosen_device() == torch.device("cuda", 1)
     assert several_gpus() == ()
+
+
+def test_several_gpus_encode_together_unless_others_are_named(two_gpus):
+    on_gpu = SimpleNamespace(devices=None, device=torch.device("cuda", 0))
+    assert sharing(on_gpu) == ("cuda:0", "cuda:1")
+    assert sharing(SimpleNamespace(devices=None, device=torch.device("cpu"))) == ()
+    on_gpu.devices = ("cuda:0",)
+    assert sharing(on_gpu) == ("cuda:0",)
+    on_gpu.devices = None
+    use_device("cuda:1")
+    assert sharing(on_gpu) == ()
+
+
+@pytest.mark.parametrize(("name", "settings"), [("auto", {}), ("cuda", {}), ("cuda:2", {"gpu_id": "2"}), ("cpu", {"gpu_id": ""})])
+def test_recbole_is_told(monkeypatch, name, settings):
+    monkeypatch.setenv(DEVICE, name)
+    assert prepare._gpu() == settings
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda:0"])
