@@ -7,6 +7,7 @@ Rankers      PromptRanker, NRMS, Composite, Ensemble; Ranker, the base of all
 Measuring    evaluate, Protocol; compare, make_plan, run_baseline
 Serving      ItemIndex, Rules; Recommender.recommend and Recommender.serve
 Tuning       tune
+Where        use_device, on which all of it computes
 Errors       BertrecError and, below it, ConfigError, DataError, ModelError, IndexFileError, MissingExtraError
 
 Each room has a door with more: bertrec.data, bertrec.evaluation, bertrec.encoders, bertrec.heads, bertrec.training, bertrec.retrieval,

@@ -1,5 +1,6 @@
 from .comparison.plan import make_plan as make_plan
 from .comparison.run import compare as compare
+from .core.devices import use_device as use_device
 from .core.errors import BertrecError as BertrecError
 from .core.errors import ConfigError as ConfigError
 from .core.errors import DataError as DataError

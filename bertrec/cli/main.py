@@ -45,10 +45,12 @@ from bertrec.cli import (
     update,
 )
 from bertrec.cli.output import note
+from bertrec.core.devices import DEVICE, use_device
 from bertrec.core.errors import BertrecError
 from bertrec.core.foreign import guard_results
 from bertrec.core.plugins import plugin_packages, vouching
 from bertrec.core.version import __version__
+from bertrec.retrieval.gpu import SEARCH, use_gpu_search
 
 _SMALLER = "take smaller data or settings, or a machine with more"
 USAGE, INTERRUPTED, INTERNAL, UNREAD = 2, 130, 1, 1
@@ -120,8 +122,24 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and stop.")] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help=f"Where to compute: auto (the accelerator, else the CPU), cpu, cuda, cuda:1, mps; else {DEVICE}."
+        ),
+    ] = None,
+    gpu_search: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORDS", help=f"Search by faiss-gpu: off, half (float16), shards (a flat index over all GPUs); else {SEARCH}."
+        ),
+    ] = None,
 ) -> None:
     """Hold the options that stand before any command."""
+    if device is not None:
+        use_device(device)
+    if gpu_search is not None:
+        use_gpu_search(gpu_search)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

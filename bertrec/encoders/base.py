@@ -13,6 +13,7 @@ import torch
 
 from bertrec.core.checks import expect
 from bertrec.core.described import Described
+from bertrec.core.devices import chosen_device, device_of
 from bertrec.core.errors import ModelError
 from bertrec.core.foreign import guard_results, matrix
 from bertrec.core.plugins import path_of
@@ -52,8 +53,8 @@ class Encoder(Described, torch.nn.Module, ABC):
 
     @classmethod
     def from_config(cls, config: EncoderConfig, *, device: torch.device | str | None = None) -> Self:
-        """Make the encoder with these settings."""
-        return cls(config).to(device)
+        """Make the encoder with these settings, on this device or where the process computes."""
+        return cls(config).to(chosen_device(device))
 
     @property
     @abstractmethod
@@ -72,7 +73,7 @@ class Encoder(Described, torch.nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return next((weight.device for weight in self.parameters()), torch.device("cpu"))
+        return device_of(self)
 
     @property
     def trainable(self) -> bool:

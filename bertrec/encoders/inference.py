@@ -73,7 +73,8 @@ def number_format(encoder: PooledModel, folder: Path) -> str:
         return "bf16" if precision == "bf16" else "fp32"
     if encoder.device.type != "cpu":
         if precision == "int8":
-            raise ConfigError(f"encoder.precision int8 is computed on a CPU and the encoder is on {encoder.device}: set it to bf16")
+            told = f"encoder.precision int8 is computed on a CPU and the encoder is on {encoder.device}"
+            raise ConfigError(f"{told}: set it to bf16, or compute on the CPU (bertrec --device cpu)")
         return "bf16" if has_fast_bfloat16(encoder.device) else "fp32"
     offered = _int8(encoder) if precision == "int8" else _all(encoder)
     return offered[0] if len(offered) == 1 else _quickest(encoder, offered, folder)

@@ -9,16 +9,17 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
+from bertrec.core.devices import several_gpus
 from bertrec.core.errors import ConfigError
 
 DEVICES = "BERTREC_ENCODE_DEVICES"
-"""Names the devices that encoders share the work with, such as ``cuda:0,cuda:1``."""
+"""Names the devices that encoders share the work with, such as ``cuda:0,cuda:1``; unset, all GPUs share it where no device was chosen."""
 
 
 class Movable(Protocol):
     """What is copied to other devices; `bertrec.encoders.text.TextEncoder` says what each part means."""
 
-    devices: tuple[torch.device | str, ...]
+    devices: tuple[torch.device | str, ...] | None
     _inference: Any
 
     @property
@@ -32,9 +33,16 @@ class Movable(Protocol):
 Copied = TypeVar("Copied", bound=Movable)
 
 
-def named_devices() -> tuple[str, ...]:
-    """Return the devices in ``BERTREC_ENCODE_DEVICES``; none where it is not set."""
-    return tuple(name.strip() for name in os.environ.get(DEVICES, "").split(",") if name.strip())
+def named_devices() -> tuple[str, ...] | None:
+    """Return the devices in ``BERTREC_ENCODE_DEVICES``; None where it is not set."""
+    return tuple(name.strip() for name in os.environ.get(DEVICES, "").split(",") if name.strip()) or None
+
+
+def sharing(encoder: Movable) -> tuple[torch.device | str, ...]:
+    """Return the devices that share the encoder's work: those it names, else all GPUs where it is on one of several; else none."""
+    if encoder.devices is not None:
+        return tuple(encoder.devices)
+    return several_gpus() if encoder.device.type == "cuda" else ()
 
 
 def copies_on(encoder: Copied, devices: Sequence[torch.device | str]) -> list[Copied]:

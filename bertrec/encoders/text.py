@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from bertrec.core.checks import expect
+from bertrec.core.devices import chosen_device
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.progress import progress_bar
 from bertrec.core.ragged import IntArray, Ragged
@@ -31,7 +32,7 @@ from bertrec.encoders.folder import FolderForm, read_form
 from bertrec.encoders.inference import Forward, make_forward, number_format
 from bertrec.encoders.pooling import TokenPooling, read_modules
 from bertrec.encoders.precision import computing_in
-from bertrec.encoders.several import copies_on, named_devices
+from bertrec.encoders.several import copies_on, named_devices, sharing
 from bertrec.encoders.source import resolve_folder
 from bertrec.encoders.states import LowerStates, embed_tokens, gather_states, run_layers, supports_states
 from bertrec.encoders.storage import load_encoder, save_encoder
@@ -57,7 +58,8 @@ class TextEncoder(Encoder):
         prompt: what stands before each text.
         max_length: tokens per text, the prompt's and special ones included: the setting, or the folder's where that is less.
         devices: what `encode` shares its batches with, such as ``("cuda:0", "cuda:1")``, its own device included or not; a copy of the
-            encoder is kept on each. By default those in the environment variable ``BERTREC_ENCODE_DEVICES``, or none.
+            encoder is kept on each. None takes those in the environment variable
+            ``BERTREC_ENCODE_DEVICES``, else all GPUs where the encoder is on one and none was chosen.
         adaptation: the interactions that its folder says it was adapted on; None for any other encoder.
     """
 
@@ -80,7 +82,7 @@ class TextEncoder(Encoder):
         self._stamp: tuple[Any, ...] = ()
         self._hash = self._format = ""
         self._inference: Forward | None = None
-        self.devices: tuple[torch.device | str, ...] = named_devices()
+        self.devices: tuple[torch.device | str, ...] | None = named_devices()
         self.adaptation: Adaptation | None = None if folder is None else read_adaptation(str(folder))
         self._elsewhere: tuple[tuple[torch.device | str, ...], list[TextEncoder]] = ((), [])
         self.train(False)
@@ -99,7 +101,7 @@ class TextEncoder(Encoder):
         folder = resolve_folder(config.name)
         form, backbone = read_form(folder), load_backbone(folder)
         apply_depth(backbone.model, config)
-        return cls(config, backbone, form, folder).to(device)
+        return cls(config, backbone, form, folder).to(chosen_device(device))
 
     @property
     def dim(self) -> int:
@@ -233,12 +235,12 @@ class TextEncoder(Encoder):
 
     def _copies(self, most: int) -> list[TextEncoder]:
         """Return the copies on other devices, at most ``most``: beyond one per batch they would have no work."""
-        if most < 1 or not self.devices:
+        if most < 1 or not (devices := sharing(self)):
             return []
         self._forget_if_changed()
-        if self._elsewhere[0] != self.devices:
+        if self._elsewhere[0] != devices:
             self._elsewhere = ((), [])
-            self._elsewhere = (self.devices, copies_on(self, self.devices))
+            self._elsewhere = (devices, copies_on(self, devices))
         return self._elsewhere[1][:most]
 
     def _vectors_of(self, tokens: Ragged) -> Callable[[IntArray], npt.NDArray[np.float32]]:
@@ -308,7 +310,7 @@ class TextEncoder(Encoder):
         Raises:
             ModelError: a file is missing, damaged or not the one that was saved; the text names it.
         """
-        return cls(*load_encoder(folder), Path(folder)).to(device)
+        return cls(*load_encoder(folder), Path(folder)).to(chosen_device(device))
 
     def _prompt_length(self) -> int:
         """Return the tokens that the prompt takes at the start of a text, a special one before it included, one behind it not."""

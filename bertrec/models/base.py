@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bertrec.core.checks import expect, expect_path
+from bertrec.core.devices import product_device
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.foreign import Check, matrix
 from bertrec.core.id_lists import id_lists
@@ -342,14 +343,15 @@ class Recommender(Fitted, Finding):
         vectors = self.item_embeddings()
         unknown = np.asarray(np.isnan(vectors).any(axis=1))
         unknown[0] = True
-        items = torch.from_numpy(np.where(unknown[:, None], np.float32(0), vectors)).T
+        device = product_device() or torch.device("cpu")
+        items = torch.from_numpy(np.where(unknown[:, None], np.float32(0), vectors)).to(device).T
         popular = self.popularity
         for vectors_of_users, lifts in self.user_batches(histories):
-            users = torch.from_numpy(vectors_of_users)
+            users = torch.from_numpy(vectors_of_users).to(device)
             cold = cold_rows(vectors_of_users)
             for first in range(0, len(users), batch_size):
                 stop = min(first + batch_size, len(users))
-                scores = (users[first:stop] @ items).numpy()
+                scores = (users[first:stop] @ items).cpu().numpy()
                 scores[cold[first:stop]] = popular
                 if lifts is not None:
                     lifts.slice(first, stop).add_to(scores)

@@ -81,7 +81,7 @@ def _apart(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     seen: set[int] = set()
     out = {}
     for name, value in tensors.items():
-        out[name] = value.detach().contiguous()
+        out[name] = value.detach().cpu().contiguous()
         place = out[name].untyped_storage().data_ptr()
         if place in seen:
             out[name] = out[name].clone()

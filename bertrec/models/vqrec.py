@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
+from bertrec.core.devices import device_of
 from bertrec.core.errors import ConfigError
 from bertrec.core.ragged import IntArray
 from bertrec.data.catalog import ItemCatalog
@@ -91,7 +92,7 @@ class VQRec(NeuralRecommender):
         whitening, raw = super()._whitening(vectors, counts, init), self.config.codes.vectors == "raw"
         given = init._coding() if isinstance(init, VQRec) else None
         if given is not None and not self._permutes(init):
-            return Coding(whitening, copy.deepcopy(given.quantiser), of_raw=raw)
+            return Coding(whitening, copy.deepcopy(given.quantiser).cpu(), of_raw=raw)
         read = torch.from_numpy(vectors[np.flatnonzero(counts[1:])])
         if given is not None and (size := 1 << centroid_bits(len(read), self.config.codes.centroids)) != given.quantiser.size:
             told = f"{given.quantiser.size} codes in each slot, and {len(read)} items of training allow {size}"
@@ -109,7 +110,7 @@ class VQRec(NeuralRecommender):
     def whitened_texts(self) -> FloatArray | None:
         """Return the whitened text vectors of the catalogue, ``[n_items, dim]``, by which near texts are found; None without text."""
         coding = self._coding()
-        return None if coding is None else coding.whitened(torch.from_numpy(self._raw_vectors())).numpy()
+        return None if coding is None else coding.whitened(torch.from_numpy(self._raw_vectors()).to(device_of(coding))).cpu().numpy()
 
     # The network: a tower over codes.
 
@@ -144,12 +145,12 @@ class VQRec(NeuralRecommender):
         vectors = item_components(train.sequences, len(train.catalog), codes.components, seed=seed)
         there = np.flatnonzero(train.item_counts)
         if going_on:
-            own = folded_in(tower.behaviour_codes.numpy()[there], vectors[there], codes.bins)
+            own = folded_in(tower.behaviour_codes.cpu().numpy()[there], vectors[there], codes.bins)
         else:
             tower.behaviour_codes.zero_()  # those of a model to start from are of another SVD
             tower.trained.copy_(torch.from_numpy(train.item_counts > 0))
             own = binned(vectors[there], codes.bins, codes.binning, np.random.default_rng(seed)) + 1
-        tower.behaviour_codes[torch.from_numpy(there)] = torch.from_numpy(own)
+        tower.behaviour_codes[torch.from_numpy(there)] = torch.from_numpy(own).to(tower.behaviour_codes.device)
         if not going_on:
             assert tower.behaviour is not None
             tower.behaviour.restart(self._bin_points(vectors[there], own - 1) if codes.start == "points" else None)

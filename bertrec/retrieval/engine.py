@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from bertrec.core.errors import BertrecError, MissingExtraError
 from bertrec.core.faiss_builds import BROKEN, installed_builds, mend_of
 from bertrec.core.progress import progress_bar
 from bertrec.retrieval.exact import BoolArray, FloatArray, IntArray
+from bertrec.retrieval.gpu import gpu_copy
 from bertrec.retrieval.parameters import IndexConfig
 
 _ADD_AT_ONCE = 20_000
@@ -35,11 +35,6 @@ def import_faiss() -> Any:
         listed = ", ".join(f"{name} {found}" for name, found in builds.items()) or "faiss"
         raise BertrecError(f"{listed} does not load ({' '.join(str(error).split())[:200]}): {mend_of(builds)}") from error
     return faiss
-
-
-def gpu_count() -> int:
-    """Return the number of GPUs that FAISS sees; 0 with faiss-cpu."""
-    return int(getattr(import_faiss(), "get_num_gpus", lambda: 0)())
 
 
 def make_index(config: IndexConfig, dim: int) -> Any:
@@ -149,12 +144,16 @@ def held_vectors(index: Any) -> FloatArray | None:
 
 
 class Searcher:
-    """Searches a FAISS index: a GPU copy where FAISS can make one, else the index itself. Make a new one after each change."""
+    """Searches a FAISS index: a GPU copy where FAISS can make one, else the index itself. Make a new one after each change.
+
+    Attributes:
+        rough: whether the scores of the copy are of half precision, and items are to be ranked by their full vectors.
+    """
 
     def __init__(self, index: Any, config: IndexConfig) -> None:
         self._index = index
         self._config = config
-        self._gpu_index = _gpu_copy(index, config)
+        self._gpu_index, self.rough = gpu_copy(import_faiss(), index, config)
         self._selector: Any = None
         self._bits: Any = None
         self._widened = 1
@@ -162,7 +161,7 @@ class Searcher:
     def within(self, allowed: BoolArray) -> Searcher:
         """Return one that finds the positions of ``allowed [n]`` alone, on the CPU; a graph is walked further the fewer they are."""
         other = copy.copy(self)
-        other._gpu_index = None
+        other._gpu_index, other.rough = None, False
         other._bits = np.packbits(allowed, bitorder="little")  # which FAISS looks at and does not copy
         other._selector = import_faiss().IDSelectorBitmap(other._bits)
         other._widened = math.ceil(len(allowed) / max(1, int(allowed.sum())))
@@ -210,20 +209,6 @@ class Searcher:
         if self._refine == 1:
             return lists
         return faiss.IndexRefineSearchParameters(k_factor=float(self._refine), base_index_params=lists)
-
-
-def _gpu_copy(index: Any, config: IndexConfig) -> Any:
-    """Return a copy on GPU 0, or None without a GPU or where FAISS has no such index there (HNSW)."""
-    if config.kind == "hnsw" or gpu_count() == 0:
-        return None
-    faiss = import_faiss()
-    base = faiss.downcast_index(index.base_index) if config.refine and config.kind == "ivfpq" else index
-    try:
-        return faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, base)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        warnings.warn(f"the {config.kind} index stays on the CPU, the GPU does not take it: {reason}", stacklevel=2)
-        return None
 
 
 def to_file(index: Any, path: str) -> None:

@@ -499,8 +499,8 @@ class ItemIndex(Described):
             parts = self._parts
             # A plain array: every slice of a memmap object costs more.
             vectors = np.asarray(engine.held_vectors(parts.index) if parts.vectors is None else parts.vectors)
-            ordering = "exact" if self.kind == "flat" else "codes" if self.kind == "ivfpq" else "full"
             searcher = engine.Searcher(parts.index, parts.resolved)
+            ordering = "codes" if self.kind == "ivfpq" or searcher.rough else "exact" if self.kind == "flat" else "full"
             if parts.largest_norm is None:  # looked for once: of mapped vectors that reads them all
                 parts.largest_norm = engine.largest_norm(vectors)
             self._stored = Stored(searcher, vectors, parts.table.alive, parts.largest_norm, ordering)

@@ -13,19 +13,25 @@ from __future__ import annotations
 import math
 import warnings
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.devices import product_device
 from bertrec.core.products import FloatArray, IntArray, pair_scores, rounding_bound
 from bertrec.core.ragged import Ragged
 from bertrec.core.threads import in_threads
+
+if TYPE_CHECKING:
+    import torch
 
 BoolArray = npt.NDArray[np.bool_]
 
 _SCORES_AT_ONCE = 1 << 22  # rough scores held by a thread in bfloat16, half as many in float32
 _FEWEST_QUERIES = 64  # but at least so many per block, or the vectors are read too often
+_WORTH_THERE = 64  # queries from which it pays to bring the vectors to an accelerator
+_SCORES_THERE = 1 << 26  # scores of an accelerator: 256 MiB
 _STEP = 32  # a block of an odd number of times so many, or the product is written two to four times as slowly
 _STRIPS = 64  # at most, so that no thread waits long for the last
 _WORTH_HALF = 128  # queries from which a copy of the vectors in bfloat16 pays
@@ -52,12 +58,38 @@ def search_vectors(
     """
     if not len(queries) or not len(vectors):
         return _nothing(len(queries), k)
+    if len(queries) >= _WORTH_THERE and (device := product_device()) is not None:
+        return _search_there(queries, vectors, k, alive, banned, largest_norm, device)
     half = len(queries) >= _WORTH_HALF and _half_is_fast() and _in_half_range(queries, largest_norm)
     positions, scores, left = _search(_Scan(vectors, k, alive, largest_norm, count=len(queries), half=half), queries, banned)
     if len(left):
         finer = _Scan(vectors, k, alive, largest_norm, count=len(left), half=False)
         positions[left], scores[left], _ = _search(finer, queries[left], banned.take(left))
     return positions, scores
+
+
+def _search_there(
+    queries: FloatArray, vectors: FloatArray, k: int, alive: BoolArray, banned: Ragged, largest_norm: float, device: torch.device
+) -> tuple[IntArray, FloatArray]:
+    """Find candidates on an accelerator: whose product is within twice the rounding bound of the k-th; score them as ever."""
+    import torch
+
+    found, width = _nothing(len(queries), k), min(k, len(vectors))
+    table, dead = (_tensor(array).to(device) for array in (vectors, np.flatnonzero(~alive)))
+    size = max(1, _SCORES_THERE // len(vectors))
+    for start in range(0, len(queries), size):
+        part = queries[start : start + size]
+        gone = banned.slice(start, start + len(part))
+        scores = torch.from_numpy(part).to(device) @ table.T
+        scores.index_fill_(1, dead, -torch.inf)
+        at = (torch.from_numpy(array).to(device) for array in (gone.rows, gone.values))
+        scores.index_put_(tuple(at), torch.tensor(-torch.inf, device=device))
+        bound = torch.from_numpy(2 * rounding_bound(part, largest_norm)[:, :1]).to(device)
+        limit = (scores.topk(width).values[:, -1:] - bound).clamp(min=torch.finfo(torch.float32).min)
+        rows, columns = np.ascontiguousarray((scores >= limit).nonzero().cpu().numpy().T)
+        values = pair_scores(part, vectors, rows, columns)
+        place_best(rows, columns, values, found[0][start : start + size], found[1][start : start + size])
+    return found
 
 
 def _nothing(count: int, k: int) -> tuple[IntArray, FloatArray]:
@@ -100,9 +132,7 @@ class _Scan:
         import torch
 
         self.vectors, self.k, self.largest_norm, self.half = vectors, k, largest_norm, half
-        with warnings.catch_warnings():  # of a loaded index the vectors are a read-only file; nothing is written to them
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            self.table = torch.from_numpy(vectors).to(torch.bfloat16 if half else torch.float32)
+        self.table = _tensor(vectors).to(torch.bfloat16 if half else torch.float32)
         self.nothing = _keys(torch.tensor([-torch.inf], dtype=self.table.dtype))[0]
         self.dead = np.flatnonzero(~alive)
         self.size = max(1, math.isqrt(len(vectors) // (4 * k)))
@@ -181,6 +211,14 @@ class _Scan:
         order = np.argsort(rows[which].astype(np.int16), kind="stable")  # by counting, which NumPy does in 16 bits only
         which, place = which[order], place[order]
         return rows[which], place * self.groups + groups[which]
+
+
+def _tensor(array: npt.NDArray[Any]) -> torch.Tensor:
+    import torch
+
+    with warnings.catch_warnings():  # of a loaded index the vectors are a read-only file; nothing is written to them
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _lengths(rows: FloatArray) -> FloatArray:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from bertrec.core.checks import expect
+from bertrec.core.devices import chosen_device
 from bertrec.core.errors import ConfigError, ModelError, NotFiniteError
 from bertrec.core.ragged import IntArray
 from bertrec.data.splits import Split
@@ -22,7 +23,6 @@ from bertrec.training.fit import fit_module
 from bertrec.training.log import TrainLog
 from bertrec.training.masked_lm import TokenMasking
 from bertrec.training.pairs import HiddenWords, PairDataset, held_out_pairs
-from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
 
 Say = Callable[[str], None]
@@ -67,7 +67,7 @@ def adapt_encoder(
     say(_found(dataset, pairs))
     with preserved_randomness():
         torch.manual_seed(config.train.seed)  # of the first LoRA matrices
-        encoder = make_text_encoder(config.encoder, what="encoder adapt", device=training_device(config.train.device))
+        encoder = make_text_encoder(config.encoder, what="encoder adapt", device=chosen_device(config.train.device))
         module = _module(encoder, dataset, config)
     before, log = _trained(module, dataset, pairs, config, say, run_dir=run_dir, resume=resume, progress=progress)
     after = log.epochs[log.best_epoch - 1].metrics if log.best_epoch else {}
@@ -75,7 +75,7 @@ def adapt_encoder(
     if after and after[config.train.metric] <= before[config.train.metric]:
         mend = "give it more time or more epochs, another train.encoder_learning_rate, or stay with the former"
         say(f"warning: no epoch is above the encoder as it was by {config.train.metric}: {mend}")
-    encoder.cpu().freeze()
+    encoder.to(chosen_device()).freeze()
     encoder.adaptation = _record(split, config, dataset, before, after, log)
     return encoder
 

@@ -110,14 +110,15 @@ class EpochBatches:
 class EpochLoader(torch.utils.data.DataLoader[Any]):
     """A loader in this process that passes the epoch on to its sampler.
 
-    Batches are made here and not in workers, as they cost far less than a step; the Trainer moves them to its device.
+    Batches are made here and not in workers, as they cost far less than a step; the Trainer moves them to its device. ``pinned``
+    puts them in memory that a GPU copies from while the processor goes on.
     """
 
-    def __init__(self, dataset: Any, sampler: EpochBatches, collate: Callable[[Any], Any]) -> None:
+    def __init__(self, dataset: Any, sampler: EpochBatches, collate: Callable[[Any], Any], *, pinned: bool = False) -> None:
         indices: Any = sampler  # torch asks for lists here and takes any sequence of indices
         if sampler.world > 1:
             dataset, collate = _Shared(dataset), _with_share(collate)
-        super().__init__(dataset, batch_sampler=indices, collate_fn=collate, num_workers=0, pin_memory=False)
+        super().__init__(dataset, batch_sampler=indices, collate_fn=collate, num_workers=0, pin_memory=pinned)
         self.epochs = sampler
 
     def set_epoch(self, epoch: int) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainingArguments
 from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 
+from bertrec.core.devices import chosen_device
 from bertrec.core.errors import ConfigError, DataError, ModelError, unknown_name
 from bertrec.core.files import sha256_text
 from bertrec.core.processes import world
@@ -26,7 +27,7 @@ from bertrec.training.checkpoints import check_intact, complete_checkpoints, pru
 from bertrec.training.config import TrainConfig
 from bertrec.training.log import TrainLog
 from bertrec.training.parameters import encoder_parameter_ids, parameter_groups, restore, trainable_tensors
-from bertrec.training.precision import choose_precision, training_device
+from bertrec.training.precision import choose_precision
 from bertrec.training.progress import ProgressBar, shows_progress
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.state import Evaluate, TrainingState
@@ -169,8 +170,8 @@ def _arguments(module: nn.Module, config: TrainConfig, folder: Path, *, steps_pe
         steps_per_epoch: as many in each process, which takes its part of every batch.
     """
     _check_loggers(config.loggers)
-    device = training_device(config.device)
-    precision = choose_precision(config.precision, tunes_encoder=bool(encoder_parameter_ids(module)), device=device)
+    device = chosen_device(config.device)
+    precision = choose_precision(config.precision, tunes_encoder=bool(encoder_parameter_ids(module)), device=device.type)
     arguments = TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=config.epochs,
@@ -180,7 +181,7 @@ def _arguments(module: nn.Module, config: TrainConfig, folder: Path, *, steps_pe
         warmup_steps=config.warmup_share,
         max_grad_norm=config.max_grad_norm,
         seed=config.seed,
-        use_cpu=device == "cpu",
+        use_cpu=device.type == "cpu",
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         report_to=list(config.loggers) or "none",
@@ -199,8 +200,16 @@ def _arguments(module: nn.Module, config: TrainConfig, folder: Path, *, steps_pe
     )
     if config.warmup_epochs:
         arguments.warmup_steps = max(1, round(config.warmup_epochs * steps_per_epoch))
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are for DDP (torchrun); DataParallel is slower than one of them
+    if device.type == "cuda":
+        _take_gpu(arguments, device)
     return arguments
+
+
+def _take_gpu(arguments: TrainingArguments, device: torch.device) -> None:
+    """Train on this GPU: the Trainer takes the first, and all of them by DataParallel, which is slower than one."""
+    arguments._n_gpu = 1
+    torch.cuda.set_device(device)
+    arguments.__dict__["_setup_devices"] = device  # a cached property
 
 
 def _identity(module: nn.Module, dataset: Any, config: TrainConfig) -> dict[str, Any]:

@@ -1,19 +1,10 @@
-"""Where a run computes, and in which number format."""
+"""In which number format a run computes."""
 
 from __future__ import annotations
 
 import torch
 
 from bertrec.core.errors import ConfigError
-
-
-def training_device(wanted: str) -> str:
-    """Return the type of the device that the Trainer will use."""
-    found = torch.accelerator.current_accelerator(check_available=True)
-    kind = found.type if found else "cpu"
-    if wanted not in ("auto", "cpu", kind):
-        raise ConfigError(f"device {wanted} is not available here: set device to auto ({kind}) or cpu")
-    return kind if wanted == "auto" else wanted
 
 
 def choose_precision(precision: str, *, tunes_encoder: bool, device: str) -> str:

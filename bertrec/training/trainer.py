@@ -25,6 +25,8 @@ from bertrec.training.config import TrainConfig
 from bertrec.training.parameters import parameter_groups, restore, snapshot
 from bertrec.training.state import TrainingState
 
+_FUSED = frozenset({"cpu", "cuda", "mps"})
+"""Where torch has AdamW in one kernel."""
 _STEPS_A_CHECK = 32
 """Steps between looks at the loss on an accelerator, where each look waits for the device."""
 
@@ -139,14 +141,14 @@ class ModuleTrainer(Trainer):
         sampler = EpochBatches(
             self.train_dataset, self.config.batch_size, self.config.seed, rank=self.args.process_index, world=self.args.world_size
         )
-        return EpochLoader(self.train_dataset, sampler, self.data_collator)
+        return EpochLoader(self.train_dataset, sampler, self.data_collator, pinned=self.args.device.type == "cuda")
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """Return AdamW over the groups of encoder and rest, with and without decay."""
         if self.optimizer is None:
             groups = parameter_groups(self.module, self.config)
             # One kernel per group: a loop over parameters is the larger part of a short step on a CPU.
-            fused = all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for group in groups for p in group["params"])
+            fused = all(p.is_floating_point() and p.device.type in _FUSED for group in groups for p in group["params"])
             kind = torch.optim.AdamW if self.args.fp16 else PlainAdamW  # fp16 scales its loss, which takes the wrapper
             self.optimizer = kind(groups, lr=self.config.learning_rate, fused=fused)
         return self.optimizer
@@ -170,6 +172,12 @@ class ModuleTrainer(Trainer):
         loss = loss.detach()
         self.meter.add(loss)
         return loss
+
+    def _prepare_input(self, data: Any) -> Any:
+        """Move a pinned tensor to the GPU without waiting for it; all else as the Trainer does."""
+        if isinstance(data, Tensor) and data.is_pinned():
+            return data.to(self.args.device, non_blocking=True)
+        return super()._prepare_input(data)
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Return 0: nobody reads it, and counting parameters takes time each step."""

@@ -77,7 +77,7 @@ def test_copies_on_several_devices_share_the_batches_and_give_the_same_vectors(f
 
 
 def test_devices_are_named_in_the_environment_and_one_that_is_not_there_is_an_error(folders, texts, monkeypatch):
-    assert build(folders["bert"]).devices == ()
+    assert build(folders["bert"]).devices is None
     monkeypatch.setenv("BERTREC_ENCODE_DEVICES", "cpu, cpu")
     assert build(folders["bert"]).devices == ("cpu", "cpu")
     for name, says in (("moon", "'moon' is no device"), ("cuda:99", "encoding on cuda:99")):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bertrec.core.devices import chosen_device
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
@@ -87,10 +88,10 @@ class MaskedEncoder(nn.Module):
                 _, model, tokenizer, _, head = load_masked(folder)
                 merge_lora(model)
                 apply_depth(model.base_model, config)
-                return cls(config, model, tokenizer, head=head).to(device)
+                return cls(config, model, tokenizer, head=head).to(chosen_device(device))
         model, tokenizer = load_masked_model(config.name, folder, new_head=new_head)
         apply_depth(model.base_model, config)
-        return cls(config, model, tokenizer, head=None if new_head else head).to(device)
+        return cls(config, model, tokenizer, head=None if new_head else head).to(chosen_device(device))
 
     @property
     def base(self) -> Any:
@@ -242,7 +243,7 @@ class MaskedEncoder(nn.Module):
             ModelError: a file is missing, damaged or not the one that was saved; the text names it.
         """
         config, model, tokenizer, soft, head = load_masked(folder)
-        return cls(config, model, tokenizer, soft=soft, head=head).to(device)
+        return cls(config, model, tokenizer, soft=soft, head=head).to(chosen_device(device))
 
     def computing(self) -> Any:
         """Return the number format in which the encoder computes, as a context."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bertrec.core.checks import expect
 from bertrec.core.config import Config
+from bertrec.core.devices import chosen_device
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.plugins import Registry
 from bertrec.core.products import FloatArray, row_lengths
@@ -85,7 +86,7 @@ class QueryTower(Fitted):
         texts = torch.from_numpy(tower._encoder.encode_items(catalog, progress=progress))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(tower.config.train.seed)
-            tower._network = TowerNetwork(texts.shape[1], tower.config).eval()
+            tower._network = TowerNetwork(texts.shape[1], tower.config).eval().to(chosen_device())
         return tower._over(catalog, unit(texts))
 
     @property
@@ -254,6 +255,7 @@ class QueryTower(Fitted):
         """Take what `state_dict` gave."""
         self._network = TowerNetwork(state[_TEXTS].shape[1], self.config).eval()
         self._network.load_state_dict({name.removeprefix("network."): value for name, value in state.items() if name != _TEXTS})
+        self._network.to(chosen_device())
         self._over(self.catalog, state[_TEXTS])
 
     def saved_values(self) -> dict[str, Any]:

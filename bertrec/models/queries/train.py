@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bertrec.core.checks import expect
+from bertrec.core.devices import chosen_device
 from bertrec.core.errors import ConfigError
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import Ragged
@@ -20,7 +21,6 @@ from bertrec.models.queries.pairs import Asked, QueryPairs
 from bertrec.models.queries.tower import QueryTower
 from bertrec.retrieval.word_scores import WordScores
 from bertrec.training.fit import fit_module
-from bertrec.training.precision import training_device
 
 Say = Callable[[str], None]
 
@@ -90,9 +90,9 @@ def _fitted(
     before = judge() if judge is not None else {}
     if judge is not None:
         say(f"before: {_in_words(before)}")
-    loss.to(training_device(config.train.device))
+    loss.to(chosen_device(config.train.device))
     tower.train_log = log = fit_module(loss, batches, batches.collate, config.train, evaluate=judge, **options)
-    loss.cpu().eval()
+    loss.to(chosen_device()).eval()
     tower.forget_vectors()
     after = dict(log.epochs[log.best_epoch - 1].metrics) if log.best_epoch else {}
     kept = f", of which epoch {log.best_epoch} is kept: {_in_words(after)}" if after else f": loss {log.epochs[-1].loss:.4g}"

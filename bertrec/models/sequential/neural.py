@@ -15,6 +15,7 @@ import torch
 
 from bertrec.core.checks import expect
 from bertrec.core.config import Config
+from bertrec.core.devices import chosen_device
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
 from bertrec.core.processes import first_before
@@ -46,7 +47,6 @@ from bertrec.models.trained_on import Training
 from bertrec.training.config import TrainConfig
 from bertrec.training.log import TrainLog
 from bertrec.training.partners import PartnerDataset
-from bertrec.training.precision import training_device
 from bertrec.training.randomness import preserved_randomness
 from bertrec.training.sequences import SequenceDataset
 
@@ -386,10 +386,10 @@ class NeuralRecommender(MatchingRecommender):
 
     def _start_encoder(self, init: NeuralRecommender | None) -> Encoder:
         if init is None or init._encoder is None or not init._encoder.trainable:
-            return self._first_encoder(training_device(self.config.train.device))
+            return self._first_encoder(chosen_device(self.config.train.device))
         if self.config.encoder.tune != init.config.encoder.tune:
             raise ConfigError(f"the model given as init tuned its encoder by '{init.config.encoder.tune}': set encoder.tune to the same")
-        encoder = make_encoder(self.config.encoder, device=training_device(self.config.train.device))
+        encoder = make_encoder(self.config.encoder, device=chosen_device(self.config.train.device))
         try:
             encoder.load_state_dict(init._encoder.state_dict())
         except RuntimeError as error:
@@ -398,7 +398,7 @@ class NeuralRecommender(MatchingRecommender):
 
     def _whitening(self, vectors: FloatArray, counts: IntArray, init: NeuralRecommender | None) -> torch.nn.Module | None:
         if init is not None and (fixed := init.fixed_whitening()) is not None:
-            return copy.deepcopy(fixed)
+            return copy.deepcopy(fixed).cpu()  # with the vectors that it is used on
         return fit_whitening(self.config.item, vectors, np.flatnonzero(counts[1:]), self.text_fields)
 
     def fixed_whitening(self) -> torch.nn.Module | None:
@@ -421,10 +421,10 @@ class NeuralRecommender(MatchingRecommender):
         network = self.network
         if self._encoder is not None and network.text is not None:
             vectors = self._encoder.eval().encode(catalog.texts)
-            self._encoder = self._encoder.cpu()
+            self._encoder = self._encoder.to(chosen_device())
             self.encoder_fingerprint = self._encoder.fingerprint
             network.text = self._table(vectors, network.text.whitening)
-        network.eval().cpu()
+        network.eval().to(chosen_device())
         self._forget()
 
     def encoder(self) -> Encoder:
@@ -467,7 +467,7 @@ class NeuralRecommender(MatchingRecommender):
             text = other._table(vectors, self.network.text.whitening)
         network = other._build(catalog, text)
         transplant(self.network, network, self.catalog.ids, catalog.ids)
-        other._network, other._popularity = network.eval(), self._popularity_over(catalog)
+        other._network, other._popularity = network.eval().to(chosen_device()), self._popularity_over(catalog)
         other.carry_match(self)
         return other
 
@@ -505,8 +505,9 @@ class NeuralRecommender(MatchingRecommender):
         network = self.network
         if network.text is None or self.text_fields or self.takes_vectors:
             return None
-        read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))))
-        vectors: FloatArray = network.scaled_items(network.tower(read, torch.full((len(texts),), item))).numpy()
+        read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))).to(network.counts.device))
+        items = torch.full((len(texts),), item, device=read.device)
+        vectors: FloatArray = network.scaled_items(network.tower(read, items)).float().cpu().numpy()
         return vectors if self.items_trained()[item] else vectors * np.float32(self.new_vector)
 
     @torch.no_grad()
@@ -516,7 +517,7 @@ class NeuralRecommender(MatchingRecommender):
         if network.text is None or self.text_fields or self.takes_vectors or not isinstance(network.tower, ItemTower):
             return None
         nowhere = torch.zeros(len(texts), dtype=torch.int64, device=network.counts.device)
-        read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))))
+        read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))).to(network.counts.device))
         items = torch.cat([self._item_vectors()[:1], network.tower(read, nowhere).float()])
         inputs = torch.arange(1, len(items), device=items.device)[:, None]
         states = network.newest_states(items, inputs, torch.ones_like(inputs[:, 0]))
@@ -618,7 +619,7 @@ class NeuralRecommender(MatchingRecommender):
             text = self._table(vectors, self._saved_whitening(vectors.shape[1], whitening))
         network = self._build(self.catalog, text)
         network.load_state_dict(weights)
-        self._network = network.eval()
+        self._network = network.eval().to(chosen_device())
         self.take_match(Match.from_state(matched, self.items_trained()))
 
     @property

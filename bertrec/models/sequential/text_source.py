@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bertrec.core.devices import device_of
 from bertrec.core.ragged import Ragged
 from bertrec.encoders.text import TextEncoder
 from bertrec.training.config import GradientCache
@@ -33,9 +34,10 @@ class TextSource(nn.Module):
         self.dim: int = self.whitened(torch.zeros(1, dim)).shape[1]
 
     def whitened(self, vectors: Tensor) -> Tensor:
-        """Whiten raw vectors ``[…, dim]``; as they are where there is no whitening."""
+        """Whiten raw vectors ``[…, dim]``, where the whitening is; as they are where there is none."""
         if self.whitening is None:
             return vectors
+        vectors = vectors.to(device_of(self.whitening))
         # Not in half precision: whitening magnifies just those directions in which vectors differ least.
         with torch.autocast(vectors.device.type, enabled=False):
             whitened: Tensor = self.whitening(vectors.float())

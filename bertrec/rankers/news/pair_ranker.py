@@ -192,7 +192,7 @@ class PairRanker(Ranker):
     def _over(self, catalog: ItemCatalog, encoder: TextEncoder) -> Towers:
         texts = self._read(catalog, encoder)
         items, users = self.item_tower(encoder.dim, texts), self.user_tower(encoder.dim, texts)
-        network = self.make_network(encoder, items, users)
+        network = self.make_network(encoder, items, users).to(encoder.device)
         self.network, self._table, self.catalog = network, None, catalog
         return network
 

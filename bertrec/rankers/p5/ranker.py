@@ -131,7 +131,7 @@ class P5(Ranker):
         return found
 
     def _build(self, catalog: ItemCatalog, encoder: MaskedEncoder) -> P5Network:
-        self.network = P5Network(encoder, list(self.tasks.values()), self.config, learned=self.learned)
+        self.network = P5Network(encoder, list(self.tasks.values()), self.config, learned=self.learned).to(encoder.device)
         self._over(catalog)
         return self.network
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bertrec.core.config import Config
+from bertrec.core.devices import chosen_device
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
@@ -179,7 +180,7 @@ class UBERT(Ranker):
         with preserved_randomness():
             torch.manual_seed(config.train.seed)
             parts: dict[str, Any] = {"dropout": config.dropout, "loss": config.loss, "scale": config.scale}
-            self.network = CoMatching(self._items.shape[1], config.width, **parts)
+            self.network = CoMatching(self._items.shape[1], config.width, **parts).to(chosen_device())
         return self.network
 
     def _read_items(self, catalog: ItemCatalog, *, progress: bool = False) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bertrec.core.config import Config
+from bertrec.core.devices import chosen_device
 from bertrec.core.errors import ModelError
 from bertrec.core.files import sha256_parts, sha256_text
 from bertrec.core.progress import progress_bar
@@ -132,7 +133,7 @@ class TabularRanker(Ranker):
         network.eval()
 
     def _over(self, catalog: ItemCatalog, reader: FeatureReader) -> None:
-        self.network = TabularNetwork(reader.space, reader.items, self.config)
+        self.network = TabularNetwork(reader.space, reader.items, self.config).to(chosen_device())
         self.catalog, self._reader, self._table = catalog, reader, None
 
     def reset(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from bertrec.core.devices import named_device
 from bertrec.data.splits import Split
 from bertrec.recbole.catalogue import READS_ITEM_TEXT, check_loads_nothing
 from bertrec.recbole.exchange import Job
@@ -110,8 +111,17 @@ def _base_settings(model: str, work: Path, n_items: int, *, sequential: bool) ->
         "checkpoint_dir": str(work),
         "show_progress": False,
         "state": "ERROR",
+        **_gpu(),
         "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1, "alpha": 1.0, "dynamic": False, "candidate_num": 0},
     }
+
+
+def _gpu() -> dict[str, str]:
+    """Return which GPU RecBole takes; nothing where none was chosen, and it takes the first that is there."""
+    kind, _, number = named_device().partition(":")
+    if kind in ("auto", "cuda"):
+        return {"gpu_id": number} if number else {}
+    return {"gpu_id": ""}
 
 
 def _loss_settings(job: Job) -> dict[str, Any]:

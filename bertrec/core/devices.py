@@ -1,0 +1,110 @@
+"""Where everything computes: one choice for the whole process, which the processes that it starts inherit."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from bertrec.core.errors import ConfigError
+from bertrec.core.processes import world
+
+if TYPE_CHECKING:
+    import torch
+
+DEVICE = "BERTREC_DEVICE"
+"""Holds the choice: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or what else torch names; unset is ``auto``."""
+_WHERE = f"bertrec --device, {DEVICE}, train.device"
+
+
+def use_device(name: str) -> None:
+    """Compute on this device from now on, also in processes that are started later; models that are there stay where they are.
+
+    Args:
+        name: ``auto`` takes the accelerator that torch finds, else the CPU; ``cpu``, ``cuda``, ``cuda:1`` and ``mps`` are taken as
+            they are.
+
+    Raises:
+        ConfigError: there is no such device on this machine.
+    """
+    if name != "cpu":  # always there, and told without torch
+        _found(name)
+    os.environ[DEVICE] = name
+
+
+def named_device() -> str:
+    """Return the choice as it was made, ``auto`` where none was."""
+    return os.environ.get(DEVICE, "").strip() or "auto"
+
+
+def chosen_device(given: torch.device | str | None = None) -> torch.device:
+    """Return where to compute.
+
+    Args:
+        given: a device of this call alone; None and ``auto`` leave it to the choice of the process, and so does ``cuda`` where this is
+            one of several GPUs.
+
+    Raises:
+        ConfigError: there is no such device on this machine.
+    """
+    import torch
+
+    if isinstance(given, torch.device):
+        return given
+    chosen = named_device()
+    if given in (None, "auto") or chosen.partition(":")[0] == given:
+        return _found(chosen)
+    return _found(str(given))
+
+
+def several_gpus() -> tuple[str, ...]:
+    """Return all CUDA devices where there are several, none was chosen, and no other process trains on one of them; else nothing."""
+    import torch
+
+    if named_device() not in ("auto", "cuda") or world() > 1 or chosen_device().type != "cuda" or torch.cuda.device_count() < 2:
+        return ()
+    return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
+
+
+def product_device() -> torch.device | None:
+    """Return the accelerator whose float32 products are as exact as the CPU's, within their rounding bound; None without one.
+
+    Apple's is left out, and so is one whose products were set to a shorter format (``torch.set_float32_matmul_precision``).
+    """
+    import torch
+
+    device = chosen_device()
+    exact = device.type not in ("cpu", "mps") and torch.get_float32_matmul_precision() == "highest"
+    return device if exact else None
+
+
+def device_of(module: torch.nn.Module) -> torch.device:
+    """Return where a module's numbers are; the CPU for one that has none."""
+    import torch
+
+    return next((value.device for values in (module.parameters(), module.buffers()) for value in values), torch.device("cpu"))
+
+
+def _found(name: str) -> torch.device:
+    import torch
+
+    there = torch.accelerator.current_accelerator(check_available=True)
+    if name == "auto":
+        return _numbered(there or torch.device("cpu"))
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"'{name}' is no device: take auto, cpu, cuda, cuda:1 or mps ({_WHERE})") from error
+    count = torch.accelerator.device_count() if there is not None and there.type == device.type else 0
+    if device.type != "cpu" and (device.index or 0) >= count:
+        raise ConfigError(f"device {name} is not available here: take auto ({there or 'cpu'}) or cpu ({_WHERE})")
+    return _numbered(device)
+
+
+def _numbered(device: torch.device) -> torch.device:
+    """Say which GPU ``cuda`` is: of several processes that train together each has its own."""
+    import torch
+
+    if str(device) != "cuda":
+        return device
+    own = int(os.environ.get("LOCAL_RANK", 0)) if world() > 1 else 0
+    return torch.device("cuda", own % torch.cuda.device_count())
