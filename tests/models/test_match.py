@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -276,28 +277,51 @@ def test_new_items_go_as_high_as_others_can_bear(monkeypatch: pytest.MonkeyPatch
         assert figures[20:].mean() == pytest.approx(1 / np.log2(3) if above else 1.0)
 
 
+def row_of_old_ones(new: int, wanting: int, n: int = 40) -> Callable[[np.ndarray], Tried]:
+    """Return what gives rows of ``n`` users: after item 1 come eleven old items, the best of them wanted, and near to 1 ``new`` ones."""
+    old, fresh = np.arange(2, 13), np.arange(13, 13 + new)
+    items = np.zeros((13 + new, 2), np.float32)
+    items[old, 1] = np.linspace(1, 0.1, len(old))
+    near = np.zeros((len(items), new), np.int64)
+    near[1] = fresh
+    match = Match(Neighbours(near, (near > 0).astype(np.float32)), None, np.arange(len(items)) < 13)
+    counts = np.where(match.trained, 9, 0)
+    targets = Ragged.from_rows([[13]] * wanting + [[2]] * (n - wanting))
+    data = EvaluationSet(list(range(n)), Ragged.from_rows([[1]] * n), targets)
+
+    def tried(rows: np.ndarray) -> Tried:
+        users = np.array([[0, 2.0]] * len(rows), np.float32)
+        return Tried.of(match, data.take(rows), Protocol(bootstrap=0), counts, users=users, items=items, extra=None)
+
+    return tried
+
+
 @pytest.mark.parametrize(("wanting", "enough", "first"), [(4, 300, True), (2, 300, False), (4, 4, False)])
 def test_a_few_users_give_new_items_the_places_that_are_due(
     monkeypatch: pytest.MonkeyPatch, wanting: int, enough: int, first: bool
 ) -> None:
     """One new item among eleven old ones has a tenth of the places wherever it stands; the others want the old item that it passes."""
     monkeypatch.setattr(weighing, "ENOUGH", enough)
-    n, old = 40, np.arange(2, 13)
-    items = np.zeros((14, 2), np.float32)
-    items[old, 1] = np.linspace(1, 0.1, len(old))
-    near = np.zeros((14, 1), np.int64)
-    near[1] = 13
-    match = Match(Neighbours(near, (near > 0).astype(np.float32)), None, np.arange(14) < 13)
-    data = EvaluationSet(list(range(n)), Ragged.from_rows([[1]] * n), Ragged.from_rows([[13]] * wanting + [[2]] * (n - wanting)))
-
-    def tried(rows: np.ndarray) -> Tried:
-        vectors, counts = np.array([[0, 2.0]] * len(rows), np.float32), np.array([0, *[9] * 12, 0])
-        return Tried.of(match, data.take(rows), Protocol(bootstrap=0), counts, users=vectors, items=items, extra=None)
-
-    told = Told.of(tried(np.arange(n)), tried(np.arange(wanting)))
+    tried = row_of_old_ones(1, wanting)
+    told = Told.of(tried(np.arange(40)), tried(np.arange(wanting)))
     found = weighing.weigh_new(told, Weights(text=1.0), cost=0.03)
     assert told.figures_of_new(found).mean() == pytest.approx(1.0 if first else 1 / np.log2(3))
     assert told.share_of_lists(found) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("new", [1, 5])
+def test_in_a_catalogue_with_more_new_items_they_are_held_back(new: int) -> None:
+    """One new item takes a tenth of the places, as is due; five would take half, and the first of the old ones would be the sixth."""
+    few, many = row_of_old_ones(1, 4), row_of_old_ones(new, 0)
+    told = Told.of(few(np.arange(40)), few(np.arange(4)))
+    found = weighing.weigh_new(told, Weights(text=1.0), cost=0.03)
+    whole = many(np.arange(40))
+    held = weighing.held_back(whole, told, found, cost=0.03)
+    assert whole.figures(found).mean() == pytest.approx(1 / np.log2(2 + new))
+    assert (held == found) == (new == 1)
+    if new > 1:
+        assert whole.figures(held).mean() == 1.0
+        assert held.new < found.new
 
 
 def test_further_parts_are_kept_from_training_where_one_has_few_users(split: Split, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,18 @@ from bertrec.models.item_vectors import ReadsItems
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, Weights
 from bertrec.models.sequential.tried import Tried
-from bertrec.models.sequential.weighing import COSTS, NewItemCosts, Told, parts_kept, sampled, tells_of_new, wanting_new, weigh, weigh_new
+from bertrec.models.sequential.weighing import (
+    COSTS,
+    NewItemCosts,
+    Told,
+    held_back,
+    parts_kept,
+    sampled,
+    tells_of_new,
+    wanting_new,
+    weigh,
+    weigh_new,
+)
 from bertrec.retrieval.neighbours import Neighbours
 
 logger = logging.getLogger(__name__)
@@ -110,7 +121,8 @@ class MatchingRecommender(ReadsItems):
             weights = self._with_new(weights, match.weights)
             self._new_item_costs = self._former._new_item_costs
         elif found := self._probes(self._parts_kept(train, validation), train.item_counts == 0, rules, progress=progress):
-            weights = self._weigh_new(Told.joined(found), weights)
+            told = Told.joined(found)
+            weights = held_back(tried, told, self._weigh_new(told, weights), cost=COSTS[self.config.match.new_items])
         self.take_match(replace(lists, weights=weights))
 
     def _wanting_new(self, lists: Match, train: Interactions, validation: EvaluationSet, rules: Protocol) -> Tried | None:

@@ -36,6 +36,8 @@ LEAST_FEW = 0.05
 """Share of the users from which those whose next item was seen a few times have a say of their own in the weights."""
 COSTS = {"balanced": 0.03, "promote": 0.10}
 """What the users of other items may lose for new ones, by the name of the choice."""
+_LEEWAY = 1.5
+"""How many times each bound holds where the whole catalogue is ranked: the trainings that told it are shorter, and chance has a say."""
 
 Goal = Callable[[Weights], float]
 
@@ -236,6 +238,28 @@ def weigh_new(told: Told, weights: Weights, *, cost: float) -> Weights:
             if _mean(gain) > (0.0 if enough else _standard_error(gain)):
                 best, reached = other, figures
     return best
+
+
+def held_back(tried: Tried, told: Told, weights: Weights, *, cost: float) -> Weights:
+    """Return the weights with an offset that can be borne in the catalogue as it is, which may hold many more new items.
+
+    The bounds are those of `weigh_new`, with some leeway. Where no offset can be borne, near texts add nothing to new items.
+
+    Args:
+        tried: users of the whole training over all items.
+        told: by whom ``weights`` were found.
+        weights: found by `weigh_new`.
+        cost: as there.
+    """
+    plain, due = weights.with_(new_text=0.0, new=0.0), float(told.wants_new.mean())
+    whole = Told.of(tried, None)
+    least = (1 - _LEEWAY * cost) * _mean(tried.figures(plain))
+
+    def bearable(one: Weights) -> bool:
+        return _mean(tried.figures(one)) >= least or (not told.enough and whole.share_of_lists(one) <= _LEEWAY * due)
+
+    rising = [weights.with_(new=weights.new - step / 4 * weights.new_text) for step in range(16, -1, -1)]
+    return _last(rising, bearable) or plain
 
 
 def _last(rising: Sequence[Weights], bearable: Callable[[Weights], bool]) -> Weights | None:
