@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all docs bench bench-full fuzz release lint type format clean
+.PHONY: help venv demo test coverage test-all docs bench bench-full fuzz release lint type format clean
 
 help:  ## Show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,13 +22,17 @@ demo: $(STAMP)  ## Train, measure, index and recommend on ml-100k
 	@$(BIN)/bertrec demo
 
 # Types are checked beside the tests, which leave a part of two cores idle.
-test: lint  ## Run every check: ruff, mypy, pytest with branch coverage
+test: lint  ## Run every check: ruff, mypy, pytest
 	$(BIN)/mypy & types=$$!; \
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term; tests=$$?; \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST); tests=$$?; \
 	wait $$types && exit $$tests
 
+# Counting branches costs up to as much again as the tests themselves.
+coverage:  ## The same with branch coverage
+	$(MAKE) test PYTEST='--cov --cov-report=term'
+
 # An empty environment is filled from pip's index: this takes minutes and a few GB for that time.
-test-all: test docs  ## The same, then site, tutorials, a Spark cluster whose executors are killed, wheel and sdist in empty environments
+test-all: coverage docs  ## The same with branch coverage, then site, tutorials, a Spark cluster whose executors are killed, wheel and sdist in empty environments
 	$(PIP) --editable '.[spark]'
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "cluster or tutorial"
 	$(BIN)/python -m checks.wheel
