@@ -341,6 +341,41 @@ def test_further_parts_are_kept_from_training_where_one_has_few_users(split: Spl
     assert weighing.parts_kept(train, validation, 0) == []
 
 
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_a_handful_of_items_is_trained_on(small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, n: int) -> None:
+    """Of two none can be left out, of three and four one at a time, and no part is without an item."""
+    monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+    monkeypatch.setattr(weighing, "LEAST_SHARE", 0.0)
+    rows = [(f"u{user}", f"i{(user + step) % n}", step) for user in range(12) for step in range(4)]
+    items = pd.DataFrame({"item_id": [f"i{k}" for k in range(n)], "title": ["red shoe", "blue shoe", "green hat", "old hat"][:n]})
+    made = bertrec.make_split(bertrec.load(pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]), items=items))
+    train, validation = made.train, made.validation
+    assert validation is not None
+    parts = weighing.parts_kept(train, validation, 0)
+    assert len(parts) <= n // 2 * (n > 2)
+    for part, _ in parts:
+        assert 2 <= np.count_nonzero(part.item_counts) < n
+    model = UniSRec.configured(settings=small | {"train.epochs": 1})
+    model.fit(train, validation=validation, progress=False, mask_seen=False)
+    assert model.recommend([["i0"]], k=1).items[0] != ["i0"]
+
+
+def test_what_is_noted_of_new_items_is_of_the_weights_that_serve(
+    split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+    monkeypatch.setattr(matching, "held_back", lambda tried, told, weights, cost: weights.with_(new_text=0.0, new=0.0, new_vector=1.0))
+    monkeypatch.setattr(matching, "weigh_new", lambda told, weights, cost: weights.with_(new_text=8.0, new=4.0))
+    model = UniSRec.configured(settings=small | {"train.epochs": 2}).fit(split.train, validation=split.validation, progress=False)
+    assert model.match is not None
+    assert model.match.weights.new_text == 0
+    costs = model._new_item_costs
+    assert costs is not None
+    assert costs.held_back
+    assert (costs.new, costs.others) == (costs.new_before, costs.others_before)
+    assert "held back" in model.weights_in_words
+
+
 def test_the_training_for_new_items_takes_the_other_weights_and_leaves_out_what_is_really_new(
     split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -121,19 +121,26 @@ class MatchingRecommender(ReadsItems):
             weights = self._with_new(weights, match.weights)
             self._new_item_costs = self._former._new_item_costs
         elif found := self._probes(self._parts_kept(train, validation), train.item_counts == 0, rules, progress=progress):
-            told = Told.joined(found)
-            weights = held_back(tried, told, self._weigh_new(told, weights), cost=COSTS[self.config.match.new_items])
+            weights = self._weigh_new(Told.joined(found), weights, whole=tried)
         self.take_match(replace(lists, weights=weights))
 
     def _wanting_new(self, lists: Match, train: Interactions, validation: EvaluationSet, rules: Protocol) -> Tried | None:
         users = wanting_new(train, validation, self.config.train.seed)
         return self._tried(lists, train, users, rules) if len(users) else None
 
-    def _weigh_new(self, told: Told, weights: Weights) -> Weights:
-        """Return the weights with those of new items, and note what these gain and cost."""
-        found = weigh_new(told, weights, cost=COSTS[self.config.match.new_items])
-        self._new_item_costs = NewItemCosts.of(told, weights, found)
-        return found
+    def _weigh_new(self, told: Told, weights: Weights, whole: Tried | None = None) -> Weights:
+        """Return the weights with those of new items, and note what these gain and cost.
+
+        Args:
+            told: users who tell them.
+            weights: for other items.
+            whole: users of the whole training, where ``told`` are of others: what they can bear has the last word.
+        """
+        cost = COSTS[self.config.match.new_items]
+        found = weigh_new(told, weights, cost=cost)
+        held = found if whole is None else held_back(whole, told, found, cost=cost)
+        self._new_item_costs = NewItemCosts.of(told, weights, held, held_back=held != found)
+        return held
 
     @staticmethod
     def _with_new(weights: Weights, told: Weights) -> Weights:
@@ -255,5 +262,5 @@ class MatchingRecommender(ReadsItems):
     def restore(self, parts: SavedParts) -> None:
         """Take what was saved."""
         super().restore(parts)
-        costs: Mapping[str, float] | None = parts.about.get("new_item_costs")
+        costs: Mapping[str, Any] | None = parts.about.get("new_item_costs")
         self._new_item_costs = None if costs is None else NewItemCosts(**costs)

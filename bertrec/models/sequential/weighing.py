@@ -53,6 +53,7 @@ class NewItemCosts:
         new: the same with.
         share_of_lists: share of the places of all lists of ten that new items hold.
         share_due: share of the users whose next item is new.
+        held_back: whether the weights were lowered since the whole catalogue holds more new items.
     """
 
     others_before: float
@@ -61,14 +62,15 @@ class NewItemCosts:
     new: float
     share_of_lists: float
     share_due: float
+    held_back: bool = False
 
     @classmethod
-    def of(cls, told: Told, plain: Weights, weights: Weights) -> NewItemCosts:
+    def of(cls, told: Told, plain: Weights, weights: Weights, *, held_back: bool = False) -> NewItemCosts:
         """Measure them."""
         new = told.wants_new
         before, after = told.figures(plain.with_(new_text=0.0, new=0.0)), told.figures(weights)
         means = (_mean(before[~new]), _mean(after[~new]), _mean(before[new]), _mean(after[new]))
-        return cls(*means, told.share_of_lists(weights), float(new.mean()))
+        return cls(*means, told.share_of_lists(weights), float(new.mean()), held_back)
 
     @property
     def in_words(self) -> str:
@@ -77,6 +79,7 @@ class NewItemCosts:
             f"new items, measured on a tenth kept from a training of half the length: their weights bring NDCG@10 "
             f"from {self.new_before:.4f} to {self.new:.4f}, and that of other items from {self.others_before:.4f} to {self.others:.4f}; "
             f"{self.share_of_lists:.1%} of all places go to new items, {self.share_due:.1%} of the users want one"
+            + (" (held back, since the catalogue holds more items that nobody took)" if self.held_back else "")
         )
 
 
@@ -133,14 +136,17 @@ def parts_kept(train: Interactions, validation: EvaluationSet, seed: int) -> lis
 
     None where too few do.
     """
-    most = max(1, min(MOST_PARTS, MOST_ROWS // max(1, len(train.sequences.values))))
+    there = int(np.count_nonzero(train.item_counts))
+    most = max(1, min(MOST_PARTS, there // 2, MOST_ROWS // max(1, len(train.sequences.values))))
     parts, wanting = [], 0
-    for part in range(most):
-        parts.append(without_some(train, validation, seed, part))
-        wanting += len(_wanting_new(*parts[-1]))
+    for part in range(most if there > 2 else 0):  # a training takes two items at least
+        kept = without_some(train, validation, seed, part)
+        if wanted := len(_wanting_new(*kept)):
+            parts.append(kept)
+            wanting += wanted
         if wanting >= ENOUGH:
             break
-    return parts if wanting >= max(FEWEST_NEW, LEAST_SHARE * len(validation) * len(parts)) else []
+    return parts if parts and wanting >= max(FEWEST_NEW, LEAST_SHARE * len(validation) * len(parts)) else []
 
 
 def without_some(train: Interactions, validation: EvaluationSet, seed: int, part: int = 0) -> tuple[Interactions, EvaluationSet]:
