@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs" / "rooms.svg"
 WAY = {
     "cli": "words of a terminal; one file per command group",
-    "cluster": "what is made of runs: lists by Spark, reports, answers over HTTP",
+    "cluster": "what is made of runs: lists, reports, answers",
     "tuning": "settings are searched",
     "rerank": "7 a list is put in another order",
     "rankers": "candidates that were given are scored",
@@ -27,7 +27,9 @@ WAY = {
     "core": "files, settings, errors; parts of reports",
 }
 """What happens in a row of rooms, by its first room; numbers are the way of the data."""
-_WIDTH, _ROW, _BOXES, _TOP = 704, 36, 300, 34
+_WIDTH, _ROW, _BOXES, _TOP = 720, 36, 300, 34
+_GAP, _ROOM = 4, 10
+"""Between two boxes of a row, and beside a name in its box; what is left is shared by the length of the names."""
 
 
 def rows() -> list[list[str]]:
@@ -56,14 +58,15 @@ def picture() -> str:
 
 
 def _row(rooms: list[str], y: int) -> list[str]:
-    width = (_BOXES - 4 * (len(rooms) - 1)) / len(rooms)
     size = 14 if len(rooms) < 4 else 12
-    parts = []
-    for place, room in enumerate(rooms):
-        x = 30 + place * (width + 4)
+    letter = (_BOXES - _GAP * (len(rooms) - 1) - _ROOM * len(rooms)) / sum(map(len, rooms))
+    parts, x = [], 30.0
+    for room in rooms:
+        width = _ROOM + letter * len(room)
         parts.append(f'<rect x="{x:g}" y="{y}" width="{width:g}" height="{_ROW - 6}" rx="4" fill="#e8eaf6" stroke="#5c6bc0"/>')
         middle = f'x="{x + width / 2:g}" y="{y + 20}" text-anchor="middle" font-size="{size}"'
         parts.append(f'<text {middle} fill="#1a237e">{escape(room)}</text>')
+        x += width + _GAP
     number, words = re.match(r"(?:(\d+) )?(.*)", WAY.get(rooms[0], "")).groups()  # type: ignore[union-attr] -- which matches all
     if number:
         parts.append(f'<circle cx="{_BOXES + 54}" cy="{y + 15}" r="11" fill="#1a237e"/>')

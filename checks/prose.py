@@ -1,13 +1,14 @@
 """The prose of the documentation: width of lines, length of sentences, words that the glossary lacks.
 
 python -m checks.prose          # say what is wrong, and end with 1
-python -m checks.prose --mend   # wrap paragraphs that are too wide
+python -m checks.prose --mend   # wrap paragraphs, and Python of the page on design, that are too wide
 """
 
 from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,15 @@ MADE = ("docs/comparisons/", "docs/performance.md", "docs/results.md", "docs/log
 """Reports and tables that a program writes; their sources are looked at instead."""
 START = ("README.md", "docs/index.md", "docs/start/*.md")
 """Pages for those who are new: every technical word of theirs stands in the glossary."""
+NARROW = ("docs/design.md", *START)
+"""Pages whose tables and code are held to ``WIDTH`` too. What a program printed stands in a block without a language, and is excused."""
+_FIELD = """
+adaptor attention baseline batch calibration checkpoint cosine dropout embedding encoder epoch fine-tuned fine-tuning gradient
+head hyperparameter inference interval latency leave-one-out logit loss metric pooling pre-trained protocol quantised ranker
+recall reranker retriever seed shard softmax split throughput token tokenizer transformer vector wheel whitened whitening wilcoxon
+"""
+FIELD = re.compile(rf"(?<![\w/.@-])({'|'.join(map(re.escape, _FIELD.split()))})(?:e?s|'s)?(?![\w-])", re.IGNORECASE)
+"""Words of the field that look like others: they have to stand in the glossary as well."""
 _KNOWN = """
 A/B API CITATION CPU CPUs CSV CUDA Debian FAQ FastAPI GB GiB GitHub GPU GPUs HTTP HTTPS ID IDs JSON KB LaTeX
 LICENSE Linux macOS MB MiB MovieLens NumPy NVIDIA OK ONNX OpenMP Optuna PyPI PyTorch README RecBole RecTools
@@ -94,6 +104,50 @@ def wide_lines(text: str) -> list[str]:
     return [line for line in found if max(map(len, line.split())) < WIDTH - 10]
 
 
+def lines_by_language(text: str) -> Iterator[tuple[str | None, str]]:
+    """Give each line of a page with the language of the block of code it stands in: None outside, empty where none is named."""
+    language = None
+    for line in text.split("\n"):
+        if _FENCE.match(line):
+            language = line.strip().strip("`~").strip().partition(" ")[0] if language is None else None
+            yield None, line
+        else:
+            yield language, line
+
+
+def wide_rows(text: str) -> list[str]:
+    """Return the rows of tables and lines of code that are too wide, the addresses of links apart."""
+    shown = [line for language, line in lines_by_language(text) if (line.startswith("|") if language is None else language)]
+    return [line for line in shown if len(_LINK.sub("]", line)) > WIDTH]
+
+
+def broken_code(text: str) -> str:
+    """Return a page whose lines of Python are broken where they are too wide: comments go on below, code at a blank."""
+    return "\n".join(
+        part
+        for language, line in lines_by_language(text)
+        for part in (_broken(line) if language == "python" and len(line) > WIDTH else [line])
+    )
+
+
+def _broken(line: str) -> list[str]:
+    code, _, comment = line.partition("# ")
+    indent = len(line) - len(line.lstrip())
+    if not comment:
+        return _filled_from(line.strip(), " " * indent, " " * (indent + 4))
+    if len(code.rstrip()) > WIDTH:
+        return [*_broken(code.rstrip()), *_filled_from(comment, *[" " * (indent + 4) + "# "] * 2)]
+    if not code.strip():
+        return _filled_from(comment, *[" " * indent + "# "] * 2)
+    if len(code) > WIDTH * 2 // 3:  # no room beside it
+        return [code.rstrip(), *_filled_from(comment, *[" " * (indent + 4) + "# "] * 2)]
+    return _filled_from(comment, code + "# ", " " * len(code) + "# ")
+
+
+def _filled_from(words: str, first: str, others: str) -> list[str]:
+    return textwrap.wrap(words, WIDTH, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False)
+
+
 def sentences(text: str) -> Iterator[str]:
     """Give the sentences of the prose."""
     for prose, lines in blocks(text):
@@ -107,11 +161,13 @@ def _words(sentence: str) -> int:
 
 
 def undefined(text: str, glossary: str) -> list[str]:
-    """Return the technical words of a page (with capitals inside, or all capitals) that the glossary lacks."""
+    """Return the technical words of a page (with capitals inside, all capitals, or of the field) that the glossary lacks."""
     prose = " ".join(line for is_prose, lines in blocks(text) for line in lines if is_prose or line.startswith("|"))
     prose = _LINK.sub("]", _CODE.sub(" ", prose))
-    known = set(re.findall(r"[A-Za-z0-9]+", " ".join(re.findall(r"\*\*([^*]+)\*\*", glossary)))) | KNOWN
-    return sorted({word.partition("@")[0] for word in _TERM.findall(prose)} - known)
+    said = " ".join(re.findall(r"\*\*([^*]+)\*\*", glossary))
+    known = set(re.findall(r"[A-Za-z0-9]+", said)) | KNOWN
+    field = {word.lower() for word in FIELD.findall(prose)} - {word.lower() for word in FIELD.findall(said)}
+    return sorted({word.partition("@")[0] for word in _TERM.findall(prose)} - known) + sorted(field)
 
 
 def faults() -> Iterator[str]:
@@ -120,6 +176,8 @@ def faults() -> Iterator[str]:
     for page in pages():
         text, name = page.read_text(encoding="utf-8"), page.relative_to(ROOT).as_posix()
         yield from (f"{name}: a line of {len(line)} letters (make format wraps it): {line[:60]}…" for line in wide_lines(text))
+        if any(page.match(pattern) for pattern in NARROW):
+            yield from (f"{name}: a row of {len(line)} letters: {line[:60]}…" for line in wide_rows(text))
         long = [] if name.startswith(LOG) else [one for one in sentences(text) if _words(one) > WORDS]
         yield from (f"{name}: a sentence of {_words(one)} words: {one[:60]}…" for one in long)
         if any(page.match(pattern) for pattern in START):
@@ -131,7 +189,8 @@ def main() -> None:
     if "--mend" in sys.argv[1:]:
         for page in pages():
             text = page.read_text(encoding="utf-8")
-            if (narrow := wrapped(text)) != text:
+            narrow = broken_code(wrapped(text)) if page.match("docs/design.md") else wrapped(text)
+            if narrow != text:
                 page.write_text(narrow, encoding="utf-8")
     found = list(faults())
     print("\n".join(found) or f"prose: {len(pages())} pages")

@@ -30,8 +30,13 @@ IN_WHEEL = [
 IN_SDIST = [
     *("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "constraints.txt", "bertrec/cli/main.py"),
     *("tests/conftest.py", "tests/support/hub_stand_in.py", "benchmarks/speed/__main__.py", "checks/wheel.py", "docs/design.md"),
-    *("Dockerfile", ".dockerignore", "compose.yaml"),
+    *("Dockerfile", ".dockerignore", "compose.yaml", ".github/workflows/checks.yml"),
 ]
+SAMPLE = [
+    *("tests/evaluation/test_rank_metrics.py", "tests/data/test_splits.py", "tests/retrieval/test_top_k.py"),
+    *("tests/test_picture.py", "tests/test_release.py", "tests/docs/test_links.py"),
+]
+"""The tests of the source distribution that are run with nothing but what they need: its own files suffice for them."""
 
 
 def main() -> None:
@@ -56,6 +61,7 @@ def check(folder: Path, *, dist: Path | None = None) -> None:
     try_out(python, folder)
     install(python, "--no-deps", "--force-reinstall", str(sdist))
     try_out(python, folder)
+    try_tests(python, sdist, folder / "source")
     say("wheel and source distribution: built, installed in an empty environment, and at work there")
 
 
@@ -113,6 +119,17 @@ def try_out(python: Path, folder: Path) -> None:
         run(str(program), *words, cwd=away, quiet=True)
     run(str(python), "-m", "pip", "check", "--disable-pip-version-check", cwd=away, quiet=True)
     run(str(python), "-I", str(ROOT / "checks" / "in_empty_environment.py"), cwd=away)
+
+
+def try_tests(python: Path, sdist: Path, folder: Path) -> None:
+    """Collect all tests of the source distribution with what this process has, and run a sample of them in the empty environment."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (source,) = folder.iterdir()
+    pytest = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    run(sys.executable, *pytest, "--collect-only", cwd=source)
+    install(python, "pytest", "hypothesis")
+    run(str(python), *pytest, *SAMPLE, cwd=source)
 
 
 def run(*words: str, cwd: Path | None = None, quiet: bool = False) -> None:

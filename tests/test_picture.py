@@ -31,3 +31,13 @@ def test_it_shows_every_room_and_no_other(drawn):
 
 def test_every_row_says_what_happens_in_it():
     assert {row[0] for row in picture.rows()} == set(picture.WAY)
+
+
+def test_words_fit_where_they_stand(drawn):
+    width = int(re.search(r'viewBox="0 0 (\d+) ', drawn)[1])
+    told = [(float(x), words) for x, words in re.findall(r'<text x="(\d+)" y="\d+" fill="#20242c">([^<]+)<', drawn)]
+    assert len(told) == len(picture.WAY)
+    assert max(x + 7 * len(words) for x, words in told) <= width  # a letter of 14 is 6.5 to 7 wide
+    boxes = re.findall(r'<rect x="[\d.]+" y="\d+" width="([\d.]+)".*\n<text .*font-size="(\d+)" fill="#1a237e">([a-z]+)<', drawn)
+    assert len(boxes) == sum(map(len, picture.rows()))
+    assert all(float(box) > 0.5 * int(size) * len(name) for box, size, name in boxes)

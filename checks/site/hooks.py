@@ -68,6 +68,12 @@ def inside(found: re.Match[str], page: str) -> str:
     return f"]({posixpath.relpath(there, posixpath.dirname(page) or '.')}{found[3] or ''})"
 
 
+def short(page: str) -> str | dict[str, str]:
+    """Return a page as the navigation has it: a command or a set of settings by its own name, without the words that all share."""
+    folder, _, name = page.removesuffix(".md").rpartition("/")
+    return {name: page} if folder in ("reference/commands", "reference/settings") else page
+
+
 def named(nav: Any) -> list[str]:
     """Return the pages that a navigation names one by one."""
     if isinstance(nav, str):
@@ -81,6 +87,7 @@ def expanded(nav: Any, found: list[str], taken: list[str]) -> Iterator[Any]:
         if isinstance(entry, dict):
             yield {title: below if isinstance(below, str) else list(expanded(below, found, taken)) for title, below in entry.items()}
         elif "*" in entry:
-            yield from sorted(p for p in found if fnmatch(p, entry) and p.count("/") == entry.count("/") and p not in taken)
+            fitting = (page for page in found if fnmatch(page, entry) and page.count("/") == entry.count("/") and page not in taken)
+            yield from map(short, sorted(fitting, key=lambda page: page.removesuffix(".md")))
         else:
             yield entry

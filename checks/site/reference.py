@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from typer.main import get_command
 
@@ -124,7 +124,10 @@ def takes(one: Any) -> str:
     """Return what a parameter takes, with its bounds."""
     if getattr(one, "is_flag", False):
         return ""
-    kind = getattr(one.type_descriptor.annotation, "__name__", str(one.type_descriptor.annotation))
+    annotation = one.type_descriptor.annotation
+    if choices := get_args(annotation) if get_origin(annotation) is Literal else ():
+        return ", ".join(map(str, choices))
+    kind = getattr(annotation, "__name__", str(annotation))
     words = one.metavar or {"int": "whole number", "float": "number", "str": "text", "Path": "path"}.get(kind, kind)
     bounds = [f"{sign} {bound}" for sign, bound in ((">=", one.min), ("<=", one.max)) if bound is not None]
     return " ".join([words, ", ".join(bounds)]).strip() + (", repeatable" if one.multiple else "")

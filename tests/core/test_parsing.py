@@ -170,7 +170,7 @@ def test_a_layer_that_its_weights_cannot_be(tmp_path):
     ids=["aliases", "merges", "aliases in settings", "layers", "brackets", "deep record"],
 )
 def test_it_is_quick_and_small(tmp_path, files, words):
-    """In a process of its own with 3 GiB of addresses, of which torch's libraries take the most, and 60 seconds of a processor."""
+    """In a process of its own with 3 GiB of memory that it may write, and 60 seconds of a processor."""
     shop = tmp_path / "shop"
     shop.mkdir()
     (shop / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "".join(f"{u},{i},{i}\n" for u in range(9) for i in range(5)))
@@ -180,7 +180,7 @@ def test_it_is_quick_and_small(tmp_path, files, words):
         (tmp_path / name).write_text(text)
 
     def limit():
-        resource.setrlimit(resource.RLIMIT_AS, (3 << 30, 3 << 30))
+        resource.setrlimit(resource.RLIMIT_DATA, (3 << 30, 3 << 30))
         resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
 
     done = subprocess.run(

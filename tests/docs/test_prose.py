@@ -51,5 +51,29 @@ def test_a_word_that_the_glossary_lacks():
     assert prose.undefined(text, glossary) == ["MoRec", "QRS", "TUV"]
 
 
+def test_words_of_the_field_in_small_letters_have_to_be_in_the_glossary_too():
+    glossary = "**Epoch** · one pass. **User head**, **token**."
+    text = "Epochs, tokens and heads; a softmax, its logits, `loss`, a cosine's fine-tuning, header, loss-free.\n\n| batches |"
+    assert prose.undefined(text, glossary) == ["batch", "cosine", "fine-tuning", "logit", "softmax"]
+
+
+def test_tables_and_code_are_wide_but_not_what_programs_print_nor_addresses():
+    row, code = f"| {LONG}|", f"x = 1  # {LONG}"
+    linked = f"| [short]({'a' * 200}.md) |"
+    text = f"{row}\n{linked}\n\n```python\n{code}\n```\n\n```\n{LONG}\n```\n{LONG}\n"
+    assert prose.wide_rows(text) == [row, code]
+
+
+def test_code_is_broken_at_blanks_and_its_comments_go_on_below():
+    arguments = ", ".join(f"argument_{number}=None" for number in range(12))
+    code = f"```python\n    name: int   # {LONG}\nf({arguments})  # said\n    # {LONG}\nshort = 1\n```\n\n```\n{LONG}\n```"
+    made = prose.broken_code(code)
+    assert prose.wide_rows(made) == []
+    assert [word for word in made.split() if word != "#"] == [word for word in code.split() if word != "#"]
+    beside, below = made.split("\n")[1:3]
+    assert beside.index("#") == below.index("#") == 16
+    assert f"```\n{LONG}\n```" in made
+
+
 def test_the_pages_are_in_order():
     assert list(prose.faults()) == []

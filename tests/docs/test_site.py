@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from types import SimpleNamespace
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 import typer
@@ -31,6 +31,7 @@ def toy():
         name: Annotated[str, typer.Argument(metavar="NAME", help="Whose | it is.")],
         size: Annotated[int, typer.Option(min=1, help="How *many*.")] = 2,
         loud: Annotated[bool, typer.Option("--loud/--quiet", help="Aloud.")] = False,
+        shade: Annotated[Literal["dark", "light"] | None, typer.Option(help="Which.")] = None,
         secret: Annotated[str, typer.Option(hidden=True)] = "",
     ) -> None:
         """Make one."""
@@ -44,6 +45,7 @@ def test_a_command_has_its_usage_its_options_and_its_examples():
     assert "| `NAME` | NAME | needed | Whose \\| it is. |" in page
     assert "| `--size` | whole number >= 1 | `2` | How \\*many\\*. |" in page
     assert "| `--loud`, `--quiet` |  | `off` | Aloud. |" in page
+    assert "| `--shade` | dark, light |  | Which. |" in page
     assert "secret" not in page
     assert page.rstrip().endswith("```sh\ntoy a --size 3\n```")
 
@@ -89,6 +91,13 @@ def test_a_pattern_stands_for_the_pages_that_nothing_else_names(hooks):
     nav = [{"Start": ["index.md"]}, {"All": ["a.md", "*.md"]}, {"Systems": ["systems/index.md", "systems/*.md"]}]
     made = list(hooks.expanded(nav, found, hooks.named(nav)))
     assert made == [{"Start": ["index.md"]}, {"All": ["a.md", "b.md"]}, {"Systems": ["systems/index.md", "systems/x.md"]}]
+
+
+def test_the_navigation_has_commands_and_settings_by_their_own_names_and_a_room_before_those_inside(hooks):
+    found = ["reference/settings/ease-text.md", "reference/settings/ease.md", "reference/api/a.b.md", "reference/api/a.md"]
+    made = list(hooks.expanded(["reference/settings/*.md", "reference/api/*.md"], found, []))
+    settings = [{"ease": "reference/settings/ease.md"}, {"ease-text": "reference/settings/ease-text.md"}]
+    assert made == [*settings, "reference/api/a.md", "reference/api/a.b.md"]
 
 
 def test_what_a_page_fetches_from_elsewhere():
