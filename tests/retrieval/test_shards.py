@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from kills import killed_at_each_step
 
 from bertrec.core.errors import ConfigError, DataError, IndexFileError
 from bertrec.core.ragged import Ragged
-from bertrec.retrieval import engine, storage
+from bertrec.retrieval import engine, shards, storage
 from bertrec.retrieval.index import ItemIndex
 
 Vectors = npt.NDArray[np.float32]
@@ -266,6 +267,47 @@ def test_an_id_in_two_shards_is_named_with_both(shard: Path, clustered: Callable
         ItemIndex.merged([shard, shard])
 
 
+def after_the_plan(patch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
+    """Let a change come between the reading of all descriptions and the loading of the shards."""
+    planned = shards._fitting
+
+    def fitting(folders: list[Path]) -> list[storage.IndexMeta]:
+        metas = planned(folders)
+        change()
+        return metas
+
+    patch.setattr(shards, "_fitting", fitting)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize(("rows", "changes"), [(250, {}), (150, {}), (200, {"model_hash": "new"}), (200, {"nlist": 21}), (200, {"dim": 8})])
+def test_a_shard_that_is_replaced_during_a_merge_is_refused(
+    clustered: Callable[..., Vectors], tmp_path: Path, place: int, rows: int, changes: dict[str, Any]
+) -> None:
+    how: dict[str, Any] = {"kind": "ivf", "nlist": 20, "model_hash": "m"}
+    folders = save_shards(tmp_path, ItemIndex.trained(clustered(400), **how), clustered(400), (200, 200))
+    how |= changes
+    dim = how.pop("dim", 16)
+    other = ItemIndex.trained(clustered(400, dim), **how).shard(clustered(rows, dim, seed=7), [f"new{row}" for row in range(rows)])
+    with pytest.MonkeyPatch.context() as patch:
+        after_the_plan(patch, lambda: other.save(folders[place]))
+        with pytest.raises(IndexFileError, match=f"shard-{place} was changed meanwhile: merge again"):
+            ItemIndex.merged(folders)
+
+
+def test_a_shard_that_is_replaced_by_one_as_large_is_merged_as_it_is_now(clustered: Callable[..., Vectors], tmp_path: Path) -> None:
+    """Also its longest vector is that of what was loaded."""
+    trained = ItemIndex.trained(clustered(400), kind="ivf", nlist=20, nprobe=20, model_hash="m")
+    folders = save_shards(tmp_path, trained, clustered(400), (200, 200))
+    vectors = clustered(200, seed=7) * np.float32(50)
+    with pytest.MonkeyPatch.context() as patch:
+        after_the_plan(patch, lambda: trained.shard(vectors, [f"new{row}" for row in range(200)]).save(folders[1]))
+        merged = ItemIndex.merged(folders)
+    assert merged.ids == [f"i{row}" for row in range(200)] + [f"new{row}" for row in range(200)]
+    np.testing.assert_array_equal(merged.vectors_at(np.arange(200, 400)), vectors)
+    assert merged._parts.largest_norm == pytest.approx(float(np.linalg.norm(vectors, axis=1).max()), rel=1e-6)
+
+
 def test_what_is_no_shard_is_named(shard: Path, clustered: Callable[..., Vectors], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no indexes to merge"):
         ItemIndex.merged([])
@@ -296,11 +338,11 @@ def test_a_shard_of_another_width_or_model_is_refused(shard: Path, clustered: Ca
 
 
 def test_a_merge_killed_at_any_step_leaves_all_or_nothing(clustered: Callable[..., Vectors], tmp_path: Path) -> None:
-    shards = save_shards(tmp_path, ItemIndex.trained(clustered(60), kind="ivf", nlist=4, model_hash="m"), clustered(60), (30, 30))
+    folders = save_shards(tmp_path, ItemIndex.trained(clustered(60), kind="ivf", nlist=4, model_hash="m"), clustered(60), (30, 30))
     out, kills = tmp_path / "out" / "merged", []
 
     def merge() -> None:
-        ItemIndex.merged(shards, scratch=tmp_path).save(out)
+        ItemIndex.merged(folders, scratch=tmp_path).save(out)
 
     out.parent.mkdir()
     for step in killed_at_each_step(merge):
