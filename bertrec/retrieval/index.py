@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self, Unpack
 
 import numpy as np
@@ -33,6 +34,7 @@ _SCANNED_FROM = (
     64  # queries at once: where it was measured (AMX) one product is then many times as fast as FAISS, and as exact as its flat index
 )
 _MOST_DEAD = 1 / 3
+_MAKING = Lock()  # held while an index is made ready for searches: threads that come together get one GPU copy
 
 
 class ItemIndex(Described):
@@ -494,16 +496,22 @@ class ItemIndex(Described):
             raise DataError(f"exclude has {len(banned)} rows for {count} queries")
         return banned
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_stored": None}  # a copy, also one in another process, has a GPU copy and a lock of its own
+
     def _searchable(self) -> Stored:
-        if self._stored is None:
-            parts = self._parts
-            # A plain array: every slice of a memmap object costs more.
-            vectors = np.asarray(engine.held_vectors(parts.index) if parts.vectors is None else parts.vectors)
-            searcher = engine.Searcher(parts.index, parts.resolved)
-            ordering = "codes" if self.kind == "ivfpq" or searcher.rough else "exact" if self.kind == "flat" else "full"
-            if parts.largest_norm is None:  # looked for once: of mapped vectors that reads them all
-                parts.largest_norm = engine.largest_norm(vectors)
-            self._stored = Stored(searcher, vectors, parts.table.alive, parts.largest_norm, ordering)
+        with _MAKING:
+            return self._stored or self._made_searchable()
+
+    def _made_searchable(self) -> Stored:
+        parts = self._parts
+        # A plain array: every slice of a memmap object costs more.
+        vectors = np.asarray(engine.held_vectors(parts.index) if parts.vectors is None else parts.vectors)
+        searcher = engine.Searcher(parts.index, parts.resolved)
+        ordering = "codes" if self.kind == "ivfpq" or searcher.rough else "exact" if self.kind == "flat" else "full"
+        if parts.largest_norm is None:  # looked for once: of mapped vectors that reads them all
+            parts.largest_norm = engine.largest_norm(vectors)
+        self._stored = Stored(searcher, vectors, parts.table.alive, parts.largest_norm, ordering)
         return self._stored
 
     def _check_writable(self) -> None:
