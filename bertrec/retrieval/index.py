@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import Any, Self, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.checks import expect, expect_path
+from bertrec.core.checks import expect, expect_path, expect_whole, shown
 from bertrec.core.described import Described
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.partial import recover
@@ -125,6 +126,7 @@ class ItemIndex(Described):
         """
         check_names(kind, metric)
         expect(model_hash, str, "ItemIndex.trained: model_hash", mend="model.model_hash")
+        items = None if items is None else expect_whole(items, "ItemIndex.trained: items", least=1)
         config = IndexConfig.from_dict({"kind": kind, "metric": metric, "seed": seed, **parameters})
         return cls(shards.trained(config, check_vectors(vectors, metric), items=items, model_hash=model_hash))
 
@@ -166,6 +168,8 @@ class ItemIndex(Described):
                 graphs, which cannot be merged.
             BertrecError: the disk of ``scratch`` is full.
         """
+        if isinstance(folders, str | bytes | os.PathLike) or not isinstance(folders, Iterable):
+            raise IndexFileError(f"ItemIndex.merged: folders is {shown(folders)}, not a list of folders: give [folder, …]")
         places = [expect_path(folder, "ItemIndex.merged: folders", error=IndexFileError) for folder in folders]
         index = cls(shards.merge(places, scratch=None if scratch is None else Path(scratch), progress=progress))
         index._measure()

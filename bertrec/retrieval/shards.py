@@ -25,6 +25,7 @@ TRAINED = ("ivf", "ivfpq")
 """Kinds that learn centroids from vectors."""
 _ALIKE = ("kind", "metric", "nlist", "pq_parts", "pq_bits", "refine")  # what FAISS's lists and codes are made by
 _PLANNED = ("resolved", "model_hash", "dim", "rows", "items")  # what is read of a description before the index is loaded
+_LONGEST_NUMBER = 20  # characters of a whole number in 64 bits, the sign included
 _GRAPH = "a graph (hnsw) cannot be merged of shards: choose ivf, ivfpq or flat, or build one index of all parts"
 
 
@@ -155,11 +156,22 @@ def _claim(table: IdTable, folder: Path, owners: dict[Id, Path]) -> None:
     """Note whose ids they are.
 
     Raises:
-        DataError: an id is another's already.
+        DataError: an id is another's already, as it is or with its number written as a text.
     """
     for item in table.ids[table.alive].tolist():
         if owners.setdefault(item, folder) is not folder:
             raise DataError(f"id {item!r} is in {owners[item]} and in {folder}: remove it from one of them")
+        if (twin := _twin(item)) is not None and owners.get(twin, folder) is not folder:
+            raise DataError(f"id {twin!r} is in {owners[twin]} and {item!r} in {folder}: build both with ids of one type")
+
+
+def _twin(item: Id) -> Id | None:
+    """Return the text of a number, or the number that a text is written of; None where it is no number's text."""
+    if isinstance(item, int):
+        return str(item)
+    if len(item) > _LONGEST_NUMBER or not item.removeprefix("-").isdecimal():
+        return None
+    return number if str(number := int(item)) == item else None
 
 
 def _joined(tables: Sequence[IdTable]) -> IdTable:
