@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 DEVICE = "BERTREC_DEVICE"
 """Holds the choice: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or what else torch names; unset is ``auto``."""
-_NO_MEMORY = ("out of memory", "ALLOC_FAILED")  # what CUDA and cuBLAS themselves say, which torch raises as plain RuntimeErrors
+_NO_MEMORY = ("out of memory", "ALLOC_FAILED")  # what CUDA and cuBLAS say, which torch raises as plain RuntimeErrors
 _WHERE = f"bertrec --device, {DEVICE}, train.device"
 
 
@@ -90,7 +90,9 @@ def _whole_products() -> bool:
 
 
 def computed_there(size: int, compute: Callable[[torch.device], Result]) -> Result | None:
-    """Return what ``compute`` returns on the `product_device`; None without one, or where it has too little memory: compute here then.
+    """Return what ``compute`` returns on the `product_device`; None without one, or where it has too little memory.
+
+    The caller computes on the CPU then.
 
     Args:
         size: bytes that are brought there; at most half of what is free, for the results need room too.

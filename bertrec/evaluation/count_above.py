@@ -109,7 +109,7 @@ def count_above(wanted: TargetScores, hidden: Sequence[Ragged] = ()) -> IntArray
 
 
 def _count_there(wanted: TargetScores, hidden: Sequence[Ragged], counts: IntArray, device: torch.device) -> IntArray:
-    """Count on an accelerator, in larger blocks; what is too near a target to say is settled here as ever; return ``counts``."""
+    """Count on an accelerator, in larger blocks, and return ``counts``; what is too near a target is settled here as ever."""
     import torch
 
     table, order = torch.from_numpy(wanted.table).to(device).T, wanted.order()

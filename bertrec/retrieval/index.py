@@ -169,7 +169,8 @@ class ItemIndex(Described):
             BertrecError: the disk of ``scratch`` is full.
         """
         if isinstance(folders, str | bytes | os.PathLike) or not isinstance(folders, Iterable):
-            raise IndexFileError(f"ItemIndex.merged: folders is {shown(folders)}, not a list of folders: give [folder, …]")
+            given = shown(folders)
+            raise IndexFileError(f"ItemIndex.merged: folders is {given}, not a list of folders: give [folder, …]")
         places = [expect_path(folder, "ItemIndex.merged: folders", error=IndexFileError) for folder in folders]
         index = cls(shards.merge(places, scratch=None if scratch is None else Path(scratch), progress=progress))
         index._measure()
@@ -501,7 +502,7 @@ class ItemIndex(Described):
         return banned
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_stored": None}  # a copy, also one in another process, has a GPU copy and a lock of its own
+        return self.__dict__ | {"_stored": None}  # a copy of the index makes its own GPU copy and lock
 
     def _searchable(self) -> Stored:
         with _MAKING:

@@ -59,9 +59,9 @@ def search_vectors(
     if not len(queries) or not len(vectors):
         return _nothing(len(queries), k)
     if len(queries) >= _WORTH_THERE:
-        found = computed_there(vectors.nbytes, lambda device: _search_there(queries, vectors, k, alive, banned, largest_norm, device))
-        if found is not None:
-            return found
+        wanted = queries, vectors, k, alive, banned, largest_norm
+        if (there := computed_there(vectors.nbytes, lambda device: _search_there(*wanted, device))) is not None:
+            return there
     half = len(queries) >= _WORTH_HALF and _half_is_fast() and _in_half_range(queries, largest_norm)
     positions, scores, left = _search(_Scan(vectors, k, alive, largest_norm, count=len(queries), half=half), queries, banned)
     if len(left):

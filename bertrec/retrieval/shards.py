@@ -24,7 +24,7 @@ from bertrec.retrieval.storage import IndexMeta, IndexParts
 TRAINED = ("ivf", "ivfpq")
 """Kinds that learn centroids from vectors."""
 _ALIKE = ("kind", "metric", "nlist", "pq_parts", "pq_bits", "refine")  # what FAISS's lists and codes are made by
-_PLANNED = ("resolved", "model_hash", "dim", "rows", "items")  # what is read of a description before the index is loaded
+_PLANNED = ("resolved", "model_hash", "dim", "rows", "items")  # what a merge reads before it loads
 _LONGEST_NUMBER = 20  # characters of a whole number in 64 bits, the sign included
 _GRAPH = "a graph (hnsw) cannot be merged of shards: choose ivf, ivfpq or flat, or build one index of all parts"
 
@@ -162,7 +162,8 @@ def _claim(table: IdTable, folder: Path, owners: dict[Id, Path]) -> None:
         if owners.setdefault(item, folder) is not folder:
             raise DataError(f"id {item!r} is in {owners[item]} and in {folder}: remove it from one of them")
         if (twin := _twin(item)) is not None and owners.get(twin, folder) is not folder:
-            raise DataError(f"id {twin!r} is in {owners[twin]} and {item!r} in {folder}: build both with ids of one type")
+            where = f"id {twin!r} is in {owners[twin]} and {item!r} in {folder}"
+            raise DataError(f"{where}: build both with ids of one type")
 
 
 def _twin(item: Id) -> Id | None:
