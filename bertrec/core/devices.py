@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
+from bertrec.core.checks import expect
 from bertrec.core.errors import ConfigError
 from bertrec.core.processes import world
 
 if TYPE_CHECKING:
     import torch
 
+Result = TypeVar("Result")
+
 DEVICE = "BERTREC_DEVICE"
 """Holds the choice: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps`` or what else torch names; unset is ``auto``."""
+_NO_MEMORY = ("out of memory", "ALLOC_FAILED")  # what CUDA and cuBLAS say, which torch raises as plain RuntimeErrors
 _WHERE = f"bertrec --device, {DEVICE}, train.device"
 
 
@@ -24,8 +29,9 @@ def use_device(name: str) -> None:
             they are.
 
     Raises:
-        ConfigError: there is no such device on this machine.
+        ConfigError: there is no such device on this machine, or it is no text.
     """
+    expect(name, str, "use_device: name", error=ConfigError, mend="auto, cpu, cuda, cuda:1 or mps")
     if name != "cpu":  # always there, and told without torch
         _found(name)
     os.environ[DEVICE] = name
@@ -70,11 +76,47 @@ def product_device() -> torch.device | None:
 
     Apple's is left out, and so is one whose products were set to a shorter format (``torch.set_float32_matmul_precision``).
     """
+    device = chosen_device()
+    return device if device.type not in ("cpu", "mps") and _whole_products() else None
+
+
+def _whole_products() -> bool:
     import torch
 
-    device = chosen_device()
-    exact = device.type not in ("cpu", "mps") and torch.get_float32_matmul_precision() == "highest"
-    return device if exact else None
+    try:
+        return torch.get_float32_matmul_precision() == "highest"
+    except RuntimeError:  # it was set by torch's newer switches (fp32_precision), to something that has no older name
+        return False
+
+
+def computed_there(size: int, compute: Callable[[torch.device], Result]) -> Result | None:
+    """Return what ``compute`` returns on the `product_device`; None without one, or where it has too little memory.
+
+    The caller computes on the CPU then.
+
+    Args:
+        size: bytes that are brought there; at most half of what is free, for the results need room too.
+        compute: gets the device; may run out of memory at any step.
+    """
+    import torch
+
+    device = product_device()
+    try:
+        return compute(device) if device is not None and _has_room(device, size) else None
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and not any(words in str(error) for words in _NO_MEMORY):
+            raise
+        return None
+
+
+def _has_room(device: torch.device, size: int) -> bool:
+    import torch
+
+    if device.type != "cuda":
+        return True  # not asked: an error says it
+    # What torch holds of earlier tensors counts as taken, but is free for the next.
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return 2 * size <= torch.cuda.mem_get_info(device)[0] + kept
 
 
 def device_of(module: torch.nn.Module) -> torch.device:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.devices import product_device
+from bertrec.core.devices import computed_there
 from bertrec.core.products import FloatArray, pair_scores, rounding_bound
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.core.threads import in_threads
@@ -103,15 +103,13 @@ def count_above(wanted: TargetScores, hidden: Sequence[Ragged] = ()) -> IntArray
     like. There may be such only where `TargetScores.hides`.
     """
     counts = np.empty(len(wanted.scores), np.int64)
-    if (device := product_device()) is not None:
-        _count_there(wanted, hidden, counts, device)
-    else:
+    if computed_there(wanted.table.nbytes, lambda device: _count_there(wanted, hidden, counts, device)) is None:
         (_count_by_users if wanted.few else _count_by_items)(wanted, hidden, counts)
     return counts
 
 
-def _count_there(wanted: TargetScores, hidden: Sequence[Ragged], counts: IntArray, device: torch.device) -> None:
-    """Count on an accelerator, in larger blocks; what is too near a target to say is settled here as ever."""
+def _count_there(wanted: TargetScores, hidden: Sequence[Ragged], counts: IntArray, device: torch.device) -> IntArray:
+    """Count on an accelerator, in larger blocks, and return ``counts``; what is too near a target is settled here as ever."""
     import torch
 
     table, order = torch.from_numpy(wanted.table).to(device).T, wanted.order()
@@ -128,6 +126,7 @@ def _count_there(wanted: TargetScores, hidden: Sequence[Ragged], counts: IntArra
             block = scores[: len(which)]
             near = ((block >= low) & (block < high)).nonzero().cpu().numpy()
             counts[which] = (block >= high).sum(1).cpu().numpy() + wanted.settle(rows, which, near[:, 0], near[:, 1])
+    return counts
 
 
 def _count_by_users(wanted: TargetScores, hidden: Sequence[Ragged], counts: IntArray) -> None:

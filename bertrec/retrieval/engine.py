@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,8 @@ def held_vectors(index: Any) -> FloatArray | None:
 class Searcher:
     """Searches a FAISS index: a GPU copy where FAISS can make one, else the index itself. Make a new one after each change.
 
+    Threads may share one: FAISS searches a GPU copy for one caller at a time, so the others wait.
+
     Attributes:
         rough: whether the scores of the copy are of half precision, and items are to be ranked by their full vectors.
     """
@@ -154,6 +157,7 @@ class Searcher:
         self._index = index
         self._config = config
         self._gpu_index, self.rough = gpu_copy(import_faiss(), index, config)
+        self._turn = Lock()
         self._selector: Any = None
         self._bits: Any = None
         self._widened = 1
@@ -194,7 +198,8 @@ class Searcher:
         # The codes alone are on the GPU: the caller ranks what they find by the full vectors, which is all that refinement does.
         faiss = import_faiss()
         parameters = None if self._config.kind == "flat" else faiss.SearchParametersIVF(nprobe=nprobe)
-        scores, positions = self._gpu_index.search(queries, count * self._refine, params=parameters)  # type: ignore[union-attr]
+        with self._turn:
+            scores, positions = self._gpu_index.search(queries, count * self._refine, params=parameters)  # type: ignore[union-attr]
         return scores, positions
 
     def _parameters(self, count: int, nprobe: int, effort: int) -> Any:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.checks import expect, expect_path
+from bertrec.core.checks import expect, expect_path, expect_whole, shown
 from bertrec.core.described import Described
 from bertrec.core.errors import DataError, IndexFileError
 from bertrec.core.partial import recover
@@ -33,6 +35,7 @@ _SCANNED_FROM = (
     64  # queries at once: where it was measured (AMX) one product is then many times as fast as FAISS, and as exact as its flat index
 )
 _MOST_DEAD = 1 / 3
+_MAKING = Lock()  # held while an index is made ready for searches: threads that come together get one GPU copy
 
 
 class ItemIndex(Described):
@@ -123,6 +126,7 @@ class ItemIndex(Described):
         """
         check_names(kind, metric)
         expect(model_hash, str, "ItemIndex.trained: model_hash", mend="model.model_hash")
+        items = None if items is None else expect_whole(items, "ItemIndex.trained: items", least=1)
         config = IndexConfig.from_dict({"kind": kind, "metric": metric, "seed": seed, **parameters})
         return cls(shards.trained(config, check_vectors(vectors, metric), items=items, model_hash=model_hash))
 
@@ -164,6 +168,9 @@ class ItemIndex(Described):
                 graphs, which cannot be merged.
             BertrecError: the disk of ``scratch`` is full.
         """
+        if isinstance(folders, str | bytes | os.PathLike) or not isinstance(folders, Iterable):
+            given = shown(folders)
+            raise IndexFileError(f"ItemIndex.merged: folders is {given}, not a list of folders: give [folder, …]")
         places = [expect_path(folder, "ItemIndex.merged: folders", error=IndexFileError) for folder in folders]
         index = cls(shards.merge(places, scratch=None if scratch is None else Path(scratch), progress=progress))
         index._measure()
@@ -494,16 +501,22 @@ class ItemIndex(Described):
             raise DataError(f"exclude has {len(banned)} rows for {count} queries")
         return banned
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_stored": None}  # a copy of the index makes its own GPU copy and lock
+
     def _searchable(self) -> Stored:
-        if self._stored is None:
-            parts = self._parts
-            # A plain array: every slice of a memmap object costs more.
-            vectors = np.asarray(engine.held_vectors(parts.index) if parts.vectors is None else parts.vectors)
-            searcher = engine.Searcher(parts.index, parts.resolved)
-            ordering = "codes" if self.kind == "ivfpq" or searcher.rough else "exact" if self.kind == "flat" else "full"
-            if parts.largest_norm is None:  # looked for once: of mapped vectors that reads them all
-                parts.largest_norm = engine.largest_norm(vectors)
-            self._stored = Stored(searcher, vectors, parts.table.alive, parts.largest_norm, ordering)
+        with _MAKING:
+            return self._stored or self._made_searchable()
+
+    def _made_searchable(self) -> Stored:
+        parts = self._parts
+        # A plain array: every slice of a memmap object costs more.
+        vectors = np.asarray(engine.held_vectors(parts.index) if parts.vectors is None else parts.vectors)
+        searcher = engine.Searcher(parts.index, parts.resolved)
+        ordering = "codes" if self.kind == "ivfpq" or searcher.rough else "exact" if self.kind == "flat" else "full"
+        if parts.largest_norm is None:  # looked for once: of mapped vectors that reads them all
+            parts.largest_norm = engine.largest_norm(vectors)
+        self._stored = Stored(searcher, vectors, parts.table.alive, parts.largest_norm, ordering)
         return self._stored
 
     def _check_writable(self) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bertrec.core.devices import product_device
+from bertrec.core.devices import computed_there
 from bertrec.core.products import FloatArray, IntArray, pair_scores, rounding_bound
 from bertrec.core.ragged import Ragged
 from bertrec.core.threads import in_threads
@@ -58,8 +58,10 @@ def search_vectors(
     """
     if not len(queries) or not len(vectors):
         return _nothing(len(queries), k)
-    if len(queries) >= _WORTH_THERE and (device := product_device()) is not None:
-        return _search_there(queries, vectors, k, alive, banned, largest_norm, device)
+    if len(queries) >= _WORTH_THERE:
+        wanted = queries, vectors, k, alive, banned, largest_norm
+        if (there := computed_there(vectors.nbytes, lambda device: _search_there(*wanted, device))) is not None:
+            return there
     half = len(queries) >= _WORTH_HALF and _half_is_fast() and _in_half_range(queries, largest_norm)
     positions, scores, left = _search(_Scan(vectors, k, alive, largest_norm, count=len(queries), half=half), queries, banned)
     if len(left):

@@ -24,6 +24,8 @@ from bertrec.retrieval.storage import IndexMeta, IndexParts
 TRAINED = ("ivf", "ivfpq")
 """Kinds that learn centroids from vectors."""
 _ALIKE = ("kind", "metric", "nlist", "pq_parts", "pq_bits", "refine")  # what FAISS's lists and codes are made by
+_PLANNED = ("resolved", "model_hash", "dim", "rows", "items")  # what a merge reads before it loads
+_LONGEST_NUMBER = 20  # characters of a whole number in 64 bits, the sign included
 _GRAPH = "a graph (hnsw) cannot be merged of shards: choose ivf, ivfpq or flat, or build one index of all parts"
 
 
@@ -75,15 +77,15 @@ def merge(folders: Sequence[Path], *, scratch: Path | None, progress: bool) -> I
 
     Raises:
         DataError: no folders, no items, or an id in two of them.
-        IndexFileError: a folder is no index, is damaged, or does not fit the first.
+        IndexFileError: a folder is no index, is damaged, does not fit the first, or was changed meanwhile.
     """
     metas = _fitting(folders)
-    merged = storage.load(folders[0])
+    merged = _load_planned(folders[0], metas[0])
     room = None if merged.vectors is None else room_for((sum(meta.rows for meta in metas), metas[0].dim), scratch)
-    tables, owners, start = [], dict[Id, Path](), 0
+    tables, norms, owners, start = [], [], dict[Id, Path](), 0
     with progress_bar(progress, "shards", len(folders)) as bar:
         for number, folder in enumerate(folders):
-            part = merged if number == 0 else storage.load(folder)
+            part = merged if number == 0 else _load_planned(folder, metas[number])
             _claim(part.table, folder, owners)
             if room is not None and part.vectors is not None:
                 room[start : start + len(part.vectors)] = part.vectors
@@ -91,9 +93,10 @@ def merge(folders: Sequence[Path], *, scratch: Path | None, progress: bool) -> I
                 _check_training(merged, part, folders[0], folder)
                 engine.append(merged.index, part.index)
             tables.append(part.table)
+            norms.append(part.largest_norm)
             start += len(part.table.ids)
             bar.update(1)
-    return replace(merged, table=_joined(tables), vectors=room, recall=None, largest_norm=_largest(metas))
+    return replace(merged, table=_joined(tables), vectors=room, recall=None, largest_norm=_largest(norms))
 
 
 def _fitting(folders: Sequence[Path]) -> list[IndexMeta]:
@@ -114,6 +117,19 @@ def _meta(folder: Path) -> IndexMeta:
     if not recover(folder).is_dir():
         raise IndexFileError(f"{folder} is no index: there is no such folder")
     return storage.read_meta(folder / storage.META)
+
+
+def _load_planned(folder: Path, planned: IndexMeta) -> IndexParts:
+    """Load one index; another process may have saved it anew since ``planned`` was read.
+
+    Raises:
+        IndexFileError: it has, and it is not what the merge was planned for.
+    """
+    part = storage.load(folder)
+    found = storage.described(part, {})
+    if any(getattr(found, name) != getattr(planned, name) for name in _PLANNED):
+        raise IndexFileError(f"{folder} was changed meanwhile: merge again")
+    return part
 
 
 def _check_alike(first: Path, wanted: IndexMeta, folder: Path, meta: IndexMeta) -> None:
@@ -140,11 +156,23 @@ def _claim(table: IdTable, folder: Path, owners: dict[Id, Path]) -> None:
     """Note whose ids they are.
 
     Raises:
-        DataError: an id is another's already.
+        DataError: an id is another's already, as it is or with its number written as a text.
     """
     for item in table.ids[table.alive].tolist():
         if owners.setdefault(item, folder) is not folder:
             raise DataError(f"id {item!r} is in {owners[item]} and in {folder}: remove it from one of them")
+        if (twin := _twin(item)) is not None and owners.get(twin, folder) is not folder:
+            where = f"id {twin!r} is in {owners[twin]} and {item!r} in {folder}"
+            raise DataError(f"{where}: build both with ids of one type")
+
+
+def _twin(item: Id) -> Id | None:
+    """Return the text of a number, or the number that a text is written of; None where it is no number's text."""
+    if isinstance(item, int):
+        return str(item)
+    if len(item) > _LONGEST_NUMBER or not item.removeprefix("-").isdecimal():
+        return None
+    return number if str(number := int(item)) == item else None
 
 
 def _joined(tables: Sequence[IdTable]) -> IdTable:
@@ -152,6 +180,6 @@ def _joined(tables: Sequence[IdTable]) -> IdTable:
     return IdTable(ids, alive=np.concatenate([table.alive for table in tables]))
 
 
-def _largest(metas: Sequence[IndexMeta]) -> float | None:
-    known = [meta.largest_norm for meta in metas if meta.largest_norm is not None]
-    return max(known) if len(known) == len(metas) else None
+def _largest(norms: Sequence[float | None]) -> float | None:
+    known = [norm for norm in norms if norm is not None]
+    return max(known) if len(known) == len(norms) else None

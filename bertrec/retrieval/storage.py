@@ -117,7 +117,7 @@ def save(parts: IndexParts, folder: Path) -> None:
         if parts.probes is not None:
             np.save(temporary / PROBES, parts.probes)
         hashes = {path.name: sha256_file(path) for path in sorted(temporary.iterdir())}
-        write_json(temporary / META, sealed(_meta(parts, hashes).to_dict()))
+        write_json(temporary / META, sealed(described(parts, hashes).to_dict()))
 
 
 def _refuse_to_replace(folder: Path) -> None:
@@ -127,7 +127,8 @@ def _refuse_to_replace(folder: Path) -> None:
         raise IndexFileError(f"{folder} holds something else than an index and is not replaced; choose another folder")
 
 
-def _meta(parts: IndexParts, hashes: dict[str, str]) -> IndexMeta:
+def described(parts: IndexParts, hashes: dict[str, str]) -> IndexMeta:
+    """Return the description of an index whose files have these checksums, by name."""
     return IndexMeta(
         format=FORMAT,
         format_version=FORMAT_VERSION,
@@ -163,10 +164,14 @@ def load(folder: Path, *, verify: bool = True, mapped: bool = False) -> IndexPar
             raise IndexFileError(f"{folder} is no index: there is no such folder")
         found = _identity(folder)
         try:
-            return _read(folder, verify=verify, mapped=mapped)
+            parts = _read(folder, verify=verify, mapped=mapped)
         except (IndexFileError, FileNotFoundError):
             if _identity(folder) == found:
-                raise  # else another process has saved it anew meanwhile, and what was read is of both
+                raise
+        else:
+            if _identity(folder) == found:
+                return parts
+        # Another process has saved it anew meanwhile, and what was read is of both.
 
 
 def _identity(folder: Path) -> tuple[int, ...] | None:

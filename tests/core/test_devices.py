@@ -77,6 +77,13 @@ def test_recbole_is_told(monkeypatch, name, settings):
     assert prepare._gpu() == settings
 
 
+@pytest.mark.parametrize("name", [None, 0, True, torch.device("cpu")])
+def test_a_device_that_is_no_text_is_said_in_a_line(name):
+    with pytest.raises(ConfigError, match=r"use_device: name is .*, not a text: give auto, cpu, cuda, cuda:1 or mps$"):
+        use_device(name)
+    assert devices.named_device() == "auto"
+
+
 @pytest.mark.parametrize("name", ["cpu", "cuda:0"])
 def test_whoever_chose_a_device_gets_no_other(two_gpus, name):
     use_device(name)

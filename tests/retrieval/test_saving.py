@@ -177,6 +177,31 @@ def test_what_is_no_index_is_not_read_and_not_replaced(tmp_path: Path) -> None:
         ItemIndex.load(tmp_path / "letters")
 
 
+@pytest.mark.parametrize("after", ["_check_files", "_read_faiss", "_read_table"])
+def test_an_index_replaced_while_it_is_read_is_no_mixture(
+    saved: Path, clustered: Callable[..., Vectors], monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """Both have as many rows, so that nothing but the folder itself tells that it is another."""
+    vectors = clustered(200, seed=7)
+    other = ItemIndex.build(vectors, range(1000, 1200), kind="ivf", recall_queries=clustered(5, seed=8))
+    other.remove([1003])
+    real, times = getattr(storage, after), []
+
+    def read(*given: object, **how: object) -> object:
+        found = real(*given, **how)
+        times.append(after)
+        if len(times) == 1:
+            other.save(saved)
+        return found
+
+    monkeypatch.setattr(storage, after, read)
+    loaded = ItemIndex.load(saved)
+    assert len(times) == 2
+    assert loaded.ids == other.ids
+    np.testing.assert_array_equal(loaded.vectors_at(np.arange(200)), vectors)
+    assert loaded.search(vectors[:20], 5).ids == other.search(vectors[:20], 5).ids
+
+
 def test_full_vectors_outside_faiss_are_memory_mapped(saved: Path) -> None:
     assert isinstance(storage.load(saved).vectors, np.memmap)
 

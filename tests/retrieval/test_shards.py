@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,8 @@ from kills import killed_at_each_step
 
 from bertrec.core.errors import ConfigError, DataError, IndexFileError
 from bertrec.core.ragged import Ragged
-from bertrec.retrieval import engine, storage
+from bertrec.retrieval import engine, shards, storage
+from bertrec.retrieval.checks import Id
 from bertrec.retrieval.index import ItemIndex
 
 Vectors = npt.NDArray[np.float32]
@@ -266,6 +268,80 @@ def test_an_id_in_two_shards_is_named_with_both(shard: Path, clustered: Callable
         ItemIndex.merged([shard, shard])
 
 
+@pytest.mark.parametrize(("ids", "others"), [(["1", "2"], [2, 3]), ([1, 2], ["2", "3"]), ([-2, 1], ["-2", "x"])])
+def test_an_id_that_is_a_text_in_one_shard_and_a_number_in_another_is_refused(
+    clustered: Callable[..., Vectors], tmp_path: Path, ids: list[Id], others: list[Id]
+) -> None:
+    for name, given in {"a": ids, "b": others}.items():
+        ItemIndex.build(clustered(2), given).save(tmp_path / name)
+    with pytest.raises(DataError, match=r"id '?-?2'? is in .*/a and '?-?2'? in .*/b: build both with ids of one type") as caught:
+        ItemIndex.merged([tmp_path / "a", tmp_path / "b"])
+    assert "\n" not in str(caught.value)
+
+
+def test_texts_that_no_number_is_written_as_are_other_ids(clustered: Callable[..., Vectors], tmp_path: Path) -> None:
+    """Within one index 1 and "1" are two ids, and stay two."""
+    texts: list[Id] = ["01", "", "-", "--5", "-0", "²", "٣", "1.0", "9" * 5000, 7, "7"]
+    ItemIndex.build(clustered(11), texts).save(tmp_path / "a")
+    ItemIndex.build(clustered(5), [1, 0, 3, -5, 9]).save(tmp_path / "b")
+    for order in (["a", "b"], ["b", "a"]):
+        assert len(ItemIndex.merged([tmp_path / name for name in order])) == 16
+
+
+def after_the_plan(patch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
+    """Let a change come between the reading of all descriptions and the loading of the shards."""
+    planned = shards._fitting
+
+    def fitting(folders: list[Path]) -> list[storage.IndexMeta]:
+        metas = planned(folders)
+        change()
+        return metas
+
+    patch.setattr(shards, "_fitting", fitting)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize(("rows", "changes"), [(250, {}), (150, {}), (200, {"model_hash": "new"}), (200, {"nlist": 21}), (200, {"dim": 8})])
+def test_a_shard_that_is_replaced_during_a_merge_is_refused(
+    clustered: Callable[..., Vectors], tmp_path: Path, place: int, rows: int, changes: dict[str, Any]
+) -> None:
+    how: dict[str, Any] = {"kind": "ivf", "nlist": 20, "model_hash": "m"}
+    folders = save_shards(tmp_path, ItemIndex.trained(clustered(400), **how), clustered(400), (200, 200))
+    how |= changes
+    dim = how.pop("dim", 16)
+    other = ItemIndex.trained(clustered(400, dim), **how).shard(clustered(rows, dim, seed=7), [f"new{row}" for row in range(rows)])
+    with pytest.MonkeyPatch.context() as patch:
+        after_the_plan(patch, lambda: other.save(folders[place]))
+        with pytest.raises(IndexFileError, match=f"shard-{place} was changed meanwhile: merge again"):
+            ItemIndex.merged(folders)
+
+
+def test_a_shard_that_is_replaced_by_one_as_large_is_merged_as_it_is_now(clustered: Callable[..., Vectors], tmp_path: Path) -> None:
+    """Also its longest vector is that of what was loaded."""
+    trained = ItemIndex.trained(clustered(400), kind="ivf", nlist=20, nprobe=20, model_hash="m")
+    folders = save_shards(tmp_path, trained, clustered(400), (200, 200))
+    vectors = clustered(200, seed=7) * np.float32(50)
+    with pytest.MonkeyPatch.context() as patch:
+        after_the_plan(patch, lambda: trained.shard(vectors, [f"new{row}" for row in range(200)]).save(folders[1]))
+        merged = ItemIndex.merged(folders)
+    assert merged.ids == [f"i{row}" for row in range(200)] + [f"new{row}" for row in range(200)]
+    np.testing.assert_array_equal(merged.vectors_at(np.arange(200, 400)), vectors)
+    assert merged._parts.largest_norm == pytest.approx(float(np.linalg.norm(vectors, axis=1).max()), rel=1e-6)
+
+
+@pytest.mark.parametrize("folders", ["a.index", Path("a.index"), b"a.index", None, 5])
+def test_folders_that_are_no_list_are_one_line(folders: Any) -> None:
+    with pytest.raises(IndexFileError, match=r"ItemIndex\.merged: folders (is|are) .*list of folders") as caught:
+        ItemIndex.merged(folders)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("items", [-5, 0, "x", 2.5, True])
+def test_a_count_of_items_that_is_none_is_one_line(clustered: Callable[..., Vectors], items: Any) -> None:
+    with pytest.raises(ConfigError, match=r"ItemIndex\.trained: items must be a whole number of at least 1, not"):
+        ItemIndex.trained(clustered(100), items=items)
+
+
 def test_what_is_no_shard_is_named(shard: Path, clustered: Callable[..., Vectors], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no indexes to merge"):
         ItemIndex.merged([])
@@ -296,11 +372,11 @@ def test_a_shard_of_another_width_or_model_is_refused(shard: Path, clustered: Ca
 
 
 def test_a_merge_killed_at_any_step_leaves_all_or_nothing(clustered: Callable[..., Vectors], tmp_path: Path) -> None:
-    shards = save_shards(tmp_path, ItemIndex.trained(clustered(60), kind="ivf", nlist=4, model_hash="m"), clustered(60), (30, 30))
+    folders = save_shards(tmp_path, ItemIndex.trained(clustered(60), kind="ivf", nlist=4, model_hash="m"), clustered(60), (30, 30))
     out, kills = tmp_path / "out" / "merged", []
 
     def merge() -> None:
-        ItemIndex.merged(shards, scratch=tmp_path).save(out)
+        ItemIndex.merged(folders, scratch=tmp_path).save(out)
 
     out.parent.mkdir()
     for step in killed_at_each_step(merge):
