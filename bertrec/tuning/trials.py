@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertrec.core.errors import BertrecError
-from bertrec.tuning.liveness import SETTINGS, SILENCES, claim, heartbeat, heartbeat_interval, requeue_dead
+from bertrec.tuning.liveness import SETTINGS, SILENCES, beating, claim, heartbeat, heartbeat_interval, requeue_dead
 from bertrec.tuning.objectives.models import Objective, Result
 from bertrec.tuning.space import Space
 
@@ -85,8 +85,8 @@ def run_trials(
 class _Others:
     """Running trials of other workers whose loss would be seen by their silence.
 
-    One whose worker has not begun to say that it lives (it has no settings yet) is waited for as long as silence is allowed to last, since
-    its loss on another machine would never be seen.
+    One whose worker has not begun to say that it lives is waited for as long as silence is allowed to last and no longer, since its loss
+    on another machine would never be seen.
     """
 
     def __init__(self, study: optuna.Study) -> None:
@@ -101,7 +101,8 @@ class _Others:
         if self._interval is None:
             return False
         running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        return any(SETTINGS in trial.user_attrs or self._is_new(trial.number) for trial in running)
+        alive = beating(self._study) if running else set()
+        return any(trial._trial_id in alive or self._is_new(trial.number) for trial in running)
 
     def _is_new(self, number: int) -> bool:
         now = time.monotonic()
