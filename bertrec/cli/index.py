@@ -108,7 +108,7 @@ def train(
         int | None,
         typer.Option(min=1, metavar="N", help="Items of all shards together, which the number of lists follows (default: those of RUN)."),
     ] = None,
-    kind: Annotated[str, typer.Option(help="ivf or ivfpq.")] = "ivf",
+    kind: Annotated[str | None, typer.Option(help="ivf (default) or ivfpq.")] = None,
     metric: Metric = None,
     trusted: o.Classes = None,
     config: o.SettingsFile = None,

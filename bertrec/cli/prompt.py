@@ -98,12 +98,12 @@ def train(
     from bertrec.rankers.prompts.plan import PromptPlan
 
     settings = o.read_settings(config, set_ or [])
-    tuned = settings.pop("template", "action-hybrid")  # as best.yaml of bertrec tune names it
+    tuned = _tuned_template(settings)
     named = {"encoder.name": encoder, "encoder.tune": tune, "train.epochs": epochs, "train.seed": seed}
     settings |= {name: value for name, value in named.items() if value is not None}
     settings |= _pretraining(pretrain, zero_shot=zero_shot)
     plan = PromptPlan(
-        templates=tuple(templates or (str(tuned),)),
+        templates=tuple(templates or (tuned,)),
         settings=settings,
         zero_shot=zero_shot,
         seed=seed or 0,
@@ -130,8 +130,12 @@ def search_answers(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="FILE.yaml", help="The prompt to write: the template with the words that were found.")],
     reading: Reading,
-    asked_prompt: Annotated[str, typer.Option("--template", metavar="NAME", help="A prompt's name or YAML file.")] = "action-hybrid",
-    encoder: Annotated[str, typer.Option(metavar="NAME", help="An encoder with a masked-language-model head.")] = "minilm",
+    asked_prompt: Annotated[
+        str | None, typer.Option("--template", metavar="NAME", help="A prompt's name or YAML file (default action-hybrid).")
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="NAME", help="An encoder with a masked-language-model head (default minilm).")
+    ] = None,
     words: Annotated[int, typer.Option(min=1, help="Words of each answer, at most.")] = 3,
     pairs: Annotated[int, typer.Option(min=2, help="Training pairs that are asked, half of them clicks.")] = 2000,
     min_count: Annotated[int, typer.Option(min=1, help="How often a word must occur in the items' texts.")] = 5,
@@ -153,9 +157,11 @@ def search_answers(
     if out.suffix not in (".yaml", ".yml"):
         raise ConfigError(f"--out {out}: a prompt is a file NAME.yaml")
     check_files("--out", [out], overwrite=overwrite)
-    settings = o.read_settings(config, set_ or []) | {"encoder.name": encoder}
+    settings = o.read_settings(config, set_ or [])
+    tuned = _tuned_template(settings)
+    settings |= {} if encoder is None else {"encoder.name": encoder}
     told: dict[str, Any] = {} if validation_share is None else {"validation_share": validation_share}
-    plan = PromptPlan(templates=(asked_prompt,), settings=settings, seed=seed, **told)
+    plan = PromptPlan(templates=(asked_prompt or tuned,), settings=settings, seed=seed, **told)
     (asked,) = plan.configs()
     dataset = rankers.load(data, reading)
     found = search_answers(
@@ -163,9 +169,16 @@ def search_answers(
     )
     rows = [[label, word, f"{found.gaps[word]:+.3f}"] for label in ("negative", "positive") for word in getattr(found, label)]
     print_table("", ["answer", "word", "log-probability, clicked less others"], rows)
-    source = f"{asked.prompt.name} with answers found on {dataset.name}: {found.clicked} clicks, {found.others} others, {encoder}"
+    source = (
+        f"{asked.prompt.name} with answers found on {dataset.name}: {found.clicked} clicks, {found.others} others, {asked.encoder.name}"
+    )
     write_prompt(asked.prompt, found, out, source=source)
     say(f"wrote {out}")
+
+
+def _tuned_template(settings: dict[str, Any]) -> str:
+    """Take the prompt's name out of the settings, where best.yaml of ``bertrec tune`` has it."""
+    return str(settings.pop("template", "action-hybrid"))
 
 
 def _pretraining(asked: str | None, *, zero_shot: bool) -> dict[str, Any]:

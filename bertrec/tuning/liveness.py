@@ -19,7 +19,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 REQUEUED_FROM = "requeued_from"
 """The user attribute of a trial that stands for a dead one: the dead one's number."""
 SETTINGS = "settings"
-"""The user attribute of a trial that holds its settings; it is there once its worker says that it lives."""
+"""The user attribute of a trial that holds its settings; it is written after the first sign of life."""
 SILENCES = 2
 """After so many intervals without a sign of life a trial of an SQL storage is dead: Optuna's own rule."""
 _REASON = "reason"
@@ -50,15 +50,31 @@ def claim(trial: optuna.Trial) -> None:
         trial.set_user_attr(WORKER, worker)
 
 
-def heartbeat(trial: optuna.Trial) -> AbstractContextManager[None]:
+@contextmanager
+def heartbeat(trial: optuna.Trial) -> Iterator[None]:
     """Say that the trial lives, as often as its storage asks for, until the block ends.
 
     ``Study.optimize`` does so itself; a trial from ``study.ask`` on an SQL storage needs it, or its death is seen on its own machine
-    only. On other storages it does nothing.
+    only. On other storages it does nothing. The block begins once the storage holds the first sign of life: Optuna's thread may fail
+    to write it, or be late, and a trial without one is never seen to be lost.
     """
-    from optuna.storages._heartbeat import get_heartbeat_thread
+    from optuna.storages._heartbeat import BaseHeartbeat, get_heartbeat_thread
 
-    return get_heartbeat_thread(trial._trial_id, trial.storage)
+    if isinstance(trial.storage, BaseHeartbeat) and trial.storage.get_heartbeat_interval() is not None:
+        trial.storage.record_heartbeat(trial._trial_id)
+    with get_heartbeat_thread(trial._trial_id, trial.storage):
+        yield
+
+
+def beating(study: optuna.Study) -> set[int]:
+    """Return the storage's ids of the trials that have said that they live, at whatever time; other storages than SQL know of none."""
+    storage = getattr(study._storage, "_backend", study._storage)  # Optuna puts a cache before SQL
+    if not _has_heartbeats(study) or not hasattr(storage, "engine"):
+        return set()
+    import sqlalchemy
+
+    with storage.engine.connect() as connection:
+        return set(connection.execute(sqlalchemy.text("SELECT trial_id FROM trial_heartbeats")).scalars())
 
 
 def requeue_dead(study: optuna.Study) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import traceback
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertrec.core.errors import BertrecError
-from bertrec.tuning.liveness import SETTINGS, SILENCES, claim, heartbeat, heartbeat_interval, requeue_dead
+from bertrec.tuning.liveness import SETTINGS, SILENCES, beating, claim, heartbeat, heartbeat_interval, requeue_dead
 from bertrec.tuning.objectives.models import Objective, Result
 from bertrec.tuning.space import Space
 
 if TYPE_CHECKING:
     import optuna
+
+logger = logging.getLogger(__name__)
 
 _REASON_WORDS = 300
 _CHUNKS = 8  # of validation users, for the Wilcoxon pruner
@@ -82,8 +85,8 @@ def run_trials(
 class _Others:
     """Running trials of other workers whose loss would be seen by their silence.
 
-    One whose worker has not begun to say that it lives (it has no settings yet) is waited for as long as silence is allowed to last, since
-    its loss on another machine would never be seen.
+    One whose worker has not begun to say that it lives is waited for as long as silence is allowed to last and no longer, since its loss
+    on another machine would never be seen.
     """
 
     def __init__(self, study: optuna.Study) -> None:
@@ -98,7 +101,8 @@ class _Others:
         if self._interval is None:
             return False
         running = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,))
-        return any(SETTINGS in trial.user_attrs or self._is_new(trial.number) for trial in running)
+        alive = beating(self._study) if running else set()
+        return any(trial._trial_id in alive or self._is_new(trial.number) for trial in running)
 
     def _is_new(self, number: int) -> bool:
         now = time.monotonic()
@@ -126,10 +130,12 @@ def counted(study: optuna.Study) -> int:
 
 
 def run_trial(study: optuna.Study, trial: optuna.trial.Trial, work: Work) -> None:
-    """Run one trial and tell the study; only an interrupt leaves this function."""
+    """Run one trial and tell the study; only an interrupt leaves this function.
+
+    A trial that another worker has failed, since this one was silent for too long, is left as it stands: it was queued again.
+    """
     import optuna
 
-    states = optuna.trial.TrialState
     started = time.perf_counter()
     try:
         with heartbeat(trial):
@@ -142,9 +148,11 @@ def run_trial(study: optuna.Study, trial: optuna.trial.Trial, work: Work) -> Non
         _note(trial, result, time.perf_counter() - started)
         if work.prune_by == "users":
             _prune_by_users(trial, result.per_user)
-        study.tell(trial, result.values)
+        _tell(study, trial, values=result.values)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        _say_taken(trial)
     except optuna.TrialPruned:
-        study.tell(trial, state=states.PRUNED, skip_if_finished=True)
+        _end(study, trial, optuna.trial.TrialState.PRUNED)
     except KeyboardInterrupt:
         _fail(study, trial, "interrupted")
         raise
@@ -203,8 +211,32 @@ def _peak_mib() -> float:
 def _fail(study: optuna.Study, trial: optuna.trial.Trial, reason: str) -> None:
     import optuna
 
-    trial.set_user_attr("reason", reason)
-    study.tell(trial, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+    _end(study, trial, optuna.trial.TrialState.FAIL, reason=reason)
+
+
+def _end(study: optuna.Study, trial: optuna.trial.Trial, state: optuna.trial.TrialState, **notes: str) -> None:
+    """End a trial without a value, unless another worker has ended it."""
+    import optuna
+
+    try:
+        for name, value in notes.items():
+            trial.set_user_attr(name, value)
+        _tell(study, trial, state=state)
+    except optuna.exceptions.UpdateFinishedTrialError:
+        _say_taken(trial)
+
+
+def _tell(study: optuna.Study, trial: optuna.trial.Trial, **what: Any) -> None:
+    """Tell the study; a trial that has ended raises one error, whenever that was seen (``Study.tell`` has a ValueError of its own)."""
+    import optuna
+
+    if trial.storage.get_trial(trial._trial_id).state.is_finished():
+        raise optuna.exceptions.UpdateFinishedTrialError(f"trial {trial.number} has ended")
+    study.tell(trial, **what, skip_if_finished=True)
+
+
+def _say_taken(trial: optuna.trial.Trial) -> None:
+    logger.warning("trial %d: another worker has taken this trial for lost, so what became of it here is not counted", trial.number)
 
 
 def queue_defaults(study: optuna.Study, space: Space, defaults: Mapping[str, Any]) -> None:

@@ -45,6 +45,24 @@ def test_shards_of_parts_are_the_index_of_the_folder(cli, parts, vectors, tmp_pa
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["whole"]
 
 
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ([], "ivf"),
+        (["--config", "F"], "ivfpq"),
+        (["--set", "kind=ivfpq"], "ivfpq"),
+        (["--config", "F", "--set", "kind=ivf"], "ivf"),
+        (["--config", "F", "--kind", "ivf"], "ivf"),
+    ],
+)
+def test_the_kind_to_train_is_that_of_the_option_else_of_the_settings(cli, parts, tmp_path, words, kind):
+    (tmp_path / "best.yaml").write_text("kind: ivfpq\n")
+    how = [str(tmp_path / "best.yaml") if word == "F" else word for word in words]
+    codes = ["--set", "pq_bits=4"] if kind == "ivfpq" else []
+    assert cli("index", "train", parts, "--out", tmp_path / "trained", "--set", "nlist=6", *how, *codes)[0] == 0
+    assert ItemIndex.load(tmp_path / "trained").info()["kind"] == kind
+
+
 def refused(cli, said, *arguments):
     code, _, err = cli(*arguments)
     last = err.replace("\r", "\n").strip().splitlines()[-1]

@@ -356,6 +356,24 @@ def test_answers_that_were_found_are_a_prompt(world, tmp_path, capsys):
     assert open_rankers(tmp_path / "run")[0].members[0].config.prompt.answers == prompt.answers
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "has no masked-language-model head"),  # the file's encoder, not minilm
+        (["--set", "template=collaborative"], "has vectors of users and items"),
+        (["--encoder", "HEAD", "--min-count", "99"], "stands 99 times"),
+    ],
+)
+def test_answers_are_searched_with_the_encoder_and_template_of_the_settings(world, tmp_path, capsys, words, says):
+    best = tmp_path / "best.yaml"
+    best.write_text(f"template: utility-hybrid\nencoder.name: {world / 'plain'}\n", encoding="utf-8")
+    words = [str(world / "encoder") if word == "HEAD" else word for word in words]
+    out = tmp_path / "new.yaml"
+    assert run(world, "search-answers", str(world / "data"), "--config", str(best), *words, "--out", str(out)) == 2
+    assert says in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("tune", ["full", "lora"])
 def test_text_first_and_then_the_vectors_of_an_id_model(world, tmp_path, tune):
     rows = [f"U{k % 4}\tN{k % 9}\t{k}" for k in range(36)]

@@ -73,6 +73,7 @@ def test_several_gpus_encode_together_unless_others_are_named(two_gpus):
 
 @pytest.mark.parametrize(("name", "settings"), [("auto", {}), ("cuda", {}), ("cuda:2", {"gpu_id": "2"}), ("cpu", {"gpu_id": ""})])
 def test_recbole_is_told(monkeypatch, name, settings):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv(DEVICE, name)
     assert prepare._gpu() == settings
 
@@ -82,6 +83,34 @@ def test_a_device_that_is_no_text_is_said_in_a_line(name):
     with pytest.raises(ConfigError, match=r"use_device: name is .*, not a text: give auto, cpu, cuda, cuda:1 or mps$"):
         use_device(name)
     assert devices.named_device() == "auto"
+
+
+@pytest.mark.parametrize(
+    ("visible", "name", "gpu_id"),
+    [
+        ("2,3", "cuda:1", "3"),
+        ("2,3", "cuda:0", "2"),
+        ("2,3", "cuda", "2"),
+        ("2,3", "auto", "2"),
+        (" 5 , GPU-8932f937", "cuda:1", "GPU-8932f937"),
+        ("2,3", "cpu", ""),
+        ("", "auto", ""),
+        ("-1", "auto", ""),
+    ],
+)
+def test_recbole_takes_a_gpu_of_those_that_are_visible(monkeypatch, visible, name, gpu_id):
+    """It writes what it is told over the variable, in which the number of a device counts."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setenv(DEVICE, name)
+    assert prepare._gpu() == {"gpu_id": gpu_id}
+
+
+@pytest.mark.parametrize("visible", ["2,3", "2,3,-1,4", ""])
+def test_recbole_is_not_told_of_a_gpu_that_is_not_visible(monkeypatch, visible):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setenv(DEVICE, "cuda:2")
+    with pytest.raises(ConfigError, match="device cuda:2 is not available here"):
+        prepare._gpu()
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda:0"])

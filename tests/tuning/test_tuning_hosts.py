@@ -17,7 +17,7 @@ optuna = pytest.importorskip("optuna", reason="optuna is not installed (extra tu
 import tuning_host  # noqa: E402
 from tuning_host import BEAT, bowl  # noqa: E402
 
-from bertrec.tuning.liveness import heartbeat  # noqa: E402
+from bertrec.tuning.liveness import beating, heartbeat  # noqa: E402
 from bertrec.tuning.liveness_worker import this_worker  # noqa: E402
 from bertrec.tuning.storages.open import open_storage  # noqa: E402
 from bertrec.tuning.trials import run_trials  # noqa: E402
@@ -138,12 +138,37 @@ def test_the_last_worker_stays_until_a_living_trial_has_ended(elsewhere):
     assert [one.state for one in study.trials] == [STATES.COMPLETE]
 
 
-def test_a_trial_that_never_said_that_it_lives_is_waited_for_no_longer_than_silence_lasts(elsewhere):
-    study, _, run = elsewhere
+@pytest.mark.parametrize("settings", [False, True])
+def test_a_trial_that_never_said_that_it_lives_is_waited_for_no_longer_than_silence_lasts(elsewhere, settings):
+    study, trial, run = elsewhere
+    if settings:  # what it wrote shows that it was begun, not that its loss would be seen
+        trial.set_user_attr("settings", {})
     began = time.monotonic()
     run()
     assert 2 * BEAT <= time.monotonic() - began < 20 * BEAT
     assert [one.state for one in study.trials] == [STATES.RUNNING]
+
+
+def test_the_first_sign_of_life_is_written_before_anything_else(elsewhere, monkeypatch):
+    study, trial, _ = elsewhere
+    monkeypatch.setattr("optuna.storages._heartbeat.HeartbeatThread._record_heartbeat", lambda *_: None)  # a thread that is late
+    assert beating(study) == set()
+    with heartbeat(trial):
+        assert beating(study) == {trial._trial_id}
+    assert beating(study) == {trial._trial_id}
+
+
+def test_a_trial_whose_first_sign_of_life_cannot_be_written_is_failed_and_not_begun(tmp_path, monkeypatch):
+    study, work = new_study(f"sqlite:///{tmp_path / 'study.db'}"), bowl(tmp_path)
+
+    def refused(number):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(study._storage, "record_heartbeat", refused)
+    run_trials(study, work, trials=1)
+    (trial,) = study.trials
+    assert (trial.state, trial.user_attrs["reason"]) == (STATES.FAIL, "OSError: the disk is full")
+    assert work.objective.begun == 0
 
 
 def test_storages_without_heartbeats_are_not_waited_for(tmp_path):

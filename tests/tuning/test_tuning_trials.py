@@ -131,6 +131,46 @@ def test_ctrl_c_marks_the_trial_and_leaves_a_study_that_goes_on():
     assert len(study.trials) == 5
 
 
+@pytest.mark.parametrize(("epochs", "prune_by"), [(3, "epochs"), (0, "users"), (0, "none")])
+@pytest.mark.parametrize("ends_by", [None, optuna.TrialPruned, ValueError, MemoryError])
+def test_a_trial_that_another_worker_took_for_lost_is_left_to_it(caplog, epochs, prune_by, ends_by):
+    """A host that was paused comes back: its first word on the trial is refused, and it goes on with the next."""
+    study = optuna.create_study(direction="maximize")
+
+    def become(number, x):
+        if number == 1:
+            study._storage.set_trial_state_values(study.trials[1]._trial_id, STATES.FAIL)
+            if ends_by:
+                raise ends_by
+        return x
+
+    run_trials(study, Work(Fake(become, epochs), None, SPACE, ("NDCG@10",), prune_by), trials=3)
+    assert [t.state for t in study.trials] == [STATES.COMPLETE, STATES.FAIL, STATES.COMPLETE]
+    assert not {"reason", "epochs"} & set(study.trials[1].user_attrs)
+    assert [record.message for record in caplog.records if "trial 1: another worker has taken this trial for lost" in record.message]
+
+
+def test_a_trial_taken_after_its_last_note_is_left_too(monkeypatch):
+    """``Study.tell`` has a ValueError of its own for a trial that has ended."""
+    study = optuna.create_study(direction="maximize")
+    taken = lambda trial, *rest: study._storage.set_trial_state_values(trial._trial_id, STATES.FAIL)  # noqa: E731
+    monkeypatch.setattr("bertrec.tuning.trials._note", taken)
+    run_trials(study, Work(Fake(), None, SPACE, ("NDCG@10",)), trials=1)
+    assert [(t.state, t.user_attrs.get("reason")) for t in study.trials] == [(STATES.FAIL, None)]
+
+
+def test_ctrl_c_in_a_trial_that_another_worker_took_still_ends_the_work():
+    study = optuna.create_study(direction="maximize")
+
+    def become(number, x):
+        study._storage.set_trial_state_values(study.trials[0]._trial_id, STATES.FAIL)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trials(study, Work(Fake(become), None, SPACE, ("NDCG@10",)), trials=2)
+    assert len(study.trials) == 1
+
+
 def test_bad_trials_are_pruned_by_epochs():
     study = study_of(Fake(lambda number, x: 0.9 if number < 6 else 0.1, epochs=5), trials=8, pruner="median")
     assert [t.state for t in study.trials] == [STATES.COMPLETE] * 6 + [STATES.PRUNED] * 2

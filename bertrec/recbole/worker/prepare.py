@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from bertrec.core.devices import named_device
+from bertrec.core.devices import DEVICE, named_device
+from bertrec.core.errors import ConfigError
 from bertrec.data.splits import Split
 from bertrec.recbole.catalogue import READS_ITEM_TEXT, check_loads_nothing
 from bertrec.recbole.exchange import Job
@@ -18,6 +20,8 @@ from bertrec.recbole.worker import atomic, patches
 from bertrec.recbole.worker.crosscheck import CHECKED, CHECKED_AT
 from bertrec.recbole.worker.histories import widen
 from bertrec.recbole.worker.scoring import Scorer
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,29 @@ def _base_settings(model: str, work: Path, n_items: int, *, sequential: bool) ->
 
 
 def _gpu() -> dict[str, str]:
-    """Return which GPU RecBole takes; nothing where none was chosen, and it takes the first that is there."""
+    """Return which GPU RecBole takes; nothing where none was chosen, and it takes the first that is there.
+
+    RecBole writes its ``gpu_id`` over ``CUDA_VISIBLE_DEVICES``. So where that is set, the chosen number, which counts the GPUs in it,
+    becomes its entry: the number or the name of a GPU of the machine.
+
+    Raises:
+        ConfigError: the chosen number is above those of the GPUs in it.
+    """
     kind, _, number = named_device().partition(":")
-    if kind in ("auto", "cuda"):
+    if kind not in ("auto", "cuda"):
+        return {"gpu_id": ""}
+    visible = os.environ.get(_VISIBLE)
+    if visible is None:
         return {"gpu_id": number} if number else {}
-    return {"gpu_id": ""}
+    entries = _entries(visible)
+    if number and int(number) >= len(entries):
+        raise ConfigError(f"device cuda:{number} is not available here: {_VISIBLE}={visible} has {len(entries)} in it ({DEVICE})")
+    return {"gpu_id": entries[int(number or 0)] if entries else ""}
+
+
+def _entries(visible: str) -> list[str]:
+    """Return what the variable names, up to the first entry that is none, where CUDA too stops reading."""
+    return list(takewhile(lambda entry: entry and not entry.startswith("-"), (entry.strip() for entry in visible.split(","))))
 
 
 def _loss_settings(job: Job) -> dict[str, Any]:
