@@ -139,12 +139,13 @@ def settle_target(target: Path) -> None:
 
 def _home_of(link: Path) -> Path | None:
     """Return the folder that a target's link names; None without a link, also where the change has just ended."""
-    try:
-        return real_place(link.parent / read_record(link, {"home": str})["home"]) if link.exists() else None
-    except ModelError:
-        if link.exists():
-            raise
-        return None
+    while link.exists():
+        try:
+            return real_place(link.parent / read_record(link, {"home": str})["home"])
+        except ModelError as error:
+            if not _gone(error) and link.exists():
+                raise
+    return None
 
 
 def _put_right(home: Path) -> None:
@@ -162,12 +163,18 @@ def _journal(home: Path) -> dict[str, Any]:
 
 
 def _is_whole(home: Path) -> bool:
-    try:
-        return recover(home / JOURNAL).exists() and bool(_journal(home)["whole"])
-    except ModelError:
-        if (home / JOURNAL).exists():
-            raise
-        return False  # the change has ended since
+    while recover(home / JOURNAL).exists():
+        try:
+            return bool(_journal(home)["whole"])
+        except ModelError as error:
+            if not _gone(error) and (home / JOURNAL).exists():
+                raise
+    return False  # the change has ended since
+
+
+def _gone(error: ModelError) -> bool:
+    """Say whether a file was no longer there when it was read: a change has ended, and the next one may have begun since."""
+    return isinstance(error.__cause__, FileNotFoundError)
 
 
 def _finish(home: Path) -> None:

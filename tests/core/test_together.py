@@ -176,6 +176,29 @@ def test_a_change_may_end_while_another_process_looks(home: Path, monkeypatch: p
     assert not (home / together.JOURNAL).exists()
 
 
+def test_another_change_may_begin_while_a_process_looks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is there at the first look is gone when it is read, and there again at the next one: of the change after it."""
+    read, journal = together.read_record, home / together.JOURNAL
+    looks = iter([True])
+
+    def between(path: Path, kinds: dict[str, type]) -> dict[str, object]:
+        if next(looks, False):
+            kept = path.read_text()
+            path.unlink()
+            try:
+                return read(path, kinds)
+            finally:
+                path.write_text(kept)
+        return read(path, kinds)
+
+    write_json(journal, sealed({"whole": True, "targets": {}}))
+    monkeypatch.setattr(together, "read_record", between)
+    assert together._is_whole(home)
+    looks = iter([True])
+    write_json(home.parent / ".index.home", {"home": str(home)})
+    assert together._home_of(home.parent / ".index.home") is not None
+
+
 def test_a_whole_change_whose_new_ones_are_lost_is_named(home: Path) -> None:
     write_json(home / together.JOURNAL, sealed({"whole": True, "targets": {str(home / "model"): "0" * 64}}))
     with pytest.raises(BertrecError, match="was changed or lost since"):
