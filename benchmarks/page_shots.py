@@ -18,7 +18,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))  # the browser and the service are started as the tests start them
 
-# Found by the line above alone, hence after it.
+# Found by the line above alone, hence after it (E402).
 from report_browser import emulate, open_page, started_driver  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from services import Service  # noqa: E402

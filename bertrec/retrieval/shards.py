@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,8 @@ def merge(folders: Sequence[Path], *, scratch: Path | None, progress: bool) -> I
 def _fitting(folders: Sequence[Path]) -> list[IndexMeta]:
     if not folders:
         raise DataError("no indexes to merge: name one or more")
+    if twice := [folder for folder, times in Counter(folder.resolve() for folder in folders).items() if times > 1]:
+        raise DataError(f"{twice[0]} is named more than once: name each index once")
     metas = [_meta(folder) for folder in folders]
     if metas[0].resolved.kind == "hnsw":
         raise IndexFileError(f"{folders[0]}: {_GRAPH}")

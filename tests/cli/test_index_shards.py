@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from vector_parts import write_part
+from vector_parts import write_part, write_parts
 
 from bertrec.retrieval.index import ItemIndex
 
@@ -20,10 +20,7 @@ def vectors():
 
 @pytest.fixture
 def parts(tmp_path, vectors):
-    for part in range(3):
-        rows = range(80 * part, 80 * part + 80)
-        write_part(tmp_path / "parts" / f"part-{part}.parquet", [f"i{row}" for row in rows], vectors[rows])
-    return tmp_path / "parts"
+    return write_parts(tmp_path / "parts", vectors)
 
 
 @pytest.mark.parametrize("kind", ["ivf", "ivfpq"])
@@ -81,7 +78,9 @@ def test_what_cannot_be_is_one_line(cli, parts, tmp_path):
     refused(cli, "kind hnsw is not trained", "index", "train", parts, "--kind", "hnsw", "--out", out)
     refused(cli, "centroids cannot be trained on 240 vectors", "index", "train", parts, "--items", 10**7, "--out", out)
     refused(cli, "holds something else", "index", "merge", tmp_path / "shard", "--out", parts)
-    refused(cli, "id 'i0' is in", "index", "merge", tmp_path / "shard", tmp_path / "shard", "--out", out)
+    refused(cli, "named more than once", "index", "merge", tmp_path / "shard", tmp_path / "shard", "--out", out)
+    assert cli("index", "build", first, "--like", trained, "--out", tmp_path / "again")[0] == 0
+    refused(cli, "id 'i0' is in", "index", "merge", tmp_path / "shard", tmp_path / "again", "--out", out)
     refused(cli, "is no index", "index", "merge", tmp_path / "shard", first, "--out", out)
     assert cli("index", "merge", "--out", out)[0] == 2
     write_part(tmp_path / "other.parquet", ["q"], np.ones((1, DIM), np.float32), model_hash="other")

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from vector_parts import write_part
+from vector_parts import write_part, write_parts
 
 from bertrec.cli.main import main
 from bertrec.core.errors import DataError
@@ -21,10 +21,7 @@ def vectors():
 
 @pytest.fixture
 def parts(tmp_path, vectors):
-    for part in range(3):
-        rows = range(30 * part, 30 * part + 30)
-        write_part(tmp_path / "parts" / f"part-{part}.parquet", [f"i{row}" for row in rows], vectors[rows])
-    return tmp_path / "parts"
+    return write_parts(tmp_path / "parts", vectors)
 
 
 def test_parts_are_read_in_order_whole(parts, vectors, tmp_path):

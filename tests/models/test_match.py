@@ -374,6 +374,8 @@ def test_what_is_noted_of_new_items_is_of_the_weights_that_serve(
     assert costs.held_back
     assert (costs.new, costs.others) == (costs.new_before, costs.others_before)
     assert "held back" in model.weights_in_words
+    assert costs.trainings == weighing.MOST_PARTS
+    assert f"measured on {weighing.MOST_PARTS} tenths" in model.weights_in_words
 
 
 def test_the_training_for_new_items_takes_the_other_weights_and_leaves_out_what_is_really_new(

@@ -11,3 +11,10 @@ def write_part(path, ids, vectors, *, model_hash="abc", names=("id", "vector"), 
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table.replace_schema_metadata({"bertrec.model_hash": model_hash}), path, row_group_size=20)
     return path
+
+
+def write_parts(folder, vectors, *, count=3):
+    """Write items ``i0``, ``i1``, … as parts of one size, ``part-0.parquet`` first; return the folder."""
+    for part, rows in enumerate(np.array_split(np.arange(len(vectors)), count)):
+        write_part(folder / f"part-{part}.parquet", [f"i{row}" for row in rows], vectors[rows])
+    return folder

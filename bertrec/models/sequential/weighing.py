@@ -44,7 +44,7 @@ Goal = Callable[[Weights], float]
 
 @dataclass(frozen=True)
 class NewItemCosts:
-    """What the weights of new items gain and cost on validation users, measured where a tenth of the items was kept from training.
+    """What the weights of new items gain and cost on validation users, measured where tenths of the items were kept from training.
 
     Attributes:
         others_before: NDCG@10 of users whose next item is no new one, without any weight for new items.
@@ -54,6 +54,7 @@ class NewItemCosts:
         share_of_lists: share of the places of all lists of ten that new items hold.
         share_due: share of the users whose next item is new.
         held_back: whether the weights were lowered since the whole catalogue holds more new items.
+        trainings: that told all this, each without a tenth of its own.
     """
 
     others_before: float
@@ -63,6 +64,7 @@ class NewItemCosts:
     share_of_lists: float
     share_due: float
     held_back: bool = False
+    trainings: int = 1
 
     @classmethod
     def of(cls, told: Told, plain: Weights, weights: Weights, *, held_back: bool = False) -> NewItemCosts:
@@ -70,13 +72,15 @@ class NewItemCosts:
         new = told.wants_new
         before, after = told.figures(plain.with_(new_text=0.0, new=0.0)), told.figures(weights)
         means = (_mean(before[~new]), _mean(after[~new]), _mean(before[new]), _mean(after[new]))
-        return cls(*means, told.share_of_lists(weights), float(new.mean()), held_back)
+        return cls(*means, told.share_of_lists(weights), float(new.mean()), held_back, len(told.all))
 
     @property
     def in_words(self) -> str:
         """All that in a line."""
+        one = self.trainings == 1
+        kept = "a tenth kept from a training" if one else f"{self.trainings} tenths, each kept from a training"
         return (
-            f"new items, measured on a tenth kept from a training of half the length: their weights bring NDCG@10 "
+            f"new items, measured on {kept} of half the length: their weights bring NDCG@10 "
             f"from {self.new_before:.4f} to {self.new:.4f}, and that of other items from {self.others_before:.4f} to {self.others:.4f}; "
             f"{self.share_of_lists:.1%} of all places go to new items, {self.share_due:.1%} of the users want one"
             + (" (held back, since the catalogue holds more items that nobody took)" if self.held_back else "")
