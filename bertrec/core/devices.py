@@ -71,13 +71,17 @@ def several_gpus() -> tuple[str, ...]:
     return tuple(f"cuda:{number}" for number in range(torch.cuda.device_count()))
 
 
-def product_device() -> torch.device | None:
+def product_device(size: int = 0) -> torch.device | None:
     """Return the accelerator whose float32 products are as exact as the CPU's, within their rounding bound; None without one.
 
     Apple's is left out, and so is one whose products were set to a shorter format (``torch.set_float32_matmul_precision``).
+
+    Args:
+        size: bytes that are to be brought there; None is returned where they are more than half of what is free, for the results need
+            room too.
     """
     device = chosen_device()
-    return device if device.type not in ("cpu", "mps") and _whole_products() else None
+    return device if device.type not in ("cpu", "mps") and _whole_products() and _has_room(device, size) else None
 
 
 def _whole_products() -> bool:
@@ -95,14 +99,14 @@ def computed_there(size: int, compute: Callable[[torch.device], Result]) -> Resu
     The caller computes on the CPU then.
 
     Args:
-        size: bytes that are brought there; at most half of what is free, for the results need room too.
+        size: bytes that are brought there.
         compute: gets the device; may run out of memory at any step.
     """
     import torch
 
-    device = product_device()
+    device = product_device(size)
     try:
-        return compute(device) if device is not None and _has_room(device, size) else None
+        return None if device is None else compute(device)
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and not any(words in str(error) for words in _NO_MEMORY):
             raise

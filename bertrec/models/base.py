@@ -343,7 +343,7 @@ class Recommender(Fitted, Finding):
         vectors = self.item_embeddings()
         unknown = np.asarray(np.isnan(vectors).any(axis=1))
         unknown[0] = True
-        device = product_device() or torch.device("cpu")
+        device = product_device(vectors.nbytes) or torch.device("cpu")
         items = torch.from_numpy(np.where(unknown[:, None], np.float32(0), vectors)).to(device).T
         popular = self.popularity
         for vectors_of_users, lifts in self.user_batches(histories):

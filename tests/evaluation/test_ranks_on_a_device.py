@@ -103,10 +103,10 @@ def test_a_gpu_gets_no_more_than_half_of_its_free_memory(monkeypatch, size, goes
     """Free are 700 bytes and the 300 that torch holds of tensors that are gone."""
     device = torch.device("cuda", 0)
     gpu = {"mem_get_info": (700, 9000), "memory_reserved": 1300, "memory_allocated": 1000}
-    monkeypatch.setattr(devices, "product_device", lambda: device)
+    monkeypatch.setattr(devices, "chosen_device", lambda: device)
     for name, value in gpu.items():
         monkeypatch.setattr(torch.cuda, name, lambda asked, value=value: value if asked == device else pytest.fail("another"))
-    assert computed_there(size, lambda there: there) == (device if goes else None)
+    assert product_device(size) == computed_there(size, lambda there: there) == (device if goes else None)
 
 
 @pytest.mark.parametrize(

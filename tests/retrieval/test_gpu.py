@@ -53,7 +53,7 @@ def gpus(monkeypatch):
     }
     for name, value in stand_ins.items():
         monkeypatch.setattr(faiss, name, value, raising=False)
-    monkeypatch.setattr(devices, "product_device", lambda: None)  # torch has no GPU here
+    monkeypatch.setattr(devices, "product_device", lambda size: None)  # torch has no GPU here
     monkeypatch.setenv(SEARCH, "")
     monkeypatch.setenv(DEVICE, "")
     return made
