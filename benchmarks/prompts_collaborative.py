@@ -3,6 +3,7 @@
     bertrec encoder adapt-mlm ml-100k --tune last:2 --epochs 3 --out ENCODER
     python benchmarks/prompts_collaborative.py --encoder ENCODER --seeds 0 1 2
     python benchmarks/prompts_collaborative.py --encoder ENCODER --seeds 0 1 2 --models joint "joint with joint attention"
+    python benchmarks/prompts_collaborative.py --encoder ENCODER --seeds 0 1 2 --models mf din dcn ctrl joint
 
 Global time split 50/25/25, label rating >= 4. A pair is warm where its user and its item have three training ratings or more. The
 history of a pair is what its user had liked before that moment, test period included. Training takes a random sample of the training
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from bertrec.evaluation.label_intervals import auc_difference, auc_interval
 from bertrec.evaluation.labels import auc, user_auc
 from bertrec.evaluation.protocol import versions
 from bertrec.models.registry import create
+from bertrec.rankers import RANKERS, Known
 from bertrec.rankers.prompts.config import PromptConfig
 from bertrec.rankers.prompts.ranker import PromptRanker
 from bertrec.rankers.prompts.template import Prompt
@@ -44,7 +47,8 @@ from bertrec.rankers.prompts.user_vectors import UserVectors
 
 RESULTS = Path(__file__).parent / "results-prompts"
 KEPT = Path("runs") / "prompts-collaborative"
-MODELS = ("ID model", "text", "two steps", "joint", "joint with joint attention")
+PEERS = ("mf", "din", "dcn", "ctrl")
+MODELS = ("ID model", "text", "two steps", "joint", "joint with joint attention", *PEERS)
 HISTORY, LIKED_FROM, WARM_FROM = 10, 4.0, 3
 SETTINGS = {"encoder.max_length": 160, "negatives": 0, "train.epochs": 1, "train.batch_size": 4}
 Slices = dict[str, np.ndarray[Any, np.dtype[np.bool_]]]
@@ -63,14 +67,17 @@ def main() -> None:
     assert ratings.timestamp is not None
     begins = np.quantile(ratings.timestamp, 0.5), np.quantile(ratings.timestamp, 0.75)
     past = ratings.where(ratings.timestamp < begins[0])
-    test, slices = _test_part(ratings, past, begins[1], options.cold)
+    shown = impressions_from_ratings(ratings, liked_from=LIKED_FROM, max_history=HISTORY)
+    test, slices = _test_part(ratings, shown, past, begins[1], options.cold)
     counts = {name: int(found.sum()) for name, found in slices.items()}
     print({"training ratings": len(past), **counts}, flush=True)
     scores: dict[tuple[str, int], Any] = {}
     assert test.labels is not None
+    between = shown.take(np.flatnonzero((_moments(shown) >= begins[0]) & (_moments(shown) < begins[1])))
     for seed in options.seeds:
         missing = [name for name in options.models if not _kept(name, seed).exists()]
-        for name, found, seconds in _trained(past, test, seed, missing, options):
+        prompts, peers = ([name for name in missing if (name in PEERS) is kind] for kind in (False, True))
+        for name, found, seconds in chain(_trained(past, test, seed, prompts, options), _peers(past, between, test, seed, peers)):
             print(
                 seed, name, round(seconds), {slice_: round(auc(found[at], test.labels[at]), 4) for slice_, at in slices.items()}, flush=True
             )
@@ -78,23 +85,28 @@ def main() -> None:
             KEPT.mkdir(parents=True, exist_ok=True)
             np.save(_kept(name, seed), found)
         scores |= {(name, seed): np.load(_kept(name, seed)) for name in options.models}
-    prompts = [name for name in options.models if name != "ID model"]
-    _compare(scores, prompts, options.seeds, test, slices)
+    prompts = [name for name in options.models if name not in ("ID model", *PEERS)]
+    pairs = [(name, prompts[0]) for name in prompts[1:]]
+    pairs += [("joint", name) for name in options.models if name in PEERS and "joint" in prompts]
+    _compare(scores, pairs, options.seeds, test, slices)
 
 
 def _kept(name: str, seed: int) -> Path:
     return KEPT / f"{name.replace(' ', '-')}-{seed}.npy"
 
 
-def _test_part(ratings: Interactions, past: Interactions, begins: float, cold: int) -> tuple[Impressions, Slices]:
-    """Return the measured pairs of the test part and which of them are warm, of a cold user, of a cold item."""
-    shown = impressions_from_ratings(ratings, liked_from=LIKED_FROM, max_history=HISTORY)
+def _moments(shown: Impressions) -> Any:
     assert shown.timestamp is not None
+    return shown.timestamp
+
+
+def _test_part(ratings: Interactions, shown: Impressions, past: Interactions, begins: float, cold: int) -> tuple[Impressions, Slices]:
+    """Return the measured pairs of the test part and which of them are warm, of a cold user, of a cold item."""
     assert shown.labels is not None
     users = ratings.users.encode(shown.users) - 1
     known_user = (past.sequences.lengths >= WARM_FROM)[users[shown.candidates.rows]]
     known_item = past.item_counts[shown.candidates.values] >= WARM_FROM
-    tested = (shown.timestamp >= begins)[shown.candidates.rows]
+    tested = (_moments(shown) >= begins)[shown.candidates.rows]
     others = np.flatnonzero(tested & ~known_user & known_item)
     kept = tested & (known_user | ~known_item)
     kept[np.random.default_rng(0).choice(others, min(cold, len(others)), replace=False)] = True
@@ -142,6 +154,17 @@ def _trained(
             yield name, ranker.score(test.histories, test.candidates), time.perf_counter() - began
 
 
+def _peers(past: Interactions, between: Impressions, test: Impressions, seed: int, names: list[str]) -> Iterator[tuple[str, Any, float]]:
+    """Train the named rankers on all of the training part; yield as `_trained` does."""
+    known = Known(past=past)
+    learned = impressions_from_ratings(past, liked_from=LIKED_FROM, joined=True)
+    for name in names:
+        began = time.perf_counter()
+        ranker = RANKERS.find(name).configured(settings={}, seed=seed)
+        ranker.fit(learned, validation=None if name == "mf" else between, known=known, progress=False)
+        yield name, ranker.score_impressions(test, known=known), time.perf_counter() - began
+
+
 def _id_scores(vectors: UserVectors, test: Impressions) -> Any:
     users = vectors.of(test.histories).numpy()
     return np.vecdot(users[test.candidates.rows], vectors.items.numpy()[test.candidates.values])
@@ -173,19 +196,19 @@ def _write(name: str, seed: int, scores: Any, seconds: float, test: Impressions,
     write_json(RESULTS / f"collaborative-{name.replace(' ', '-')}-{seed}.json", record)
 
 
-def _compare(scores: dict[tuple[str, int], Any], names: list[str], seeds: list[int], test: Impressions, slices: Slices) -> None:
-    """Compare the mean over seeds of each pair's probability: each prompt with the first."""
+def _compare(scores: dict[tuple[str, int], Any], pairs: list[tuple[str, str]], seeds: list[int], test: Impressions, slices: Slices) -> None:
+    """Compare the mean over seeds of each pair's score: the first of each two with the second."""
     assert test.labels is not None
-    mean = {name: np.mean([scores[name, seed] for seed in seeds], axis=0) for name in names}
+    mean = {name: np.mean([scores[name, seed] for seed in seeds], axis=0) for pair in pairs for name in pair}
     users = np.asarray([str(user) for user in test.users])[test.candidates.rows]
     path = RESULTS / "collaborative-pairs.json"
     out = json.loads(path.read_text())["comparisons"] if path.exists() else {}
     for slice_, at in slices.items():
-        for name in names[1:]:
-            result = auc_difference(mean[name][at], mean[names[0]][at], test.labels[at], users[at], resamples=2000)
-            out[f"{name} - {names[0]}, {slice_}"] = asdict(result)
-            print(slice_, name, f"{result.difference:+.4f} [{result.ci95[0]:+.4f}, {result.ci95[1]:+.4f}]", flush=True)
-    write_json(path, {"seeds": seeds, "scores": "mean of the seeds' probabilities", "comparisons": out})
+        for one, other in pairs:
+            result = auc_difference(mean[one][at], mean[other][at], test.labels[at], users[at], resamples=2000)
+            out[f"{one} - {other}, {slice_}"] = asdict(result)
+            print(slice_, f"{one} - {other}", f"{result.difference:+.4f} [{result.ci95[0]:+.4f}, {result.ci95[1]:+.4f}]", flush=True)
+    write_json(path, {"seeds": seeds, "scores": "mean of the seeds' scores", "comparisons": out})
 
 
 if __name__ == "__main__":
