@@ -1,12 +1,13 @@
 """New items and all users, with the plain commands' defaults: a run beside the untrained similarities, over draws or seeds.
 
     python -m benchmarks.new_items cold amazon-scientific --data DATA_FOLDER --draws 0 1 2
-    python -m benchmarks.new_items warm amazon-scientific --data DATA_FOLDER --draws 0 1 2
+    python -m benchmarks.new_items warm amazon-scientific --data DATA_FOLDER --draws 0 1 2 --model unisrec --item-input text
     python -m benchmarks.new_items table
 
 ``cold``: a tenth of the catalogue is held out by the seed, as ``bertrec train --split cold-items --seed DRAW`` does; the run is
 ``bertrec train DATA --split cold-items --seed DRAW``. ``parts``: the ten parts of one deal of the catalogue, as ``bertrec new-items DATA
---partition --draws 10`` takes them. ``warm``: the data's own split or leave-one-out, ``bertrec train DATA --seed DRAW``.
+--partition --draws 10`` takes them. ``warm``: the data's own split or leave-one-out, ``bertrec train DATA --model MODEL --seed DRAW``,
+with ``--item-input`` where it is given.
 Each run with and without its match is measured; without is the model of before. A row that exists is not run again. Test users are
 measured once, by the finished run.
 """
@@ -79,28 +80,37 @@ def warm(dataset: Any, model: str, draw: int, **how: Any) -> dict[str, Any]:
     """
     split = make_split(dataset)
     run = create(model, seed=draw, **how).fit(split.train, validation=split.validation, progress=False)
-    assert isinstance(run, NeuralRecommender)
     log = run.train_log
-    row: dict[str, Any] = {"draw": draw, "config": run.config.to_dict(), "weights": run.weights_in_words}
+    row: dict[str, Any] = {
+        "draw": draw,
+        "config": run.config.to_dict(),
+        "weights": run.weights_in_words if isinstance(run, NeuralRecommender) else None,
+    }
     row["train"] = None if log is None else {"seconds": round(log.seconds), "best_epoch": log.best_epoch}
     row["memory"] = run.item_memory() if isinstance(run, VQRec) else None
     row["models"] = {"run": measured(run, split)}
-    run.drop_match()
-    row["models"]["run without its match"] = measured(run, split)
+    if isinstance(run, NeuralRecommender) and run.match is not None:
+        run.drop_match()
+        row["models"]["run without its match"] = measured(run, split)
     return row
 
 
-def row_of(kind: str, data: str, folder: Path, draw: int, model: str) -> dict[str, Any]:
+def row_of(kind: str, data: str, folder: Path, draw: int, model: str, item_input: str | None) -> dict[str, Any]:
     """Train and measure one row."""
     dataset = load(data if data == "ml-100k" else folder / data)
     parts = kind == "parts"
     row = (
-        warm(dataset, model, draw)
+        warm(dataset, model, draw, item_input=item_input)
         if kind == "warm"
         else cold(dataset, Draws(model, partition=parts, draws=10 if parts else draw + 1), draw)
     )
     machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
-    return {"kind": kind, "data": data, "model": model, "machine": machine} | row
+    return {"kind": kind, "data": data, "model": named(model, item_input), "machine": machine} | row
+
+
+def named(model: str, item_input: str | None) -> str:
+    """Return the name that rows and their files have: the model's, and its input where that was chosen."""
+    return f"{model}-{item_input}" if item_input else model
 
 
 def table() -> None:
@@ -143,6 +153,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--draws", type=int, nargs="+", default=[0])
     parser.add_argument("--model", default="unisrec")
+    parser.add_argument("--item-input", choices=["text", "text+id", "id"], help="for warm; the model's default otherwise")
     given = parser.parse_args()
     if given.kind == "table":
         table()
@@ -150,9 +161,9 @@ def main() -> None:
     RESULTS.mkdir(exist_ok=True)
     for data in given.names:
         for draw in given.draws:
-            path = RESULTS / f"{given.kind}-{data}-{given.model}-{draw}.json"
+            path = RESULTS / f"{given.kind}-{data}-{named(given.model, given.item_input)}-{draw}.json"
             if not path.exists():
-                write_json(path, row_of(given.kind, data, given.data, draw, given.model))
+                write_json(path, row_of(given.kind, data, given.data, draw, given.model, given.item_input))
                 print(f"wrote {path}", flush=True)
 
 

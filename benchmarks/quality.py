@@ -1,12 +1,12 @@
 """Train and measure the rows of the quality table: one JSON per row and seed, resumable, with log, protocol and times.
 
-    python benchmarks/quality.py --data DATA_FOLDER --rows scientific beauty --seeds 0 1 2
+    python benchmarks/quality.py --data DATA_FOLDER --rows depth precision transfer --seeds 0 1 2
     python benchmarks/quality_table.py
 
 Every model is what ``bertrec train DATA --model … --item-input … --tune … --seed …`` makes: no setting beyond these
-(but for the rows that say so: the frozen encoder beside the tuned ones under their loss, int8, refreshed negatives).
-DATA_FOLDER holds ``amazon-scientific``, ``amazon-beauty`` and ``ml-latest-small``; ml-100k comes with RecBole. Per-user values, which the
-paired intervals need, are kept under ``runs/benchmarks``.
+(but for the rows that say so: the frozen encoder beside the tuned ones under their loss, int8, refreshed negatives; and no match).
+DATA_FOLDER holds ``amazon-scientific`` and ``amazon-beauty``; ml-100k comes with RecBole. Per-user values, which the paired intervals need,
+are kept under ``runs/benchmarks``. The defaults beside what needs no training are measured by ``benchmarks/new_items.py``.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ from bertrec.data.load import load, make_split
 from bertrec.data.splits import Split
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.report import Report
-from bertrec.evaluation.significance import above_expectation
 from bertrec.models.base import Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.registry import create
 
 RESULTS = Path(__file__).parent / "results"
 PER_USER = Path("runs") / "benchmarks"
-KS = (5, 10, 20, 50)
+PROTOCOLS = {"masked": Protocol(ks=(5, 10, 20, 50)), "unmasked": Protocol(ks=(5, 10, 20, 50), mask_seen=False)}
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,6 @@ class Row:
     model: str
     item_input: str | None = None
     tune: str | None = None
-    cold: bool = False
     init: str | None = None
     zero_shot: bool = False
     settings: tuple[tuple[str, Any], ...] = ()
@@ -61,39 +59,23 @@ class Row:
         parts = [f"bertrec train {self.data} --model {self.model}"]
         parts += [f"--item-input {self.item_input}"] if self.item_input else []
         parts += [f"--tune {self.tune}"] if self.tune else []
-        parts += ["--split cold-items"] if self.cold else []
         parts += [f"--init {self.init}"] if self.init else []
         parts += [f"--set {name}={value}" for name, value in self.settings]
         return " ".join(parts)
 
 
-def _pair(group: str, data: str, **more: Any) -> list[Row]:
-    return [
-        Row(group, f"{group}-text-id", data, "unisrec", "text+id", **more),
-        Row(group, f"{group}-text", data, "unisrec", "text", **more),
-        Row(group, f"{group}-id", data, "idrec", **more),
-    ]
-
-
-_TUNED = (("loss.kind", "in-batch"), ("train.batch_size", 64), ("train.learning_rate", 1e-3), ("train.epochs", 8))
-_STALE = (("loss.kind", "full"), ("train.batch_size", 64), ("train.epochs", 4))
+_PLAIN = (("match.text", 0), ("match.behaviour", 0))
+_TUNED = (*_PLAIN, ("loss.kind", "in-batch"), ("train.batch_size", 64), ("train.learning_rate", 1e-3), ("train.epochs", 8))
+_STALE = (*_PLAIN, ("loss.kind", "full"), ("train.batch_size", 64), ("train.epochs", 4))
 
 ROWS = [
-    *_pair("scientific", "amazon-scientific"),
-    *_pair("beauty", "amazon-beauty"),
-    *_pair("ml100k", "ml-100k"),
+    Row("retriever", "scientific-text-id", "amazon-scientific", "unisrec", "text+id"),  # of benchmarks/rerank.py
+    Row("plain", "scientific-text", "amazon-scientific", "unisrec", "text", settings=_PLAIN),
+    Row("plain", "beauty-text", "amazon-beauty", "unisrec", "text", settings=_PLAIN),
     *[
-        Row(group, f"{group}-popularity", data, "popularity")
-        for group, data in (("scientific", "amazon-scientific"), ("ml100k", "ml-100k"))
+        Row("depth", f"depth-{tune.replace(':', '')}", "ml-100k", "morec", "text", tune, settings=_PLAIN)
+        for tune in ("frozen", "last:2", "lora", "full")
     ],
-    *[
-        Row("similarity", f"{group}-similarity", data, "text-similarity")
-        for group, data in (("scientific", "amazon-scientific"), ("ml100k", "ml-100k"))
-    ],
-    *_pair("cold-scientific", "amazon-scientific", cold=True),
-    *_pair("cold-ml100k", "ml-100k", cold=True),
-    *_pair("cold-mls", "ml-latest-small", cold=True),
-    *[Row("depth", f"depth-{tune.replace(':', '')}", "ml-100k", "morec", "text", tune) for tune in ("frozen", "last:2", "lora", "full")],
     # What tuning alone adds: the frozen encoder under the tuned ones' loss, batch and epochs.
     Row("depth", "depth-frozen-same", "ml-100k", "morec", "text", "frozen", settings=_TUNED),
     # What it costs that negatives keep a vector of some steps ago: the whole catalogue in the loss, read anew each step or each 20.
@@ -102,9 +84,9 @@ ROWS = [
         for every, name in ((0, "each-step"), (20, "20-steps"))
     ],
     # What int8 in place of fp32 in the frozen encoder costs downstream.
-    Row("precision", "scientific-text-int8", "amazon-scientific", "unisrec", "text", settings=(("encoder.precision", "int8"),)),
-    Row("transfer", "transfer-zero-shot", "amazon-scientific", "unisrec", "text", init="beauty-text", zero_shot=True),
-    Row("transfer", "transfer-fine-tuned", "amazon-scientific", "unisrec", "text", init="beauty-text"),
+    Row("precision", "scientific-text-int8", "amazon-scientific", "unisrec", "text", settings=(*_PLAIN, ("encoder.precision", "int8"))),
+    Row("transfer", "transfer-zero-shot", "amazon-scientific", "unisrec", "text", init="beauty-text", zero_shot=True, settings=_PLAIN),
+    Row("transfer", "transfer-fine-tuned", "amazon-scientific", "unisrec", "text", init="beauty-text", settings=_PLAIN),
 ]
 
 
@@ -129,11 +111,11 @@ def main() -> None:
 def run(row: Row, seed: int, folder: Path) -> None:
     """Train, measure and write one row."""
     dataset = load(row.data if row.data == "ml-100k" else folder / row.data)
-    split = make_split(dataset, "cold_items", seed=seed) if row.cold else make_split(dataset)
+    split = make_split(dataset)
     started = time.perf_counter()
     model = fitted(row, seed, split)
     seconds = time.perf_counter() - started
-    reports = {name: _measure(model, split, protocol) for name, protocol in _protocols(row).items()}
+    reports = {name: _measure(model, split, protocol) for name, protocol in PROTOCOLS.items()}
     record = {
         "row": row.name,
         "command": row.command if row.zero_shot else f"{row.command} --seed {seed}",
@@ -143,8 +125,8 @@ def run(row: Row, seed: int, folder: Path) -> None:
         "repeat_bias": model.repeat_bias,
         "config": model.config.to_dict(),
         "train_log": model.train_log.to_dict() if model.train_log and not row.zero_shot else None,
-        "split": _without_lists(split.manifest),
-        "reports": {name: _record(report, row) for name, report in reports.items()},
+        "split": _without_folders(split.manifest),
+        "reports": {name: report.to_json() for name, report in reports.items()},
     }
     PER_USER.mkdir(parents=True, exist_ok=True)
     values = {f"{name}|{metric}": report.per_user(metric) for name, report in reports.items() for metric in ("NDCG@10", "HR@10")}
@@ -155,39 +137,22 @@ def run(row: Row, seed: int, folder: Path) -> None:
 
 
 def fitted(row: Row, seed: int, split: Split) -> Recommender:
-    settings = {} if row.model in ("popularity", "text-similarity") else {"train.seed": seed, **dict(row.settings)}
-    model = create(row.model, item_input=row.item_input, tune=row.tune, settings=settings)
+    model = create(row.model, item_input=row.item_input, tune=row.tune, settings=dict(row.settings), seed=seed)
     init = Recommender.from_pretrained(PER_USER / f"{row.init}-{seed}") if row.init else None
     if row.zero_shot and init is not None:
         return init.with_catalog(split.catalog)
     return model.fit(split.train, validation=split.validation, **({"init": init} if init is not None else {}))
 
 
-def _protocols(row: Row) -> dict[str, Protocol]:
-    if row.cold:
-        return {"full": Protocol(ks=KS), "among": Protocol(ks=KS, candidates="held_out")}
-    return {"masked": Protocol(ks=KS), "unmasked": Protocol(ks=KS, mask_seen=False)}
-
-
 def _measure(model: Recommender, split: Split, protocol: Protocol) -> Report:
     assert split.test is not None
-    held_out = split.held_out if len(split.held_out) else None
-    manifest = _without_lists(split.manifest)
-    return evaluate(model, split.test, protocol=protocol, item_counts=split.train.item_counts, held_out=held_out, manifest=manifest)
+    return evaluate(model, split.test, protocol=protocol, item_counts=split.train.item_counts, manifest=_without_folders(split.manifest))
 
 
-def _record(report: Report, row: Row) -> dict[str, Any]:
-    record = report.to_json()
-    if row.cold:
-        chance = above_expectation(report.per_user("NDCG@10"), report.per_user_random("NDCG@10"))
-        record["against_random"] = chance.to_json()
-    return record
-
-
-def _without_lists(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Leave out lists of ids, for no row of the data is published, and the folders in front of file names."""
+def _without_folders(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Leave out the folders in front of file names."""
     notes = [re.sub(r"^.*/(?=[^/:]+:)", "", note) for note in manifest.get("notes", [])]
-    return {key: value for key, value in manifest.items() if key != "held_out"} | {"notes": notes}
+    return manifest | {"notes": notes}
 
 
 def _line(reports: dict[str, Report]) -> str:

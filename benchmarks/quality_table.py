@@ -1,4 +1,4 @@
-"""Write ``docs/results.md`` from the JSON files that ``quality.py`` left, with paired intervals from the same runs."""
+"""Write ``docs/results.md`` from the rows of `new_items` and `quality`, with paired intervals: ``python -m benchmarks.quality_table``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import combine_pvalues
 
+from benchmarks.default_tables import DATA, cold_table, defaults_pairs, defaults_table
 from bertrec.core.files import atomic_file
 from bertrec.evaluation.significance import paired_comparison
 
@@ -91,14 +91,6 @@ def still_true(pair: dict[str, Any] | None, a: str, b: str) -> dict[str, Any] | 
 
 COMPARISONS: list[tuple[str, str, str, str, tuple[str, str]]] = [
     *[
-        (data, f"{key}-text-id", f"{key}-id", "masked", ("text + ID", "ID"))
-        for data, key in (("amazon-scientific", "scientific"), ("amazon-beauty", "beauty"), ("ml-100k", "ml100k"))
-    ],
-    *[
-        (data, f"{key}-text", f"{key}-id", "masked", ("text", "ID"))
-        for data, key in (("amazon-scientific", "scientific"), ("amazon-beauty", "beauty"), ("ml-100k", "ml100k"))
-    ],
-    *[
         ("ml-100k, text only", f"depth-{tune}", frozen, "masked", (label, name))
         for tune, label in (("last2", "last:2"), ("lora", "lora"), ("full", "full"))
         for frozen, name in (("depth-frozen", "frozen, its own defaults"), ("depth-frozen-same", "frozen, same loss and epochs"))
@@ -120,60 +112,28 @@ def comparisons() -> list[dict[str, Any]]:
     stored = json.loads(PAIRS_FILE.read_text(encoding="utf-8")) if PAIRS_FILE.exists() else []
     known = {(one["title"], *one["names"]): one for one in stored}
     pairs = [compared(*one) or still_true(known.get((one[0], *one[4])), one[1], one[2]) for one in COMPARISONS]
-    return [pair for pair in pairs if pair is not None]
+    return [*defaults_pairs(), *(pair for pair in pairs if pair is not None)]
 
 
 def pairs_table(found: list[dict[str, Any]], against: str) -> list[str]:
-    """Return the table of the comparisons whose second name begins with ``against``."""
+    """Return the table of the comparisons whose second name begins with ``against``: names, with `` or `` between them."""
     lines = ["| data | a | b | seeds | NDCG@10 a − b | 95 % interval | Wilcoxon p | verdict |", "|---|---|---|---|---|---|---|---|"]
-    for one in (pair for pair in found if pair["names"][1].startswith(against)):
+    for one in (pair for pair in found if pair["names"][1].startswith(tuple(against.split(" or ")))):
         low, high = one["ci95"]
         cells = [one["title"], *one["names"], str(one["seeds"]), f"{one['difference']:+.4f}", f"[{low:+.4f}, {high:+.4f}]"]
         lines.append(f"| {' | '.join(cells)} | {one['p_wilcoxon']:.2g} | {one['verdict']} |")
     return lines
 
 
-def cold_table() -> list[str]:
-    """Return the table of items that training never saw."""
-    lines = [
-        "| data | model | seeds | NDCG@10 full ranking | NDCG@10 among held-out | random among | × random | largest p | p of all draws |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for data, key in (("amazon-scientific", "cold-scientific"), ("ml-100k", "cold-ml100k"), ("ml-latest-small", "cold-mls")):
-        for label, row in (("text", "text"), ("text + ID", "text-id"), ("ID", "id")):
-            found = runs(f"{key}-{row}")
-            if not found:
-                continue
-            chance = [record["reports"]["among"]["against_random"] for record in found]
-            full, among = ([value(record, report, "NDCG@10") for record in found] for report in ("full", "among"))
-            random = float(np.mean([one["expected"] for one in chance]))
-            known = [one["p"] for one in chance if one["p"] is not None]
-            worst = f"{max(known):.1g}" if known else "–"
-            # Fisher's method: the draws of items are independent, though a user may be in two of them.
-            joined = f"{combine_pvalues(known).pvalue:.1g}" if known else "–"
-            cells = [data, label, str(len(found)), spread(full), spread(among), f"{random:.4f}", f"{np.mean(among) / random:.1f}", worst]
-            cells.append(joined)
-            lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def trio(key: str) -> dict[str, str]:
-    """Return the rows of one data set: both text models and the ID model."""
-    return {"UniSRec, text + ID (default)": f"{key}-text-id", "UniSRec, text": f"{key}-text", "IDRec (ours)": f"{key}-id"}
-
-
 def tables() -> dict[str, list[str]]:
     """Return the tables that the notes name."""
-    none = {"Popularity": "{}-popularity", "TextSimilarity": "{}-similarity"}
     depth = {f"MoRec, text, {tune}": f"depth-{tune.replace(':', '')}" for tune in ("frozen", "last:2", "lora", "full")}
     depth |= {"MoRec, text, frozen, the tuned ones' loss and epochs": "depth-frozen-same"}
     stale = {"in each step": "refresh-each-step", "once in 20 steps": "refresh-20-steps"}
     precision = {"encoded in fp32 (default)": "scientific-text", "encoded in int8": "scientific-text-int8"}
     transfer = {"zero-shot": "transfer-zero-shot", "fine-tuned (--init)": "transfer-fine-tuned", "from scratch": "scientific-text"}
     return {
-        "amazon-scientific": table("amazon-scientific", trio("scientific") | {k: v.format("scientific") for k, v in none.items()}),
-        "amazon-beauty": table("amazon-beauty", trio("beauty")),
-        "ml-100k": table("ml-100k", trio("ml100k") | {k: v.format("ml100k") for k, v in none.items()}),
+        **{data: defaults_table(data, spread) for data in DATA},
         "depth": table("ml-100k", depth),
         "refresh": table("the other items are read", stale),
         "precision": table("UniSRec, text", precision),
@@ -184,8 +144,8 @@ def tables() -> dict[str, list[str]]:
 def page(found: list[dict[str, Any]]) -> str:
     """Return the whole page: the notes, with tables in place of their marks."""
     made = tables()
-    kinds = {"table": made.__getitem__, "pairs": lambda name: pairs_table(found, name), "cold": lambda _: cold_table()}
-    mark = re.compile(r"^<!-- (table|pairs|cold)(?:: (.*))? -->$", flags=re.MULTILINE)
+    kinds = {"table": made.__getitem__, "pairs": lambda name: pairs_table(found, name), "cold": lambda names: cold_table(*names.split())}
+    mark = re.compile(r"^<!-- (table|pairs|cold): (.*) -->$", flags=re.MULTILINE)
     return mark.sub(lambda one: "\n".join(kinds[one[1]](one[2])), NOTES.read_text(encoding="utf-8"))
 
 
