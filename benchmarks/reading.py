@@ -1,10 +1,14 @@
 """Memory and CPU seconds of reading, hashing and splitting Parquet of many interactions.
 
-    python benchmarks/reading.py [--rows 100000 1000000 10000000 20000000] [--parts 8] [--ids text|number] [--folder F]
+    python -m benchmarks.reading [--rows 100000 1000000 10000000 20000000] [--parts 8] [--ids text|number] [--folder F]
+    python -m benchmarks.reading --rows 20000 200000 2000000 20000000 --parts 1 --write rows     # how it grows with interactions
+    python -m benchmarks.reading --rows 1000000 --parts 1 10 100 1000 --write parts              # and with parts
 
 Makes Parquet parts of generated interactions (20 a user; items by a long tail; a time, a rating and a column that nobody needs) and a
 table of items, and loads them in a process of its own. Bytes are those that the kernel counts for the process, above what the imports
-take, so that Arrow's and numpy's memory count. Seconds are CPU seconds of all threads, so that other work hardly matters.
+take, so that Arrow's and numpy's memory count. Seconds are CPU seconds of all threads, so that other work hardly matters. ``--write NAME``
+keeps the points in ``benchmarks/results-scale/reading-NAME.json``, with the exponent of their growth: of the points that took more than
+twice the smallest one's seconds, for below that the fixed part shows.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+RESULTS = Path(__file__).parent / "results-scale"
 PER_USER = 20
 MOST_ITEMS = 100_000
 PLAN = "interactions: interactions/*.parquet\nitems: items.parquet\n"
@@ -102,8 +107,9 @@ def measured(rows: int, parts: int, ids: str, folder: Path) -> dict[str, object]
     place = folder / f"{rows}-{parts}-{ids}"
     if not place.exists():
         make(place, rows, parts, ids)
-    run = subprocess.run([sys.executable, __file__, "--measure", str(place / "data.yaml")], stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(run.stdout.splitlines()[-1])
+    command = [sys.executable, "-m", "benchmarks.reading", "--measure", str(place / "data.yaml")]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return {"parts": parts} | json.loads(run.stdout.splitlines()[-1])
 
 
 def row(found: dict[str, object]) -> str:
@@ -111,28 +117,46 @@ def row(found: dict[str, object]) -> str:
     rows = found["rows"]
     memory = f"{found['held_bytes'] / rows:.0f} | {found['peak_bytes'] / rows:.0f} | {found['process_peak_bytes'] / 2**20:.0f}"
     seconds = " | ".join(f"{found[f'{name}_cpu_s']:.2f}" for name in ("load", "hash", "split", "split_hash"))
-    return f"| {rows:,} | {memory} | {seconds} | {found['all_peak_bytes'] / rows:.0f} |"
+    return f"| {rows:,} | {found['parts']} | {memory} | {seconds} | {found['all_peak_bytes'] / rows:.0f} |"
 
 
 def main() -> None:
     """Print a table, and the hashes below it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10**5, 10**6, 10**7, 2 * 10**7])
-    parser.add_argument("--parts", type=int, default=8)
+    parser.add_argument("--parts", type=int, nargs="+", default=[8])
     parser.add_argument("--ids", choices=["text", "number"], default="text")
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--write", metavar="NAME", help="keep the points, with the exponent over what varies")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     said = parser.parse_args()
     if said.measure:
         return measure(said.measure)
-    print("| rows | B held | B peak | MiB process | load CPU s | hash | split | split's hash | B peak of all |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| rows | parts | B held | B peak | MiB process | load CPU s | hash | split | split's hash | B peak of all |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as temporary:
-        every = [measured(rows, said.parts, said.ids, said.folder or Path(temporary)) for rows in said.rows]
+        folder = said.folder or Path(temporary)
+        every = [measured(rows, parts, said.ids, folder) for rows in said.rows for parts in said.parts]
     for found in every:
         print(row(found))
     for found in every:
         print(found["rows"], found["hash"][:16], found["split_hash"][:16])
+    if said.write:
+        from bertrec.core.files import write_json
+
+        varies = "parts" if len(said.parts) > 1 else "rows"
+        grown = growth(every, varies)
+        write_json(RESULTS / f"reading-{said.write}.json", {"points": every, "over": varies, "exponent_of_cpu_seconds": grown})
+        print(f"exponent over {varies}: {grown}")
+
+
+def growth(every: list[dict[str, object]], varies: str) -> dict[str, object] | None:
+    """Return the exponent of the CPU seconds of loading and splitting, of the points that show more than the fixed part."""
+    from benchmarks.speed.scaling import fit_exponent
+
+    seconds = [found["load_cpu_s"] + found["split_cpu_s"] for found in every]
+    shown = [(found[varies], spent) for found, spent in zip(every, seconds, strict=True) if spent > 2 * min(seconds)]
+    return vars(fit_exponent(*zip(*shown, strict=True))) if len(shown) > 1 else None
 
 
 if __name__ == "__main__":
