@@ -114,6 +114,11 @@ class Pairs(torch.utils.data.Dataset[tuple[int, int]]):
     def __getitems__(self, indices: Sequence[int] | IntArray) -> tuple[IntArray, IntArray]:  # how torch asks for a batch
         return self.users[indices], self.items[indices]
 
+    @staticmethod
+    def targets(indices: IntArray) -> int:
+        """Return the targets of some pairs, one each."""
+        return len(indices)
+
     @cached_property
     def content_hash(self) -> str:
         """SHA-256 over the pairs, by which a resumed run knows its data again."""

@@ -56,11 +56,12 @@ def similar_lengths(lengths: IntArray, epoch: int, batch_size: int, seed: int) -
 
 @dataclass(frozen=True)
 class Part:
-    """What one of several processes takes of a batch.
+    """What one process takes at a time of a step's batch.
 
     Attributes:
         indices: its rows; where there are fewer rows than processes, one that counts for nothing.
-        share: what its mean loss counts for in the mean of all processes' means, so that this is the mean over the whole batch.
+        share: what its mean loss counts for. The sum over a process's parts, in the mean of all processes, is the mean over
+            the whole batch.
     """
 
     indices: Indices
@@ -71,11 +72,20 @@ class Part:
 
 
 class EpochBatches:
-    """Batch sampler: shuffled anew each epoch; of several processes each takes its part of every batch."""
+    """Batch sampler, one batch a step: shuffled anew each epoch.
 
-    def __init__(self, dataset: Any, batch_size: int, seed: int, *, rank: int = 0, world: int = 1) -> None:
-        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
-        self.rank, self.world, self.epoch = rank, world, 0
+    Args:
+        dataset: whose rows are batched.
+        batch_size: rows read at a time, by all processes together.
+        seed: of the order.
+        accumulate: how many times as large the batch of a step is; it is read in so many parts, of neighbours in it.
+        rank: of this process, which takes its part of each.
+        world: how many processes there are.
+    """
+
+    def __init__(self, dataset: Any, batch_size: int, seed: int, *, accumulate: int = 1, rank: int = 0, world: int = 1) -> None:
+        self.dataset, self.batch_size, self.seed = dataset, batch_size * accumulate, seed
+        self.accumulate, self.rank, self.world, self.epoch = accumulate, rank, world, 0
         self.count = len(self._all()) if isinstance(dataset, Batched) else -(-len(dataset) // batch_size)
 
     def set_epoch(self, epoch: int) -> None:
@@ -85,18 +95,28 @@ class EpochBatches:
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[Indices | Part]:
+    @property
+    def cuts(self) -> bool:
+        """Whether a batch comes as a list of parts."""
+        return self.world > 1 or self.accumulate > 1
+
+    def __iter__(self) -> Iterator[Indices | list[Part]]:
         batches = self._all()
         if len(batches) != self.count:
             raise ModelError(
                 f"the dataset made {len(batches)} batches in epoch {self.epoch + 1} and {self.count} in the first: it must make as many"
             )
-        return iter(batches) if self.world == 1 else map(self._part, batches)
+        return map(self._parts, batches) if self.cuts else iter(batches)
 
-    def _part(self, batch: Indices) -> Part:
-        own, whole = (np.asarray(rows, np.int64) for rows in (batch[self.rank :: self.world], batch))
+    def _parts(self, batch: Indices) -> list[Part]:
+        whole = np.asarray(batch, np.int64)
+        # As many in each process: some of what is done with a part is done together.
+        return [self._part(rows, whole) for rows in np.array_split(whole, min(self.accumulate, len(whole)))]
+
+    def _part(self, rows: IntArray, whole: IntArray) -> Part:
+        own = rows[self.rank :: self.world]
         if not len(own):
-            return Part(whole[:1], 0.0)
+            return Part(rows[:1], 0.0)
         weigh = self.dataset.targets if isinstance(self.dataset, Weighed) else len
         return Part(own, self.world * float(weigh(own)) / float(weigh(whole)))
 
@@ -116,7 +136,7 @@ class EpochLoader(torch.utils.data.DataLoader[Any]):
 
     def __init__(self, dataset: Any, sampler: EpochBatches, collate: Callable[[Any], Any], *, pinned: bool = False) -> None:
         indices: Any = sampler  # torch asks for lists here and takes any sequence of indices
-        if sampler.world > 1:
+        if sampler.cuts:
             dataset, collate = _Shared(dataset), _with_share(collate)
         super().__init__(dataset, batch_sampler=indices, collate_fn=collate, num_workers=0, pin_memory=pinned)
         self.epochs = sampler
@@ -127,7 +147,7 @@ class EpochLoader(torch.utils.data.DataLoader[Any]):
 
 
 class _Shared:
-    """Fetches a `Part` of a dataset, with its share."""
+    """Fetches the parts of a step's batch, with their shares."""
 
     def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
@@ -135,14 +155,13 @@ class _Shared:
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitems__(self, part: Part) -> tuple[Any, float]:
+    def __getitems__(self, parts: list[Part]) -> list[tuple[Any, float]]:
         together = getattr(self.dataset, "__getitems__", None)
-        return (together(part.indices) if together else [self.dataset[index] for index in part.indices]), part.share
+        return [(together(part.indices) if together else [self.dataset[index] for index in part.indices], part.share) for part in parts]
 
 
-def _with_share(collate: Callable[[Any], Any]) -> Callable[[tuple[Any, float]], Any]:
-    def collated(fetched: tuple[Any, float]) -> Any:
-        items, share = fetched
-        return {**collate(items), SHARE: torch.tensor(share)}
+def _with_share(collate: Callable[[Any], Any]) -> Callable[[list[tuple[Any, float]]], Any]:
+    def collated(fetched: list[tuple[Any, float]]) -> Any:
+        return [{**collate(items), SHARE: torch.tensor(share)} for items, share in fetched]
 
     return collated

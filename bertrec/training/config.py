@@ -33,7 +33,14 @@ class TrainConfig(Config):
         0,
         ge=0,
         le=10_000_000,
-        description="Sequences (or clicks of impressions) per step, in each process; 0 leaves the choice to the model.",
+        description="Sequences (or clicks of impressions) read at a time, in all processes together; 0 leaves the choice to the model.",
+    )
+    accumulate: int = Field(
+        1,
+        ge=1,
+        le=100_000,
+        description="Batches whose gradients are added up for one step, which is that of one batch so many times as large, with the memory "
+        "of one; with loss.kind=in-batch an item meets the items of its own batch alone. For recommenders of sequences and AlphaRec.",
     )
     epochs: int = Field(30, ge=1, le=1_000_000, description="Passes over the data, at most.")
     max_seconds: float = Field(
@@ -102,7 +109,7 @@ class TrainConfig(Config):
     refresh_every: int = Field(
         0,
         ge=0,
-        description="Steps for which a tuned encoder's vectors of items other than a step's inputs and targets are "
-        "kept, without gradient; 0 reads every item each step.",
+        description="Steps (batches, with train.accumulate) for which a tuned encoder's vectors of items other than a step's inputs and "
+        "targets are kept, without gradient; 0 reads every item each step.",
     )
     evaluate_every: int = Field(1, ge=1, description="Epochs between evaluations; the last epoch is always evaluated.")

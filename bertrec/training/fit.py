@@ -22,7 +22,7 @@ from bertrec.core.devices import chosen_device
 from bertrec.core.errors import ConfigError, DataError, ModelError, unknown_name
 from bertrec.core.files import sha256_text
 from bertrec.core.processes import world
-from bertrec.training.batches import EpochBatches
+from bertrec.training.batches import EpochBatches, Weighed
 from bertrec.training.checkpoints import check_intact, complete_checkpoints, prune, read_progress, start_afresh
 from bertrec.training.config import TrainConfig
 from bertrec.training.log import TrainLog
@@ -35,7 +35,7 @@ from bertrec.training.trainer import ModuleTrainer
 
 FREE_SETTINGS = frozenset({"epochs", "patience", "max_seconds", "device", "loggers", "save_every_epoch", "gradient_cache"})
 """Settings that may differ between a run and its continuation."""
-_SETTINGS_SINCE = {"average": 0.0, "warmup_epochs": 0.0}
+_SETTINGS_SINCE = {"average": 0.0, "warmup_epochs": 0.0, "accumulate": 1}
 """What checkpoints of versions without these settings were made with."""
 
 logger = logging.getLogger(__name__)
@@ -61,8 +61,8 @@ def fit_module(
         module: ``module(**batch)`` returns ``{"loss": scalar}``. A method ``encoder_parameters()`` names the parameters that
             take the encoder's learning rate and decay. Buffers with ``persistent=False`` are taken for constants.
         dataset: has ``__len__`` and ``__getitem__``; with ``batches(epoch, batch_size, seed)`` it groups its own items, and
-            with ``__getitems__(indices)`` it fetches a batch at once. A true ``whole_batches`` says that several processes
-            cannot share a batch.
+            with ``__getitems__(indices)`` it fetches a batch at once. A true ``whole_batches`` says that no batch may be cut;
+            ``targets(indices)`` says over how many targets the loss of rows is a mean, which ``accumulate`` needs.
         collate: makes of the items of a batch the keyword arguments of ``module``.
         config: the settings.
         evaluate: returns validation figures, higher is better; called with the module in eval mode, without gradients. Every
@@ -79,7 +79,7 @@ def fit_module(
     Raises:
         DataError: the dataset is empty.
         ConfigError: a device, precision, logger or metric that is not there; a callback that is none; ``resume`` without
-            ``run_dir``.
+            ``run_dir``; batches that are to be cut and may not be.
         ModelError: the loss is not finite, nothing can be trained, or the checkpoint is of another run or damaged.
         BertrecError: the disk is full; older checkpoints are unchanged.
     """
@@ -87,8 +87,7 @@ def fit_module(
     _check_callbacks(callbacks)
     if not len(dataset):
         raise DataError("there is no training sequence: the dataset is empty")
-    if world() > 1 and getattr(dataset, "whole_batches", False):
-        raise ConfigError("rows of a batch are told from one another, so that no batch is cut: train in one process, without torchrun")
+    _check_cuts(dataset, config)
     parameter_groups(module, config)
     was_training = module.training
     run_state = TrainingState(config, module, evaluate)
@@ -151,6 +150,17 @@ def _check_loggers(names: Sequence[str]) -> None:
             INTEGRATION_TO_CALLBACK[name]()
         except (RuntimeError, ImportError) as error:  # what they raise where their package is absent
             raise ConfigError(f"logger {name} cannot be used here: {' '.join(str(error).split())}") from error
+
+
+def _check_cuts(dataset: Any, config: TrainConfig) -> None:
+    """See that batches may be cut where they are to be: the parts have to make one loss of the whole."""
+    whole = "rows of a batch are told from one another, so that no batch is cut"
+    if world() > 1 and getattr(dataset, "whole_batches", False):
+        raise ConfigError(f"{whole}: train in one process, without torchrun")
+    if config.accumulate > 1 and getattr(dataset, "whole_batches", False):
+        raise ConfigError(f"{whole}: set train.accumulate to 1")
+    if config.accumulate > 1 and not isinstance(dataset, Weighed):
+        raise ConfigError("how much a row counts for in a batch's loss is not known here: set train.accumulate to 1")
 
 
 def _check_callbacks(callbacks: Sequence[TrainerCallback]) -> None:
@@ -219,7 +229,7 @@ def _identity(module: nn.Module, dataset: Any, config: TrainConfig) -> dict[str,
     return {
         **settings,
         "sequences": len(dataset),
-        "steps_per_epoch": len(EpochBatches(dataset, config.batch_size, config.seed)),
+        "steps_per_epoch": len(EpochBatches(dataset, config.batch_size, config.seed, accumulate=config.accumulate)),
         "data": getattr(dataset, "content_hash", None),
         "model": getattr(module, "identity", None),
         "parameters": sha256_text(type(module).__name__, shapes),

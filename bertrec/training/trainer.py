@@ -138,9 +138,8 @@ class ModuleTrainer(Trainer):
 
     def get_train_dataloader(self) -> EpochLoader:
         """Return the loader whose order depends on seed and epoch alone."""
-        sampler = EpochBatches(
-            self.train_dataset, self.config.batch_size, self.config.seed, rank=self.args.process_index, world=self.args.world_size
-        )
+        config, shared = self.config, {"rank": self.args.process_index, "world": self.args.world_size}
+        sampler = EpochBatches(self.train_dataset, config.batch_size, config.seed, accumulate=config.accumulate, **shared)
         return EpochLoader(self.train_dataset, sampler, self.data_collator, pinned=self.args.device.type == "cuda")
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -161,17 +160,26 @@ class ModuleTrainer(Trainer):
             raise ModelError(f'{type(self.module).__name__} must return {{"loss": scalar tensor}} in training')
         return loss
 
-    def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
-        """Compute one step's gradients and note its loss."""
+    def training_step(self, model: nn.Module, inputs: dict[str, Any] | list[dict[str, Any]], num_items_in_batch: Any = None) -> Tensor:
+        """Compute one step's gradients, of a batch or of its parts one by one, and note its loss."""
+        if isinstance(inputs, dict):
+            loss = self._gradients(model, inputs)
+        else:
+            *first, last = inputs
+            with self.accelerator.no_sync(model):  # processes add up their gradients once a step
+                losses = [self._gradients(model, part) for part in first]
+            loss = torch.stack([*losses, self._gradients(model, last)]).sum()
+        self.meter.add(loss)
+        return loss
+
+    def _gradients(self, model: nn.Module, inputs: dict[str, Any]) -> Tensor:
         inputs = self._prepare_inputs(inputs)
         share = inputs.pop(SHARE, None)
         with self.compute_loss_context_manager():
             loss = self.compute_loss(model, inputs)
             loss = loss if share is None else loss * share
         self.accelerator.backward(loss)
-        loss = loss.detach()
-        self.meter.add(loss)
-        return loss
+        return loss.detach()
 
     def _prepare_input(self, data: Any) -> Any:
         """Move a pinned tensor to the GPU without waiting for it; all else as the Trainer does."""

@@ -40,7 +40,7 @@ def found(tmp_path_factory):
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in ("alone", "0", "1")}
 
 
-@pytest.mark.parametrize("case", ["full", "in-batch", "small batches"])
+@pytest.mark.parametrize("case", ["full", "in-batch", "small batches", "accumulated"])
 def test_two_processes_give_the_losses_and_the_model_of_one(found, case):
     alone, first, second = (found[name][case] for name in ("alone", "0", "1"))
     assert first["losses"] == second["losses"] == pytest.approx(alone["losses"], rel=1e-5)
@@ -113,17 +113,39 @@ def test_parts_of_a_batch_make_the_whole_and_their_shares_its_mean(world):
     whole = [np.asarray(batch) for batch in EpochBatches(dataset, 7, 0)]
     parts = [list(EpochBatches(dataset, 7, 0, rank=rank, world=world)) for rank in range(world)]
     for number, batch in enumerate(whole):
-        mine = [some[number] for some in parts]
+        mine = [part for some in parts for part in some[number]]
         rows = np.concatenate([np.asarray(part.indices) for part in mine if part.share])
         assert sorted(rows) == sorted(batch)
         values = np.arange(len(dataset)) ** 1.5
         weigh = dataset.chunks.lengths - 1
-        means = [np.average(values[part.indices], weights=weigh[part.indices]) * part.share for part in mine]
+        means = [mean_of(values, weigh, part) for part in mine]
         assert np.mean(means) == pytest.approx(np.average(values[batch], weights=weigh[batch]))
 
 
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("accumulate", [2, 4, 50])
+def test_parts_read_one_by_one_make_the_batch_of_a_step(world, accumulate):
+    dataset = sequences()
+    whole = [np.asarray(batch) for batch in EpochBatches(dataset, 4 * accumulate, 0)]
+    steps = [list(EpochBatches(dataset, 4, 0, accumulate=accumulate, rank=rank, world=world)) for rank in range(world)]
+    values = np.arange(len(dataset)) ** 1.5
+    weigh = dataset.chunks.lengths - 1
+    for number, batch in enumerate(whole):
+        mine = [some[number] for some in steps]
+        assert len({len(parts) for parts in mine}) == 1  # as many in each process
+        rows = [row for parts in mine for part in parts if part.share for row in part.indices]
+        assert sorted(rows) == sorted(batch)
+        assert all(sum(len(parts[at].indices) for parts in mine if parts[at].share) <= 4 for at in range(len(mine[0])))
+        total = sum(mean_of(values, weigh, part) for parts in mine for part in parts)
+        assert total / world == pytest.approx(np.average(values[batch], weights=weigh[batch]))
+
+
+def mean_of(values, weigh, part):
+    return np.average(values[part.indices], weights=weigh[part.indices]) * part.share
+
+
 def test_a_process_without_a_row_takes_one_that_counts_for_nothing():
-    part = next(iter(EpochBatches(sequences(), 1, 0, rank=1, world=2)))
+    (part,) = next(iter(EpochBatches(sequences(), 1, 0, rank=1, world=2)))
     assert isinstance(part, Part)
     assert (len(part.indices), part.share) == (1, 0.0)
 

@@ -85,7 +85,7 @@ def test_fp16_needs_cuda():
 
 
 def test_processes_share_every_batch_and_take_the_same_number_of_steps():
-    shards = [[list(part) for part in EpochBatches(range(50), 7, 1, rank=rank, world=3)] for rank in range(3)]
+    shards = [[list(part) for (part,) in EpochBatches(range(50), 7, 1, rank=rank, world=3)] for rank in range(3)]
     whole = [batch.tolist() for batch in EpochBatches(range(50), 7, 1)]
     assert [len(shard) for shard in shards] == [len(whole)] * 3
     for number, batch in enumerate(whole[:-1]):

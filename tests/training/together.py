@@ -29,6 +29,7 @@ CASES = {
     "full": {"loss.kind": "full"},
     "in-batch": {"loss.kind": "in-batch", "loss.similarity": "dot"},
     "small batches": {"loss.kind": "full", "train.batch_size": 1, "train.epochs": 1},
+    "accumulated": {"loss.kind": "full", "train.batch_size": 4, "train.accumulate": 3},
     "time": {"loss.kind": "full", "train.max_seconds": 0.01},
 }
 
