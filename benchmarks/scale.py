@@ -1,13 +1,17 @@
-"""Lists for many users: one process and its memory as users grow, and Spark beside it.
+"""Lists for many users: one process and its memory as users grow, and Spark beside it; training steps over a large ID table.
 
     python -m benchmarks.scale recommend --work FOLDER                      # 10^4, 10^5 and 10^6 users, 200,000 items, width 64
     python -m benchmarks.scale recommend --work FOLDER --users 10000 30000 --width 256
     python -m benchmarks.scale spark --work FOLDER                          # 100,000 users in 16 parts, local[cores]
+    python -m benchmarks.scale steps --work FOLDER --items 1000000          # one process of one thread for each train.sparse_ids
 
-The model is a run of random item vectors, trained for one short epoch (`benchmarks.serve_load.make_run`) without neighbours of items; users
-are drawn with histories of 20 items, as Parquet; lists hold 10 items, searched exactly. Every measurement is a process of its own, of one
-thread. Rates are per second of processor time (user and system, of the process and its children), so that others on the same cores change
-them less; the seconds on the clock stand beside. Peak memory is the largest resident size that the operating system saw.
+In `recommend` and `spark` the model is a run of random item vectors, trained for one short epoch (`benchmarks.serve_load.make_run`) without
+neighbours of items; users are drawn with histories of 20 items, as Parquet; lists hold 10 items, searched exactly. Every measurement is a
+process of its own, of one thread. Rates are per second of processor time (user and system, of the process and its children), so that others
+on the same cores change them less; the seconds on the clock stand beside. Peak memory is the largest resident size that the operating
+system saw.
+
+`steps` trains an ID model on sequences drawn evenly, by loss.kind=sampled, and measures the steps after the first five.
 """
 
 from __future__ import annotations
@@ -196,10 +200,58 @@ def identical(whole: Path, parts: Path) -> bool:
     return bool(pa.concat_tables(tables).equals(pq.read_table(whole).replace_schema_metadata()))
 
 
+_STEPS = """
+import json, resource, sys, time
+import numpy as np
+import torch
+from transformers import TrainerCallback
+from bertrec.core.ragged import Ragged
+from bertrec.models.idrec import IDRec
+from bertrec.models.sequential.network import Network
+from bertrec.training.fit import fit_module
+from bertrec.training.sequences import SequenceDataset
+
+how, items, width, first, last, batch, length = sys.argv[1], *map(int, sys.argv[2:])
+given = {"item.width": width, "loss.kind": "sampled", "train.sparse_ids": how, "train.batch_size": batch, "train.epochs": 1}
+config = IDRec.default_config().updated({**given, "train.device": "cpu"})
+rows = np.random.default_rng(0).integers(1, items + 1, (last * batch, length + 1))
+dataset = SequenceDataset(Ragged.from_rows(list(rows)), length)
+network = Network(config, n_items=items, text=None, counts=torch.from_numpy(np.bincount(rows.ravel(), minlength=items + 1)))
+
+class Clock(TrainerCallback):
+    def on_step_end(self, args, state, control, **_):
+        if state.global_step == first:
+            self.began = time.process_time()
+        if state.global_step == last:
+            self.spent = time.process_time() - self.began
+
+clock = Clock()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+log = fit_module(network, dataset, dataset.collate, config.train, progress=False, callbacks=[clock])
+print(json.dumps({"processor_seconds_a_step": clock.spent / (last - first), "peak_mib": log.peak_mib, "peak_mib_before": before}))
+"""
+_FIRST_STEP, _LAST_STEP, _BATCH = 5, 45, 64
+
+
+def steps(items: int, width: int) -> dict[str, Any]:
+    """Measure training steps of an ID model with a sampled loss, its ID vectors learned by rows and as a whole table."""
+    import json
+
+    found: dict[str, Any] = {"batch": _BATCH}
+    for how in ("on", "off"):
+        command = [sys.executable, "-c", _STEPS, how, *map(str, (items, width, _FIRST_STEP, _LAST_STEP, _BATCH, LENGTH))]
+        done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(done.stderr[-2000:])
+        found[how] = json.loads(done.stdout.splitlines()[-1])
+        print(how, found[how], flush=True)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, users in (("recommend", [10_000, 100_000, 1_000_000]), ("spark", [100_000])):
+    for name, users in (("recommend", [10_000, 100_000, 1_000_000]), ("spark", [100_000]), ("steps", [])):
         one = commands.add_parser(name)
         one.add_argument("--work", type=Path, required=True, help="A folder for runs, users and lists, which are kept.")
         one.add_argument("--users", type=int, nargs="+", default=users)
@@ -212,10 +264,13 @@ def main() -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     setting = Setting(given.work, given.items, given.width)
     about = {"items": given.items, "width": given.width, "k": K, "history": LENGTH, "note": given.note, "machine": machine(1)}
-    plain = given.command == "recommend"
-    found = recommend(setting, given.users) if plain else spark(setting, given.users[0], given.parts, given.cores)
+    if given.command == "steps":
+        found, name = steps(given.items, given.width), f"steps-{given.items}-{given.width}"
+    else:
+        plain, name = given.command == "recommend", f"{given.command}-{given.width}"
+        found = recommend(setting, given.users) if plain else spark(setting, given.users[0], given.parts, given.cores)
     RESULTS.mkdir(exist_ok=True)
-    write_json(RESULTS / f"{given.command}-{given.width}.json", about | found)
+    write_json(RESULTS / f"{name}.json", about | found)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,9 @@ class Tower(nn.Module, ABC):
         """Return vectors of items by their ids alone, ``[n_items + 1, width]``; None without."""
         return None
 
+    def learn_by_rows(self) -> None:
+        """Give ID vectors a sparse gradient, of the items in a step alone; only where no step asks for all items."""
+
     @torch.no_grad()
     def carry(self, source: Tower, rows: Tensor, origin: Tensor) -> None:
         """Take what is known of single items from another tower, where its training saw them and both have a place for it.
@@ -97,6 +100,11 @@ class ItemTower(Tower):
         """Return the table of ID vectors, ``[n_items + 1, width]``; None without."""
         return None if self.id is None else self.id.weight
 
+    def learn_by_rows(self) -> None:
+        """Give ID vectors a sparse gradient; DistributedDataParallel looks for the same mark."""
+        if self.id is not None:
+            self.id.sparse = True
+
     def carry_items(self, source: Tower, rows: Tensor, origin: Tensor) -> bool:
         """Take the ID vectors, where there are any."""
         given = source.id_vectors()
@@ -106,7 +114,7 @@ class ItemTower(Tower):
         return True
 
     def _id_vectors(self, table: nn.Embedding, rows: Tensor | None) -> Tensor:
-        vectors = table.weight if rows is None else functional.embedding(rows, table.weight)
+        vectors = table.weight if rows is None else functional.embedding(rows, table.weight, sparse=table.sparse)
         keep = self.trained if rows is None else self.trained[rows]
         if self.training and self.config.id_dropout:
             keep = keep & (torch.rand(len(keep), device=keep.device) >= self.config.id_dropout)

@@ -15,6 +15,7 @@ from torch import Tensor
 from bertrec.core.foreign import guard_results, tensor
 from bertrec.heads import losses
 from bertrec.heads.config import LOSSES, LossConfig
+from bertrec.heads.draws import ItemDraw
 from bertrec.heads.full_softmax import full_softmax
 from bertrec.heads.gathered import gathered_items
 from bertrec.heads.repeats import Repeats
@@ -79,10 +80,13 @@ class SequenceLoss(ABC):
             one to learn (with ``head.repeat_bias``).
         masks_targets: whether it asks for `SequenceModel.filled_states` with its targets masked, and so trains a head that reads both ways;
             others ask for `SequenceModel.user_states`.
+        reads_all_items: whether it may ask for the vectors of all items; one that never does lets a step cost what its items cost
+            (``train.sparse_ids``).
     """
 
     learns_repeats: ClassVar[bool] = False
     masks_targets: ClassVar[bool] = False
+    reads_all_items: ClassVar[bool] = True
 
     def __init__(self, config: LossConfig) -> None:
         self.config = config
@@ -126,6 +130,8 @@ class FullSoftmax(SequenceLoss):
 class InBatchSoftmax(SequenceLoss):
     """Softmax over the items of the batch, debiased by their shares of the training interactions."""
 
+    reads_all_items = False
+
     def __call__(self, model: SequenceModel, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a batch."""
         used = targets > 0
@@ -150,13 +156,25 @@ class InBatchSoftmax(SequenceLoss):
         )
 
 
-class SampledSoftmax(SequenceLoss):
+class _Drawing(SequenceLoss):
+    """A loss over drawn items."""
+
+    reads_all_items = False
+    _draw: ItemDraw | None = None
+
+    def _draw_of(self, model: SequenceModel) -> ItemDraw:
+        if self._draw is None or self._draw.counts is not model.counts:
+            self._draw = ItemDraw(model.counts)
+        return self._draw
+
+
+class SampledSoftmax(_Drawing):
     """Softmax over the target and items drawn by their shares of the interactions, the same for a whole batch."""
 
     def __call__(self, model: SequenceModel, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a batch."""
-        used = targets > 0
-        drawn = torch.multinomial(model.counts.float(), self.config.negatives, replacement=True)
+        used, draw = targets > 0, self._draw_of(model)
+        drawn = draw.by_share(self.config.negatives)
         distinct, (rows, target_rows, drawn_rows) = distinct_rows(inputs, targets, drawn)
         items = model.item_vectors(distinct, fresh=_read(inputs, targets))
         vectors = model.scaled_items(items)
@@ -168,27 +186,26 @@ class SampledSoftmax(SequenceLoss):
             vectors[drawn_rows],
             target_ids=targets[used],
             negative_ids=drawn,
-            log_q_positive=log_share(model.counts, targets[used]) + shift,
-            log_q_negative=log_share(model.counts, drawn) + shift,
+            log_q_positive=draw.log_share(targets[used]) + shift,
+            log_q_negative=draw.log_share(drawn) + shift,
         )
 
 
-class _Pairs(SequenceLoss):
+class _Pairs(_Drawing):
     """Each target against items drawn evenly for its position."""
 
     def __call__(self, model: SequenceModel, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a batch."""
-        used = targets > 0
+        used, draw = targets > 0, self._draw_of(model)
         wanted = targets[used]
-        pool = (model.counts > 0).nonzero(as_tuple=True)[0]
-        drawn = pool[torch.randint(len(pool), (len(wanted), self.config.negatives), device=pool.device)]
+        drawn = draw.evenly((len(wanted), self.config.negatives))
         distinct, (rows, wanted_rows, drawn_rows) = distinct_rows(inputs, wanted, drawn)
         items = model.item_vectors(distinct, fresh=_read(inputs, targets))
         vectors = model.scaled_items(items)
         user = model.scaled_users(model.user_states(items, rows)[used])
         right = paired_scores(user, vectors[wanted_rows][:, None]).squeeze(1)
         wrong = paired_scores(user, vectors[drawn_rows])
-        return self._of(right, wrong.masked_fill(drawn == wanted[:, None], -math.inf), len(pool))
+        return self._of(right, wrong.masked_fill(drawn == wanted[:, None], -math.inf), len(draw.pool))
 
     @abstractmethod
     def _of(self, right: Tensor, wrong: Tensor, n_items: int) -> Tensor:

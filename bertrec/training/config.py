@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bertrec.core.config import Config
 
 Schedule = Literal["constant", "linear", "cosine"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 GradientCache = Literal["auto", "on", "off"]
+SparseIds = Literal["auto", "on", "off"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -112,4 +113,15 @@ class TrainConfig(Config):
         description="Steps (batches, with train.accumulate) for which a tuned encoder's vectors of items other than a step's inputs and "
         "targets are kept, without gradient; 0 reads every item each step.",
     )
+    sparse_ids: SparseIds = Field(
+        "auto",
+        description="Whether a step changes the ID vectors of its own items alone, by lazy Adam: moments of other items rest, where Adam "
+        "would let them decay and move the items on. auto does so from 100,000 items on, where the loss draws items or takes the batch's.",
+    )
     evaluate_every: int = Field(1, ge=1, description="Epochs between evaluations; the last epoch is always evaluated.")
+
+    @model_validator(mode="after")
+    def _scales_no_sparse_gradient(self) -> Self:
+        if self.sparse_ids == "on" and self.precision == "fp16":
+            raise ValueError("sparse_ids=on does not go with precision=fp16: set one of the two to auto")
+        return self

@@ -35,7 +35,7 @@ from bertrec.training.trainer import ModuleTrainer
 
 FREE_SETTINGS = frozenset({"epochs", "patience", "max_seconds", "device", "loggers", "save_every_epoch", "gradient_cache"})
 """Settings that may differ between a run and its continuation."""
-_SETTINGS_SINCE = {"average": 0.0, "warmup_epochs": 0.0, "accumulate": 1}
+_SETTINGS_SINCE = {"average": 0.0, "warmup_epochs": 0.0, "accumulate": 1, "sparse_ids": "auto"}
 """What checkpoints of versions without these settings were made with."""
 
 logger = logging.getLogger(__name__)

@@ -40,7 +40,7 @@ def found(tmp_path_factory):
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in ("alone", "0", "1")}
 
 
-@pytest.mark.parametrize("case", ["full", "in-batch", "small batches", "accumulated"])
+@pytest.mark.parametrize("case", ["full", "in-batch", "small batches", "accumulated", "sparse"])
 def test_two_processes_give_the_losses_and_the_model_of_one(found, case):
     alone, first, second = (found[name][case] for name in ("alone", "0", "1"))
     assert first["losses"] == second["losses"] == pytest.approx(alone["losses"], rel=1e-5)

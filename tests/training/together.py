@@ -30,6 +30,7 @@ CASES = {
     "in-batch": {"loss.kind": "in-batch", "loss.similarity": "dot"},
     "small batches": {"loss.kind": "full", "train.batch_size": 1, "train.epochs": 1},
     "accumulated": {"loss.kind": "full", "train.batch_size": 4, "train.accumulate": 3},
+    "sparse": {"loss.kind": "sampled", "loss.negatives": 8, "train.sparse_ids": "on"},
     "time": {"loss.kind": "full", "train.max_seconds": 0.01},
 }
 

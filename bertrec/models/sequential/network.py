@@ -8,13 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bertrec.core.devices import chosen_device
 from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.plugins import path_of
+from bertrec.core.processes import world
 from bertrec.encoders.text import TextEncoder
 from bertrec.heads.config import HEADS, LOSSES
 from bertrec.heads.contrast import make_contrast
 from bertrec.heads.items import ItemTower, Tower
-from bertrec.heads.objectives import make_loss
+from bertrec.heads.objectives import SequenceLoss, make_loss
 from bertrec.heads.similarity import scaled
 from bertrec.heads.users import make_head
 from bertrec.models.sequential.config import ModelConfig
@@ -23,6 +25,8 @@ from bertrec.models.sequential.text_source import TextSource
 # Adam moves a parameter about one learning rate per step; a useful bias is some units of a
 # logit away, which this brings within reach.
 _REPEAT_SCALE = 100.0
+_SPARSE_FROM = 100_000
+"""Items from which ``train.sparse_ids=auto`` has ID vectors learn by rows."""
 
 
 class Network(nn.Module):
@@ -50,6 +54,8 @@ class Network(nn.Module):
         self.contrast = make_contrast(config.loss, config.item.width)
         learns_repeats = config.head.repeat_bias and self.loss.learns_repeats
         self.repeat = nn.Parameter(torch.zeros(())) if learns_repeats else None
+        if _learns_by_rows(config, self.loss, n_items):
+            self.tower.learn_by_rows()
         self.register_buffer("counts", counts, persistent=False)
         self.tower.trained.copy_(counts > 0)
 
@@ -145,6 +151,14 @@ class _WithTimes:
         return self._network.user_states(items, inputs, self._times)
 
 
+def _learns_by_rows(config: ModelConfig, loss: SequenceLoss, n_items: int) -> bool:
+    if loss.reads_all_items or config.train.sparse_ids == "off":
+        return False
+    # NCCL adds up no sparse gradients, and what scales an fp16 loss knows none.
+    dense = config.train.precision == "fp16" or (world() > 1 and chosen_device(config.train.device).type == "cuda")
+    return config.train.sparse_ids == "on" or (n_items >= _SPARSE_FROM and not dense)
+
+
 def check_parts(config: ModelConfig) -> None:
     """See that head and loss belong together: whoever reads later items must not be trained on the next one.
 
@@ -152,6 +166,8 @@ def check_parts(config: ModelConfig) -> None:
         ConfigError: they do not, or there is no such class.
     """
     head, loss = HEADS.find(config.head.kind), LOSSES.find(config.loss.kind)
+    if config.train.sparse_ids == "on" and loss.reads_all_items:
+        raise ConfigError(f"loss.kind={config.loss.kind} reads all items in each step: leave train.sparse_ids at auto")
     if head.bidirectional and not loss.masks_targets:
         what = f"head.kind={config.head.kind} reads later items, which loss.kind={config.loss.kind} asks for"
         raise ConfigError(f"{what}: set loss.kind to masked")
