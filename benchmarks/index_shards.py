@@ -1,8 +1,9 @@
 """An index in shards, merged and searched from its files: ``python -m benchmarks.index_shards --work FOLDER --items 300000 --kind ivf``.
 
 The vectors are those of `benchmarks.many_vectors`, a shard for each of its ten parts. Each command is a process of its own, whose seconds
-of processor and peak memory are printed; then what a process holds that opens the index and asks 100 queries one by one, with the index
-in memory and mapped: memory of its own (anonymous), and pages of files, which the system may drop and processes share.
+of processor and peak memory are printed, with pages of files and without; then what a process holds that opens the index and asks 100
+queries one by one, with the index in memory and mapped: memory of its own (anonymous), and pages of files, which the system may drop and
+processes share.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from benchmarks.many_vectors import PARTS, WIDTH, make_parts
 
+_LOOK_SECONDS = 0.02
 _ASK = """
 import sys, time
 import numpy as np
@@ -41,10 +44,21 @@ print(f"{sys.argv[2]}: opened {opened[0]:.0f} MiB own + {opened[1]:.0f} of files
 def spent(*words: object) -> str:
     """Run a command and return what it took."""
     process = subprocess.Popen([sys.executable, "-m", "bertrec", *map(str, words)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    own, ended = [0.0], 0
+    while not ended:
+        own.append(_own_mib(process.pid))
+        time.sleep(_LOOK_SECONDS)
+        ended, status, used = os.wait4(process.pid, os.WNOHANG)
+    process.returncode = os.waitstatus_to_exitcode(status)
     if status:
         raise SystemExit(f"bertrec {' '.join(map(str, words))} failed")
-    return f"{used.ru_utime + used.ru_stime:.1f} s of processor, peak {used.ru_maxrss / 1024:,.0f} MiB"
+    peak = f"peak {used.ru_maxrss / 1024:,.0f} MiB, of its own {max(own):,.0f}"
+    return f"{used.ru_utime + used.ru_stime:.1f} s of processor, {peak}"
+
+
+def _own_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon"))
 
 
 def main() -> None:
@@ -62,7 +76,8 @@ def main() -> None:
         took = spent("index", "build", part, "--like", work / "trained", "--out", work / f"shard-{number}", "--overwrite")
         print("shard", number, took, flush=True)
     shards = [work / f"shard-{number}" for number in range(PARTS)]
-    print("merge", spent("index", "merge", *shards, "--out", work / "whole", "--overwrite"), flush=True)
+    for name, more in (("merge", []), ("merge on disk", ["--on-disk"])):
+        print(name, spent("index", "merge", *shards, "--out", work / "whole", "--overwrite", *more), flush=True)
     for how in ("held", "mapped"):
         subprocess.run([sys.executable, "-c", _ASK, str(work / "whole"), how], check=True)
 

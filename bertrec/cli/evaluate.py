@@ -46,6 +46,7 @@ def evaluate(
     split: o.HeldOut = "test",
     trusted: o.Classes = None,
     index: Annotated[Path | None, typer.Option(metavar="INDEX", help="Count what this index serves instead of scoring every item.")] = None,
+    mmap: o.Mmap = False,
     keep_seen: o.KeepSeen = None,
     seen_targets: o.SeenTargets = "drop",
     candidates: Annotated[str, typer.Option(help="What is ranked: all items, or only those held_out of training (cold-items).")] = "all",
@@ -56,13 +57,14 @@ def evaluate(
 ) -> None:
     """Measure RUN on its held-out interactions, every figure with its protocol."""
     o.choice("split", split, ("test", "valid"))
+    o.check_mmap(mmap, index)
     if card and (split != "test" or data is not None or vectors is not None or index is not None):
         raise ConfigError("--card writes what the model reaches on its own test users: leave out --split, --data, --vectors and --index")
     place = Run(run)
     before = place.record()
     rules = {"mask_seen": not keeps_seen(before, keep_seen), "seen_targets": seen_targets, "candidates": candidates}
     rules |= {} if bootstrap is None else {"bootstrap": bootstrap}
-    figures = evaluate_run(place, data=data, load=reading, part=split, protocol=rules, index=index, vectors=vectors)
+    figures = evaluate_run(place, data=data, load=reading, part=split, protocol=rules, index=index, mmap=mmap, vectors=vectors)
     print_figures(f"{run}: {split}", figures, chosen_metrics(figures, metrics))
     print_untrained(str(run), figures, chosen_metrics(figures, metrics))
     say(protocol_line(figures["protocol"]))
@@ -109,6 +111,7 @@ def evaluate_run(
     part: str,
     protocol: dict[str, Any],
     index: Path | None = None,
+    mmap: bool = False,
     vectors: Path | None = None,
 ) -> dict[str, Any]:
     """Return the figures of a run in the one JSON shape."""
@@ -118,7 +121,7 @@ def evaluate_run(
     from bertrec.models.evaluate import evaluate
     from bertrec.runs.indexes import check_fits, open_both
 
-    record, model, searched = open_both(run, index)
+    record, model, searched = open_both(run, index, mmap=mmap)
     dataset = measured_data(run, record, data, load)
     note_each(dataset.notes)
     split = split_for(record, dataset, data)

@@ -131,6 +131,9 @@ def train(
 def merge(
     shards: Annotated[list[Path], typer.Argument(metavar="SHARD…", help="Indexes of bertrec index build --like, or flat ones.")],
     out: Out,
+    on_disk: Annotated[
+        bool, typer.Option("--on-disk", help="Join lists and codes (ivf, ivfpq) in files beside INDEX: memory holds the ids alone.")
+    ] = False,
     overwrite: o.Overwrite = False,
 ) -> None:
     """Join shards into one index, in the order given, and measure its recall against exact search."""
@@ -139,7 +142,7 @@ def merge(
     _check_target(out, overwrite=overwrite)
     folder = out.absolute().parent
     folder.mkdir(parents=True, exist_ok=True)
-    index = ItemIndex.merged(shards, scratch=folder, progress=True)
+    index = ItemIndex.merged(shards, scratch=folder, on_disk=on_disk, progress=True)
     index.save(out)
     _print_info(index, out)
 

@@ -154,15 +154,20 @@ class ItemIndex(Described):
         return index
 
     @classmethod
-    def merged(cls, folders: Iterable[str | Path], *, scratch: str | Path | None = None, progress: bool = False) -> Self:
+    def merged(
+        cls, folders: Iterable[str | Path], *, scratch: str | Path | None = None, on_disk: bool = False, progress: bool = False
+    ) -> Self:
         """Read indexes that were trained alike and make one of them, in their order; it finds what one index of all items would find.
 
         Args:
             folders: of `shard`, `build` (kind ``flat``) or `merged`, saved.
             scratch: a folder for a file that holds full vectors outside FAISS in place of memory; it has no name and goes with the index.
+            on_disk: keep lists and codes (kinds ``ivf`` and ``ivfpq``) in such a file, too, so that memory holds ids alone; the index is
+                then as one loaded with ``mmap``.
             progress: show a progress bar.
 
         Raises:
+            ConfigError: ``on_disk`` without ``scratch``, of another kind, or on a system that has no such files (Windows).
             DataError: no folders, no items in them, or an id that is in two of them.
             IndexFileError: a folder that is no index, or is damaged; indexes of different widths, kinds, settings, training or models; or
                 graphs, which cannot be merged.
@@ -172,7 +177,7 @@ class ItemIndex(Described):
             given = shown(folders)
             raise IndexFileError(f"ItemIndex.merged: folders is {given}, not a list of folders: give [folder, …]")
         places = [expect_path(folder, "ItemIndex.merged: folders", error=IndexFileError) for folder in folders]
-        index = cls(shards.merge(places, scratch=None if scratch is None else Path(scratch), progress=progress))
+        index = cls(shards.merge(places, scratch=None if scratch is None else Path(scratch), on_disk=on_disk, progress=progress))
         index._measure()
         return index
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from bertrec.retrieval import engine, storage
 from bertrec.retrieval.checks import Id
 from bertrec.retrieval.exact import FloatArray
 from bertrec.retrieval.ids import IdTable
+from bertrec.retrieval.joined_file import JoinedFile, list_sizes
 from bertrec.retrieval.parameters import IndexConfig, resolve
 from bertrec.retrieval.storage import IndexMeta, IndexParts
 
@@ -71,33 +73,55 @@ def kept_beside(index: Any, vectors: FloatArray, *, copy: bool = True) -> FloatA
     return vectors.copy() if copy else vectors  # a copy: the caller's array may change later
 
 
-def merge(folders: Sequence[Path], *, scratch: Path | None, progress: bool) -> IndexParts:
+def merge(folders: Sequence[Path], *, scratch: Path | None, on_disk: bool, progress: bool) -> IndexParts:
     """Return one index of all rows of saved ones, in order.
 
-    In memory are FAISS's part of the whole and of one shard at a time, and the ids; full vectors outside FAISS go to ``scratch``.
+    In memory are FAISS's part of the whole and of one shard at a time, and the ids; full vectors outside FAISS go to ``scratch``. With
+    ``on_disk`` FAISS's part of the whole goes there too, and is mapped.
 
     Raises:
+        ConfigError: ``on_disk`` without a ``scratch``, of another kind, or on a system without files for it.
         DataError: no folders, no items, or an id in two of them.
         IndexFileError: a folder is no index, is damaged, does not fit the first, or was changed meanwhile.
     """
     metas = _fitting(folders)
-    merged = _load_planned(folders[0], metas[0])
+    joined = _joined_file(folders, metas, scratch) if on_disk else None
+    merged = _load_planned(folders[0], metas[0], mapped=on_disk)
     room = None if merged.vectors is None else room_for((sum(meta.rows for meta in metas), metas[0].dim), scratch)
     tables, norms, owners, start = [], [], dict[Id, Path](), 0
     with progress_bar(progress, "shards", len(folders)) as bar:
         for number, folder in enumerate(folders):
-            part = merged if number == 0 else _load_planned(folder, metas[number])
+            part = merged if number == 0 else _load_planned(folder, metas[number], mapped=on_disk)
             _claim(part.table, folder, owners)
             if room is not None and part.vectors is not None:
                 room[start : start + len(part.vectors)] = part.vectors
-            if number:
-                _check_training(merged, part, folders[0], folder)
+            _check_training(merged, part, folders[0], folder)
+            if joined is not None:
+                if not joined.expects(part.index):
+                    raise IndexFileError(_changed(folder))
+                joined.take(part.index)
+            elif number:
                 engine.append(merged.index, part.index)
             tables.append(part.table)
             norms.append(part.largest_norm)
             start += len(part.table.ids)
             bar.update(1)
-    return replace(merged, table=_joined(tables), vectors=room, recall=None, largest_norm=_largest(norms))
+    index = merged.index if joined is None else joined.index()
+    return replace(merged, index=index, table=_joined(tables), vectors=room, recall=None, largest_norm=_largest(norms))
+
+
+def _joined_file(folders: Sequence[Path], metas: Sequence[IndexMeta], scratch: Path | None) -> JoinedFile:
+    if metas[0].resolved.kind not in TRAINED:
+        raise ConfigError(f"kind {metas[0].resolved.kind} is not joined on disk, which is for {' and '.join(TRAINED)}: leave out --on-disk")
+    if scratch is None:
+        raise ConfigError("on_disk needs a folder for a file of the whole: give scratch")
+    if not hasattr(os, "pwrite") or not Path("/dev/fd").is_dir():
+        raise ConfigError("this system has no files without a name that FAISS can map: leave out --on-disk")
+    sizes = []
+    for folder, meta in zip(folders, metas, strict=True):
+        part = _load_planned(folder, meta, mapped=True)
+        sizes.append(list_sizes(part.index))
+    return JoinedFile(metas[0].resolved, part.index, np.stack(sizes), scratch)
 
 
 def _fitting(folders: Sequence[Path]) -> list[IndexMeta]:
@@ -122,17 +146,21 @@ def _meta(folder: Path) -> IndexMeta:
     return storage.read_meta(folder / storage.META)
 
 
-def _load_planned(folder: Path, planned: IndexMeta) -> IndexParts:
+def _load_planned(folder: Path, planned: IndexMeta, *, mapped: bool = False) -> IndexParts:
     """Load one index; another process may have saved it anew since ``planned`` was read.
 
     Raises:
         IndexFileError: it has, and it is not what the merge was planned for.
     """
-    part = storage.load(folder)
+    part = storage.load(folder, mapped=mapped)
     found = storage.described(part, {})
     if any(getattr(found, name) != getattr(planned, name) for name in _PLANNED):
-        raise IndexFileError(f"{folder} was changed meanwhile: merge again")
+        raise IndexFileError(_changed(folder))
     return part
+
+
+def _changed(folder: Path) -> str:
+    return f"{folder} was changed meanwhile: merge again"
 
 
 def _check_alike(first: Path, wanted: IndexMeta, folder: Path, meta: IndexMeta) -> None:

@@ -23,8 +23,9 @@ def parts(tmp_path, vectors):
     return write_parts(tmp_path / "parts", vectors)
 
 
+@pytest.mark.parametrize("on_disk", [[], ["--on-disk"]])
 @pytest.mark.parametrize("kind", ["ivf", "ivfpq"])
-def test_shards_of_parts_are_the_index_of_the_folder(cli, parts, vectors, tmp_path, kind):
+def test_shards_of_parts_are_the_index_of_the_folder(cli, parts, vectors, tmp_path, kind, on_disk):
     settings = ["--set", "nlist=6", "--set", "nprobe=2", *(["--set", "pq_bits=4"] if kind == "ivfpq" else [])]
     code, out, _ = cli("index", "train", parts, "--items", 240, "--kind", kind, "--out", tmp_path / "trained", *settings)
     assert code == 0
@@ -33,7 +34,7 @@ def test_shards_of_parts_are_the_index_of_the_folder(cli, parts, vectors, tmp_pa
         how = "--like", tmp_path / "trained", "--out", tmp_path / f"shard-{part}"
         assert cli("index", "build", parts / f"part-{part}.parquet", *how)[0] == 0
     shards = [tmp_path / f"shard-{part}" for part in range(3)]
-    assert cli("index", "merge", *shards, "--out", tmp_path / "made" / "whole")[0] == 0
+    assert cli("index", "merge", *shards, "--out", tmp_path / "made" / "whole", *on_disk)[0] == 0
     assert cli("index", "build", parts, "--like", tmp_path / "trained", "--out", tmp_path / "once")[0] == 0
     merged, once = ItemIndex.load(tmp_path / "made" / "whole", mmap=True, model_hash="abc"), ItemIndex.load(tmp_path / "once")
     found, wanted = merged.search(vectors[:40], 10), once.search(vectors[:40], 10)
@@ -87,6 +88,8 @@ def test_what_cannot_be_is_one_line(cli, parts, tmp_path):
     refused(cli, "built with model abc, not other", "index", "build", tmp_path / "other.parquet", "--like", trained, "--out", out)
     write_part(tmp_path / "wide.parquet", ["q"], np.ones((1, DIM + 1), np.float32))
     refused(cli, f"have {DIM + 1} dimensions", "index", "build", tmp_path / "wide.parquet", "--like", trained, "--out", out)
+    assert cli("index", "build", parts, "--kind", "flat", "--out", tmp_path / "flat")[0] == 0
+    refused(cli, "kind flat is not joined on disk", "index", "merge", tmp_path / "flat", "--on-disk", "--out", out)
     assert not out.exists()
 
 
@@ -101,4 +104,22 @@ def test_lists_by_a_mapped_index_are_the_same(cli, trained, tmp_path):
 
     assert lists("--index", tmp_path / "index", "--mmap") == lists("--index", tmp_path / "index")
     refused(cli, "--mmap goes with --index", *asked, "--mmap")
+    refused(cli, "--mmap goes with --index", "evaluate", trained, "--mmap")
     refused(cli, "--mmap goes with --index", "search", trained, "words", "--mmap")
+
+
+def test_a_mapped_index_is_measured_as_one_in_memory(cli, trained, tmp_path, monkeypatch):
+    assert cli("index", "build", trained, "--out", tmp_path / "index", "--kind", "ivf", "--set", "nlist=2")[0] == 0
+    load, mapped, figures = ItemIndex.load, [], []
+
+    def noted(folder, **how):
+        mapped.append(how["mmap"])
+        return load(folder, **how)
+
+    monkeypatch.setattr(ItemIndex, "load", noted)
+    for more in ([], ["--mmap"]):
+        code, _, err = cli("evaluate", trained, "--index", tmp_path / "index", "--bootstrap", "0", "--json", tmp_path / "figures", *more)
+        assert code == 0, err
+        figures.append(json.loads((tmp_path / "figures").read_text()))
+    assert mapped == [False, True]
+    assert [figures[1][part] for part in ("slices", "protocol")] == [figures[0][part] for part in ("slices", "protocol")]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 from kills import killed_at_each_step
 
-from bertrec.core.errors import ConfigError, DataError, IndexFileError
+from bertrec.core.errors import BertrecError, ConfigError, DataError, IndexFileError
 from bertrec.core.ragged import Ragged
 from bertrec.retrieval import engine, shards, storage
 from bertrec.retrieval.checks import Id
@@ -79,6 +79,44 @@ def test_merged_shards_find_what_one_index_of_all_finds(
     assert merged.ids == merged.built_ids == [f"i{row}" for row in range(900)]
     np.testing.assert_array_equal(mapped.vectors_at(np.arange(900)), whole.vectors_at(np.arange(900)))
     assert not [name for name in os.listdir(tmp_path) if name.startswith((".", "bertrec-"))]
+
+
+@pytest.mark.parametrize("kind", ["ivf", "ivfpq", "refined"])
+@pytest.mark.parametrize("sizes", [SIZES, (3, 2), (1,)])
+def test_what_is_joined_on_disk_is_saved_as_the_same_bytes(
+    clustered: Callable[..., Vectors], tmp_path: Path, kind: str, sizes: tuple[int, ...]
+) -> None:
+    """With few items FAISS names the lists that hold any; with many it names the length of each."""
+    vectors = clustered(900)
+    places = save_shards(tmp_path, start_of({**MERGED[kind], "metric": "cosine"}, vectors), vectors, sizes)
+    held = ItemIndex.merged(places, scratch=tmp_path)
+    lying = ItemIndex.merged(places, scratch=tmp_path, on_disk=True)
+    assert lying.search(vectors[:9], 5).ids == held.search(vectors[:9], 5).ids
+    held.save(tmp_path / "held")
+    lying.save(tmp_path / "lying")
+    names = sorted(os.listdir(tmp_path / "held"))
+    assert sorted(os.listdir(tmp_path / "lying")) == names
+    assert all((tmp_path / "held" / name).read_bytes() == (tmp_path / "lying" / name).read_bytes() for name in names)
+    again = ItemIndex.load(tmp_path / "lying")
+    again.add(vectors[:1], ["more"])
+    assert len(again) == sum(sizes) + 1
+    with pytest.raises(IndexFileError, match="memory-mapped, and nothing can be added"):
+        lying.add(vectors[:1], ["more"])
+    assert not [name for name in os.listdir(tmp_path) if name.startswith((".", "bertrec-"))]
+
+
+def test_what_cannot_be_joined_on_disk_says_why(shard: Path, clustered: Callable[..., Vectors], tmp_path: Path) -> None:
+    ItemIndex.build(clustered(9), range(9), kind="flat").save(tmp_path / "flat")
+    with pytest.raises(ConfigError, match="kind flat is not joined on disk, which is for ivf and ivfpq"):
+        ItemIndex.merged([tmp_path / "flat"], scratch=tmp_path, on_disk=True)
+    with pytest.raises(ConfigError, match="give scratch"):
+        ItemIndex.merged([shard], on_disk=True)
+    faiss = engine.import_faiss()
+    with pytest.MonkeyPatch.context() as patch:
+        whole = faiss.serialize_index
+        patch.setattr(faiss, "serialize_index", lambda index: np.concatenate([whole(index), np.zeros(1, np.uint8)]))
+        with pytest.raises(BertrecError, match="in a form that cannot be joined on disk: leave out --on-disk"):
+            ItemIndex.merged([shard], scratch=tmp_path, on_disk=True)
 
 
 def test_exact_search_of_a_merged_index_is_brute_force(clustered: Callable[..., Vectors], tmp_path: Path) -> None:
@@ -329,6 +367,22 @@ def test_a_shard_that_is_replaced_by_one_as_large_is_merged_as_it_is_now(cluster
     assert merged._parts.largest_norm == pytest.approx(float(np.linalg.norm(vectors, axis=1).max()), rel=1e-6)
 
 
+def test_lists_that_change_while_they_are_joined_on_disk_are_refused(clustered: Callable[..., Vectors], tmp_path: Path) -> None:
+    trained = ItemIndex.trained(clustered(400), kind="ivf", nlist=20, nprobe=20, model_hash="m")
+    folders = save_shards(tmp_path, trained, clustered(400), (200, 200))
+    planned = shards._joined_file
+
+    def changed(*given: Any) -> Any:
+        joined = planned(*given)
+        trained.shard(clustered(200, seed=7), [f"new{row}" for row in range(200)]).save(folders[1])
+        return joined
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "_joined_file", changed)
+        with pytest.raises(IndexFileError, match="shard-1 was changed meanwhile: merge again"):
+            ItemIndex.merged(folders, scratch=tmp_path, on_disk=True)
+
+
 @pytest.mark.parametrize("folders", ["a.index", Path("a.index"), b"a.index", None, 5])
 def test_folders_that_are_no_list_are_one_line(folders: Any) -> None:
     with pytest.raises(IndexFileError, match=r"ItemIndex\.merged: folders (is|are) .*list of folders") as caught:
@@ -371,12 +425,13 @@ def test_a_shard_of_another_width_or_model_is_refused(shard: Path, clustered: Ca
         trained.shard(clustered(3)[:0], [])
 
 
-def test_a_merge_killed_at_any_step_leaves_all_or_nothing(clustered: Callable[..., Vectors], tmp_path: Path) -> None:
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_a_merge_killed_at_any_step_leaves_all_or_nothing(clustered: Callable[..., Vectors], tmp_path: Path, on_disk: bool) -> None:
     folders = save_shards(tmp_path, ItemIndex.trained(clustered(60), kind="ivf", nlist=4, model_hash="m"), clustered(60), (30, 30))
     out, kills = tmp_path / "out" / "merged", []
 
     def merge() -> None:
-        ItemIndex.merged(folders, scratch=tmp_path).save(out)
+        ItemIndex.merged(folders, scratch=tmp_path, on_disk=on_disk).save(out)
 
     out.parent.mkdir()
     for step in killed_at_each_step(merge):
@@ -385,3 +440,4 @@ def test_a_merge_killed_at_any_step_leaves_all_or_nothing(clustered: Callable[..
     assert len(kills) > 5
     assert len(ItemIndex.load(out)) == 60
     assert os.listdir(out.parent) == ["merged"]
+    assert not [name for name in os.listdir(tmp_path) if name.startswith("bertrec-")]
