@@ -22,7 +22,7 @@ demo: $(STAMP)  ## Train, measure, index and recommend on ml-100k
 	@$(BIN)/bertrec demo
 
 # Types are checked beside the tests, which leave a part of two cores idle.
-test: lint  ## Run every check: ruff, mypy, pytest
+test: lint  ## Run every check but tutorials, cluster and wheel: ruff, mypy, pytest
 	$(BIN)/mypy & types=$$!; \
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST); tests=$$?; \
 	wait $$types && exit $$tests
@@ -40,7 +40,7 @@ test-all: coverage docs  ## The same with branch coverage, then site, tutorials,
 docs: $(STAMP)  ## Build the documentation as a site into site/, without a warning and without a request outside
 	$(BIN)/python -m checks.site
 
-# DATA=folder names the data sets; without it the benchmarks look beside the clone, and take data of their own where there are none.
+# DATA=folder names the data sets, else BERTREC_TEST_DATA does; without them the benchmarks take data of their own.
 bench: $(STAMP)  ## Time our fast ways against our slow ones and sentence-transformers
 	$(BIN)/python -m benchmarks.speed $(if $(DATA),--data '$(DATA)')
 
@@ -70,7 +70,7 @@ format: $(STAMP)  ## Mend style and formatting where that can be done by a progr
 	$(BIN)/python -m checks.prose --mend
 
 clean:  ## Remove .venv and every cache
-	rm -rf .venv site dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv site dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
 
 # The interpreter must be 3.11 or newer and able to make an environment (Debian splits that off into python3-venv).
 # RecBole's ray pin has no wheel for 3.12 and newer: there its wheel is installed alone, for the data that it carries.

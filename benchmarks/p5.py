@@ -1,7 +1,7 @@
 """P5's tasks: full tuning of the encoder against option tuning, with what each task learned, memory and seconds.
 
     python benchmarks/p5.py --data ml-100k --encoder encoders/ml
-    python benchmarks/p5.py --data shared/data/amazon-giftcards --encoder encoders/gift --pairs 500 --set train.epochs=1
+    python benchmarks/p5.py --data DATA_FOLDER/amazon-giftcards --encoder encoders/gift --pairs 500 --set train.epochs=1
 
 Liked from 4; the first 80 % of time trains, the last 10 % is measured, of each at most ``--pairs``, drawn by seed 0. Each row is trained in
 a process of its own, so that its peak of memory is its own: ``peak_mib`` is the device's on a GPU, else the process's. The encoder needs a

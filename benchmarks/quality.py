@@ -1,12 +1,13 @@
 """Train and measure the rows of the quality table: one JSON per row and seed, resumable, with log, protocol and times.
 
+    python benchmarks/quality.py --data DATA_FOLDER --seeds 0 1 2                     # every group of rows
     python benchmarks/quality.py --data DATA_FOLDER --rows depth precision transfer --seeds 0 1 2
     python benchmarks/quality_table.py
 
 Every model is what ``bertrec train DATA --model … --item-input … --tune … --seed …`` makes: no setting beyond these
 (but for the rows that say so: the frozen encoder beside the tuned ones under their loss, int8, refreshed negatives; and no match).
-DATA_FOLDER holds ``amazon-scientific`` and ``amazon-beauty``; ml-100k comes with RecBole. Per-user values, which the paired intervals need,
-are kept under ``runs/benchmarks``. The defaults beside what needs no training are measured by ``benchmarks/new_items.py``.
+DATA_FOLDER holds ``amazon-scientific`` and ``amazon-beauty``; ml-100k is in RecBole's wheel. Per-user values, which the paired
+intervals need, are kept under ``runs/benchmarks``. The defaults beside what needs no training are measured by ``benchmarks/new_items.py``.
 """
 
 from __future__ import annotations
@@ -88,18 +89,19 @@ ROWS = [
     Row("transfer", "transfer-zero-shot", "amazon-scientific", "unisrec", "text", init="beauty-text", zero_shot=True, settings=_PLAIN),
     Row("transfer", "transfer-fine-tuned", "amazon-scientific", "unisrec", "text", init="beauty-text", settings=_PLAIN),
 ]
+GROUPS = sorted({row.group for row in ROWS})
 
 
 def main() -> None:
     """Run what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder with the data sets")
-    parser.add_argument("--rows", nargs="+", required=True, help="groups or single rows")
+    parser.add_argument(
+        "--rows", nargs="+", default=GROUPS, choices=[*GROUPS, *(row.name for row in ROWS)], metavar="ROW", help="groups or rows; all"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options = parser.parse_args()
     wanted = [row for row in ROWS if {row.group, row.name} & set(options.rows)]
-    if not wanted:
-        parser.error(f"no such row; groups: {', '.join(sorted({row.group for row in ROWS}))}")
     for seed in options.seeds:
         for row in wanted:
             if (RESULTS / f"{row.name}-{seed}.json").exists():

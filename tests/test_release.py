@@ -119,9 +119,13 @@ def test_the_workflow_runs_our_targets_on_the_pythons_that_we_name() -> None:
     named = {line.rpartition(" ")[2] for line in project["classifiers"] if line.startswith("Programming Language :: Python :: 3.")}
     assert set(workflow["jobs"]["test"]["strategy"]["matrix"]["python"]) == named
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    runs = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
-    assert runs
-    assert {line.removeprefix("make ") for line in runs} <= targets
+    runs = {name: [step["run"] for step in job["steps"] if "run" in step] for name, job in workflow["jobs"].items()}
+    made = [line.split() for lines in runs.values() for line in lines if line != ".venv/bin/python --version"]
+    assert {words[1] for words in made} <= targets
+    assert {(words[0], *words[2:]) for words in made} == {("make", "PYTHON=python")}  # the one that setup-python chose
+    assert ".venv/bin/python --version" in runs["test"]
+    assert {"make test PYTHON=python"} < set(runs["test"])
+    assert runs["all"] == ["make test-all PYTHON=python"]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda path: path.stem)

@@ -121,7 +121,8 @@ def _options(names: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(names)}; without one the suite")
     parser.add_argument("--suite", choices=("bench", "full"), default="bench")
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder with the data sets")
+    beside = os.environ.get("BERTREC_TEST_DATA") or ROOT.parent / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=Path(beside), help="folder with the data sets; else BERTREC_TEST_DATA names it")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where encoders and losses compute; auto: a GPU if any"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +15,7 @@ from bertrec.data.convert import convert, split_labels
 from bertrec.data.describe import describe
 from bertrec.data.load import LoadOptions, load, make_split
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+SHARED = Path(os.environ.get("BERTREC_TEST_DATA") or Path(__file__).resolve().parents[3] / "shared" / "data")
 
 
 @pytest.fixture
@@ -260,7 +261,7 @@ REAL = {  # users, items, interactions, fields, positions, method of the default
 @pytest.mark.parametrize("name", REAL)
 def test_real_data_load_as_published(name):
     if not (SHARED / name).is_dir():
-        pytest.skip(f"{name} is not beside the repository")
+        pytest.skip(f"BERTREC_TEST_DATA names no folder that holds {name}")
     users, items, interactions, fields, positions, method, tested = REAL[name]
     started = time.process_time()
     data = load(SHARED / name)
