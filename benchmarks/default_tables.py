@@ -78,7 +78,7 @@ def defaults_pairs() -> list[Row]:
     out = []
     for data in DATA:
         for name_a, a, name_b, b in PAIRS:
-            own, others = (rows_of("warm", data, model) for model, _ in (a, b))
+            own, others = ([row for row in rows_of("warm", data, model) if _kept(row, which)] for model, which in (a, b))
             if b[0] not in SEEDLESS:
                 both = {row["draw"] for row in own} & {row["draw"] for row in others}
                 own, others = ([row for row in rows if row["draw"] in both] for rows in (own, others))
@@ -86,6 +86,11 @@ def defaults_pairs() -> list[Row]:
                 result = paired_comparison(_per_user(own, a[1]), _per_user(others, b[1]), names=(name_a, name_b))
                 out.append({"title": data, "seeds": len(own), **result.to_json()})
     return out
+
+
+def _kept(row: Row, which: str) -> bool:
+    """Say whether a row has the values of each user, which older ones lack."""
+    return "per_user" in row["models"].get(which, {}).get("masked", {})
 
 
 def _per_user(rows: list[Row], which: str) -> np.ndarray[Any, np.dtype[np.float64]]:
