@@ -32,4 +32,9 @@ class ItemDraw:
 
     def log_share(self, ids: Tensor) -> Tensor:
         """Return the logarithm of each item's share of the counts, of the shape of ``ids``; one without any as if it had one."""
-        return (self.counts[ids].clamp(min=1) / self.total).log()
+        return log_share(self.counts, ids, self.total)
+
+
+def log_share(counts: Tensor, ids: Tensor, total: Tensor | int) -> Tensor:
+    """Return the logarithm of each item's share of the counts, whose sum is given; of the shape of ``ids``."""
+    return (counts[ids].clamp(min=1) / total).log()

@@ -127,10 +127,20 @@ class FullSoftmax(SequenceLoss):
         )
 
 
-class InBatchSoftmax(SequenceLoss):
-    """Softmax over the items of the batch, debiased by their shares of the training interactions."""
+class _Drawing(SequenceLoss):
+    """A loss over items that are drawn, or that the batch has."""
 
     reads_all_items = False
+    _draw: ItemDraw | None = None
+
+    def _draw_of(self, model: SequenceModel) -> ItemDraw:
+        if self._draw is None or self._draw.counts is not model.counts:
+            self._draw = ItemDraw(model.counts)
+        return self._draw
+
+
+class InBatchSoftmax(_Drawing):
+    """Softmax over the items of the batch, debiased by their shares of the training interactions."""
 
     def __call__(self, model: SequenceModel, inputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of a batch."""
@@ -149,23 +159,11 @@ class InBatchSoftmax(SequenceLoss):
             user,
             offered.vectors,
             whole_rows[:, 1:][used],
-            log_q=log_share(model.counts, offered.ids),
+            log_q=self._draw_of(model).log_share(offered.ids),
             slots=offered.slots.clamp(min=1).float(),
             owner=used.nonzero(as_tuple=True)[0],
             own=own,
         )
-
-
-class _Drawing(SequenceLoss):
-    """A loss over drawn items."""
-
-    reads_all_items = False
-    _draw: ItemDraw | None = None
-
-    def _draw_of(self, model: SequenceModel) -> ItemDraw:
-        if self._draw is None or self._draw.counts is not model.counts:
-            self._draw = ItemDraw(model.counts)
-        return self._draw
 
 
 class SampledSoftmax(_Drawing):
@@ -251,11 +249,6 @@ def distinct_rows(*ids: Tensor) -> tuple[Tensor, list[Tensor]]:
     distinct, where = flat.unique(return_inverse=True)
     parts = where[1:].split([part.numel() for part in ids])
     return distinct, [part.view_as(like) for part, like in zip(parts, ids, strict=True)]
-
-
-def log_share(counts: Tensor, ids: Tensor) -> Tensor:
-    """Return the logarithm of each item's share of the interactions, ``[m]``; one without any counts as if it had one."""
-    return (counts[ids].clamp(min=1) / counts.sum()).log()
 
 
 def _read(inputs: Tensor, targets: Tensor) -> Tensor:

@@ -248,9 +248,14 @@ def from_file(path: str, *, mapped: bool = False) -> Any:
     faiss = import_faiss()
     if not mapped:
         return faiss.read_index(path)
-    if not hasattr(faiss, "IO_FLAG_MMAP_IFC"):
+    if not can_map():
         raise BertrecError(f"FAISS {version()} cannot map an index from its file: install 1.11 or later, or leave out mmap")
     return faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC)
+
+
+def can_map() -> bool:
+    """Say whether this FAISS can map an index from its file."""
+    return hasattr(import_faiss(), "IO_FLAG_MMAP_IFC")
 
 
 def version() -> str:

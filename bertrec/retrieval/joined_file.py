@@ -126,7 +126,10 @@ class JoinedFile:
         Raises:
             BertrecError: FAISS cannot map it.
         """
-        index = engine.from_file(f"/dev/fd/{self._file.fileno()}", mapped=True)
+        try:
+            index = engine.from_file(f"/dev/fd/{self._file.fileno()}", mapped=True)
+        except RuntimeError as error:
+            raise BertrecError(_OTHER_FORM) from error
         self._file.close()
         if index.ntotal != self._rows or not np.array_equal(list_sizes(index), self._sizes.sum(axis=0)):
             raise BertrecError(_OTHER_FORM)

@@ -84,6 +84,8 @@ def merge(folders: Sequence[Path], *, scratch: Path | None, on_disk: bool, progr
         DataError: no folders, no items, or an id in two of them.
         IndexFileError: a folder is no index, is damaged, does not fit the first, or was changed meanwhile.
     """
+    if scratch is not None and not scratch.is_dir():
+        raise ConfigError(f"scratch: {scratch} is no folder")
     metas = _fitting(folders)
     joined = _joined_file(folders, metas, scratch) if on_disk else None
     merged = _load_planned(folders[0], metas[0], mapped=on_disk)
@@ -117,6 +119,8 @@ def _joined_file(folders: Sequence[Path], metas: Sequence[IndexMeta], scratch: P
         raise ConfigError("on_disk needs a folder for a file of the whole: give scratch")
     if not hasattr(os, "pwrite") or not Path("/dev/fd").is_dir():
         raise ConfigError("this system has no files without a name that FAISS can map: leave out --on-disk")
+    if not engine.can_map():
+        raise ConfigError(f"FAISS {engine.version()} cannot map an index from its file: install 1.11 or later, or leave out --on-disk")
     sizes = []
     for folder, meta in zip(folders, metas, strict=True):
         part = _load_planned(folder, meta, mapped=True)

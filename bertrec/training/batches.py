@@ -85,8 +85,8 @@ class EpochBatches:
 
     def __init__(self, dataset: Any, batch_size: int, seed: int, *, accumulate: int = 1, rank: int = 0, world: int = 1) -> None:
         self.dataset, self.batch_size, self.seed = dataset, batch_size * accumulate, seed
-        self.accumulate, self.rank, self.world, self.epoch = accumulate, rank, world, 0
-        self.count = len(self._all()) if isinstance(dataset, Batched) else -(-len(dataset) // batch_size)
+        self.read_size, self.rank, self.world, self.epoch = batch_size, rank, world, 0
+        self.count = len(self._all()) if isinstance(dataset, Batched) else -(-len(dataset) // self.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch, from 0, that the next iteration yields."""
@@ -98,7 +98,7 @@ class EpochBatches:
     @property
     def cuts(self) -> bool:
         """Whether a batch comes as a list of parts."""
-        return self.world > 1 or self.accumulate > 1
+        return self.world > 1 or self.batch_size > self.read_size
 
     def __iter__(self) -> Iterator[Indices | list[Part]]:
         batches = self._all()
@@ -110,15 +110,15 @@ class EpochBatches:
 
     def _parts(self, batch: Indices) -> list[Part]:
         whole = np.asarray(batch, np.int64)
-        # As many in each process: some of what is done with a part is done together.
-        return [self._part(rows, whole) for rows in np.array_split(whole, min(self.accumulate, len(whole)))]
-
-    def _part(self, rows: IntArray, whole: IntArray) -> Part:
-        own = rows[self.rank :: self.world]
-        if not len(own):
-            return Part(rows[:1], 0.0)
         weigh = self.dataset.targets if isinstance(self.dataset, Weighed) else len
-        return Part(own, self.world * float(weigh(own)) / float(weigh(whole)))
+        total = float(weigh(whole))
+        # As many in each process: some of what is done with a part is done together.
+        parts = np.array_split(whole, -(-len(whole) // self.read_size))
+        return [self._part(rows, weigh, total) for rows in parts]
+
+    def _part(self, rows: IntArray, weigh: Callable[[IntArray], int], total: float) -> Part:
+        own = rows[self.rank :: self.world]
+        return Part(own, self.world * float(weigh(own)) / total) if len(own) else Part(rows[:1], 0.0)
 
     def _all(self) -> list[Indices]:
         if isinstance(self.dataset, Batched):

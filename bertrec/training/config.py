@@ -39,9 +39,10 @@ class TrainConfig(Config):
     accumulate: int = Field(
         1,
         ge=1,
-        le=100_000,
+        le=1_000,
         description="Batches whose gradients are added up for one step, which is that of one batch so many times as large, with the memory "
-        "of one; with loss.kind=in-batch an item meets the items of its own batch alone. For recommenders of sequences and AlphaRec.",
+        "of one; with loss.kind=in-batch an item meets the items of its own batch alone. For AlphaRec and recommenders of sequences, but "
+        "not loss.kind=masked.",
     )
     epochs: int = Field(30, ge=1, le=1_000_000, description="Passes over the data, at most.")
     max_seconds: float = Field(

@@ -26,6 +26,7 @@ from bertrec.training.batches import EpochBatches, Weighed
 from bertrec.training.checkpoints import check_intact, complete_checkpoints, prune, read_progress, start_afresh
 from bertrec.training.config import TrainConfig
 from bertrec.training.log import TrainLog
+from bertrec.training.optimizer import learns_by_rows
 from bertrec.training.parameters import encoder_parameter_ids, parameter_groups, restore, trainable_tensors
 from bertrec.training.precision import choose_precision
 from bertrec.training.progress import ProgressBar, shows_progress
@@ -35,7 +36,7 @@ from bertrec.training.trainer import ModuleTrainer
 
 FREE_SETTINGS = frozenset({"epochs", "patience", "max_seconds", "device", "loggers", "save_every_epoch", "gradient_cache"})
 """Settings that may differ between a run and its continuation."""
-_SETTINGS_SINCE = {"average": 0.0, "warmup_epochs": 0.0, "accumulate": 1, "sparse_ids": "auto"}
+_SETTINGS_SINCE = {"average": 0.0, "warmup_epochs": 0.0, "accumulate": 1, "sparse_ids": "off"}
 """What checkpoints of versions without these settings were made with."""
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ def fit_module(
     if not len(dataset):
         raise DataError("there is no training sequence: the dataset is empty")
     _check_cuts(dataset, config)
+    if config.sparse_ids == "on" and not learns_by_rows(module):
+        raise ConfigError("train.sparse_ids=on: there is no table of ID vectors here that learns by rows: leave it at auto")
     parameter_groups(module, config)
     was_training = module.training
     run_state = TrainingState(config, module, evaluate)
@@ -228,6 +231,7 @@ def _identity(module: nn.Module, dataset: Any, config: TrainConfig) -> dict[str,
     shapes = "\0".join(f"{name} {tuple(tensor.shape)}" for name, tensor in trainable_tensors(module).items())
     return {
         **settings,
+        "sparse_ids": "on" if learns_by_rows(module) else "off",  # auto depends on the device, which may be another one
         "sequences": len(dataset),
         "steps_per_epoch": len(EpochBatches(dataset, config.batch_size, config.seed, accumulate=config.accumulate)),
         "data": getattr(dataset, "content_hash", None),

@@ -37,7 +37,7 @@ class PlainAdamW(torch.optim.AdamW):
     def _step_rows(self, table: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
         state = self.state[table]
         if not state:
-            state["step"] = torch.zeros((), device=table.device if group["fused"] else None)
+            state["step"] = torch.zeros(())
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(table), torch.zeros_like(table)
         state["step"] += 1
         rows, values, step, (beta1, beta2) = gradient.indices()[0], gradient.values(), float(state["step"]), group["betas"]
@@ -46,6 +46,18 @@ class PlainAdamW(torch.optim.AdamW):
         state["exp_avg"][rows], state["exp_avg_sq"][rows] = mean, square
         spread = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
         table.index_add_(0, rows, mean.div_(spread), alpha=-group["lr"] / (1 - beta1**step))
+
+
+def learns_by_rows(module: nn.Module) -> bool:
+    """Say whether a table of the module has sparse gradients."""
+    return any(isinstance(part, nn.Embedding) and part.sparse for part in module.modules())
+
+
+def merge_rows(parameters: Sequence[Tensor]) -> None:
+    """Add up the entries of sparse gradients that name more rows than their table has: backward passes only append to them."""
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse and parameter.grad._nnz() > len(parameter):
+            parameter.grad = parameter.grad.coalesce()
 
 
 def clip_gradients(parameters: Sequence[Tensor], most: float) -> Tensor:

@@ -22,7 +22,7 @@ from bertrec.training.averaging import WeightAverage
 from bertrec.training.batches import SHARE, EpochBatches, EpochLoader
 from bertrec.training.checkpoints import checkpoint_folder, mark_complete, prune
 from bertrec.training.config import TrainConfig
-from bertrec.training.optimizer import PlainAdamW, clip_gradients
+from bertrec.training.optimizer import PlainAdamW, clip_gradients, merge_rows
 from bertrec.training.parameters import parameter_groups, restore, snapshot
 from bertrec.training.state import TrainingState
 
@@ -157,7 +157,10 @@ class ModuleTrainer(Trainer):
         else:
             *first, last = inputs
             with self.accelerator.no_sync(model):  # processes add up their gradients once a step
-                losses = [self._gradients(model, part) for part in first]
+                losses = []
+                for part in first:
+                    losses.append(self._gradients(model, part))
+                    merge_rows(self._optimised())
             loss = torch.stack([*losses, self._gradients(model, last)]).sum()
         self.meter.add(loss)
         return loss

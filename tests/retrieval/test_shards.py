@@ -117,6 +117,24 @@ def test_what_cannot_be_joined_on_disk_says_why(shard: Path, clustered: Callable
         patch.setattr(faiss, "serialize_index", lambda index: np.concatenate([whole(index), np.zeros(1, np.uint8)]))
         with pytest.raises(BertrecError, match="in a form that cannot be joined on disk: leave out --on-disk"):
             ItemIndex.merged([shard], scratch=tmp_path, on_disk=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(faiss, "IO_FLAG_MMAP_IFC")
+        with pytest.raises(ConfigError, match=r"cannot map an index from its file: .* or leave out --on-disk"):
+            ItemIndex.merged([shard], scratch=tmp_path, on_disk=True)
+    with pytest.MonkeyPatch.context() as patch:
+        read = engine.from_file
+        patch.setattr(
+            engine, "from_file", lambda path, mapped=False: unreadable() if path.startswith("/dev/fd") else read(path, mapped=mapped)
+        )
+        with pytest.raises(BertrecError, match="in a form that cannot be joined on disk"):
+            ItemIndex.merged([shard], scratch=tmp_path, on_disk=True)
+    for on_disk in (True, False):
+        with pytest.raises(ConfigError, match=r"scratch: .*nowhere is no folder"):
+            ItemIndex.merged([shard], scratch=tmp_path / "nowhere", on_disk=on_disk)
+
+
+def unreadable() -> Any:
+    raise RuntimeError("FAISS cannot read it")
 
 
 def test_exact_search_of_a_merged_index_is_brute_force(clustered: Callable[..., Vectors], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bertrec.core.errors import ConfigError
+from bertrec.core.errors import ConfigError, ModelError
 from bertrec.heads.config import HeadConfig, ItemConfig, LossConfig
 from bertrec.models.idrec import IDRec
 from bertrec.models.sequential import network as networks
@@ -15,8 +15,10 @@ from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.network import Network
 from bertrec.training.checkpoints import complete_checkpoints
 from bertrec.training.config import TrainConfig
+from bertrec.training.fit import fit_module
 from bertrec.training.optimizer import PlainAdamW, clip_gradients
 
+from tiny_run import CONFIG, Tiny, sequences  # isort: skip
 from together import FIXED, walks  # isort: skip
 
 FEW = {**FIXED, "loss.kind": "sampled", "loss.negatives": 3, "train.batch_size": 100, "train.metric": "NDCG@10"}
@@ -128,6 +130,31 @@ def test_what_does_not_go_together_is_refused():
         IDRec(IDRec.default_config().updated({"loss.kind": "full", "train.sparse_ids": "on"})).fit(walks().train)
     with pytest.raises(ConfigError, match="does not go with precision=fp16"):
         TrainConfig(sparse_ids="on", precision="fp16")
+    with pytest.raises(ConfigError, match=r"no table of ID vectors here that learns by rows: leave it at auto"):
+        fit_module(Tiny(), sequences(), sequences().collate, CONFIG.updated({"sparse_ids": "on"}), progress=False)
+
+
+@pytest.mark.parametrize(("device", "together", "sparse"), [("cuda", 1, True), ("cuda", 2, False), ("mps", 1, False), ("cpu", 2, True)])
+def test_auto_is_for_devices_that_know_sparse_gradients(monkeypatch, device, together, sparse):
+    monkeypatch.setattr(networks, "_SPARSE_FROM", 30)
+    monkeypatch.setattr(networks, "world", lambda: together)
+    monkeypatch.setattr(networks, "chosen_device", lambda name: torch.device(device))
+    assert network().tower.id.sparse is sparse
+
+
+def test_several_gpus_refuse_what_was_asked(monkeypatch):
+    monkeypatch.setattr(networks, "world", lambda: 2)
+    monkeypatch.setattr(networks, "chosen_device", lambda name: torch.device("cuda"))
+    with pytest.raises(ConfigError, match="several GPUs add up no sparse gradients"):
+        network(sparse_ids="on")
+
+
+def test_another_optimiser_is_not_taken_without_a_word(tmp_path):
+    """What auto meant depends on the machine: the run goes on as it began, or says what differs."""
+    fitted(tmp_path, train_sparse_ids="off", train_epochs=2)
+    with pytest.raises(ModelError, match="sparse_ids was off and is on now"):
+        fitted(tmp_path, resume=True, train_sparse_ids="on", train_epochs=3)
+    assert fitted(tmp_path, resume=True, train_sparse_ids="auto", train_epochs=3).train_log.steps > 0  # few items: dense
 
 
 def fitted(folder=None, *, resume=False, on_epoch=None, **changes):

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from bertrec.heads.draws import log_share
 from bertrec.heads.full_softmax import full_softmax
 from bertrec.heads.losses import info_nce, pair_softmax
-from bertrec.heads.objectives import log_share
 from bertrec.heads.repeats import Repeats
 from bertrec.models.pretraining.config import PretrainConfig
 from bertrec.models.pretraining.domains import Domains
@@ -99,14 +99,15 @@ class MadeUpTask(ItemTask):
         made_up = view.network.scaled_items(view.source.altered(view.ids[distinct]))[place]
         more = (view.users * made_up).sum(1, keepdim=True)
         if self.config.debias:  # as often a target as the item that it was made of, so that both logits move alike
-            more = more - log_share(view.network.counts, view.ids[view.wanted])[:, None]
+            more = more - log_share(view.network.counts, view.ids[view.wanted], view.network.counts.sum())[:, None]
         return _within_batch(view, view.network.repeat_bias, debias=self.config.debias, more=more)
 
 
 def _within_batch(view: View, bias: Tensor | None, *, debias: bool, more: Tensor | None = None) -> Tensor:
     repeats = None if bias is None else Repeats.of_sequences(view.read, view.used, bias)
     slots = torch.bincount(view.wanted, minlength=len(view.ids))
-    log_q, items = log_share(view.network.counts, view.ids) if debias else None, view.network.scaled_items(view.items)
+    counts, items = view.network.counts, view.network.scaled_items(view.items)
+    log_q = log_share(counts, view.ids, counts.sum()) if debias else None
     return pair_softmax(view.users, items, view.wanted, slots=slots, repeats=repeats, log_q=log_q, more=more)
 
 

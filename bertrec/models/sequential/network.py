@@ -154,8 +154,13 @@ class _WithTimes:
 def _learns_by_rows(config: ModelConfig, loss: SequenceLoss, n_items: int) -> bool:
     if loss.reads_all_items or config.train.sparse_ids == "off":
         return False
-    # NCCL adds up no sparse gradients, and what scales an fp16 loss knows none.
-    dense = config.train.precision == "fp16" or (world() > 1 and chosen_device(config.train.device).type == "cuda")
+    device = chosen_device(config.train.device).type
+    if world() > 1 and device == "cuda":  # NCCL adds up no sparse gradients
+        if config.train.sparse_ids == "on":
+            raise ConfigError("train.sparse_ids=on: several GPUs add up no sparse gradients: leave it at auto, or train in one process")
+        return False
+    # What scales an fp16 loss knows no sparse gradients, and Apple's GPUs have none.
+    dense = config.train.precision == "fp16" or device not in ("cpu", "cuda")
     return config.train.sparse_ids == "on" or (n_items >= _SPARSE_FROM and not dense)
 
 
@@ -168,6 +173,9 @@ def check_parts(config: ModelConfig) -> None:
     head, loss = HEADS.find(config.head.kind), LOSSES.find(config.loss.kind)
     if config.train.sparse_ids == "on" and loss.reads_all_items:
         raise ConfigError(f"loss.kind={config.loss.kind} reads all items in each step: leave train.sparse_ids at auto")
+    if loss.masks_targets and config.train.accumulate > 1:
+        what = f"loss.kind={config.loss.kind} masks at random, so that parts of a batch do not count for what their rows do"
+        raise ConfigError(f"{what}: set train.accumulate to 1")
     if head.bidirectional and not loss.masks_targets:
         what = f"head.kind={config.head.kind} reads later items, which loss.kind={config.loss.kind} asks for"
         raise ConfigError(f"{what}: set loss.kind to masked")
