@@ -202,7 +202,7 @@ class PromptRanker(Ranker):
             slots = {name: soft[name] for name in sorted(prompt.slots & {"user", "item"})}
             mapper = None
             if self.vectors is not None:
-                spread = float(self.encoder.model.get_input_embeddings().weight.std())
+                spread = float(self.encoder.model.get_input_embeddings().weight.detach().std())
                 mapper = VectorMap(self.vectors.items, self.encoder.embedding_dim, spread)
             verbalizer = Verbalizer.of(prompt, self.encoder.tokenizer)
             prior = None if self.prior is None else Prior()
