@@ -88,6 +88,7 @@ def main() -> None:
     prompts = [name for name in options.models if name not in ("ID model", *PEERS)]
     pairs = [(name, prompts[0]) for name in prompts[1:]]
     pairs += [("joint", name) for name in options.models if name in PEERS and "joint" in prompts]
+    pairs += [("ctrl", "din")] if {"ctrl", "din"} <= set(options.models) else []
     _compare(scores, pairs, options.seeds, test, slices)
 
 
