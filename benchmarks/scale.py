@@ -251,10 +251,11 @@ def steps(items: int, width: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, users in (("recommend", [10_000, 100_000, 1_000_000]), ("spark", [100_000]), ("steps", [])):
+    for name, users in (("recommend", [10_000, 100_000, 1_000_000]), ("spark", [100_000]), ("steps", None)):
         one = commands.add_parser(name)
         one.add_argument("--work", type=Path, required=True, help="A folder for runs, users and lists, which are kept.")
-        one.add_argument("--users", type=int, nargs="+", default=users)
+        if users:
+            one.add_argument("--users", type=int, nargs="+", default=users)
         one.add_argument("--items", type=int, default=200_000)
         one.add_argument("--width", type=int, default=64)
         one.add_argument("--note", default="", help="What else the machine did meanwhile.")
