@@ -12,7 +12,7 @@ from bertrec.heads.config import HeadConfig, ItemConfig, LossConfig
 from bertrec.models.idrec import IDRec
 from bertrec.models.sequential import network as networks
 from bertrec.models.sequential.config import ModelConfig
-from bertrec.models.sequential.network import Network
+from bertrec.models.sequential.network import Network, learn_by_rows
 from bertrec.training.checkpoints import complete_checkpoints
 from bertrec.training.config import TrainConfig
 from bertrec.training.fit import fit_module
@@ -89,15 +89,26 @@ def test_the_norm_is_that_of_dense_gradients(most):
     torch.testing.assert_close(beside.grad, other.grad)
 
 
-def network(kind="sampled", *, items=30, **train):
+def network(kind="sampled", *, items=30, training=True, **train):
     torch.manual_seed(0)
     config = ModelConfig(
         item=ItemConfig(input="id", width=8, id_dropout=0.0),
         head=HeadConfig(dropout=0.0),
         loss=LossConfig(kind=kind, negatives=4, contrast="cl4srec" if kind == "bpr" else "none"),
-        train=TrainConfig(device="cpu", **train),
+        train=TrainConfig(**{"device": "cpu", **train}),
     )
-    return Network(config, n_items=items, text=None, counts=torch.arange(items + 1))
+    made = Network(config, n_items=items, text=None, counts=torch.arange(items + 1))
+    if training:
+        learn_by_rows(made)
+    return made
+
+
+def test_a_network_is_made_where_the_device_of_its_training_is_not():
+    """A saved model that a GPU trained is read on a machine without one."""
+    assert not network(device="cuda", training=False).tower.id.sparse
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="device cuda is not available here"):
+            network(device="cuda")
 
 
 @pytest.mark.parametrize("kind", ["sampled", "in-batch", "gbce", "bpr"])

@@ -54,8 +54,6 @@ class Network(nn.Module):
         self.contrast = make_contrast(config.loss, config.item.width)
         learns_repeats = config.head.repeat_bias and self.loss.learns_repeats
         self.repeat = nn.Parameter(torch.zeros(())) if learns_repeats else None
-        if _learns_by_rows(config, self.loss, n_items):
-            self.tower.learn_by_rows()
         self.register_buffer("counts", counts, persistent=False)
         self.tower.trained.copy_(counts > 0)
 
@@ -149,6 +147,16 @@ class _WithTimes:
     def user_states(self, items: Tensor, inputs: Tensor) -> Tensor:
         """Return the head's output at every position."""
         return self._network.user_states(items, inputs, self._times)
+
+
+def learn_by_rows(network: Network) -> None:
+    """Before a training, give ID vectors sparse gradients where settings, loss, device and their number have it so.
+
+    Raises:
+        ConfigError: they were asked for where several GPUs train, or the device is not there.
+    """
+    if _learns_by_rows(network.settings, network.loss, len(network.counts) - 1):
+        network.tower.learn_by_rows()
 
 
 def _learns_by_rows(config: ModelConfig, loss: SequenceLoss, n_items: int) -> bool:

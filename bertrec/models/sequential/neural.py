@@ -38,7 +38,7 @@ from bertrec.models.folder import SavedParts, hash_tensors
 from bertrec.models.sequential.config import ModelConfig
 from bertrec.models.sequential.match import Match, split_state
 from bertrec.models.sequential.matching import PROBE_SHARE, MatchingRecommender
-from bertrec.models.sequential.network import Network, check_parts
+from bertrec.models.sequential.network import Network, check_parts, learn_by_rows
 from bertrec.models.sequential.text_source import TextSource, TextTable, TunedText
 from bertrec.models.sequential.transplant import transplant
 from bertrec.models.sequential.whitened import empty_whitening, fit_whitening
@@ -275,6 +275,7 @@ class NeuralRecommender(MatchingRecommender):
 
         from bertrec.training.fit import fit_module  # and with it the Trainer, which no trained model needs
 
+        learn_by_rows(self.network)
         self.train_log = fit_module(
             self.network,
             dataset,
