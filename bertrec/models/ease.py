@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from bertrec.core.config import Config
+from bertrec.models.base import FloatArray
 from bertrec.models.item_weights import Float64Array, ItemWeights, ItemWeightsConfig, check_memory
 
 if TYPE_CHECKING:
@@ -39,8 +40,23 @@ class EASE(ItemWeights):
     def weights_of(self, table: csr_array) -> Float64Array:
         """Return B, ``[m, m]``."""
         check_memory(table.shape[1], self.name)
-        gram = (table.T @ table).toarray()
-        return autoencoder(gram, self.config.l2 * float(np.diag(gram).mean()))
+        return solved(table, l2=self.config.l2)
+
+
+def solved(table: csr_array, *, l2: float, texts: FloatArray | None = None, text: float = 0.0) -> Float64Array:
+    """Return the weights ``[m, m]`` between items of a table of users and, where they are given, of texts; row h what item h lends.
+
+    Args:
+        table: ``[users, m]``, 1 where a user took an item.
+        l2: penalty over the mean number of users of an item.
+        texts: ``[m, dim]`` of length 1.
+        text: what the cosine of two texts adds to the number of users whom two items share.
+    """
+    gram = (table.T @ table).toarray()
+    penalty = l2 * float(np.diag(gram).mean())
+    if texts is not None:
+        gram += text * (texts @ texts.T)
+    return autoencoder(gram, penalty)
 
 
 def autoencoder(gram: Float64Array, l2: float) -> Float64Array:

@@ -24,7 +24,7 @@ from bertrec.encoders.base import Encoder
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.whitening import Whitening
 from bertrec.models.base import FloatArray
-from bertrec.models.ease import L2, autoencoder
+from bertrec.models.ease import L2, solved
 from bertrec.models.folder import SavedParts
 from bertrec.models.item_vectors import ReadsItems
 from bertrec.models.item_weights import (
@@ -97,7 +97,8 @@ class EaseText(ReadsItems):
         whitening = Whitening.fit(raw, known - 1)
         texts = unit(whitening.transform(raw[known - 1]))
         table = taken(train)[:, known]
-        weights = self._solved((table.T @ table).toarray(), texts)
+        weights = solved(table, l2=self.config.l2, texts=texts, text=self.config.text).astype(np.float32)
+        weights[np.diag_indices_from(weights)] = self.config.nearness
         self.reset()
         self.encoder_fingerprint = fingerprint
         places = np.zeros(len(train.catalog) + 1, np.int64)
@@ -107,14 +108,6 @@ class EaseText(ReadsItems):
         self._hold(train.catalog, {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()} | white)
         self.keep_popularity(train)
         return self
-
-    def _solved(self, gram: np.ndarray, texts: FloatArray) -> FloatArray:
-        """Return B with ``nearness`` on its diagonal, ``[m, m]``."""
-        l2 = self.config.l2 * float(np.diag(gram).mean())
-        gram += self.config.text * (texts @ texts.T)
-        weights = autoencoder(gram, l2).astype(np.float32)
-        weights[np.diag_indices_from(weights)] = self.config.nearness
-        return weights
 
     def _hold(self, catalog: ItemCatalog, state: dict[str, torch.Tensor]) -> None:
         """Take a catalogue with what belongs to it, and derive the vectors."""

@@ -30,7 +30,7 @@ class MoRec(NeuralRecommender):
             item=ItemConfig(input="text", width=512, whitening="none", adaptor="gelu"),
             head=HeadConfig(layers=2, heads=2, inner=2048, dropout=0.1, max_history=20, repeat_bias=False),
             loss=LossConfig(kind="in-batch", similarity="dot"),
-            match=MatchConfig(text=0, behaviour=0),
+            match=MatchConfig(text=0, behaviour=0, solved=0),
             train=TrainConfig(
                 learning_rate=1e-4,
                 encoder_learning_rate=5e-5,

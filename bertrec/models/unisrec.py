@@ -30,7 +30,7 @@ class UniSRec(NeuralRecommender):
             item=ItemConfig(input=item_input, width=300, whitening="none", adaptor="moe", experts=8, dropout=0.2, id_dropout=0.0),
             head=HeadConfig(layers=2, heads=2, inner=256, dropout=0.5, max_history=50, repeat_bias=False),
             loss=LossConfig(kind="full", similarity="cosine", temperature=0.07),
-            match=MatchConfig(text=0, behaviour=0),
+            match=MatchConfig(text=0, behaviour=0, solved=0),
             train=TrainConfig(
                 learning_rate=1e-3, weight_decay=0.0, batch_size=2048, epochs=300, patience=10, schedule="constant", warmup_share=0.0
             ),

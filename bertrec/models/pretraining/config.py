@@ -169,7 +169,7 @@ class PretrainingConfig(ModelConfig):
     item: ItemConfig = Field(ItemConfig(input="text"), description="From an item's text to its vector; ids mean nothing elsewhere.")
     head: HeadConfig = Field(HeadConfig(), description="From a history to a user's vector.")
     match: MatchConfig = Field(
-        MatchConfig(behaviour=0, new_items="off"),
+        MatchConfig(behaviour=0, solved=0, new_items="off"),
         description="Near texts that lift items, weighed on validation users after training.",
     )
     train: TrainConfig = Field(TrainConfig(learning_rate=2e-3, schedule="cosine", epochs=16, patience=0), description="The training loop.")

@@ -21,6 +21,13 @@ class MatchConfig(Config):
     behaviour: int = Field(
         50, ge=0, le=10_000, description="Items most taken by the same users that each item keeps and lifts; 0 leaves the term out."
     )
+    solved: int = Field(
+        50,
+        ge=0,
+        le=10_000,
+        description="Items that a linear model of behaviour and texts (EASE) lends most to, that each item keeps and lifts; 0 leaves the "
+        "term out, and so does a training of more than 15,000 items.",
+    )
     max_history: int = Field(20, ge=1, le=10_000, description="Newest items of a history whose neighbours are lifted.")
     text_decay: float = Field(0.75, gt=0, le=1, description="What the nearest texts of an item count for each step that it is older.")
     decay: float = Field(0.9, gt=0, le=1, description="What the neighbours by behaviour of an item count for each step that it is older.")
@@ -39,7 +46,8 @@ class ModelConfig(Config):
     head: HeadConfig = Field(HeadConfig(), description="From a history to a user's vector.")
     loss: LossConfig = Field(LossConfig(), description="What training minimises.")
     match: MatchConfig = Field(
-        MatchConfig(), description="Near texts and common behaviour that lift items, weighed on validation users after training."
+        MatchConfig(),
+        description="Near texts, common behaviour and a linear model: lists that lift items, weighed on validation users.",
     )
     train: TrainConfig = Field(
         TrainConfig(learning_rate=2e-3, schedule="cosine", epochs=16, patience=0),

@@ -21,7 +21,8 @@ from bertrec.models.base import FloatArray
 from bertrec.models.folder import SavedParts
 from bertrec.models.item_vectors import ReadsItems
 from bertrec.models.sequential.config import ModelConfig
-from bertrec.models.sequential.match import Match, Weights
+from bertrec.models.sequential.match import Match, Weights, seldom_of
+from bertrec.models.sequential.solved import solved_lists
 from bertrec.models.sequential.tried import Tried
 from bertrec.models.sequential.weighing import (
     COSTS,
@@ -107,7 +108,7 @@ class MatchingRecommender(ReadsItems):
             rules: whether seen items are masked.
             progress: show bars.
         """
-        lists = self._lists(self.config.match.text, train.sequences)
+        lists = self._lists(train)
         if lists is None:
             return
         tried = self._tried(lists, train, sampled(validation, self.config.train.seed), rules)
@@ -190,28 +191,40 @@ class MatchingRecommender(ReadsItems):
             items[self._gone] = np.nan
         return Tried.of(lists, users, rules, train.item_counts, users=vectors, items=items, extra=extra)
 
-    def _lists(self, nearest: int, sequences: Ragged | None, behaviour: Neighbours | None = None) -> Match | None:
-        """Return the lists of the catalogue, not weighed: those of behaviour from sequences, or given."""
-        config, texts, text = self.config.match, self.whitened_texts(), None
-        if texts is not None and nearest:
-            text = Neighbours.of(texts, nearest, cut=True, listed=self.catalog.listed[1:]).scaled()
-        if sequences is not None and config.behaviour and "id" in self.config.item.input:
-            behaviour = Neighbours.together(sequences, len(self.catalog), config.behaviour).scaled()
-        if text is None and behaviour is None:
+    def _lists(self, train: Interactions) -> Match | None:
+        """Return the lists of the catalogue, not weighed; None where there are none."""
+        config, texts, behaviour, solved = self.config.match, self.whitened_texts(), None, None
+        if "id" in self.config.item.input:
+            if config.behaviour:
+                behaviour = Neighbours.together(train.sequences, len(self.catalog), config.behaviour).scaled()
+            if config.solved:
+                solved = solved_lists(train, texts, config.solved)
+        near = self._near(texts, config.text)
+        if near is None and behaviour is None and solved is None:
             return None
         numbers = (config.max_history, config.text_decay, config.decay)
-        return Match(text, behaviour, self.items_trained(), Weights(), *numbers)
+        return Match(near, behaviour, self.items_trained(), Weights(), *numbers, solved=solved, seldom=seldom_of(train.item_counts))
+
+    def _near(self, texts: FloatArray | None, nearest: int) -> Neighbours | None:
+        """Return the lists of near texts, None without texts."""
+        if texts is None or not nearest:
+            return None
+        return Neighbours.of(texts, nearest, cut=True, listed=self.catalog.listed[1:]).scaled()
 
     def carry_match(self, other: MatchingRecommender) -> None:
-        """Take the match of a model of the same weights over other items: near texts are found anew, behaviour goes with the ids."""
+        """Take the match of a model of the same weights over other items: near texts are found anew, the rest goes with the ids."""
         match = other.match
         if match is None:
             return
-        behaviour = match.behaviour
-        if behaviour is not None:
-            behaviour = behaviour.over(np.concatenate([[0], other.catalog.ids.encode(self.catalog.ids.ids)]))
-        lists = self._lists(0 if match.text is None else match.text.items.shape[1], None, behaviour)
-        self.take_match(None if lists is None else replace(lists, weights=match.weights))
+        origin = np.concatenate([[0], other.catalog.ids.encode(self.catalog.ids.ids)])
+        near = self._near(self.whitened_texts(), 0 if match.text is None else match.text.items.shape[1])
+        behaviour, solved = (None if lists is None else lists.over(origin) for lists in (match.behaviour, match.solved))
+        if near is None and behaviour is None and solved is None:
+            self.take_match(None)
+        else:
+            seldom = None if match.seldom is None else np.where(origin > 0, match.seldom[origin], np.float32(0))
+            lists = replace(match, text=near, behaviour=behaviour, solved=solved)
+            self.take_match(replace(lists, trained=self.items_trained(), seldom=seldom))
         self._new_item_costs = other._new_item_costs
 
     def lifts(self, read: Ragged) -> Lifts | None:
@@ -230,13 +243,13 @@ class MatchingRecommender(ReadsItems):
     @property
     def absorbed(self) -> str:
         """The weights, and the lists of what is taken together, where there are any."""
-        lists = self._match is not None and self._match.behaviour is not None
+        lists = self._match is not None and (self._match.behaviour is not None or self._match.solved is not None)
         return "the weights and the lists of common behaviour" if lists else "the weights"
 
     @property
     def lifts_apart(self) -> str:
         """What vectors alone leave out of the score."""
-        return "" if self._match is None else "the match with the history (near texts, common behaviour)"
+        return "" if self._match is None else "the match with the history (near texts, common behaviour, linear model)"
 
     @property
     def users_at_once(self) -> int:
@@ -249,7 +262,8 @@ class MatchingRecommender(ReadsItems):
         if self._match is None:
             return ""
         w = self._match.weights
-        words = f"match: near texts {w.text:.3g}, common behaviour {w.behaviour:.3g}"
+        words = f"match: near texts {w.text:.3g}, common behaviour {w.behaviour:.3g}, linear model {w.solved:.3g}"
+        words += f", all of it x {1 + w.seldom:.3g} for items seen once" if w.seldom else ""
         if self._match.text is not None:
             words += f"; new items: near texts {w.new_text:.3g}, offset {w.new:.3g}, inner product x {w.new_vector:.3g}"
         return words + (f"\n{self._new_item_costs.in_words}" if self._new_item_costs is not None else "")

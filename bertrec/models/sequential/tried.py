@@ -37,6 +37,7 @@ class Tried:
         near: which pairs are in the lists of near texts, ``[total]``.
         text: their strengths, ``[total]``.
         behaviour: strengths of common behaviour, ``[total]``.
+        solved: strengths of the linear model, ``[total]``.
         least: ``[n]``: ten items that no weight moves score so high at least.
         targets: ``n`` rows.
         match: the lists.
@@ -48,6 +49,7 @@ class Tried:
     near: BoolArray
     text: FloatArray
     behaviour: FloatArray
+    solved: FloatArray
     least: FloatArray
     targets: Ragged
     match: Match
@@ -76,8 +78,8 @@ class Tried:
             extra: what else is added to scores.
         """
         task = prepare(validation, rules, item_counts, None)
-        text, behaviour = match.parts(validation.histories)
-        lifts = [text, behaviour] if extra is None else [text, behaviour, extra]
+        text, behaviour, solved = match.parts(validation.histories)
+        lifts = [text, behaviour, solved] if extra is None else [text, behaviour, solved, extra]
         search, n, width = BestItems(items), len(users), len(items)
         seen = distinct(pair_keys(task.seen, width)) if task.seen is not None else np.zeros(0, np.int64)
         lifted = distinct(np.concatenate([pair_keys(one.items, width) for one in lifts]))
@@ -97,6 +99,7 @@ class Tried:
             among(keys, pair_keys(text.items, width)),
             text.of(rows, columns),
             behaviour.of(rows, columns),
+            solved.of(rows, columns),
             scores[:, -1],
             task.targets,
             match,
@@ -109,7 +112,9 @@ class Tried:
         """Return the ten best items of each user and their scores, ``[n, 10]``; 0 and ``-inf`` where there are no more."""
         new = ~self.match.trained[self.pairs.values]
         scores = self.products * np.where(new, np.float32(weights.new_vector), np.float32(1)) + self.extra
-        scores += np.where(self.near, weights.lift_of_text(self.text, new), np.float32(0)) + np.float32(weights.behaviour) * self.behaviour
+        lifts = np.where(self.near, weights.lift_of_text(self.text, new), np.float32(0)) + np.float32(weights.behaviour) * self.behaviour
+        lifts += np.float32(weights.solved) * self.solved
+        scores += lifts if self.match.seldom is None else lifts * weights.rise(self.match.seldom[self.pairs.values])
         reached = scores >= self.least[self.pairs.rows]
         kept = self.pairs.where(reached)
         items, values = np.zeros((len(kept), _K), np.int64), np.full((len(kept), _K), -np.inf, np.float32)

@@ -22,7 +22,7 @@ MOST_USERS = 4000
 FEWEST_NEW, LEAST_SHARE = 20, 0.02
 """Users whose next item is new that a weight of new items is chosen by, and their share; with fewer it stays as it was."""
 _FACTORS = (2.0, 1.4)
-_START = Weights(text=1.0, behaviour=3.0)
+_START = Weights(text=1.0, behaviour=3.0, solved=3.0, seldom=0.5)
 _VECTORS = (1.0, 0.7, 0.5, 0.35, 0.25)
 _NEW_TEXTS = tuple(2 ** (power / 2) for power in range(11))
 _OFFSETS = tuple(step / 2 for step in range(-8, 9))
@@ -199,14 +199,14 @@ def sampled(validation: EvaluationSet, seed: int) -> EvaluationSet:
 def weigh(tried: Tried, item_counts: IntArray) -> Weights:
     """Return the weights for items that training saw; a list that helps nobody gets 0.
 
-    What is made largest is NDCG@10 of all users and, where these are enough to tell, half of that of users whose next item training holds
-    five times at most: a weight chosen by all alone would serve the popular items.
+    What is made largest is NDCG@10 of all users and, where these are enough to tell, a quarter of that of users whose next item training
+    holds five times at most: a weight chosen by all alone would serve the popular items.
     """
     few = tried.with_target((item_counts > 0) & (item_counts <= FEW_SHOT_MAX))
     known = tried.with_target(tried.match.trained)
-    free = [name for name, lists in (("text", tried.match.text), ("behaviour", tried.match.behaviour)) if lists is not None]
-
-    share = 0.5 if few.sum() >= LEAST_FEW * len(few) else 0.0
+    share = 0.25 if few.sum() >= LEAST_FEW * len(few) else 0.0
+    free = [name for name in ("text", "behaviour", "solved") if getattr(tried.match, name) is not None]
+    free += ["seldom"] if share and tried.match.seldom is not None else []
 
     def goal(weights: Weights) -> float:
         figures = tried.figures(weights)
