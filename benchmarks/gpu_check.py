@@ -62,7 +62,8 @@ def trained(data: Any, settings: dict[str, Any], device: str, *, name: str = "un
 
     use_device(device)
     split = make_split(data)
-    usual = {"train.epochs": 1, "train.patience": 0, "match.text": 0, "match.behaviour": 0, "head.dropout": 0.0, "encoder.max_length": 32}
+    usual = {"train.epochs": 1, "train.patience": 0, "head.dropout": 0.0, "encoder.max_length": 32}
+    usual |= {"match.text": 0, "match.behaviour": 0, "match.solved": 0}
     return create(name, settings=usual | settings).fit(split.train, validation=split.validation, progress=False)
 
 

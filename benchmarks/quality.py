@@ -65,7 +65,7 @@ class Row:
         return " ".join(parts)
 
 
-_PLAIN = (("match.text", 0), ("match.behaviour", 0))
+_PLAIN = (("match.text", 0), ("match.behaviour", 0), ("match.solved", 0))
 _TUNED = (*_PLAIN, ("loss.kind", "in-batch"), ("train.batch_size", 64), ("train.learning_rate", 1e-3), ("train.epochs", 8))
 _STALE = (*_PLAIN, ("loss.kind", "full"), ("train.batch_size", 64), ("train.epochs", 4))
 

@@ -36,7 +36,7 @@ from bertrec.core.machine import usable_cores
 
 RESULTS = Path(__file__).parent / "results-scale"
 LENGTH, K, TRAINED = 20, 10, 50
-PLAIN = ("match.text=0", "match.behaviour=0")
+PLAIN = ("match.text=0", "match.behaviour=0", "match.solved=0")
 _AT_ONCE = 50_000  # users that are drawn at a time
 _LOOK_SECONDS = 0.05
 

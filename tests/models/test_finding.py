@@ -168,7 +168,7 @@ class TestSimilar:
         assert "c" not in model.search("red lamp").items
 
     def test_an_id_model_knows_behaviour_alone(self, catalog: ItemCatalog) -> None:
-        settings = {"train.epochs": 1, "item.width": 8, "match.behaviour": 0}
+        settings = {"train.epochs": 1, "item.width": 8, "match.behaviour": 0, "match.solved": 0}
         fitted = IDRec.configured(settings=settings).fit(interactions(catalog), progress=False)
         assert sorted(fitted.similar("a").items) == ["b", "c"]  # nobody took the others
         vectors = fitted.network.tower.id.weight.detach().numpy()

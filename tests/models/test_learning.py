@@ -81,6 +81,7 @@ def test_what_was_judged_on_average_is_what_is_served_and_resumed(split: Split, 
         "train.encoder_learning_rate": 1e-3,
         "match.text": 0,
         "match.behaviour": 0,
+        "match.solved": 0,
     }
     settings = {**small, **more, **({} if tune == "frozen" else {"train.refresh_every": 2})}
 
@@ -215,7 +216,9 @@ def test_default_settings_round_trip(name: str) -> None:
 @pytest.mark.parametrize("mask_seen", [True, False])
 def test_the_epoch_is_judged_with_or_without_seen_items(split: Split, small: dict[str, Any], mask_seen: bool) -> None:
     seen: list[float] = []
-    model = create("idrec", settings={**small, "train.epochs": 2, "match.behaviour": 0})  # which epochs are measured without
+    model = create(
+        "idrec", settings={**small, "train.epochs": 2, "match.behaviour": 0, "match.solved": 0}
+    )  # which epochs are measured without
     model.fit(
         split.train,
         validation=split.validation,

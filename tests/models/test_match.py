@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,50 +24,52 @@ from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.by_vectors import evaluate_vectors
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
-from bertrec.models.sequential import matching, weighing
-from bertrec.models.sequential.match import Match, Weights
+from bertrec.models.sequential import matching, solved, weighing
+from bertrec.models.sequential.match import Match, Weights, seldom_of
 from bertrec.models.sequential.neural import NeuralRecommender
 from bertrec.models.sequential.tried import Tried
 from bertrec.models.sequential.weighing import Told, _climb
 from bertrec.models.unisrec import UniSRec
 from bertrec.retrieval.neighbours import Neighbours
 
-WEIGHTS = Weights(text=1.5, new_text=4.0, new=-0.5, behaviour=2.0, new_vector=0.5)
+WEIGHTS = Weights(text=1.5, new_text=4.0, new=-0.5, behaviour=2.0, new_vector=0.5, solved=0.7, seldom=0.6)
 
 
 @pytest.fixture(scope="module")
 def model(split: Split, small: dict[str, Any]) -> NeuralRecommender:
     """A model whose weights are set by hand, so that every part of the formula counts."""
-    fitted = UniSRec.configured(settings=small | {"train.epochs": 2, "match.text": 6, "match.behaviour": 4})
+    fitted = UniSRec.configured(settings=small | {"train.epochs": 2, "match.text": 6, "match.behaviour": 4, "match.solved": 5})
     fitted.fit(split.train, validation=split.validation, progress=False)
     assert fitted.match is not None
     fitted.take_match(replace(fitted.match, weights=WEIGHTS))
     return fitted
 
 
-def by_hand(model: NeuralRecommender, histories: Ragged) -> np.ndarray:
+def by_hand(model: NeuralRecommender, histories: Ragged, counts: np.ndarray) -> np.ndarray:
     match = model.match
     assert match is not None
     assert match.text is not None
     assert match.behaviour is not None
+    assert match.solved is not None
     scores = model.user_embeddings(histories) @ model.item_embeddings().T + 0.0
     for row, history in enumerate(histories):
-        text, behaviour = np.zeros(scores.shape[1]), np.zeros(scores.shape[1])
+        text, behaviour, solved = np.zeros((3, scores.shape[1]))
         for age, item in enumerate(history[::-1][:20]):
-            for lists, total, decay in ((match.text, text, 0.75), (match.behaviour, behaviour, 0.9)):
+            for lists, total, decay in ((match.text, text, 0.75), (match.behaviour, behaviour, 0.9), (match.solved, solved, 0.9)):
                 for near, strength in zip(lists.items[item], lists.strengths[item], strict=True):
                     total[near] += strength * decay**age if near else 0
         new = ~match.trained
-        scores[row] += np.maximum(np.where(new, 4.0, 1.5) * text - 0.5 * (new & (text > 0)), 0) + 2.0 * behaviour
+        lift = np.maximum(np.where(new, 4.0, 1.5) * text - 0.5 * (new & (text > 0)), 0) + 2.0 * behaviour + 0.7 * solved
+        scores[row] += lift * (1 + 0.6 * (counts > 0) / (1 + (counts / 8) ** 4))
         for item in set(history.tolist()):
             scores[row, item] += model.repeat_bias
     return scores
 
 
-def test_scores_are_inner_products_and_what_the_lists_add(model: NeuralRecommender) -> None:
+def test_scores_are_inner_products_and_what_the_lists_add(model: NeuralRecommender, split: Split) -> None:
     histories = Ragged.from_rows([[1, 2, 7, 2], [12], [19, 3, 4, 5]])
     found = next(iter(model.score_all(histories)))
-    wanted = by_hand(model, histories)
+    wanted = by_hand(model, histories, split.train.item_counts)
     assert found[:, 1:] == pytest.approx(wanted[:, 1:], abs=1e-4)
     pairs = model.score(histories, Ragged.from_rows([[3, 4], [5], [6, 7]]))
     chosen = [wanted[at] for at in ((0, 3), (0, 4), (1, 5), (2, 6), (2, 7))]
@@ -122,13 +125,14 @@ def test_it_is_saved_and_folders_without_it_are_read(model: NeuralRecommender, f
     assert plain.model_hash != model.model_hash
 
 
-def test_a_match_saved_without_a_weight_for_vectors_of_new_items_is_read() -> None:
+def test_a_match_saved_with_fewer_weights_is_read() -> None:
     match = Match(None, None, np.array([False, True]), WEIGHTS)
     state = match.state_dict()
     assert Match.from_state(state, match.trained) == match
-    old = Match.from_state({"match.numbers": state["match.numbers"][:7]}, match.trained)
-    assert old is not None
-    assert old.weights == WEIGHTS.with_(new_vector=1.0)
+    for told, missing in ((7, {"new_vector": 1.0, "solved": 0.0, "seldom": 0.0}), (8, {"solved": 0.0, "seldom": 0.0})):
+        old = Match.from_state({"match.numbers": state["match.numbers"][:told]}, match.trained)
+        assert old is not None
+        assert old.weights == WEIGHTS.with_(**missing)
 
 
 def test_a_new_item_is_lifted_by_its_text_alone(model: NeuralRecommender) -> None:
@@ -161,6 +165,15 @@ def test_a_new_item_is_lifted_by_its_text_alone(model: NeuralRecommender) -> Non
         if near
     }
     assert carried == strength
+    rows = old.ids.encode(new_ids)
+    assert moved.match.seldom is not None
+    assert model.match is not None
+    assert model.match.seldom is not None
+    assert moved.match.seldom[1:].tolist() == [model.match.seldom[row] if row else 0.0 for row in rows]
+    assert moved.match.solved is not None
+    assert model.match.solved is not None
+    assert moved.match.solved.strengths[1:].sum() == pytest.approx(model.match.solved.strengths.sum())
+    assert not (moved.match.solved.items == 1).any()
     red = moved.catalog.ids.encode(["red-0"])[0]
     lifts = moved.lifts(Ragged.from_rows([[int(red)]]))
     assert lifts is not None
@@ -189,8 +202,64 @@ def test_what_the_settings_leave_out_is_left_out(split: Split, small: dict[str, 
     texts = match_of("unisrec", **{"item.input": "text"})
     assert texts is not None
     assert texts.behaviour is None
-    assert match_of("unisrec", **{"match.text": 0, "match.behaviour": 0}) is None
-    assert (UniSRec.paper_config().match.text, UniSRec.paper_config().match.behaviour) == (0, 0)
+    assert texts.solved is None
+    assert ids.solved is not None
+    without = match_of("unisrec", **{"match.solved": 0})
+    assert without is not None
+    assert without.solved is None
+    assert match_of("unisrec", **{"match.text": 0, "match.behaviour": 0, "match.solved": 0}) is None
+    paper = UniSRec.paper_config().match
+    assert (paper.text, paper.behaviour, paper.solved) == (0, 0, 0)
+
+
+def test_the_linear_lists_are_those_of_ease_and_of_ease_text(split: Split, small: dict[str, Any]) -> None:
+    """The models of these names keep all their weights: the largest of each row are read from there."""
+    encoder = {name: value for name, value in small.items() if name.startswith("encoder.")}
+    for name, like in (("unisrec", "ease-text"), ("idrec", "ease")):
+        fitted = bertrec.create(name, settings=small | {"train.epochs": 1, "match.solved": 4}).fit(
+            split.train, validation=split.validation, progress=False
+        )
+        assert isinstance(fitted, NeuralRecommender)
+        assert fitted.match is not None
+        assert fitted.match.solved is not None
+        linear = bertrec.create(like, settings=encoder if like == "ease-text" else {})
+        table = linear.fit(split.train, progress=False).behaviour_lists
+        assert table is not None
+        wanted = Neighbours(table.items[:, :4], table.strengths[:, :4]).scaled()
+        assert np.allclose(fitted.match.solved.strengths, wanted.strengths, atol=1e-4)
+
+
+def test_a_large_catalogue_and_a_small_memory_have_no_linear_lists(
+    split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="bertrec")
+    assert solved.solved_lists(split.train, None, 5) is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(solved, "MOST", 5)
+        assert solved.solved_lists(split.train, None, 5) is None
+    assert "5 at most" in caplog.text
+    memory = namedtuple("memory", "available")(100)
+    monkeypatch.setattr(importlib.import_module("bertrec.models.item_weights").psutil, "virtual_memory", lambda: memory)
+    assert solved.solved_lists(split.train, None, 5) is None
+    assert "match.solved is left out" in caplog.text
+
+
+def test_items_seldom_seen_gain_where_enough_users_want_them() -> None:
+    """Twenty users want an item that training saw once and whose lift is half of what it needs; twenty want none that a lift moves."""
+    items = np.array([[0, 0], [1, 0], [0, 1], [0, 0.5], [0, 0.9]], np.float32)  # 1 history, 3 seldom and near
+    lists = Neighbours(np.array([[0], [3], [0], [0], [0]]), np.array([[0], [1], [0], [0], [0]], np.float32))
+    counts = np.array([0, 9, 99, 1, 99])
+    match = Match(lists, None, counts > 0, seldom=seldom_of(counts))
+    targets = Ragged.from_rows([[3]] * 20 + [[2]] * 20)
+    data = EvaluationSet(list(range(40)), Ragged.from_rows([[1]] * 40), targets)
+    users = np.array([[0, 2.0]] * 40, np.float32)
+    tried = Tried.of(match, data, Protocol(bootstrap=0), counts, users=users, items=items, extra=None)
+    plain, risen = Weights(text=0.6), Weights(text=0.6, seldom=1.0)
+    place = {0: 3, 1: 2}  # 1.6 of the target against 2 and 1.8; risen by nearly a half it is second: 1 + 1.2 to 2
+    figures = [float(np.mean(tried.figures(one)[:20])) for one in (plain, risen)]
+    assert figures == pytest.approx([1 / np.log2(1 + place[0]), 1.0], abs=1e-6)
+    found = weighing.weigh(tried, counts)
+    assert found.text * (1 + found.seldom) > 1.0
 
 
 def test_without_validation_users_nothing_is_weighed(split: Split, small: dict[str, Any]) -> None:
@@ -241,8 +310,9 @@ def test_what_is_tried_is_what_a_ranking_of_all_items_gives(seed: int, masked: b
     strengths[near == 0] = 0
     trained = rng.random(items + 1) < 0.7
     lists = Neighbours(near, strengths)
-    w = Weights(*rng.uniform(0, 3, 2), rng.uniform(-1, 1), rng.uniform(0, 3), rng.uniform(0.2, 1))
-    match = Match(lists, lists if rng.random() < 0.5 else None, trained, w)
+    w = Weights(*rng.uniform(0, 3, 2), rng.uniform(-1, 1), rng.uniform(0, 3), rng.uniform(0.2, 1), *rng.uniform(0, 2, 2))
+    some = (lists if rng.random() < 0.5 else None for _ in range(2))
+    match = Match(lists, next(some), trained, w, solved=next(some), seldom=seldom_of(rng.integers(0, 20, items + 1) * trained))
     histories = Ragged.from_rows([rng.integers(1, items + 1, rng.integers(0, 6)).tolist() for _ in range(n)])
     targets = Ragged.from_rows([rng.integers(1, items + 1, rng.integers(1, 4)).tolist() for _ in range(n)])
     data, users = EvaluationSet(list(range(n)), histories, targets), rng.normal(size=(n, 4)).astype(np.float32)

@@ -170,7 +170,7 @@ def target():
 
 def fitted(model, target, item_input, **more):
     """Return the target's model as it starts from ``model`` and is trained for a while, and its weights at the start."""
-    short = {"train.epochs": 2, "train.batch_size": 16, "match.text": 0, "match.behaviour": 0}
+    short = {"train.epochs": 2, "train.batch_size": 16, "match.text": 0, "match.behaviour": 0, "match.solved": 0}
     own = UniSRec.configured(item_input=item_input, settings=model.shape | short | more)
     seen = {}
 

@@ -21,6 +21,7 @@ FIXED = {
     "head.dropout": 0,
     "head.max_history": 6,
     "match.behaviour": 0,
+    "match.solved": 0,
     "match.text": 0,
     "train.epochs": 3,
     "train.batch_size": 16,

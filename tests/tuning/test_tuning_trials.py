@@ -193,7 +193,7 @@ def test_with_two_metrics_nothing_is_reported_and_the_front_is_shown():
 class TestOwnModel:
     def test_epochs_are_reported_and_the_figure_is_the_best_epochs(self, split):
         seen = []
-        objective = ModelObjective("idrec", settings=SMALL | {"match.behaviour": 0})  # which epochs are measured without
+        objective = ModelObjective("idrec", settings=SMALL | {"match.behaviour": 0, "match.solved": 0})  # which epochs are measured without
         result = objective.run({"head.dropout": 0.2}, split, ("NDCG@10", "latency"), lambda epoch, value: seen.append((epoch, value)))
         assert [epoch for epoch, _ in seen] == [1, 2]
         assert result.values[0] == pytest.approx(max(value for _, value in seen))
