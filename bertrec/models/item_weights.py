@@ -107,10 +107,16 @@ def check_memory(items: int, name: str) -> None:
     Raises:
         DataError: it needs more memory than is free.
     """
+    if short := missing_memory(items):
+        raise DataError(f"{name} inverts {short}: take --model itemknn or als")
+
+
+def missing_memory(items: int) -> str:
+    """Say what the inverse of a matrix of ``[items, items]`` takes where that is more than is free; else nothing."""
     needed, free = 2 * 8 * items**2, psutil.virtual_memory().available
-    if needed > free:
-        sizes = f"{needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free"
-        raise DataError(f"{name} inverts a matrix of {items:,} x {items:,} items, which takes {sizes}: take --model itemknn or als")
+    if needed <= free:
+        return ""
+    return f"a matrix of {items:,} x {items:,} items, which takes {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} are free"
 
 
 class ItemWeights(Recommender):

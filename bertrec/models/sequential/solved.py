@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from bertrec.core.errors import DataError
 from bertrec.data.interactions import Interactions
 from bertrec.models.base import FloatArray
 from bertrec.models.ease import solved
 from bertrec.models.ease_text import EaseTextConfig, unit
-from bertrec.models.item_weights import check_memory, known_items, largest_of, taken
+from bertrec.models.item_weights import known_items, largest_of, missing_memory, taken
 from bertrec.retrieval.neighbours import Neighbours
 
 logger = logging.getLogger(__name__)
@@ -30,10 +29,8 @@ def solved_lists(train: Interactions, texts: FloatArray | None, m: int) -> Neigh
     if len(known) > MOST:
         logger.info("match.solved: left out, training holds %d items and a linear model is solved for %d at most", len(known), MOST)
         return None
-    try:
-        check_memory(len(known), "match.solved")
-    except DataError as error:
-        logger.warning("match.solved is left out: %s", error)
+    if short := missing_memory(len(known)):
+        logger.warning("match.solved is left out, which inverts %s", short)
         return None
     own = None if texts is None else unit(texts[known - 1])
     weights = solved(taken(train)[:, known], l2=settings.l2, texts=own, text=settings.text)
