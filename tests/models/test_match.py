@@ -262,6 +262,19 @@ def test_items_seldom_seen_gain_where_enough_users_want_them() -> None:
     assert found.text * (1 + found.seldom) > 1.0
 
 
+def test_where_hardly_anyone_wants_an_item_seldom_seen_the_linear_list_has_no_weight() -> None:
+    """The wanted item is lifted by the linear list alone: it gets a weight where training saw it once, and none where often."""
+    items = np.array([[0, 0], [1, 0], [0, 1], [0, 0.5]], np.float32)  # 1 history, 3 wanted
+    lists = Neighbours(np.array([[0], [3], [0], [0]]), np.array([[0], [1], [0], [0]], np.float32))
+    data = EvaluationSet(list(range(40)), Ragged.from_rows([[1]] * 40), Ragged.from_rows([[3]] * 40))
+    users = np.array([[0, 2.0]] * 40, np.float32)
+    for seen, weighed in ((1, True), (50, False)):
+        counts = np.array([0, 9, 99, seen])
+        match = Match(None, None, counts > 0, solved=lists, seldom=seldom_of(counts))
+        tried = Tried.of(match, data, Protocol(bootstrap=0), counts, users=users, items=items, extra=None)
+        assert (weighing.weigh(tried, counts).solved > 0) == weighed
+
+
 def test_without_validation_users_nothing_is_weighed(split: Split, small: dict[str, Any]) -> None:
     model = UniSRec.configured(settings=small | {"train.epochs": 1}).fit(split.train, progress=False)
     assert model.match is None

@@ -200,13 +200,14 @@ def weigh(tried: Tried, item_counts: IntArray) -> Weights:
     """Return the weights for items that training saw; a list that helps nobody gets 0.
 
     What is made largest is NDCG@10 of all users and, where these are enough to tell, a quarter of that of users whose next item training
-    holds five times at most: a weight chosen by all alone would serve the popular items.
+    holds five times at most: a weight chosen by all alone would serve the popular items. Where these are too few, the linear model and the
+    rise of items seldom seen have no weight: there the network knows the items, and the linear model repeats what it knows.
     """
     few = tried.with_target((item_counts > 0) & (item_counts <= FEW_SHOT_MAX))
     known = tried.with_target(tried.match.trained)
     share = 0.25 if few.sum() >= LEAST_FEW * len(few) else 0.0
-    free = [name for name in ("text", "behaviour", "solved") if getattr(tried.match, name) is not None]
-    free += ["seldom"] if share and tried.match.seldom is not None else []
+    names = ("text", "behaviour", "solved", "seldom") if share else ("text", "behaviour")
+    free = [name for name in names if getattr(tried.match, name) is not None]
 
     def goal(weights: Weights) -> float:
         figures = tried.figures(weights)
