@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 LOCAL_ONLY = {"local_files_only": True, "trust_remote_code": False}
 """What every call of a loader is told: no network, no code of the folder."""
+_ONE_AT_A_TIME = threading.RLock()
 
 
 class Backbone(Transformer):
@@ -54,8 +56,7 @@ def load_backbone(folder: str | Path, *, skeleton: bool = False) -> Backbone:
     place = folder / transformer_path(folder)
     check_sizes(place)
     try:
-        # Neither the layers' first random weights nor a missing pooler may move the caller's random numbers.
-        with quiet(), torch.random.fork_rng(devices=[]):
+        with loading():
             backbone = Backbone.load(str(place), model_kwargs=_model_options(skeleton), **LOCAL_ONLY)
     except ModelError:
         raise
@@ -98,17 +99,24 @@ def _model_options(skeleton: bool) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Hide the library's loading report and bars: what matters of them is checked above."""
-    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(level)
-        if bars:
-            transformers_logging.enable_progress_bar()
+def loading() -> Iterator[None]:
+    """Build or read a model of transformers in the block: one thread at a time, in silence, without a trace in random numbers.
+
+    While the library reads a model it takes the tying of weights out of a class that all threads share. Of two that read at once the later
+    one would put back what it found, which is nothing: from then on no head of the process would be tied to its word embeddings.
+    The loading report and bars are hidden, for what matters of them is checked here. Neither first random weights nor a missing pooler move
+    the caller's random numbers.
+    """
+    with _ONE_AT_A_TIME, torch.random.fork_rng(devices=[]):
+        level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            transformers_logging.set_verbosity(level)
+            if bars:
+                transformers_logging.enable_progress_bar()
 
 
 def and_more(count: int) -> str:

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForMaskedLM, AutoTokenizer
 
 from bertrec.core.errors import ModelError
-from bertrec.encoders.backbone import LOCAL_ONLY, and_more, quiet
+from bertrec.encoders.backbone import LOCAL_ONLY, and_more, loading
 from bertrec.encoders.folder import one_line, transformer_path
 from bertrec.encoders.limits import check_sizes
 from bertrec.encoders.masked.heads import check_architecture, start_head
@@ -40,8 +40,7 @@ def load_masked_model(name: str, folder: str | Path, *, new_head: bool = False) 
     """
     place = Path(folder) / transformer_path(Path(folder))
     try:
-        # Neither a new head's first random weights nor anything else made while loading may move the caller's random numbers.
-        with quiet(), torch.random.fork_rng(devices=[]):
+        with loading():
             tokenizer = _tokenizer(place)
             config = _config(place)
             config.tie_word_embeddings = config.tie_word_embeddings or new_head
@@ -66,7 +65,7 @@ def masked_skeleton(folder: Path) -> tuple[Any, Any]:
         ModelError: the configuration or tokenizer cannot be read.
     """
     try:
-        with quiet(), torch.random.fork_rng(devices=[]):
+        with loading():
             tokenizer = _tokenizer(folder)
             model = AutoModelForMaskedLM.from_config(_config(folder), trust_remote_code=False)
     except ModelError:

@@ -14,7 +14,7 @@ import torch
 
 from bertrec.core.errors import ModelError
 from bertrec.data.catalog import ItemCatalog
-from bertrec.encoders.backbone import quiet
+from bertrec.encoders.backbone import loading
 from bertrec.encoders.folder import one_line, transformer_path
 from bertrec.encoders.source import resolve_folder
 from bertrec.studies.probes.figures import ProbeResult
@@ -52,7 +52,7 @@ def load_next_sentence(name: str) -> tuple[Any, Any]:
     if _model_type(folder) != "bert":
         raise ModelError(f"encoder {name} has no next-sentence head: its architecture was never trained on that task")
     try:
-        with quiet(), torch.random.fork_rng(devices=[]):
+        with loading():
             config = BertConfig.from_pretrained(folder, local_files_only=True)
             model, info = BertForNextSentencePrediction.from_pretrained(
                 folder, config=config, local_files_only=True, use_safetensors=True, output_loading_info=True, dtype=torch.float32
