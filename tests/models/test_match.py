@@ -277,6 +277,31 @@ def test_where_hardly_anyone_wants_an_item_seldom_seen_the_linear_list_has_no_we
         assert weighed or found == Weights()
 
 
+def test_a_linear_model_that_would_have_no_weight_is_not_solved(
+    split: Split, small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by the training nor by the one that tells the weights of new items; the lists and weights are the same as with it."""
+    asked: list[int] = []
+    solve = matching.solved_lists
+    monkeypatch.setattr(matching, "solved_lists", lambda *given: asked.append(1) or solve(*given))
+    monkeypatch.setattr(weighing, "FEWEST_NEW", 1)
+
+    def fitted(**settings: int) -> Match:
+        model = UniSRec.configured(settings=small | {"train.epochs": 2} | settings)
+        match = model.fit(split.train, validation=split.validation, progress=False).match
+        assert match is not None
+        return match
+
+    assert fitted().solved is not None
+    solved_before = len(asked)
+    assert solved_before > 1
+    monkeypatch.setattr(weighing, "LEAST_FEW", 2.0)
+    never, left_out = fitted(), fitted(**{"match.solved": 0})
+    assert len(asked) == solved_before
+    assert never.solved is None
+    assert never.weights == left_out.weights
+
+
 def test_without_validation_users_nothing_is_weighed(split: Split, small: dict[str, Any]) -> None:
     model = UniSRec.configured(settings=small | {"train.epochs": 1}).fit(split.train, progress=False)
     assert model.match is None

@@ -34,7 +34,7 @@ class MatchConfig(Config):
     new_items: Literal["off", "balanced", "promote"] = Field(
         "balanced",
         description="How high new items go, by a training of half the length without a tenth of the items: as high as costs the users of "
-        "other items 3 % of their NDCG@10 (balanced) or 10 % (promote); off trains once, and new items get the weight of others.",
+        "other items 4 % of their NDCG@10 (balanced) or 10 % (promote); off trains once, and new items get the weight of others.",
     )
 
 

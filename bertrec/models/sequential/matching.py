@@ -31,6 +31,7 @@ from bertrec.models.sequential.weighing import (
     held_back,
     parts_kept,
     sampled,
+    tells_of_few,
     tells_of_new,
     wanting_new,
     weigh,
@@ -108,10 +109,11 @@ class MatchingRecommender(ReadsItems):
             rules: whether seen items are masked.
             progress: show bars.
         """
-        lists = self._lists(train)
+        users = sampled(validation, self.config.train.seed)
+        lists = self._lists(train, linear=self._gone is not None or tells_of_few(users.targets, train.item_counts))
         if lists is None:
             return
-        tried = self._tried(lists, train, sampled(validation, self.config.train.seed), rules)
+        tried = self._tried(lists, train, users, rules)
         if self._gone is not None:
             self._told = Told.of(tried, self._wanting_new(lists, train, validation, rules))
             return
@@ -121,7 +123,7 @@ class MatchingRecommender(ReadsItems):
         elif self._former is not None and (match := self._former.match) is not None:
             weights = self._with_new(weights, match.weights)
             self._new_item_costs = self._former._new_item_costs
-        elif found := self._probes(self._parts_kept(train, validation), train.item_counts == 0, rules, progress=progress):
+        elif found := self._probes(lists, self._parts_kept(train, validation), train.item_counts == 0, rules, progress=progress):
             weights = self._weigh_new(Told.joined(found), weights, whole=tried)
         self.take_match(replace(lists, weights=weights))
 
@@ -160,15 +162,17 @@ class MatchingRecommender(ReadsItems):
         return parts_kept(train, validation, config.train.seed)
 
     def _probes(
-        self, parts: Sequence[tuple[Interactions, EvaluationSet]], gone: BoolArray, rules: Protocol, *, progress: bool
+        self, lists: Match, parts: Sequence[tuple[Interactions, EvaluationSet]], gone: BoolArray, rules: Protocol, *, progress: bool
     ) -> list[Told]:
         """Train half as long on each part, and return its users, and those of them who want an item that the part does not hold.
 
-        Items of which the whole training has none, ``gone``, are no candidates: beside them a tenth more would be new.
+        Each has the kinds of ``lists``. Items of which the whole training has none, ``gone``, are no candidates: beside them a tenth more
+        would be new.
         """
         settings = self.config.train
         seconds = PROBE_SHARE * settings.max_seconds / max(1, len(parts))
         half = {"train.epochs": max(1, self._length() // 2), "train.max_seconds": seconds, "encoder.tune": "frozen", "head.freeze": False}
+        half |= {} if lists.solved is not None else {"match.solved": 0}
         told: list[Told] = []
         for number, (part, users) in enumerate(parts, 1):
             logger.info("weights of new items: training %d of %d, half as long, without a tenth of the items", number, len(parts))
@@ -191,13 +195,13 @@ class MatchingRecommender(ReadsItems):
             items[self._gone] = np.nan
         return Tried.of(lists, users, rules, train.item_counts, users=vectors, items=items, extra=extra)
 
-    def _lists(self, train: Interactions) -> Match | None:
-        """Return the lists of the catalogue, not weighed; None where there are none."""
+    def _lists(self, train: Interactions, *, linear: bool = True) -> Match | None:
+        """Return the lists of the catalogue, not weighed, with or without those of a linear model; None where there are none."""
         config, texts, behaviour, solved = self.config.match, self.whitened_texts(), None, None
         if "id" in self.config.item.input:
             if config.behaviour:
                 behaviour = Neighbours.together(train.sequences, len(self.catalog), config.behaviour).scaled()
-            if config.solved:
+            if config.solved and linear:
                 solved = solved_lists(train, texts, config.solved)
         near = self._near(texts, config.text)
         if near is None and behaviour is None and solved is None:

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 
 from bertrec.core.products import IntArray
+from bertrec.core.ragged import Ragged
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.evaluation.metrics import Float64Array
@@ -34,7 +35,7 @@ MOST_PARTS, MOST_ROWS = 5, 100_000
 
 LEAST_FEW = 0.05
 """Share of the users from which those whose next item was seen a few times have a say of their own in the weights."""
-COSTS = {"balanced": 0.03, "promote": 0.10}
+COSTS = {"balanced": 0.04, "promote": 0.10}
 """What the users of other items may lose for new ones, by the name of the choice."""
 _LEEWAY = 1.5
 """How many times each bound holds where the whole catalogue is ranked: the trainings that told it are shorter, and chance has a say."""
@@ -196,6 +197,18 @@ def sampled(validation: EvaluationSet, seed: int) -> EvaluationSet:
     return validation.take(np.sort(np.random.default_rng(seed).choice(len(validation), MOST_USERS, replace=False)))
 
 
+def tells_of_few(targets: Ragged, item_counts: IntArray) -> bool:
+    """Say whether enough users have an item next that training holds five times at most, by their targets."""
+    few = _wanting_few(targets, item_counts)
+    return bool(few.sum() >= LEAST_FEW * len(few))
+
+
+def _wanting_few(targets: Ragged, item_counts: IntArray) -> BoolArray:
+    few = (item_counts > 0) & (item_counts <= FEW_SHOT_MAX)
+    wanting: BoolArray = targets.where(few[targets.values]).lengths > 0
+    return wanting
+
+
 def weigh(tried: Tried, item_counts: IntArray) -> Weights:
     """Return the weights for items that training saw; a list that helps nobody gets 0.
 
@@ -203,9 +216,8 @@ def weigh(tried: Tried, item_counts: IntArray) -> Weights:
     holds five times at most: a weight chosen by all alone would serve the popular items. Where these are too few, the linear model and the
     rise of items seldom seen have no weight: there the network knows the items, and the linear model repeats what it knows.
     """
-    few = tried.with_target((item_counts > 0) & (item_counts <= FEW_SHOT_MAX))
-    known = tried.with_target(tried.match.trained)
-    share = 0.25 if few.sum() >= LEAST_FEW * len(few) else 0.0
+    few, known = _wanting_few(tried.targets, item_counts), tried.with_target(tried.match.trained)
+    share = 0.25 if tells_of_few(tried.targets, item_counts) else 0.0
     names = ("text", "behaviour", "solved", "seldom") if share else ("text", "behaviour")
     free = [name for name in names if getattr(tried.match, name) is not None]
 
