@@ -2,12 +2,13 @@
 
     python -m benchmarks.new_items cold amazon-scientific --data DATA_FOLDER --draws 0 1 2
     python -m benchmarks.new_items warm amazon-scientific --data DATA_FOLDER --draws 0 1 2 --model unisrec --item-input text
+    python -m benchmarks.new_items warm amazon-scientific --data DATA_FOLDER --draws 0 1 2 --encoder mpnet mpnet
     python -m benchmarks.new_items table
 
 ``cold``: a tenth of the catalogue is held out by the seed, as ``bertrec train --split cold-items --seed DRAW`` does; the run is
 ``bertrec train DATA --split cold-items --seed DRAW``. ``parts``: the ten parts of one deal of the catalogue, as ``bertrec new-items DATA
 --partition --draws 10`` takes them. ``warm``: the data's own split or leave-one-out, ``bertrec train DATA --model MODEL --seed DRAW``,
-with ``--item-input`` where it is given.
+with ``--item-input`` where it is given and another encoder by ``--encoder LABEL NAME``.
 Each run with and without its match is measured; without is the model of before. A row that exists is not run again. Test users are
 measured once, by the finished run.
 """
@@ -95,22 +96,24 @@ def warm(dataset: Any, model: str, draw: int, **how: Any) -> dict[str, Any]:
     return row
 
 
-def row_of(kind: str, data: str, folder: Path, draw: int, model: str, item_input: str | None) -> dict[str, Any]:
+def row_of(kind: str, data: str, draw: int, options: argparse.Namespace) -> dict[str, Any]:
     """Train and measure one row."""
-    dataset = load(data if data == "ml-100k" else folder / data)
-    parts = kind == "parts"
+    dataset = load(data if data == "ml-100k" else options.data / data)
+    parts, model = kind == "parts", options.model
+    settings = {"encoder.name": options.encoder[1]} if options.encoder else None
     row = (
-        warm(dataset, model, draw, item_input=item_input)
+        warm(dataset, model, draw, item_input=options.item_input, settings=settings)
         if kind == "warm"
         else cold(dataset, Draws(model, partition=parts, draws=10 if parts else draw + 1), draw)
     )
     machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
-    return {"kind": kind, "data": data, "model": named(model, item_input), "machine": machine} | row
+    return {"kind": kind, "data": data, "model": named(options), "machine": machine} | row
 
 
-def named(model: str, item_input: str | None) -> str:
-    """Return the name that rows and their files have: the model's, and its input where that was chosen."""
-    return f"{model}-{item_input}" if item_input else model
+def named(options: argparse.Namespace) -> str:
+    """Return the name that rows and their files have: the model's, its input and its encoder's where these were chosen."""
+    encoder = options.encoder[0] if options.encoder else None
+    return "-".join(part for part in (options.model, options.item_input, encoder) if part)
 
 
 def table() -> None:
@@ -154,16 +157,19 @@ def main() -> None:
     parser.add_argument("--draws", type=int, nargs="+", default=[0])
     parser.add_argument("--model", default="unisrec")
     parser.add_argument("--item-input", choices=["text", "text+id", "id"], help="for warm; the model's default otherwise")
+    parser.add_argument("--encoder", nargs=2, metavar=("LABEL", "NAME"), help="for warm; another encoder than minilm, by hub name or folder")
     given = parser.parse_args()
+    if given.encoder and given.kind != "warm":
+        parser.error("--encoder is for warm")
     if given.kind == "table":
         table()
         return
     RESULTS.mkdir(exist_ok=True)
     for data in given.names:
         for draw in given.draws:
-            path = RESULTS / f"{given.kind}-{data}-{named(given.model, given.item_input)}-{draw}.json"
+            path = RESULTS / f"{given.kind}-{data}-{named(given)}-{draw}.json"
             if not path.exists():
-                write_json(path, row_of(given.kind, data, given.data, draw, given.model, given.item_input))
+                write_json(path, row_of(given.kind, data, draw, given))
                 print(f"wrote {path}", flush=True)
 
 
