@@ -157,7 +157,9 @@ def main() -> None:
     parser.add_argument("--draws", type=int, nargs="+", default=[0])
     parser.add_argument("--model", default="unisrec")
     parser.add_argument("--item-input", choices=["text", "text+id", "id"], help="for warm; the model's default otherwise")
-    parser.add_argument("--encoder", nargs=2, metavar=("LABEL", "NAME"), help="for warm; another encoder than minilm, by hub name or folder")
+    parser.add_argument(
+        "--encoder", nargs=2, metavar=("LABEL", "NAME"), help="for warm; another encoder than minilm, by hub name or folder"
+    )
     given = parser.parse_args()
     if given.encoder and given.kind != "warm":
         parser.error("--encoder is for warm")
