@@ -218,7 +218,10 @@ def table(results: Path) -> list[str]:
 
 def _line(name: str, records: list[dict[str, Any]]) -> str:
     seeds = [record["seed"] for record in records]
-    values = [np.load(_npz(_kept(record["data"], name, record["seed"]))) for record in records]
+    places = [_npz(_kept(record["data"], name, record["seed"])) for record in records]
+    if lost := next((place for place in places if not place.exists()), None):
+        return f"| {name} | {len(seeds)} | {lost} with the values of each user is not here: delete the row's file and run it again |"
+    values = [np.load(place) for place in places]
     alone, reranked = (np.mean([one[part] for one in values], axis=0) for part in ("retriever", "reranked"))
     pair = paired_comparison(reranked, alone, names=("reranked", "retriever"))
     shares = _listed(record["record"]["weight"] for record in records)
