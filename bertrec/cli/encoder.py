@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from bertrec.encoders.masked.encoder import MaskedEncoder
     from bertrec.training.adapt_config import AdaptConfig
 
-EncoderName = Annotated[str, typer.Option("--encoder", metavar="NAME", help="minilm, a folder, or a name of the Hugging Face hub.")]
+EncoderName = Annotated[
+    str | None, typer.Option("--encoder", metavar="NAME", help="minilm (the default), a folder, or a name of the Hugging Face hub.")
+]
 
 app = typer.Typer(
     help="Prepare an encoder: for the items of a data set, or for cloze prompts.",
@@ -56,11 +58,14 @@ def adapt(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the encoder.")],
     reading: Reading,
-    encoder: EncoderName = "minilm",
-    tune: Annotated[str, typer.Option(help="What learns: full, last:K layers or lora. What is written is frozen.")] = "full",
+    encoder: EncoderName = None,
+    tune: Annotated[
+        str | None, typer.Option(help="What learns: full, last:K layers or lora (default full). What is written is frozen.")
+    ] = None,
     pairs: Annotated[
-        str, typer.Option(help="Texts that belong together: items of one user, reviews with their items, both; auto: what there is.")
-    ] = "auto",
+        str | None,
+        typer.Option(help="Texts that belong together: items of one user, reviews with their items, both (default auto: what there is)."),
+    ] = None,
     split: o.Split = "auto",
     seed: Annotated[int | None, typer.Option(min=0, help="Of a random split and of the training, as in bertrec train.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most this many epochs.")] = None,
@@ -79,6 +84,7 @@ def adapt(
     """
     from bertrec.encoders.adaptation import MANIFEST
     from bertrec.rankers.unfinished import check_unfinished, training_beside
+    from bertrec.training.adapt_config import AdaptConfig
     from bertrec.training.adapt_items import adapt_encoder
 
     check_folder(out, markers=[MANIFEST], holds="an encoder", overwrite=overwrite or resume)
@@ -86,7 +92,8 @@ def adapt(
     o.choice("split", split, o.SPLITS)
     given: dict[str, Any] = {"encoder.name": encoder, "encoder.tune": tune, "pairs": pairs, "train.epochs": epochs, "train.seed": seed}
     given["train.max_seconds"] = None if max_minutes is None else max_minutes * 60
-    chosen = _adapt_config(o.read_settings(config, set_ or []), given)
+    settings = o.read_settings(config, set_ or []) | {name: value for name, value in given.items() if value is not None}
+    chosen = AdaptConfig().updated(settings)
     options = {"seed": seed} if split == "cold-items" and seed is not None else {}
     plan = {**data_record(data), "load": reading, "split": {"method": split, "options": options}}
     parts, plan["data_hash"] = _split_of(plan)
@@ -96,13 +103,6 @@ def adapt(
         adapted.save(out)
     work.drop()
     say(f"wrote {out}: bertrec train {data} --set encoder.name={out}")
-
-
-def _adapt_config(settings: dict[str, Any], given: dict[str, Any]) -> AdaptConfig:
-    """Return the settings: those of the file and of ``--set``, over what options of their own say."""
-    from bertrec.training.adapt_config import AdaptConfig
-
-    return AdaptConfig().updated({name: value for name, value in given.items() if value is not None} | settings)
 
 
 def _kept_settings(config: AdaptConfig) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def adapt_mlm(
     data: o.DataArgument,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where to write the encoder with its head.")],
     reading: Reading,
-    encoder: EncoderName = "minilm",
+    encoder: EncoderName = None,
     tune: Annotated[str, typer.Option(help="What learns: head (its transform alone), or also last:K layers or the full encoder.")] = "head",
     texts: Annotated[str, typer.Option(help="What is read: items, reviews (of the training part), or both as items,reviews.")] = "items",
     mask: Annotated[str, typer.Option(help="What is hidden: tokens, or words with all of their pieces.")] = "tokens",
@@ -176,9 +176,10 @@ def adapt_mlm(
     rates = {"learning_rate": learning_rate, "encoder_learning_rate": encoder_learning_rate}
     config = TrainConfig.from_dict({**steps, **rates})
     read, name, content = _texts(data, reading, texts)
-    model, new = _open(encoder, tune, max_length)
+    name_of_encoder = encoder or "minilm"
+    model, new = _open(name_of_encoder, tune, max_length)
     plan: dict[str, Any] = {**data_record(data), "load": reading, "data_hash": content, "texts": texts, "mask": mask}
-    plan |= {"encoder": encoder, "tune": tune, "max_length": max_length, **steps, **rates}
+    plan |= {"encoder": name_of_encoder, "tune": tune, "max_length": max_length, **steps, **rates}
     with training_beside(out, plan, resume=resume, say=note) as work:
         kinds: dict[str, Any] = {"what": _KINDS_IN_WORDS[texts], "whole_words": mask == "words"}
         record = adapt_masked_lm(model, read, config, data=name, new=new, run_dir=work.folder, resume=resume, say=say, **kinds)

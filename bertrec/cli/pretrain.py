@@ -48,7 +48,7 @@ def pretrain(
     ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="The folder to make.")],
     reading: Reading,
-    encoder: EncoderName = "minilm",
+    encoder: EncoderName = None,
     tasks: Annotated[
         str | None,
         typer.Option(
@@ -74,7 +74,7 @@ def pretrain(
     run = Run(out)
     check_free(run, overwrite=overwrite, resume=resume)
     o.choice("split", split, o.SPLITS)
-    given = {"pretrain.tasks": tasks, "train.seed": seed, "train.epochs": epochs, "encoder.name": None if encoder == "minilm" else encoder}
+    given = {"pretrain.tasks": tasks, "train.seed": seed, "train.epochs": epochs, "encoder.name": encoder}
     settings = o.read_settings(config, set_ or []) | {name: value for name, value in given.items() if value is not None}
     vouch(word for value in settings.values() if isinstance(value, str) for word in value.split(",") if is_path(word))
     chosen = _config(settings)

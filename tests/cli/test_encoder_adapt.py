@@ -105,6 +105,20 @@ def test_bad_options_are_one_line_and_leave_nothing_behind(cli, planted, tiny, t
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_file_says_holds_until_an_option_says_other(cli, planted, tiny, tmp_path):
+    """The encoder, depth and pairs of the file are taken where their options are left out; an epoch by option is one epoch."""
+    (tmp_path / "a.yaml").write_text(f"encoder.name: {tiny}\nencoder.tune: 'last:1'\npairs: items\ntrain.epochs: 5\n")
+    fast = ("--epochs", "1", "--set", "train.encoder_learning_rate=2e-3", "--set", "encoder.precision=fp32")
+    for more, tune in (((), "last:1"), (("--tune", "full"), "full")):
+        out = tmp_path / tune.replace(":", "-")
+        code, said, _ = cli("encoder", "adapt", planted, "--config", tmp_path / "a.yaml", "--out", out, *fast, *more)
+        assert code == 0
+        assert "after 1 epochs" in said
+        adapted = read_adaptation(out)
+        assert adapted is not None
+        assert (adapted.encoder, adapted.settings["encoder.tune"]) == (str(tiny), tune)
+
+
 def test_data_that_cannot_be_adapted_to(cli, planted, tiny, tmp_path):
     bare = shutil.copytree(planted, tmp_path / "bare")
     rows = (bare / "items.csv").read_text().splitlines()

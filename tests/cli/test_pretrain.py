@@ -142,6 +142,20 @@ def test_what_does_not_fit_the_run_is_one_line(cli, place, pretrained, tmp_path,
     assert not (tmp_path / "r" / "run.json").exists()
 
 
+def test_an_encoder_by_option_wins_over_that_of_a_file(cli, place, options, tmp_path):
+    (tmp_path / "a.yaml").write_text(f"encoder.name: {place / 'words'}\n")
+    without = [str(word) for word in options if word not in ("--encoder", place / "words")]
+    words = ("pretrain", place / "north", "--out", tmp_path / "r", "--epochs", "1", "--config", tmp_path / "a.yaml", *without)
+    assert cli(*words)[0] == 0
+    assert record(tmp_path / "r")["config"]["encoder"]["name"] == str(place / "words")
+    code, _, err = cli(*words, "--overwrite", "--encoder", tmp_path / "none")
+    assert code == 2
+    assert "none" in err
+    code, _, err = cli(*words, "--overwrite", "--encoder", "minilm")
+    assert code == 0
+    assert record(tmp_path / "r")["config"]["encoder"]["name"] == "minilm"
+
+
 def test_freezing_needs_a_run_to_start_from(cli, place, tmp_path):
     code, _, err = cli("train", place / "east", "--freeze", "head", "--out", tmp_path / "r")
     assert code == 2
