@@ -17,9 +17,11 @@ RUN, PLAIN = "run", "run without its match"
 DATA = ("amazon-scientific", "amazon-beauty", "ml-100k")
 MODELS = {
     "**UniSRec, text + ID (default)**": ("unisrec", RUN),
+    "the same, all-mpnet-base-v2": ("unisrec-mpnet", RUN),
     "UniSRec, text": ("unisrec-text", RUN),
     "IDRec (ours)": ("idrec", RUN),
     "UniSRec, text + ID, without the match": ("unisrec", PLAIN),
+    "the same, all-mpnet-base-v2, without the match": ("unisrec-mpnet", PLAIN),
     "UniSRec, text, without the match": ("unisrec-text", PLAIN),
     "IDRec, without the match": ("idrec", PLAIN),
     "EASE over texts, solved": ("ease-text", RUN),
@@ -34,6 +36,7 @@ PAIRS = (
     ("text + ID", ("unisrec", RUN), "ID, without the match", ("idrec", PLAIN)),
     ("text", ("unisrec-text", RUN), "ID", ("idrec", RUN)),
     ("text + ID", ("unisrec", RUN), "EASE over texts", ("ease-text", RUN)),
+    ("text + ID, all-mpnet-base-v2", ("unisrec-mpnet", RUN), "MiniLM", ("unisrec", RUN)),
     ("text + ID", ("unisrec", RUN), "MaxSimilarity, untrained", ("max-similarity", RUN)),
 )
 COLD = {
