@@ -39,7 +39,6 @@ bertrec search runs/shop "drill bits" --user 42 -k 5
 bertrec search runs/shop "something to drill into brick" --queries runs/queries
 """
 FORMATS = ("table", "json")
-FUSIONS = ("rrf", "learned")
 BY = ("auto", "text", "behaviour", "both")
 K = Annotated[int, typer.Option("-k", min=1, help="How many items.")]
 Form = Annotated[str, typer.Option("--format", help=", ".join(FORMATS) + ".")]
@@ -82,25 +81,21 @@ def search(
     reading: Reading,
     user: Annotated[str | None, typer.Option(metavar="ID", help="Whose taste counts too.")] = None,
     data: o.OtherData = None,
-    queries: Annotated[
-        Path | None, typer.Option(metavar="QRUN", help="A tower of bertrec queries train in place of the run's own encoder.")
-    ] = None,
+    queries: o.Queries = None,
     index: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Search the tower's items by an index of bertrec queries index.")
     ] = None,
     mmap: o.Mmap = False,
-    fusion: Annotated[
-        str, typer.Option(help="How ranks are joined with --queries: rrf (all lists alike) or learned (weights that its validation chose).")
-    ] = "rrf",
+    fusion: o.Fusion = "rrf",
     k: K = 10,
     form: Form = "table",
     trusted: o.Classes = None,
 ) -> None:
     """Print the items of RUN that words ask for: by meaning (the run's encoder) and by words (BM25), joined by their ranks."""
     o.choice("format", form, FORMATS)
-    o.choice("fusion", fusion, FUSIONS)
-    if queries is None and (index is not None or fusion != "rrf"):
-        raise BertrecError("--index and --fusion go with a tower: name one with --queries QRUN")
+    o.check_fusion(fusion, queries)
+    if queries is None and index is not None:
+        raise BertrecError("--index goes with a tower: name one with --queries QRUN")
     o.check_mmap(mmap, index)
     place = Run(run)
     record, model = place.record(), place.load_model()
@@ -117,17 +112,15 @@ def search(
 def _with_tower(model: Recommender, query: str, folder: Path, index: Path | None, fusion: str, *, mmap: bool) -> TextSearch:
     """Return a search of the model's items by a tower, after a note where its encoder reads little of the query."""
     from bertrec.models.queries.tower import QueryTower
-    from bertrec.models.text_search import TextSearch
     from bertrec.retrieval.index import ItemIndex
 
     tower = QueryTower.from_pretrained(folder).over(model.catalog)
-    if fusion == "learned" and not tower.weights:
-        raise BertrecError(f"{folder} has learned no weights, since its pairs had no valid part: take --fusion rrf")
+    searcher = tower.searcher(model, learned=fusion == "learned")
     if index is not None:
         tower.serve_by(ItemIndex.load(index, mmap=mmap))
     if query.strip() and (line := tower.note_on(query)):
         note(line)
-    return TextSearch(model, tower=tower, weights=tower.weights if fusion == "learned" else None)
+    return searcher
 
 
 def _history(interactions: Any, user: str) -> list[str | int]:

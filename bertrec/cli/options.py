@@ -87,6 +87,14 @@ Mmap = Annotated[
     bool,
     typer.Option("--mmap", help="Leave the index in its files and read what a search needs: less memory held, shared by processes."),
 ]
+Queries = Annotated[
+    Path | None,
+    typer.Option("--queries", metavar="QRUN", help="Search by a tower of bertrec queries train in place of the run's own encoder."),
+]
+Fusion = Annotated[
+    str, typer.Option(help="How ranks are joined with --queries: rrf (all lists alike) or learned (weights that its validation chose).")
+]
+FUSIONS = ("rrf", "learned")
 KeepSeen = Annotated[
     bool | None,
     typer.Option(
@@ -110,6 +118,13 @@ def check_mmap(mmap: bool, index: Path | None) -> None:
     """Raise a BertrecError where there is no index to map."""
     if mmap and index is None:
         raise BertrecError("--mmap goes with --index: without one there is nothing to map")
+
+
+def check_fusion(fusion: str, queries: Path | None) -> None:
+    """Raise a BertrecError where there is no such way to join ranks, or no tower whose weights would be taken."""
+    choice("fusion", fusion, FUSIONS)
+    if queries is None and fusion != "rrf":
+        raise BertrecError("--fusion goes with a tower: name one with --queries QRUN")
 
 
 def choice(kind: str, value: str, options: tuple[str, ...]) -> str:

@@ -19,6 +19,8 @@ bertrec serve runs/ml
 
 bertrec serve runs/shop --index runs/shop.index --port 9000
 
+bertrec serve runs/shop --queries runs/queries
+
 BERTREC_API_KEY=$(openssl rand -hex 32) bertrec serve runs/shop --host 0.0.0.0
 """
 
@@ -27,6 +29,8 @@ def serve(
     run: o.RunArgument,
     index: Annotated[Path | None, typer.Option(metavar="INDEX", help="Search this index instead of scoring every item.")] = None,
     mmap: o.Mmap = False,
+    queries: o.Queries = None,
+    fusion: o.Fusion = "rrf",
     host: Annotated[
         str, typer.Option(help="Address to listen on; one that others reach needs a key in the variable BERTREC_API_KEY.")
     ] = "127.0.0.1",
@@ -37,11 +41,12 @@ def serve(
     workers: Annotated[int | None, typer.Option(min=1, help="Threads that make lists (default: all cores but one, at most 4).")] = None,
     trusted: o.Classes = None,
 ) -> None:
-    """Serve RUN over HTTP: recommend, similar, search, items, health, metrics; a new state of RUN or INDEX is taken up by itself."""
+    """Serve RUN over HTTP: recommend, similar, search, items, health, metrics; a new state of RUN, INDEX or QRUN is taken up by itself."""
     from bertrec.service.run import bound, check_installed, key_for, serve
 
     check_installed()
     o.check_mmap(mmap, index)
+    o.check_fusion(fusion, queries)
     key = key_for(host)
     from bertrec.service.app import Service
     from bertrec.service.limits import Limits
@@ -50,7 +55,8 @@ def serve(
     with bound(host, port) as sock:
         limits = Limits(seconds=timeout, at_once=at_once)
         threads = workers or min(4, max(1, usable_cores() - 1))
-        service = Service(Source(Run(run), index, data, mmap), key=key, limits=limits, workers=threads)
+        source = Source(Run(run), index, data, mmap, queries, learned=fusion == "learned")
+        service = Service(source, key=key, limits=limits, workers=threads)
         loaded = service.holder.current
         note_each(loaded.notes)
         where = f"http://{f'[{host}]' if ':' in host else host}:{sock.getsockname()[1]}"

@@ -180,12 +180,16 @@ def search(loaded: Loaded, body: SearchBody) -> Answer:
     inner = inner if body.history is None else known_history(loaded, body.history, notes)
     history = None if inner is None or not len(inner) else loaded.catalog.ids.decode(inner)
     found = _searched(loaded, body.text, body.k, history, allowed(loaded, rules_of(loaded, body, notes)))
+    if loaded.tower is not None and (line := loaded.tower.note_on(body.text)):
+        notes.append(line.removeprefix("note: "))
     return _found(loaded, body, found, notes)
 
 
 def _searched(loaded: Loaded, text: str, k: int, history: Sequence[Id] | None, open_: npt.NDArray[np.bool_] | None) -> Found:
     if loaded.searcher is None:
-        raise DataError(f"this {type(loaded.model).__name__} reads no text: serve a model of text, such as --item-input text+id")
+        raise DataError(
+            f"this {type(loaded.model).__name__} reads no text: serve a model of text, such as --item-input text+id, or a query tower (--queries)"
+        )
     return loaded.searcher.search(text, k, history=history, allowed=open_)
 
 
@@ -259,5 +263,6 @@ def health(loaded: Loaded, *, writes: bool, notes: Sequence[str]) -> Answer:
         "attributes": loaded.about,
         "writes": writes,
         "reads_text": loaded.searcher is not None,
+        "queries": None if loaded.tower is None else loaded.tower.model_hash,
         "notes": [*loaded.notes, *notes],
     }

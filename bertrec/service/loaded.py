@@ -21,6 +21,8 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.titles import Titles
 from bertrec.models.fallback import POPULARITY
 from bertrec.models.finding import Likeness
+from bertrec.models.folder import ABOUT
+from bertrec.models.queries.tower import QueryTower
 from bertrec.models.text_search import TextSearch
 from bertrec.retrieval.rules import RuleBook
 from bertrec.retrieval.storage import META
@@ -50,16 +52,22 @@ class Source:
         index: of the run, to be searched in place of all vectors.
         data: where the run's data are now; None: where they were.
         mmap: leave the index in its files; see `bertrec.ItemIndex.load`.
+        queries: a query tower that searches in place of the model's encoder.
+        learned: whether ranks are joined with the tower's own weights.
     """
 
     run: Run
     index: Path | None = None
     data: str | None = None
     mmap: bool = False
+    queries: Path | None = None
+    learned: bool = False
 
     def stamp(self) -> Stamp:
         """Return what is another once a new run or index lies there."""
-        files = [self.run.record_file, self.run.later_file, *([] if self.index is None else [self.index / META])]
+        files = [self.run.record_file, self.run.later_file]
+        files += [] if self.index is None else [self.index / META]
+        files += [] if self.queries is None else [self.queries / ABOUT]
         return self.run.state, *(_mark(path) for path in files)
 
 
@@ -81,6 +89,7 @@ class Loaded:
         record: of the run.
         model: over the items.
         server: of the model and the index.
+        tower: over the model's items; None where the model's encoder searches.
         interactions: of the users, over the model's items; None where the data could not be read.
         notes: what could not be read, in a line each.
         since: when it was read, UTC.
@@ -91,6 +100,7 @@ class Loaded:
     record: Mapping[str, Any]
     model: Recommender
     server: Server
+    tower: QueryTower | None
     interactions: Interactions | None
     notes: list[str]
     since: str
@@ -100,7 +110,7 @@ class Loaded:
         """Read a run, its index and its data, and make ready what requests need.
 
         Raises:
-            BertrecError: run or index cannot be read, or do not belong together.
+            BertrecError: run, index or tower cannot be read, or do not belong together.
         """
         stamp = source.stamp()
         record, model, index = open_both(source.run, source.index, mmap=source.mmap)
@@ -108,7 +118,8 @@ class Loaded:
         if index is not None and source.index is not None:
             check_fits(index, source.index, model, source.run, source.data)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        loaded = cls(source, stamp, record, model, model.serve(index), interactions, notes, now)
+        tower = None if source.queries is None else QueryTower.from_pretrained(source.queries).over(model.catalog)
+        loaded = cls(source, stamp, record, model, model.serve(index), tower, interactions, notes, now)
         loaded.warm()
         return loaded
 
@@ -153,7 +164,9 @@ class Loaded:
 
     @cached_property
     def searcher(self) -> TextSearch | None:
-        """Free text against the items; None for a model that reads none."""
+        """Free text against the items; None for a model that reads none, where there is no tower either."""
+        if self.tower is not None:
+            return self.tower.searcher(self.model, learned=self.source.learned)
         texts = self.likeness.texts
         return None if texts is None else TextSearch(self.model, texts)
 

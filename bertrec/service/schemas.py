@@ -245,6 +245,7 @@ class Health(BaseModel):
     attributes: list[Attribute]
     writes: bool
     reads_text: bool
+    queries: str | None
     notes: list[str]
 
 

@@ -167,6 +167,7 @@ class TestOthers:
             ],
             "writes": False,
             "reads_text": True,
+            "queries": None,
             "notes": [],
         }
 

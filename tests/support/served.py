@@ -13,8 +13,8 @@ KEY = "a-key-of-the-test"
 SHOWN = {"authorization": f"Bearer {KEY}"}
 
 
-def service_of(place, *, index=True, mmap=False, key=None, every=3600.0, **limits):
-    source = Source(Run(place / "run"), place / "index" if index else None, mmap=mmap)
+def service_of(place, *, index=True, mmap=False, queries=None, learned=False, key=None, every=3600.0, **limits):
+    source = Source(Run(place / "run"), place / "index" if index else None, mmap=mmap, queries=queries, learned=learned)
     return Service(source, key=key, limits=Limits(**limits), every=every)
 
 

@@ -23,6 +23,7 @@ from bertrec.models.fitted import Fitted
 from bertrec.models.folder import SavedParts
 from bertrec.models.queries.config import QueryConfig
 from bertrec.models.queries.network import TowerNetwork, unit
+from bertrec.models.text_search import Searchable, TextSearch
 from bertrec.models.texts import reread, same_encoder
 from bertrec.retrieval.index import ItemIndex
 
@@ -206,6 +207,20 @@ class QueryTower(Fitted):
         """
         index.require_model(self.model_hash)
         self.served_by = index
+
+    def searcher(self, model: Searchable, *, learned: bool = False) -> TextSearch:
+        """Return what answers many searches of a model's items, the tower in the place of the model's own encoder.
+
+        Args:
+            model: over the same items as the tower; see `over`.
+            learned: join ranks with the weights that validation pairs chose; else all lists count alike.
+
+        Raises:
+            ConfigError: there are no such weights.
+        """
+        if learned and not self.weights:
+            raise ConfigError("this query tower has learned no weights, since its pairs had no valid part: take --fusion rrf")
+        return TextSearch(model, tower=self, weights=self.weights if learned else None)
 
     def over(self, catalog: ItemCatalog) -> Self:
         """Return the tower over other items; texts that it knows are not encoded again.
