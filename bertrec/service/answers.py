@@ -188,7 +188,7 @@ def search(loaded: Loaded, body: SearchBody) -> Answer:
 def _searched(loaded: Loaded, text: str, k: int, history: Sequence[Id] | None, open_: npt.NDArray[np.bool_] | None) -> Found:
     if loaded.searcher is None:
         raise DataError(
-            f"this {type(loaded.model).__name__} reads no text: serve a model of text, such as --item-input text+id, or a query tower (--queries)"
+            f"this {type(loaded.model).__name__} reads no text: serve a model of text (--item-input text+id) or a query tower (--queries)"
         )
     return loaded.searcher.search(text, k, history=history, allowed=open_)
 

@@ -228,8 +228,8 @@ class TestSearch:
     @pytest.mark.parametrize(
         ("more", "said"),
         [
-            (["--fusion", "learned"], "go with a tower: name one with --queries"),
-            (["--index", "somewhere"], "go with a tower: name one with --queries"),
+            (["--fusion", "learned"], "with a tower: name one with --queries"),
+            (["--index", "somewhere"], "with a tower: name one with --queries"),
             (["--queries", "absent"], "absent"),
             (["--queries", "RUN"], "holds a popularity model, not one of "),
             (["--queries", "TOWER", "--index", "absent"], "absent"),
