@@ -111,7 +111,11 @@ def test_the_figures_of_the_page_are_those_of_the_files(text):
         mean(items, "warm-ml-100k-unisrec-[0-9]", "run", "masked"),
         mean(items, "warm-ml-100k-idrec-[0-9]", "run without its match", "masked"),
         mean(items, "warm-ml-100k-popularity-*", "run", "masked"),
-        mean(items, "cold-amazon-scientific-unisrec-[0-9]", "run", "full", "cold_items"),
+        *(
+            mean(items, f"cold-{data}-unisrec-[0-9]", model, "full", "cold_items")
+            for data in ("amazon-scientific", "amazon-beauty")
+            for model in ("max-similarity", "run")
+        ),
     ]
     assert found == [f"{value:.4f}".removeprefix("0") for value in wanted]
     other = mean(items, "warm-ml-100k-idrec-[0-9]", "run", "masked")
