@@ -103,7 +103,9 @@ def _per_user(rows: list[Row], which: str) -> np.ndarray[Any, np.dtype[np.float6
 def cold_table(kind: str, data: str) -> list[str]:
     """Return the table of users whose next item is new, draws joined, and how the default differs from the better untrained similarity."""
     joined = join(rows_of(kind, data, "unisrec"))
-    lines = [f"| {data}, draws {', '.join(map(str, joined['draws']))}, {joined['users']:,} users | among all items | among the new items |"]
+    several = len(joined["draws"]) > 1
+    draws = f"draw{'s' if several else ''} {', '.join(map(str, joined['draws']))}"
+    lines = [f"| {data}, {draws}, {joined['users']:,} users | among all items | among the new items |"]
     lines.append("|---|---|---|")
     for label, name in COLD.items():
         means = joined["models"].get(name)
@@ -111,8 +113,9 @@ def cold_table(kind: str, data: str) -> list[str]:
             cells = ["{NDCG@10:.4f} / {HR@10:.4f}".format(**one) for one in means.values()]
             lines.append(f"| {label} | {' | '.join(cells)} |")
     cells = [_against(one) for one in joined["against"].values()]
+    lines.append(f"| the default against the better untrained | {' | '.join(cells)} |")
     wide = ["[{:+.4f}, {:+.4f}]".format(*one["ci95_draws"]) for one in joined["against"].values()]
-    return [*lines, f"| the default against the better untrained | {' | '.join(cells)} |", f"| draws resampled too | {' | '.join(wide)} |"]
+    return [*lines, f"| draws resampled too | {' | '.join(wide)} |"] if several else lines
 
 
 def _against(one: Mapping[str, Any]) -> str:
