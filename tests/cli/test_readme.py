@@ -107,7 +107,7 @@ def test_the_figures_of_the_page_are_those_of_the_files(text):
     wanted = [
         mean(items, "warm-amazon-scientific-unisrec-[0-9]", "run", "masked"),
         mean(items, "warm-amazon-scientific-idrec-[0-9]", "run", "masked"),
-        mean(items, "warm-amazon-scientific-popularity-*", "run", "masked"),
+        mean(items, "warm-amazon-scientific-max-similarity-*", "run", "masked"),
         mean(items, "warm-ml-100k-unisrec-[0-9]", "run", "masked"),
         mean(items, "warm-ml-100k-idrec-[0-9]", "run without its match", "masked"),
         mean(items, "warm-ml-100k-popularity-*", "run", "masked"),
