@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import base64
 import platform
+import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,6 +65,9 @@ def cold(dataset: Any, plan: Draws, draw: int) -> dict[str, Any]:
     """Train and measure one draw, and the same run without its match."""
     split = plan.split(dataset, draw)
     row, run = measured_draw(plan, split, draw)
+    row["split"] = row["split"] | {
+        "notes": [re.sub(r"^\S*/", "", note) for note in row["split"]["notes"]]
+    }  # files without this machine's folders
     if isinstance(run, NeuralRecommender) and run.match is not None:
         run.drop_match()
         row["models"]["run without its match"] = figures_of(run, split)["run"]

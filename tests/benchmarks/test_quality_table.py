@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from benchmarks import quality_table
 
+ROOT = Path(__file__).parents[2]
 STORED = {"title": "shop", "names": ["text", "ID"], "report": "masked", "seeds": 2, "difference": 0.25}
 
 
@@ -44,6 +47,12 @@ def test_a_seed_more_on_both_sides_ends_it(put):
 def test_nothing_stored_and_nothing_run(put):
     assert quality_table.still_true(None, "text", "id") is None
     assert quality_table.still_true(STORED, "text", "never-run") is None
+
+
+def test_no_row_names_a_folder_of_the_machine_that_made_it():
+    rows = sorted((ROOT / "benchmarks").glob("results*/**/*.json"))
+    assert len(rows) > 100
+    assert not [path.name for path in rows if re.search(r'"/[A-Za-z.][^" ]*/', path.read_text(encoding="utf-8"))]
 
 
 def test_the_page_is_what_the_records_make():
