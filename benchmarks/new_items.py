@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import base64
 import platform
-import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ import numpy as np
 
 from bertrec.comparison.draws import METRIC, SHOWN, Draws, figures_of, join, measured_draw, told
 from bertrec.core.files import read_json, write_json
+from bertrec.core.shown import note_without_places
 from bertrec.data.load import load, make_split
 from bertrec.data.splits import Split
 from bertrec.evaluation.protocol import Protocol
@@ -65,9 +65,7 @@ def cold(dataset: Any, plan: Draws, draw: int) -> dict[str, Any]:
     """Train and measure one draw, and the same run without its match."""
     split = plan.split(dataset, draw)
     row, run = measured_draw(plan, split, draw)
-    row["split"] = row["split"] | {
-        "notes": [re.sub(r"^\S*/", "", note) for note in row["split"]["notes"]]
-    }  # files without this machine's folders
+    row["split"] = row["split"] | {"notes": [note_without_places(note) for note in row["split"]["notes"]]}  # a row is published
     if isinstance(run, NeuralRecommender) and run.match is not None:
         run.drop_match()
         row["models"]["run without its match"] = figures_of(run, split)["run"]

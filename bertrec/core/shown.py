@@ -61,6 +61,15 @@ def without_places(text: str) -> str:
     return _PLACE.sub(lambda found: _last_part(found[0]), f"{name}{sign}{_last_part(value)}" if _is_place(value) else text)
 
 
+def note_without_places(note: str) -> str:
+    """Return a note of what was read, ``FILE: what: more``, in which a file is its name alone, also where its folders hold spaces.
+
+    >>> note_without_places("/home/ann/my shop/a.csv: 3 rows: dropped")
+    'a.csv: 3 rows: dropped'
+    """
+    return ": ".join(map(without_places, note.split(": ")))
+
+
 def _is_place(text: str) -> bool:
     """Say whether a text as a whole is one; what a message says behind it is none of it."""
     starts = PurePath(text).is_absolute() or PureWindowsPath(text).is_absolute() or re.match(rf"{_ADDRESS}|~", text)

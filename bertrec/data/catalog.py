@@ -17,7 +17,7 @@ from bertrec.core.checks import expect, expect_list, expect_path, expect_whole
 from bertrec.core.described import Described, Preview
 from bertrec.core.errors import DataError, ModelError, unknown_name
 from bertrec.core.files import atomic_file, read_record, sha256_text, write_json
-from bertrec.core.shown import without_places
+from bertrec.core.shown import note_without_places
 from bertrec.data.attributes import attributes_of, values_alone
 from bertrec.data.columns import account_items
 from bertrec.data.frames import MISSING, id_column, is_text_like, require_columns, text_column, to_arrow
@@ -178,7 +178,7 @@ class TextCatalog(Described):
             "ids": layout,
             "fields": list(self.fields),
             "template": self.template,
-            "notes": [": ".join(map(without_places, note.split(": "))) for note in self.notes],  # a model may be published
+            "notes": [note_without_places(note) for note in self.notes],  # a model may be published
             "attributes": self.attribute_names,
         }
         write_json(folder / f"{self.kind}s.json", {"format": 1, **about, "content_hash": self.content_hash})

@@ -199,7 +199,10 @@ def sampled(validation: EvaluationSet, seed: int) -> EvaluationSet:
 
 def tells_of_few(targets: Ragged, item_counts: IntArray) -> bool:
     """Say whether enough users have an item next that training holds five times at most, by their targets."""
-    few = _wanting_few(targets, item_counts)
+    return _enough(_wanting_few(targets, item_counts))
+
+
+def _enough(few: BoolArray) -> bool:
     return bool(few.sum() >= LEAST_FEW * len(few))
 
 
@@ -217,7 +220,7 @@ def weigh(tried: Tried, item_counts: IntArray) -> Weights:
     rise of items seldom seen have no weight: there the network knows the items, and the linear model repeats what it knows.
     """
     few, known = _wanting_few(tried.targets, item_counts), tried.with_target(tried.match.trained)
-    share = 0.25 if tells_of_few(tried.targets, item_counts) else 0.0
+    share = 0.25 if _enough(few) else 0.0
     names = ("text", "behaviour", "solved", "seldom") if share else ("text", "behaviour")
     free = [name for name in names if getattr(tried.match, name) is not None]
 
