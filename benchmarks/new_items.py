@@ -2,13 +2,13 @@
 
     python -m benchmarks.new_items cold amazon-scientific --data DATA_FOLDER --draws 0 1 2
     python -m benchmarks.new_items warm amazon-scientific --data DATA_FOLDER --draws 0 1 2 --model unisrec --item-input text
-    python -m benchmarks.new_items warm amazon-scientific --data DATA_FOLDER --draws 0 1 2 --encoder mpnet mpnet
+    python -m benchmarks.new_items warm amazon-scientific --data DATA_FOLDER --draws 0 1 2 --variant mpnet encoder.name=mpnet
     python -m benchmarks.new_items table
 
 ``cold``: a tenth of the catalogue is held out by the seed, as ``bertrec train --split cold-items --seed DRAW`` does; the run is
 ``bertrec train DATA --split cold-items --seed DRAW``. ``parts``: the ten parts of one deal of the catalogue, as ``bertrec new-items DATA
 --partition --draws 10`` takes them. ``warm``: the data's own split or leave-one-out, ``bertrec train DATA --model MODEL --seed DRAW``,
-with ``--item-input`` where it is given and another encoder by ``--encoder LABEL NAME``.
+with ``--item-input`` where it is given and settings by ``--variant LABEL NAME=VALUE …``.
 Each run with and without its match is measured; without is the model of before. A row that exists is not run again. Test users are
 measured once, by the finished run.
 """
@@ -102,7 +102,7 @@ def row_of(kind: str, data: str, draw: int, options: argparse.Namespace) -> dict
     """Train and measure one row."""
     dataset = load(data if data == "ml-100k" else options.data / data)
     parts, model = kind == "parts", options.model
-    settings = {"encoder.name": options.encoder[1]} if options.encoder else None
+    settings = dict(pair.split("=", 1) for pair in options.variant[1:]) if options.variant else None
     row = (
         warm(dataset, model, draw, item_input=options.item_input, settings=settings)
         if kind == "warm"
@@ -113,9 +113,9 @@ def row_of(kind: str, data: str, draw: int, options: argparse.Namespace) -> dict
 
 
 def named(options: argparse.Namespace) -> str:
-    """Return the name that rows and their files have: the model's, its input and its encoder's where these were chosen."""
-    encoder = options.encoder[0] if options.encoder else None
-    return "-".join(part for part in (options.model, options.item_input, encoder) if part)
+    """Return the name that rows and their files have: the model's, its input and its variant's where these were chosen."""
+    variant = options.variant[0] if options.variant else None
+    return "-".join(part for part in (options.model, options.item_input, variant) if part)
 
 
 def table() -> None:
@@ -160,11 +160,11 @@ def main() -> None:
     parser.add_argument("--model", default="unisrec")
     parser.add_argument("--item-input", choices=["text", "text+id", "id"], help="for warm; the model's default otherwise")
     parser.add_argument(
-        "--encoder", nargs=2, metavar=("LABEL", "NAME"), help="for warm; another encoder than minilm, by hub name or folder"
+        "--variant", nargs="+", metavar="LABEL NAME=VALUE", help="for warm; a name for the rows, and settings other than the defaults"
     )
     given = parser.parse_args()
-    if given.encoder and given.kind != "warm":
-        parser.error("--encoder is for warm")
+    if given.variant and given.kind != "warm":
+        parser.error("--variant is for warm")
     if given.kind == "table":
         table()
         return
