@@ -24,29 +24,43 @@ class InUse(BertrecError):
 
 
 @contextmanager
-def only_one(folder: Path, *, busy: str = ": another bertrec process is training into it") -> Iterator[None]:
+def only_one(folder: Path, *, busy: str = ": another bertrec process is training into it", patience: float = _SOON) -> Iterator[None]:
     """Hold a folder for this process; it is made where it is not there, and left as it was found where nothing came into it.
 
     Args:
         folder: what is held.
         busy: what a second process is told after "FOLDER is in use".
+        patience: seconds to wait for another process. A reader that puts a change right holds a folder for far less than a second.
 
     Raises:
         InUse: another process holds it.
         BertrecError: the folder cannot be written.
     """
     place = real_place(folder)  # a link may lead to a folder that is yet to be made
-    made = not place.exists()
-    _make(place)
-    try:
-        with _lock(place / LOCK, timeout=0):
-            yield
-    except _Busy as error:
-        raise InUse(f"{folder} is in use{busy}") from error
-    finally:
-        if made:
-            with suppress(OSError):  # it holds something
-                place.rmdir()
+    with ExitStack() as stack:
+        _take(place, stack, patience, f"{folder} is in use{busy}")
+        yield
+
+
+def _take(place: Path, stack: ExitStack, patience: float, busy: str) -> None:
+    while True:
+        if not place.exists():
+            _make(place)
+            stack.callback(_remove_empty, place)
+        try:
+            stack.enter_context(_lock(place / LOCK, timeout=patience))
+            return
+        except _Busy as error:
+            raise InUse(busy) from error
+        except BertrecError:
+            if place.exists():
+                raise
+            # Whoever had made it let it go and took it away again.
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):  # it holds something
+        folder.rmdir()
 
 
 @contextmanager

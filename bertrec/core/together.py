@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ JOURNAL = "update.json"
 """The file in the folder of a change that is under way."""
 _NEXT, _HOME = ".next", ".home"
 _PATIENCE = 60.0  # seconds that a reader waits for another process that is putting new ones into their places, which takes far less
-_READER = 1.0  # seconds that a reader may hold a folder whose change it puts right
 
 
 @dataclass
@@ -92,25 +91,11 @@ def held(home: Path) -> Iterator[Path]:
         InUse: another process holds it.
         BertrecError: what is left does not fit the journal.
     """
-    with ExitStack() as stack:
-        _take(home, stack)
+    with only_one(home, busy=": another bertrec process is training into it or updating it"):
         home = real_place(home)
         recover(home / JOURNAL)
         _put_right(home)
         yield home
-
-
-def _take(home: Path, stack: ExitStack) -> None:
-    """Hold a folder until the stack ends; a reader who puts it right just then is waited for, a change or a training is not."""
-    end = time.monotonic() + _READER
-    while True:
-        try:
-            stack.enter_context(only_one(home, busy=": another bertrec process is training into it or updating it"))
-            return
-        except InUse:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.02)
 
 
 def settle(home: Path) -> None:
@@ -125,7 +110,7 @@ def settle(home: Path) -> None:
     end = time.monotonic() + _PATIENCE
     while (home / JOURNAL).exists():
         try:
-            with only_one(home):
+            with only_one(home, patience=0):
                 _put_right(real_place(home))
         except InUse:
             if not _is_whole(home):

@@ -12,7 +12,7 @@ from kills import ended, forked
 
 from bertrec.core import resuming
 from bertrec.core.errors import BertrecError
-from bertrec.core.resuming import in_turn, only_one
+from bertrec.core.resuming import InUse, in_turn, only_one
 
 HOLDER = """
 import sys, time
@@ -56,6 +56,16 @@ def test_a_second_process_is_told_and_takes_nothing_away(tmp_path):
         process.wait()
     with only_one(tmp_path / "run"):  # a lock ends with its process
         pass
+
+
+def test_who_holds_it_for_a_moment_is_waited_for(tmp_path):
+    process = holder("one", tmp_path / "run", 0.3)
+    with pytest.raises(InUse), only_one(tmp_path / "run", patience=0):
+        pytest.fail("two processes held it")
+    with only_one(tmp_path / "run"):
+        pass
+    assert process.wait() == 0
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_turn_is_waited_for_with_a_note(tmp_path, monkeypatch, caplog):
