@@ -5,8 +5,8 @@
     python -m benchmarks.prompts_learn test --data DATA_FOLDER --encoder ENCODER --templates action-hybrid --seeds 0 1 2
     python -m benchmarks.prompts_mind pairs --data DATA_FOLDER --encoder ENCODER --templates action-hybrid+learned --seeds 0 1 2
 
-One cheap setting (`SETTINGS`) for all of them. `choose` measures on the fixed fifth of the training impressions, `test` reads the test
-part: for what was chosen alone. What is there already with the same settings is not trained again.
+One cheap setting (`SETTINGS`) for all of them, some minutes each. `choose` measures on the fixed fifth of the training impressions, `test`
+reads the test part: for what was chosen alone. What is there already with the same settings is not trained again.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ TEMPLATES = tuple(f"{perspective}-{kind}" for kind in ("discrete", "continuous",
 SETTINGS: dict[str, Any] = {
     "loss": "listwise",
     "encoder.tune": "last:2",
-    "encoder.max_length": 128,
-    "prompt.titles": 10,
+    "encoder.max_length": 96,
+    "prompt.titles": 8,
     "distill": 4.0,
     "pretrain.kind": "histories",
-    "pretrain.lists": 3000,
+    "pretrain.lists": 300,
     "pretrain.negatives": 5,
     "train.epochs": 1,
     "train.batch_size": 8,

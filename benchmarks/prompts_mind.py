@@ -158,7 +158,8 @@ def _prompt(
     started = time.perf_counter()
     vectors = TextPrior(learned.catalog).vectors if beside else None
     role = {"learned": "teacher"}.get(beside, "prior")
-    ranker = PromptRanker(config, **{role: vectors}).fit(learned, validation=chosen_on)
+    one = config.train.epochs == 1  # there is no epoch to choose
+    ranker = PromptRanker(config, **{role: vectors}).fit(learned, validation=None if one else chosen_on)
     return ranker, time.perf_counter() - started
 
 
