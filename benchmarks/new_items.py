@@ -6,9 +6,9 @@
     python -m benchmarks.new_items table
 
 ``cold``: a tenth of the catalogue is held out by the seed, as ``bertrec train --split cold-items --seed DRAW`` does; the run is
-``bertrec train DATA --split cold-items --seed DRAW``. ``parts``: the ten parts of one deal of the catalogue, as ``bertrec new-items DATA
+``bertrec train DATA --split cold-items --seed DRAW``, with settings by ``--variant LABEL NAME=VALUE …``. ``parts``: the ten parts of one deal of the catalogue, as ``bertrec new-items DATA
 --partition --draws 10`` takes them. ``warm``: the data's own split or leave-one-out, ``bertrec train DATA --model MODEL --seed DRAW``,
-with ``--item-input`` where it is given and settings by ``--variant LABEL NAME=VALUE …``.
+with ``--item-input`` where it is given, and ``--variant`` too.
 Each run with and without its match is measured; without is the model of before. A row that exists is not run again. Test users are
 measured once, by the finished run.
 """
@@ -102,11 +102,11 @@ def row_of(kind: str, data: str, draw: int, options: argparse.Namespace) -> dict
     """Train and measure one row."""
     dataset = load(data if data == "ml-100k" else options.data / data)
     parts, model = kind == "parts", options.model
-    settings = dict(pair.split("=", 1) for pair in options.variant[1:]) if options.variant else None
+    settings = dict(pair.split("=", 1) for pair in options.variant[1:]) if options.variant else {}
     row = (
         warm(dataset, model, draw, item_input=options.item_input, settings=settings)
         if kind == "warm"
-        else cold(dataset, Draws(model, partition=parts, draws=10 if parts else draw + 1), draw)
+        else cold(dataset, Draws(model, settings=settings, partition=parts, draws=10 if parts else draw + 1), draw)
     )
     machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
     return {"kind": kind, "data": data, "model": named(options), "machine": machine} | row
@@ -160,11 +160,11 @@ def main() -> None:
     parser.add_argument("--model", default="unisrec")
     parser.add_argument("--item-input", choices=["text", "text+id", "id"], help="for warm; the model's default otherwise")
     parser.add_argument(
-        "--variant", nargs="+", metavar="LABEL NAME=VALUE", help="for warm; a name for the rows, and settings other than the defaults"
+        "--variant", nargs="+", metavar="LABEL NAME=VALUE", help="a name for the rows, and settings other than the defaults"
     )
     given = parser.parse_args()
-    if given.variant and given.kind != "warm":
-        parser.error("--variant is for warm")
+    if given.item_input and given.kind != "warm":
+        parser.error("--item-input is for warm")
     if given.kind == "table":
         table()
         return
