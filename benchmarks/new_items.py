@@ -6,9 +6,9 @@
     python -m benchmarks.new_items table
 
 ``cold``: a tenth of the catalogue is held out by the seed, as ``bertrec train --split cold-items --seed DRAW`` does; the run is
-``bertrec train DATA --split cold-items --seed DRAW``, with settings by ``--variant LABEL NAME=VALUE …``. ``parts``: the ten parts of one deal of the catalogue, as ``bertrec new-items DATA
+``bertrec train DATA --split cold-items --seed DRAW``. ``parts``: the ten parts of one deal of the catalogue, as ``bertrec new-items DATA
 --partition --draws 10`` takes them. ``warm``: the data's own split or leave-one-out, ``bertrec train DATA --model MODEL --seed DRAW``,
-with ``--item-input`` where it is given, and ``--variant`` too.
+with ``--item-input`` where it is given. ``--variant LABEL NAME=VALUE …`` gives any of them other settings.
 Each run with and without its match is measured; without is the model of before. A row that exists is not run again. Test users are
 measured once, by the finished run.
 """
@@ -27,7 +27,7 @@ import numpy as np
 
 from bertrec.comparison.draws import METRIC, SHOWN, Draws, figures_of, join, measured_draw, told
 from bertrec.core.files import read_json, write_json
-from bertrec.core.shown import note_without_places
+from bertrec.core.shown import note_without_places, without_places
 from bertrec.data.load import load, make_split
 from bertrec.data.splits import Split
 from bertrec.evaluation.protocol import Protocol
@@ -108,6 +108,8 @@ def row_of(kind: str, data: str, draw: int, options: argparse.Namespace) -> dict
         if kind == "warm"
         else cold(dataset, Draws(model, settings=settings, partition=parts, draws=10 if parts else draw + 1), draw)
     )
+    if encoder := row["config"].get("encoder"):
+        encoder["name"] = without_places(encoder["name"])  # a row is published
     machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
     return {"kind": kind, "data": data, "model": named(options), "machine": machine} | row
 
