@@ -4,8 +4,9 @@ The score of item i for user u gains  r(i) Σ_h (w(i) · .75^age(h) · T[h, i] +
 items h of the history. T[h] are the items whose texts are nearest to that of h, B[h] those that the same users took most, E[h] those that
 a linear model of both lends most to. All are zero beyond a short list and never negative, so that the best k lie among the k best inner
 products and the items of these lists. w is one number for items that training saw and another for new ones, which have their text alone;
-r is larger for items that training saw a few times. The inner product of a new item counts less than that of others: the adaptor knows the
-texts of training by heart, and is less sure of a new one.
+r is larger for items that training saw a few times. The vector of a new item is drawn towards those of the known items whose texts are
+nearest to its own, and its inner product counts less than that of others: the adaptor knows the texts of training by heart, and is less
+sure of a new one.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from bertrec.retrieval.neighbours import Neighbours
 
 _PREFIX = "match."
 _OFTEN = 8
+NEAREST_KNOWN = 3
+"""Of the items that training saw, how many of the nearest texts lend their vectors to a new item."""
 _LISTS = ("text", "behaviour", "solved")
 
 
@@ -35,11 +38,13 @@ class Weights:
     Attributes:
         text: of a near text, for items that training saw.
         new_text: of a near text, for new items.
-        new: added for a new item with a near text in the history, however near; below 0 it asks for a nearness before anything is added.
+        new: added for a new item with a near text in the history; below 0 it asks for a nearness before anything is added.
         behaviour: of an item that the same users took.
         solved: of an item that the linear model lends to.
         seldom: what is added to all this for items that training saw a few times, as a share of it.
         new_vector: what the inner product of a new item counts; that of an item that training saw counts 1.
+        new_near: share of a new item's vector that the known items with the nearest texts make.
+        whole_from: strength from which ``new`` is added whole; below it a part is, where it is above 0. 0 adds it whole however near.
     """
 
     text: float = 0.0
@@ -49,6 +54,8 @@ class Weights:
     new_vector: float = 1.0
     solved: float = 0.0
     seldom: float = 0.0
+    new_near: float = 0.0
+    whole_from: float = 0.0
 
     def with_(self, **changes: float) -> Self:
         """Return the weights with some replaced."""
@@ -61,7 +68,10 @@ class Weights:
             strengths: of the pairs.
             new: which of the pairs have a new item.
         """
-        lifts: FloatArray = np.maximum(np.where(new, self.new_text, self.text) * strengths + self.new * new, 0).astype(np.float32)
+        added: FloatArray | float = self.new
+        if self.new > 0 and self.whole_from:
+            added = self.new * np.minimum(strengths / np.float32(self.whole_from), 1)
+        lifts: FloatArray = np.maximum(np.where(new, self.new_text * strengths + added, self.text * strengths), 0).astype(np.float32)
         return lifts
 
     def rise(self, seldom: FloatArray) -> FloatArray:
@@ -136,6 +146,34 @@ class Match:
         parts = zip((text, behaviour, solved), values, strict=True)
         return Lifts.joined([replace(part, values=value * self.rise(part.items.values)) for part, value in parts])
 
+    def served(self, own: FloatArray, items: IntArray, vectors: FloatArray) -> FloatArray:
+        """Return the vectors of new items as they are served, ``[m, d]``.
+
+        Args:
+            own: what their texts alone make, ``[m, d]``.
+            items: ``[m]`` inner ids.
+            vectors: of all items, ``[n_items + 1, d]``.
+        """
+        moved = own + np.float32(self.weights.new_near) * self.towards_known(own, items, vectors)
+        return np.float32(self.weights.new_vector) * moved
+
+    def towards_known(self, own: FloatArray, items: IntArray, vectors: FloatArray) -> FloatArray:
+        """Return the way from these vectors to the mean vector of the known items with the nearest texts, ``[m, d]``; 0 without any.
+
+        Each of these items counts with its strength. Args: as `served`.
+        """
+        if self.text is None:
+            return np.zeros_like(own)
+        near, strengths = self.text.items[items], self.text.strengths[items]
+        known = self.trained[near] & (strengths > 0)
+        first = np.argsort(~known, axis=1, kind="stable")[:, :NEAREST_KNOWN]
+        near, strengths = (np.take_along_axis(values, first, 1) for values in (near, np.where(known, strengths, 0)))
+        total = strengths.sum(axis=1)
+        mean = np.zeros_like(own)
+        for place in range(near.shape[1]):
+            mean += (strengths[:, place] / np.where(total > 0, total, 1))[:, None] * vectors[near[:, place]]
+        return np.where(total[:, None] > 0, mean - own, np.float32(0))
+
     def rise(self, items: IntArray) -> FloatArray:
         """Return what the lifts of these items are multiplied by."""
         return np.ones(len(items), np.float32) if self.seldom is None else self.weights.rise(self.seldom[items])
@@ -144,7 +182,7 @@ class Match:
         """Return lists and weights as tensors, to be saved with a model; which items training saw the model itself says."""
         w = self.weights
         numbers = [w.text, w.new_text, w.new, w.behaviour, self.max_history, self.text_decay, self.decay, w.new_vector]
-        numbers += [w.solved, w.seldom]
+        numbers += [w.solved, w.seldom, w.new_near, w.whole_from]
         state = {f"{_PREFIX}numbers": torch.tensor(numbers, dtype=torch.float64)}
         if self.seldom is not None:
             state[f"{_PREFIX}seldom"] = torch.from_numpy(self.seldom)

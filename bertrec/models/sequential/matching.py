@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from bertrec.core.lifts import Lifts
-from bertrec.core.ragged import Ragged
+from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.evaluation.protocol import Protocol
@@ -88,7 +88,7 @@ class MatchingRecommender(ReadsItems):
         if self._match is None:
             return None
         other = copy.copy(self)
-        other.take_match(replace(self._match, weights=self._match.weights.with_(new_text=0.0, new=0.0, new_vector=1.0)))
+        other.take_match(replace(self._match, weights=self._match.weights.with_(new_text=0.0, new=0.0, new_vector=1.0, new_near=0.0)))
         return other
 
     def drop_match(self) -> None:
@@ -148,7 +148,7 @@ class MatchingRecommender(ReadsItems):
     @staticmethod
     def _with_new(weights: Weights, told: Weights) -> Weights:
         """Return weights with those of new items from elsewhere."""
-        return weights.with_(new_text=told.new_text, new=told.new, new_vector=told.new_vector)
+        return weights.with_(new_text=told.new_text, new=told.new, new_vector=told.new_vector, new_near=told.new_near)
 
     def probes(self, train: Interactions, validation: EvaluationSet | None) -> bool:
         """Say whether weights of new items are wanted, and only trainings without some items can tell them."""
@@ -239,10 +239,15 @@ class MatchingRecommender(ReadsItems):
         matched = self._match.lifts(read)
         return matched if own is None else Lifts.joined([own, matched])
 
-    @property
-    def new_vector(self) -> float:
-        """What the inner product of an item counts that training did not see."""
-        return 1.0 if self._match is None else self._match.weights.new_vector
+    def served_new(self, own: FloatArray, items: IntArray, vectors: FloatArray) -> FloatArray:
+        """Return vectors of items that training did not see as they are served, ``[m, d]``.
+
+        Args:
+            own: what their texts alone make, ``[m, d]``.
+            items: ``[m]`` inner ids.
+            vectors: of all items, ``[n_items + 1, d]``.
+        """
+        return own if self._match is None else self._match.served(own, items, vectors)
 
     @property
     def absorbed(self) -> str:
@@ -270,6 +275,7 @@ class MatchingRecommender(ReadsItems):
         words += f", all of it x {1 + w.seldom:.3g} for items seen once" if w.seldom else ""
         if self._match.text is not None:
             words += f"; new items: near texts {w.new_text:.3g}, offset {w.new:.3g}, inner product x {w.new_vector:.3g}"
+            words += f", vectors {w.new_near:.0%} those of known items with near texts" if w.new_near else ""
         return words + (f"\n{self._new_item_costs.in_words}" if self._new_item_costs is not None else "")
 
     def saved_values(self) -> dict[str, Any]:

@@ -509,7 +509,9 @@ class NeuralRecommender(MatchingRecommender):
         read = network.text.whitened(torch.from_numpy(self.encoder().encode(list(texts))).to(network.counts.device))
         items = torch.full((len(texts),), item, device=read.device)
         vectors: FloatArray = network.scaled_items(network.tower(read, items)).float().cpu().numpy()
-        return vectors if self.items_trained()[item] else vectors * np.float32(self.new_vector)
+        if self.items_trained()[item]:
+            return vectors
+        return self.served_new(vectors, np.full(len(texts), item), self._scaled_items())
 
     @torch.no_grad()
     def profile_vectors(self, texts: Sequence[str]) -> FloatArray | None:
@@ -536,10 +538,15 @@ class NeuralRecommender(MatchingRecommender):
 
     def item_embeddings(self) -> FloatArray:
         """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on, shorter ones for new items of others."""
-        vectors = self.network.scaled_items(self._item_vectors()).cpu().clone()
-        vectors[~self.network.tower.trained.cpu()] *= self.new_vector if self.reads_text else torch.nan
+        vectors = self._scaled_items().copy()
+        new = np.flatnonzero(~self.items_trained())
+        vectors[new] = self.served_new(vectors[new], new, vectors) if self.reads_text else np.nan
         vectors[0] = 0
-        return np.asarray(vectors.numpy(), dtype=np.float32)
+        return vectors
+
+    def _scaled_items(self) -> FloatArray:
+        """Return what text and ID alone make of each item, ``[n_items + 1, width]``."""
+        return np.asarray(self.network.scaled_items(self._item_vectors()).cpu().numpy(), np.float32)
 
     @torch.no_grad()
     def user_vectors(self, histories: Ragged) -> FloatArray:

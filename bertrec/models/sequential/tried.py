@@ -21,6 +21,8 @@ from bertrec.models.sequential.match import Match, Weights
 from bertrec.retrieval.scan import place_best
 
 _K = 10
+NEAR = 0.5
+"""The share of a new item's vector that its nearest known items make, `Weights.new_near`."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,13 @@ class Tried:
     """The pairs of users and items that can be among the ten best under any weights.
 
     These are the lifted items and, of all others, the ten of each user with the best inner products among the items that training saw, and
-    the ten among the new ones: a weight changes all inner products of new items alike.
+    the ten among the new ones, by their own vectors and by those that lean with `NEAR`: other weights change all inner products of new
+    items alike.
 
     Attributes:
         pairs: ``n`` rows of items, ascending.
         products: inner products, ``[total]``.
+        leaning: what they gain where a new item's vector is that of its nearest known items, ``[total]``; 0 for items that training saw.
         extra: what else is added, ``[total]``.
         near: which pairs are in the lists of near texts, ``[total]``.
         text: their strengths, ``[total]``.
@@ -45,6 +49,7 @@ class Tried:
 
     pairs: Ragged
     products: FloatArray
+    leaning: FloatArray
     extra: FloatArray
     near: BoolArray
     text: FloatArray
@@ -85,16 +90,21 @@ class Tried:
         lifted = distinct(np.concatenate([pair_keys(one.items, width) for one in lifts]))
         banned = _rows_of(distinct(np.concatenate([seen, lifted])), n, width)
         best, scores = search.search(users, _K, seen=banned, candidates=match.trained)
-        others, _ = search.search(users, _K, seen=banned, candidates=~match.trained)
-        unlifted = [np.repeat(np.arange(n), _K) * width + found.ravel() for found in (best, others)]
+        new = np.flatnonzero(~match.trained)
+        way = np.zeros_like(items)
+        way[new] = match.towards_known(items[new], new, items)
+        others = [BestItems(items + share * way).search(users, _K, seen=banned, candidates=~match.trained)[0] for share in (0.0, NEAR)]
+        unlifted = [np.repeat(np.arange(n), _K) * width + found.ravel() for found in (best, *others)]
         keys = distinct(np.concatenate([lifted[~among(lifted, seen)], *unlifted]))
         scored = np.asarray(~np.isnan(items).any(axis=1))
         keys = keys[scored[keys % width] & (keys % width > 0)]
         pairs = _rows_of(keys, n, width)
         rows, columns = pairs.rows, pairs.values
+        none = Lifts(pairs, np.zeros(len(columns), np.float32))
         return cls(
             pairs,
-            search.lifted_scores(users, Lifts(pairs, np.zeros(len(columns), np.float32))),
+            search.lifted_scores(users, none),
+            BestItems(way).lifted_scores(users, none),
             np.zeros(len(columns), np.float32) if extra is None else extra.of(rows, columns),
             among(keys, pair_keys(text.items, width)),
             text.of(rows, columns),
@@ -111,7 +121,8 @@ class Tried:
     def best(self, weights: Weights) -> tuple[IntArray, FloatArray]:
         """Return the ten best items of each user and their scores, ``[n, 10]``; 0 and ``-inf`` where there are no more."""
         new = ~self.match.trained[self.pairs.values]
-        scores = self.products * np.where(new, np.float32(weights.new_vector), np.float32(1)) + self.extra
+        products = self.products + np.float32(weights.new_near) * self.leaning
+        scores = products * np.where(new, np.float32(weights.new_vector), np.float32(1)) + self.extra
         lifts = np.where(self.near, weights.lift_of_text(self.text, new), np.float32(0)) + np.float32(weights.behaviour) * self.behaviour
         lifts += np.float32(weights.solved) * self.solved
         scores += lifts if self.match.seldom is None else lifts * weights.rise(self.match.seldom[self.pairs.values])

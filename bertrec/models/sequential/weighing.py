@@ -17,7 +17,7 @@ from bertrec.evaluation.metrics import Float64Array
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.evaluation.slices import FEW_SHOT_MAX
 from bertrec.models.sequential.match import Weights
-from bertrec.models.sequential.tried import Tried
+from bertrec.models.sequential.tried import NEAR, Tried
 
 MOST_USERS = 4000
 FEWEST_NEW, LEAST_SHARE = 20, 0.02
@@ -26,8 +26,10 @@ _FACTORS = (2.0, 1.4)
 _START = Weights(text=1.0, behaviour=3.0, solved=3.0, seldom=0.5)
 _VECTORS = (1.0, 0.7, 0.5, 0.35, 0.25)
 _NEW_TEXTS = tuple(2 ** (power / 2) for power in range(11))
-_OFFSETS = tuple(step / 2 for step in range(-8, 9))
-"""What the inner product of a new item may count, the weights of its near texts, and the offsets: all of these are tried."""
+_OFFSETS = tuple(step / 2 for step in range(-8, 13))
+WHOLE_FROM = 1.0
+"""What the inner product of a new item may count, the weights of its near texts, and the offsets: all of these are tried. An offset above 0
+is added whole from the strength of a list's first item on."""
 ENOUGH = 300
 """Users whose next item is new. Where one part has fewer, more parts are kept from trainings of their own."""
 MOST_PARTS, MOST_ROWS = 5, 100_000
@@ -256,8 +258,8 @@ def weigh_new(told: Told, weights: Weights, *, cost: float) -> Weights:
 
     for vector in _VECTORS if enough else (1.0,):
         for text in _NEW_TEXTS:
-            rising = [weights.with_(new_text=text, new_vector=vector, new=offset) for offset in _OFFSETS]
-            other = _last(rising, bearable)
+            new = weights.with_(new_text=text, new_vector=vector, new_near=NEAR, whole_from=WHOLE_FROM)
+            other = _last([new.with_(new=offset) for offset in _OFFSETS], bearable)
             if other is None:
                 break
             gain = (figures := told.figures_of_new(other)) - reached
