@@ -27,12 +27,12 @@ from bertrec.models.base import Recommender
 from bertrec.models.sequential import matching, solved, weighing
 from bertrec.models.sequential.match import Match, Weights, seldom_of
 from bertrec.models.sequential.neural import NeuralRecommender
-from bertrec.models.sequential.tried import Tried
+from bertrec.models.sequential.tried import NEAR, Tried
 from bertrec.models.sequential.weighing import Told, _climb
 from bertrec.models.unisrec import UniSRec
 from bertrec.retrieval.neighbours import Neighbours
 
-WEIGHTS = Weights(text=1.5, new_text=4.0, new=-0.5, behaviour=2.0, new_vector=0.5, solved=0.7, seldom=0.6)
+WEIGHTS = Weights(text=1.5, new_text=4.0, new=-0.5, behaviour=2.0, new_vector=0.5, solved=0.7, seldom=0.6, new_near=0.3, whole_from=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +129,11 @@ def test_a_match_saved_with_fewer_weights_is_read() -> None:
     match = Match(None, None, np.array([False, True]), WEIGHTS)
     state = match.state_dict()
     assert Match.from_state(state, match.trained) == match
-    for told, missing in ((7, {"new_vector": 1.0, "solved": 0.0, "seldom": 0.0}), (8, {"solved": 0.0, "seldom": 0.0})):
+    former = {"new_near": 0.0, "whole_from": 0.0}
+    for told, missing in ((7, {"new_vector": 1.0, "solved": 0.0, "seldom": 0.0}), (8, {"solved": 0.0, "seldom": 0.0}), (10, {})):
         old = Match.from_state({"match.numbers": state["match.numbers"][:told]}, match.trained)
         assert old is not None
-        assert old.weights == WEIGHTS.with_(**missing)
+        assert old.weights == WEIGHTS.with_(**former | missing)
 
 
 def test_a_new_item_is_lifted_by_its_text_alone(model: NeuralRecommender) -> None:
@@ -178,8 +179,34 @@ def test_a_new_item_is_lifted_by_its_text_alone(model: NeuralRecommender) -> Non
     lifts = moved.lifts(Ragged.from_rows([[int(red)]]))
     assert lifts is not None
     assert moved.match.text is not None
+    own = moved._scaled_items()
+    assert np.allclose(moved.item_embeddings()[[1]], moved.match.served(own[[1]], np.array([1]), own))
+    assert not np.allclose(moved.item_embeddings()[1], 0.5 * own[1])
     near = 1 in moved.match.text.items[red]
     assert (lifts.of(np.array([0]), np.array([1]))[0] > 0) == near
+
+
+def test_the_vector_of_a_new_item_leans_on_the_nearest_known_ones() -> None:
+    """Items 1, 2, 3 and 6 are known, 4 and 5 new; 4 has all of them near, the farthest too far to count, 5 has a new one alone."""
+    vectors = np.array([[0, 0], [1, 0], [0, 1], [2, 2], [0, -1], [-1, 0], [9, 9]], np.float32)
+    near, strengths = np.zeros((7, 5), np.int64), np.zeros((7, 5), np.float32)
+    near[4], strengths[4] = [5, 1, 2, 3, 6], [0.9, 0.6, 0.3, 0.1, 0.05]
+    near[5, 0], strengths[5, 0] = 4, 0.9
+    trained = np.array([False, True, True, True, False, False, True])
+    match = Match(Neighbours(near, strengths), None, trained, Weights(new_vector=0.5, new_near=0.25))
+    mean = (0.6 * vectors[1] + 0.3 * vectors[2] + 0.1 * vectors[3]) / 1.0
+    wanted = 0.5 * np.array([0.75 * vectors[4] + 0.25 * mean, vectors[5]])
+    assert np.allclose(match.served(vectors[[4, 5]], np.array([4, 5]), vectors), wanted, atol=1e-6)
+    without = replace(match, text=None)
+    assert np.allclose(without.served(vectors[[4]], np.array([4]), vectors), 0.5 * vectors[[4]])
+
+
+def test_an_offset_is_added_in_proportion_up_to_its_strength_and_asks_for_one_below_zero() -> None:
+    strengths, new = np.array([0.2, 1.0, 3.0, 0.2], np.float32), np.array([True, True, True, False])
+    assert Weights(text=5.0, new_text=2.0, new=4.0).lift_of_text(strengths, new) == pytest.approx([4.4, 6.0, 10.0, 1.0])
+    risen = Weights(text=5.0, new_text=2.0, new=4.0, whole_from=0.5)
+    assert risen.lift_of_text(strengths, new) == pytest.approx([2.0, 6.0, 10.0, 1.0])
+    assert risen.with_(new=-1.0).lift_of_text(strengths, new) == pytest.approx([0.0, 1.0, 5.0, 1.0])
 
 
 @pytest.mark.parametrize("item_input", ["text", "text+id"])
@@ -328,9 +355,9 @@ def test_new_items_are_weighed_by_a_training_without_some(
     assert again.match is not None
     assert promote.match is not None
     assert balanced.match.weights == again.match.weights
-    for_others = {"new_text": 0.0, "new": 0.0, "new_vector": 1.0}
+    for_others = {"new_text": 0.0, "new": 0.0, "new_vector": 1.0, "new_near": 0.0, "whole_from": 0.0}
     assert balanced.match.weights.with_(**for_others) == off.match.weights.with_(**for_others)
-    assert off.match.weights.new_vector == 1.0
+    assert (off.match.weights.new_vector, off.match.weights.new_near) == (1.0, 0.0)
     assert off.state_dict().keys() == balanced.state_dict().keys()
     weights = {name: value for name, value in off.state_dict().items() if not name.startswith("match.")}
     assert all(torch.equal(value, balanced.state_dict()[name]) for name, value in weights.items())
@@ -342,15 +369,16 @@ def test_what_is_tried_is_what_a_ranking_of_all_items_gives(seed: int, masked: b
     rng = np.random.default_rng(seed)
     n, items = 30, 60
     vectors = rng.normal(size=(items + 1, 4)).astype(np.float32)
-    vectors[rng.integers(1, items + 1, 3)] = np.nan
     near, strengths = rng.integers(0, items + 1, (items + 1, 5)), rng.random((items + 1, 5)).astype(np.float32)
     for row, found in enumerate(near):  # each neighbour once, 0 where there are no more
         once = np.unique(found[found > 0])
         near[row] = np.pad(once, (0, 5 - len(once)))
     strengths[near == 0] = 0
     trained = rng.random(items + 1) < 0.7
+    vectors[rng.choice(np.flatnonzero(~trained), 3)] = np.nan
     lists = Neighbours(near, strengths)
     w = Weights(*rng.uniform(0, 3, 2), rng.uniform(-1, 1), rng.uniform(0, 3), rng.uniform(0.2, 1), *rng.uniform(0, 2, 2))
+    w = w.with_(new_near=rng.choice([0.0, NEAR]), whole_from=rng.choice([0.0, 1.0]))
     some = (lists if rng.random() < 0.5 else None for _ in range(2))
     match = Match(lists, next(some), trained, w, solved=next(some), seldom=seldom_of(rng.integers(0, 20, items + 1) * trained))
     histories = Ragged.from_rows([rng.integers(1, items + 1, rng.integers(0, 6)).tolist() for _ in range(n)])
@@ -359,7 +387,9 @@ def test_what_is_tried_is_what_a_ranking_of_all_items_gives(seed: int, masked: b
     rules, counts = Protocol(bootstrap=0, mask_seen=masked), np.ones(items + 1, np.int64)
     extra = Lifts.constant(histories, -0.7)
     tried = Tried.of(match, data, rules, counts, users=users, items=vectors, extra=extra)
-    moved = np.where(trained[:, None], vectors, vectors * np.float32(w.new_vector))
+    new = np.flatnonzero(~trained)
+    moved = vectors.copy()
+    moved[new] = match.served(vectors[new], new, vectors)
     lifts = Lifts.joined([match.lifts(histories), extra])
     report = evaluate_vectors([(users, lifts)], moved, data, rules.updated({"ks": (10,)}), counts)
     figures = tried.figures(w)

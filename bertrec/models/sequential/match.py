@@ -171,7 +171,8 @@ class Match:
         total = strengths.sum(axis=1)
         mean = np.zeros_like(own)
         for place in range(near.shape[1]):
-            mean += (strengths[:, place] / np.where(total > 0, total, 1))[:, None] * vectors[near[:, place]]
+            share = (strengths[:, place] / np.where(total > 0, total, 1))[:, None]
+            mean += np.where(share > 0, share * vectors[near[:, place]], np.float32(0))  # who lends nothing may have no vector
         return np.where(total[:, None] > 0, mean - own, np.float32(0))
 
     def rise(self, items: IntArray) -> FloatArray:
