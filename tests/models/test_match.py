@@ -187,17 +187,16 @@ def test_a_new_item_is_lifted_by_its_text_alone(model: NeuralRecommender) -> Non
 
 
 def test_the_vector_of_a_new_item_leans_on_the_nearest_known_ones() -> None:
-    """Items 1, 2, 3 and 6 are known, 4 and 5 new; 4 has all of them near, the farthest too far to count, 5 has a new one alone."""
-    vectors = np.array([[0, 0], [1, 0], [0, 1], [2, 2], [0, -1], [-1, 0], [9, 9]], np.float32)
-    near, strengths = np.zeros((7, 5), np.int64), np.zeros((7, 5), np.float32)
-    near[4], strengths[4] = [5, 1, 2, 3, 6], [0.9, 0.6, 0.3, 0.1, 0.05]
-    near[5, 0], strengths[5, 0] = 4, 0.9
-    trained = np.array([False, True, True, True, False, False, True])
-    match = Match(Neighbours(near, strengths), None, trained, Weights(new_vector=0.5, new_near=0.25))
-    mean = (0.6 * vectors[1] + 0.3 * vectors[2] + 0.1 * vectors[3]) / 1.0
+    """Items 1, 2 and 3 are known and near to 4, which is new; nothing is near to 5. Item 3 has no vector and is too far to lend one."""
+    vectors = np.array([[0, 0], [1, 0], [0, 1], [np.nan, np.nan], [0, -1], [-1, 0]], np.float32)
+    near, cosines = np.zeros((6, 3), np.int64), np.zeros((6, 3), np.float32)
+    near[4], cosines[4] = [1, 2, 3], [0.6, 0.2, 0.0]
+    trained = np.array([False, True, True, True, False, False])
+    match = Match(None, None, trained, Weights(new_vector=0.5, new_near=0.25), known=Neighbours(near, cosines))
+    mean = (0.36 * vectors[1] + 0.04 * vectors[2]) / 0.4
     wanted = 0.5 * np.array([0.75 * vectors[4] + 0.25 * mean, vectors[5]])
     assert np.allclose(match.served(vectors[[4, 5]], np.array([4, 5]), vectors), wanted, atol=1e-6)
-    without = replace(match, text=None)
+    without = replace(match, known=None)
     assert np.allclose(without.served(vectors[[4]], np.array([4]), vectors), 0.5 * vectors[[4]])
 
 
@@ -380,7 +379,9 @@ def test_what_is_tried_is_what_a_ranking_of_all_items_gives(seed: int, masked: b
     w = Weights(*rng.uniform(0, 3, 2), rng.uniform(-1, 1), rng.uniform(0, 3), rng.uniform(0.2, 1), *rng.uniform(0, 2, 2))
     w = w.with_(new_near=rng.choice([0.0, NEAR]), whole_from=rng.choice([0.0, 1.0]))
     some = (lists if rng.random() < 0.5 else None for _ in range(2))
-    match = Match(lists, next(some), trained, w, solved=next(some), seldom=seldom_of(rng.integers(0, 20, items + 1) * trained))
+    known = Neighbours(np.where(trained[near], near, 0), np.where(trained[near], strengths, 0).astype(np.float32))
+    seldom = seldom_of(rng.integers(0, 20, items + 1) * trained)
+    match = Match(lists, next(some), trained, w, solved=next(some), seldom=seldom, known=known)
     histories = Ragged.from_rows([rng.integers(1, items + 1, rng.integers(0, 6)).tolist() for _ in range(n)])
     targets = Ragged.from_rows([rng.integers(1, items + 1, rng.integers(1, 4)).tolist() for _ in range(n)])
     data, users = EvaluationSet(list(range(n)), histories, targets), rng.normal(size=(n, 4)).astype(np.float32)

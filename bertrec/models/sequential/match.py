@@ -28,7 +28,7 @@ _PREFIX = "match."
 _OFTEN = 8
 NEAREST_KNOWN = 3
 """Of the items that training saw, how many of the nearest texts lend their vectors to a new item."""
-_LISTS = ("text", "behaviour", "solved")
+_LISTS = ("text", "behaviour", "solved", "known")
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ class Match:
         solved: what the linear model lends to; None for a model without ids, and in a large catalogue.
         trained: ``[n_items + 1]``, which items training saw.
         seldom: ``[n_items + 1]``, see `seldom_of`.
+        known: for new items the `NEAREST_KNOWN` nearest texts of items that training saw, with their cosines; None without text.
         weights: of the lists.
         max_history: how many of the newest items of a history are looked at.
         text_decay: what an item's nearest texts count for each step that the item is older.
@@ -121,6 +122,7 @@ class Match:
     decay: float = 0.9
     solved: Neighbours | None = None
     seldom: FloatArray | None = None
+    known: Neighbours | None = None
 
     def parts(self, histories: Ragged) -> tuple[Lifts, Lifts, Lifts]:
         """Return the strengths of near texts, of common behaviour and of the linear model for each history, without weights."""
@@ -160,20 +162,18 @@ class Match:
     def towards_known(self, own: FloatArray, items: IntArray, vectors: FloatArray) -> FloatArray:
         """Return the way from these vectors to the mean vector of the known items with the nearest texts, ``[m, d]``; 0 without any.
 
-        Each of these items counts with its strength. Args: as `served`.
+        Each of these items counts with the square of its cosine. Args: as `served`.
         """
-        if self.text is None:
+        if self.known is None:
             return np.zeros_like(own)
-        near, strengths = self.text.items[items], self.text.strengths[items]
-        known = self.trained[near] & (strengths > 0)
-        first = np.argsort(~known, axis=1, kind="stable")[:, :NEAREST_KNOWN]
-        near, strengths = (np.take_along_axis(values, first, 1) for values in (near, np.where(known, strengths, 0)))
-        total = strengths.sum(axis=1)
+        near, shares = self.known.items[items], self.known.strengths[items] ** 2
+        total = shares.sum(axis=1, keepdims=True)
+        shares /= np.where(total > 0, total, 1)
         mean = np.zeros_like(own)
         for place in range(near.shape[1]):
-            share = (strengths[:, place] / np.where(total > 0, total, 1))[:, None]
+            share = shares[:, place, None]
             mean += np.where(share > 0, share * vectors[near[:, place]], np.float32(0))  # who lends nothing may have no vector
-        return np.where(total[:, None] > 0, mean - own, np.float32(0))
+        return np.where(total > 0, mean - own, np.float32(0))
 
     def rise(self, items: IntArray) -> FloatArray:
         """Return what the lifts of these items are multiplied by."""
@@ -204,7 +204,8 @@ class Match:
             lists[name] = Neighbours.from_state(own) if own else None
         text, new_text, new, behaviour, max_history, text_decay, decay, *later = state[f"{_PREFIX}numbers"].tolist()
         weights = Weights(text, new_text, new, behaviour, *later)  # former forms had fewer weights, and were as the others' defaults say
-        found = cls(lists["text"], lists["behaviour"], trained, weights, int(max_history), text_decay, decay, lists["solved"])
+        numbers = (int(max_history), text_decay, decay)
+        found = cls(lists["text"], lists["behaviour"], trained, weights, *numbers, solved=lists["solved"], known=lists["known"])
         seldom = state.get(f"{_PREFIX}seldom")
         return found if seldom is None else replace(found, seldom=seldom.numpy())
 

@@ -21,7 +21,7 @@ from bertrec.models.base import FloatArray
 from bertrec.models.folder import SavedParts
 from bertrec.models.item_vectors import ReadsItems
 from bertrec.models.sequential.config import ModelConfig
-from bertrec.models.sequential.match import Match, Weights, seldom_of
+from bertrec.models.sequential.match import NEAREST_KNOWN, Match, Weights, seldom_of
 from bertrec.models.sequential.solved import solved_lists
 from bertrec.models.sequential.tried import Tried
 from bertrec.models.sequential.weighing import (
@@ -207,7 +207,8 @@ class MatchingRecommender(ReadsItems):
         if near is None and behaviour is None and solved is None:
             return None
         numbers = (config.max_history, config.text_decay, config.decay)
-        return Match(near, behaviour, self.items_trained(), Weights(), *numbers, solved=solved, seldom=seldom_of(train.item_counts))
+        known, seldom = None if near is None else self._near_known(texts), seldom_of(train.item_counts)
+        return Match(near, behaviour, self.items_trained(), Weights(), *numbers, solved=solved, seldom=seldom, known=known)
 
     def _near(self, texts: FloatArray | None, nearest: int) -> Neighbours | None:
         """Return the lists of near texts, None without texts."""
@@ -215,19 +216,28 @@ class MatchingRecommender(ReadsItems):
             return None
         return Neighbours.of(texts, nearest, cut=True, listed=self.catalog.listed[1:]).scaled()
 
+    def _near_known(self, texts: FloatArray | None) -> Neighbours | None:
+        """Return for each new item the nearest texts of items that training saw."""
+        if texts is None:
+            return None
+        known = self.items_trained()[1:]
+        return Neighbours.of(texts, NEAREST_KNOWN, listed=known, wanted=~known)
+
     def carry_match(self, other: MatchingRecommender) -> None:
         """Take the match of a model of the same weights over other items: near texts are found anew, the rest goes with the ids."""
         match = other.match
         if match is None:
             return
         origin = np.concatenate([[0], other.catalog.ids.encode(self.catalog.ids.ids)])
-        near = self._near(self.whitened_texts(), 0 if match.text is None else match.text.items.shape[1])
+        texts = None if match.text is None else self.whitened_texts()
+        near = None if match.text is None else self._near(texts, match.text.items.shape[1])
         behaviour, solved = (None if lists is None else lists.over(origin) for lists in (match.behaviour, match.solved))
         if near is None and behaviour is None and solved is None:
             self.take_match(None)
         else:
             seldom = None if match.seldom is None else np.where(origin > 0, match.seldom[origin], np.float32(0))
-            lists = replace(match, text=near, behaviour=behaviour, solved=solved)
+            known = None if match.known is None else self._near_known(texts)
+            lists = replace(match, text=near, behaviour=behaviour, solved=solved, known=known)
             self.take_match(replace(lists, trained=self.items_trained(), seldom=seldom))
         self._new_item_costs = other._new_item_costs
 

@@ -537,7 +537,7 @@ class NeuralRecommender(MatchingRecommender):
         return self._items
 
     def item_embeddings(self) -> FloatArray:
-        """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on, shorter ones for new items of others."""
+        """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on, for new items of others `served_new`."""
         vectors = self._scaled_items().copy()
         new = np.flatnonzero(~self.items_trained())
         vectors[new] = self.served_new(vectors[new], new, vectors) if self.reads_text else np.nan
