@@ -27,9 +27,10 @@ _START = Weights(text=1.0, behaviour=3.0, solved=3.0, seldom=0.5)
 _VECTORS = (1.0, 0.7, 0.5, 0.35, 0.25)
 _NEW_TEXTS = tuple(2 ** (power / 2) for power in range(11))
 _OFFSETS = tuple(step / 2 for step in range(-8, 13))
+"""What the inner product of a new item may count, the weights of its near texts, and the offsets: all of these are tried."""
+_OFFSETS_AT_ONCE = tuple(step / 2 for step in range(-8, 9))
 WHOLE_FROM = 1.0
-"""What the inner product of a new item may count, the weights of its near texts, and the offsets: all of these are tried. An offset above 0
-is added whole from the strength of a list's first item on."""
+"""An offset above 0 is added whole from the strength of a list's first item on; where few tell, it is added at once."""
 ENOUGH = 300
 """Users whose next item is new. Where one part has fewer, more parts are kept from trainings of their own."""
 MOST_PARTS, MOST_ROWS = 5, 100_000
@@ -239,7 +240,8 @@ def weigh_new(told: Told, weights: Weights, *, cost: float) -> Weights:
     """Return the weights with those for new items that serve these best.
 
     For each weight of the inner product and of near texts the offset is the largest that can be borne: the others lose no more than
-    ``cost``. A few users do not tell that cost from chance; with them new items may also hold as many places as users want one.
+    ``cost``. A few users do not tell that cost from chance; with them new items may also hold as many places as users want one, and keep
+    their own vectors, and an offset is added at once.
 
     Args:
         told: users of trainings that some items were kept from.
@@ -256,10 +258,11 @@ def weigh_new(told: Told, weights: Weights, *, cost: float) -> Weights:
     def bearable(one: Weights) -> bool:
         return _mean(told.figures(one)[others]) >= least or (not enough and told.share_of_lists(one) <= due)
 
-    for vector in _VECTORS if enough else (1.0,):
+    forms = [weights.with_(new_vector=vector, new_near=NEAR, whole_from=WHOLE_FROM) for vector in _VECTORS] if enough else [weights]
+    offsets = _OFFSETS if enough else _OFFSETS_AT_ONCE
+    for form in forms:
         for text in _NEW_TEXTS:
-            new = weights.with_(new_text=text, new_vector=vector, new_near=NEAR, whole_from=WHOLE_FROM)
-            other = _last([new.with_(new=offset) for offset in _OFFSETS], bearable)
+            other = _last([form.with_(new_text=text, new=offset) for offset in offsets], bearable)
             if other is None:
                 break
             gain = (figures := told.figures_of_new(other)) - reached
