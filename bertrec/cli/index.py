@@ -275,8 +275,6 @@ def _stored(path: Path | None) -> tuple[list[str | int], Any, str]:
 
 
 def _embedded(run: Run, table: Path, vectors: Path | None) -> tuple[list[str | int], Any, str]:
-    from bertrec.data.catalog import ItemCatalog
-    from bertrec.data.changes import catalog_changes
     from bertrec.data.one_table import read_items
 
     record, model = run.record(), run.load_model()
@@ -287,10 +285,7 @@ def _embedded(run: Run, table: Path, vectors: Path | None) -> tuple[list[str | i
     note(f"embedding {len(catalog)} items from {vectors or ', '.join(catalog.fields)}")
     how = f"--items {table}" + ("" if vectors is None else f" --vectors {vectors}")
     note(f"note: {run.folder} does not know them: with  bertrec catalog update {run.folder} {how} --delta --index INDEX  it would")
-    if model.takes_vectors:  # no text of theirs is read
-        catalog = ItemCatalog(catalog.ids, {field: [""] * len(catalog) for field in model.catalog.fields})
-    joined = catalog_changes(model.catalog, catalog, delta=True).catalog  # new items' vectors lean on known ones
-    return *item_vectors(model.with_catalog(joined), catalog), model.model_hash
+    return *item_vectors(model.with_catalog(catalog)), model.model_hash
 
 
 def _as_in(index: ItemIndex, ids: list[str | int]) -> list[str | int]:

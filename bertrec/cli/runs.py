@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from bertrec.data.catalog import ItemCatalog
     from bertrec.data.load import Dataset
     from bertrec.data.splits import Split
     from bertrec.models.base import Recommender
@@ -240,20 +239,11 @@ def note_pretraining(record: Mapping[str, Any], name: str, dataset: Dataset, spl
             note(line)
 
 
-def item_vectors(model: Recommender, of: ItemCatalog | None = None) -> tuple[list[str | int], npt.NDArray[np.float32]]:
-    """Return ids and vectors ``[m, d]`` of the items that the model knows; how many it does not know is printed.
-
-    Args:
-        model: over a catalogue that holds them.
-        of: only these items; None takes the whole catalogue.
-    """
-    from bertrec.core.distinct import among, distinct
-
-    known, asked = model.known_items(), len(model.catalog if of is None else of)
-    if of is not None:
-        known = known[among(known, distinct(model.catalog.ids.encode(of.ids.ids)))]
-    if len(known) < asked:
-        note(f"note: the model knows nothing of {asked - len(known)} of {asked} items: they are left out")
+def item_vectors(model: Recommender) -> tuple[list[str | int], npt.NDArray[np.float32]]:
+    """Return ids and vectors ``[m, d]`` of the items that the model knows; how many it does not know is printed."""
+    known = model.known_items()
+    if len(known) < len(model.catalog):
+        note(f"note: the model knows nothing of {len(model.catalog) - len(known)} of {len(model.catalog)} items: they are left out")
     if model.lifts_apart:
         note(f"note: vectors alone leave out {model.lifts_apart}; recommend, evaluate and rerank add it, with --index too")
     return model.catalog.ids.decode(known), model.item_embeddings()[known]

@@ -43,7 +43,6 @@ class Neighbours:
         cut: bool = False,
         progress: bool = False,
         listed: npt.NDArray[np.bool_] | None = None,
-        wanted: npt.NDArray[np.bool_] | None = None,
     ) -> Self:
         """Find the ``m`` items of the largest cosine for every item, itself left out; exactly below 200,000 items, then by HNSW.
 
@@ -54,7 +53,6 @@ class Neighbours:
                 a strength is the cosine, or 0 where that is negative.
             progress: show a bar while the index is built.
             listed: ``[n_items]``, which items may stand in lists; the others have lists all the same. None allows all.
-            wanted: ``[n_items]``, which items have lists. None gives all one.
         """
         items, strengths = np.zeros((len(vectors) + 1, m), np.int64), np.zeros((len(vectors) + 1, m), np.float32)
         there = np.flatnonzero(vectors.any(axis=1))
@@ -66,9 +64,8 @@ class Neighbours:
             index.remove(there[~listed[there]].tolist())
         if not len(index):
             return cls(items, strengths)
-        asked = np.arange(len(there)) if wanted is None else np.flatnonzero(wanted[there])
-        for start in range(0, len(asked), _ROWS_AT_ONCE):
-            part = asked[start : start + _ROWS_AT_ONCE]
+        for start in range(0, len(there), _ROWS_AT_ONCE):
+            part = np.arange(start, min(start + _ROWS_AT_ONCE, len(there)))
             found = index.search(known[part], m + 1, exclude=Ragged.from_lengths(part + 1, np.ones(len(part), np.int64)))
             cosines = np.where(found.positions >= 0, found.scores, np.float32(0))
             nearer = cosines[:, :m] - (np.maximum(cosines[:, m:], 0) if cut else 0)

@@ -19,7 +19,6 @@ from bertrec.data.changes import catalog_changes
 from bertrec.encoders.text import TextEncoder
 from bertrec.models.base import Recommender
 from bertrec.models.moving import moved
-from bertrec.models.sequential.matching import MatchingRecommender
 from bertrec.models.texts import read_catalog
 from bertrec.retrieval.index import ItemIndex
 from bertrec.runs.folder import Run
@@ -55,11 +54,6 @@ def today(tmp_path):
 
 def update(cli, place, today, *more):
     return cli("catalog", "update", place / "run", "--items", today, "--index", place / "index", *more)
-
-
-def vector_of(index, item):
-    held = ItemIndex.load(index)
-    return held.vectors_at(held._parts.table.rows_of([item]))
 
 
 def listed(out):
@@ -217,14 +211,6 @@ class TestUpdate:
         assert "p9" in ItemIndex.load(place / "index").ids
         assert update(cli, place, write_products(tmp_path / "all.csv", [*PRODUCTS, TODAY[-1]]))[0] == 0
         assert len(ItemIndex.load(place / "index")) == 9
-
-    def test_index_add_gives_new_items_the_vectors_that_they_have_beside_all_others(self, cli, place, tmp_path, monkeypatch):
-        monkeypatch.setattr(MatchingRecommender, "served_new", lambda self, own, items, vectors: own + len(self.catalog))
-        table = write_products(tmp_path / "new.csv", TODAY[-1:])
-        assert cli("index", "add", place / "index", "--run", place / "run", "--items", table)[0] == 0
-        added = vector_of(place / "index", "p9")
-        assert update(cli, place, write_products(tmp_path / "all.csv", [*PRODUCTS, TODAY[-1]]))[0] == 0
-        assert np.allclose(vector_of(place / "index", "p9"), added, atol=1e-5)
 
     def test_an_updated_run_is_measured_on_what_it_was_trained_on(self, cli, place, today, tmp_path):
         assert cli("evaluate", place / "run", "--json", tmp_path / "before.json")[0] == 0

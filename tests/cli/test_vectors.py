@@ -89,8 +89,7 @@ def test_an_index_takes_new_items_with_their_vectors(cli, given_run, tmp_path):
     assert cli("index", "build", given_run, "--out", index)[0] == 0
     (tmp_path / "new.csv").write_text("item_id\n110\n111\n")
     code, _, err = cli("index", "add", index, "--run", given_run, "--items", tmp_path / "new.csv")
-    assert "2 of 12 items have no vector, such as '110', '111'" in err
-    assert code == 2
+    assert (code, "2 of 2 items have no vector" in err) == (2, True)
     assert cli("index", "add", index, "--run", given_run, "--items", tmp_path / "new.csv", "--vectors", data / "more.npy")[0] == 0
     assert set(ItemIndex.load(index).ids) == {str(number) for number in range(100, 112)}
 

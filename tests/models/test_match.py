@@ -20,11 +20,13 @@ import bertrec
 from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
+from bertrec.data.changes import catalog_changes
 from bertrec.data.splits import EvaluationSet, Split
 from bertrec.evaluation.by_vectors import evaluate_vectors
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
 from bertrec.models.sequential import matching, solved, weighing
+from bertrec.models.sequential.lent import LentVectors
 from bertrec.models.sequential.match import Match, Weights, seldom_of
 from bertrec.models.sequential.neural import NeuralRecommender
 from bertrec.models.sequential.tried import NEAR, Tried
@@ -179,25 +181,51 @@ def test_a_new_item_is_lifted_by_its_text_alone(model: NeuralRecommender) -> Non
     lifts = moved.lifts(Ragged.from_rows([[int(red)]]))
     assert lifts is not None
     assert moved.match.text is not None
-    own = moved._scaled_items()
-    assert np.allclose(moved.item_embeddings()[[1]], moved.match.served(own[[1]], np.array([1]), own))
-    assert not np.allclose(moved.item_embeddings()[1], 0.5 * own[1])
     near = 1 in moved.match.text.items[red]
     assert (lifts.of(np.array([0]), np.array([1]))[0] > 0) == near
 
 
 def test_the_vector_of_a_new_item_leans_on_the_nearest_known_ones() -> None:
-    """Items 1, 2 and 3 are known and near to 4, which is new; nothing is near to 5. Item 3 has no vector and is too far to lend one."""
-    vectors = np.array([[0, 0], [1, 0], [0, 1], [np.nan, np.nan], [0, -1], [-1, 0]], np.float32)
-    near, cosines = np.zeros((6, 3), np.int64), np.zeros((6, 3), np.float32)
-    near[4], cosines[4] = [1, 2, 3], [0.6, 0.2, 0.0]
-    trained = np.array([False, True, True, True, False, False])
-    match = Match(None, None, trained, Weights(new_vector=0.5, new_near=0.25), known=Neighbours(near, cosines))
-    mean = (0.36 * vectors[1] + 0.04 * vectors[2]) / 0.4
-    wanted = 0.5 * np.array([0.75 * vectors[4] + 0.25 * mean, vectors[5]])
-    assert np.allclose(match.served(vectors[[4, 5]], np.array([4, 5]), vectors), wanted, atol=1e-6)
-    without = replace(match, known=None)
-    assert np.allclose(without.served(vectors[[4]], np.array([4]), vectors), 0.5 * vectors[[4]])
+    """Of four known items three lend to item 5, by the squares of their cosines; 7 has no text and 9 none that is near."""
+    texts = np.array([[1, 0], [0, 0], [-1, -1]], np.float32)
+    known_texts = np.array([[0, 1], [0.6, 0.8], [2, 0], [0.8, 0.6], [0, 0]], np.float32)
+    known_vectors = np.array([[9, 9], [1, 0], [0, 1], [2, 2], [7, 7]], np.float32)
+    lent = LentVectors.of(texts, np.array([5, 7, 9]), known_texts, known_vectors)
+    assert lent is not None
+    assert lent.items.tolist() == [5]
+    mean = (0.36 * known_vectors[1] + 1.0 * known_vectors[2] + 0.64 * known_vectors[3]) / 2.0
+    assert np.allclose(lent.vectors, [mean], atol=1e-6)
+    match = Match(None, None, np.zeros(10, bool), Weights(new_vector=0.5, new_near=0.25), lent=lent)
+    own = np.array([[0, -1], [-1, 0], [3, 3]], np.float32)
+    wanted = 0.5 * np.array([0.75 * own[0] + 0.25 * mean, own[1], own[2]])
+    assert np.allclose(match.served(own, np.array([5, 9, 2])), wanted, atol=1e-6)
+    assert np.allclose(replace(match, lent=None).served(own, np.array([5, 9, 2])), 0.5 * own)
+    loaded = Match.from_state(match.state_dict(), match.trained)
+    assert loaded is not None
+    assert np.allclose(loaded.served(own, np.array([5, 9, 2])), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("known", [0, 1, 2])
+def test_fewer_known_items_than_lend(known: int) -> None:
+    texts, vectors = np.eye(2, dtype=np.float32)[:known], np.arange(4, dtype=np.float32).reshape(2, 2)[:known]
+    lent = LentVectors.of(np.array([[0.6, 0.8]], np.float32), np.array([3]), texts, vectors)
+    if lent is None:
+        assert known == 0
+    else:
+        shares = np.array([0.36, 0.64])[:known]
+        assert np.allclose(lent.vectors, [shares @ vectors / shares.sum()])
+
+
+def test_a_new_item_has_the_same_vector_in_any_catalogue(model: NeuralRecommender) -> None:
+    """Beside all known items, beside a few, and alone, as where new items are encoded in parts."""
+    frame = pd.DataFrame({"item_id": ["new", "newer"], "title": ["red thing number9", "blue thing number3"], "colour": ["red", "blue"]})
+    new, old = ItemCatalog.from_frame(frame), model.catalog
+    whole = model.with_catalog(catalog_changes(old, new, delta=True).catalog)
+    wanted = whole.item_embeddings()[whole.catalog.ids.encode(["new", "newer"])]
+    assert not np.allclose(wanted, 0.5 * whole.own_vectors()[whole.catalog.ids.encode(["new", "newer"])])
+    assert np.allclose(model.with_catalog(new).item_embeddings()[1:], wanted, atol=1e-6)
+    alone = model.with_catalog(ItemCatalog.from_frame(frame[1:]))
+    assert np.allclose(alone.item_embeddings()[1], wanted[1], atol=1e-6)
 
 
 def test_an_offset_is_added_in_proportion_up_to_its_strength_and_asks_for_one_below_zero() -> None:
@@ -379,18 +407,18 @@ def test_what_is_tried_is_what_a_ranking_of_all_items_gives(seed: int, masked: b
     w = Weights(*rng.uniform(0, 3, 2), rng.uniform(-1, 1), rng.uniform(0, 3), rng.uniform(0.2, 1), *rng.uniform(0, 2, 2))
     w = w.with_(new_near=rng.choice([0.0, NEAR]), whole_from=rng.choice([0.0, 1.0]))
     some = (lists if rng.random() < 0.5 else None for _ in range(2))
-    known = Neighbours(np.where(trained[near], near, 0), np.where(trained[near], strengths, 0).astype(np.float32))
+    new = np.flatnonzero(~trained)
+    lent = LentVectors(new[1:], rng.normal(size=(len(new) - 1, 4)).astype(np.float32))
     seldom = seldom_of(rng.integers(0, 20, items + 1) * trained)
-    match = Match(lists, next(some), trained, w, solved=next(some), seldom=seldom, known=known)
+    match = Match(lists, next(some), trained, w, solved=next(some), seldom=seldom, lent=lent)
     histories = Ragged.from_rows([rng.integers(1, items + 1, rng.integers(0, 6)).tolist() for _ in range(n)])
     targets = Ragged.from_rows([rng.integers(1, items + 1, rng.integers(1, 4)).tolist() for _ in range(n)])
     data, users = EvaluationSet(list(range(n)), histories, targets), rng.normal(size=(n, 4)).astype(np.float32)
     rules, counts = Protocol(bootstrap=0, mask_seen=masked), np.ones(items + 1, np.int64)
     extra = Lifts.constant(histories, -0.7)
     tried = Tried.of(match, data, rules, counts, users=users, items=vectors, extra=extra)
-    new = np.flatnonzero(~trained)
     moved = vectors.copy()
-    moved[new] = match.served(vectors[new], new, vectors)
+    moved[new] = match.served(vectors[new], new)
     lifts = Lifts.joined([match.lifts(histories), extra])
     report = evaluate_vectors([(users, lifts)], moved, data, rules.updated({"ks": (10,)}), counts)
     figures = tried.figures(w)
@@ -609,3 +637,13 @@ def test_a_time_limit_is_shared_with_the_training_for_new_items(
         split.train, validation=split.validation, progress=False
     )
     assert limits == pytest.approx([60, 15, 15])
+
+
+def test_a_model_that_learns_on_keeps_all_weights_of_new_items(split: Split, small: dict[str, Any]) -> None:
+    model = UniSRec.configured(settings=small | {"train.epochs": 2}).fit(split.train, validation=split.validation, progress=False)
+    assert model.match is not None
+    new = {"new_text": 2.0, "new": 4.0, "new_vector": 0.5, "new_near": 0.5, "whole_from": 1.0}
+    model.take_match(replace(model.match, weights=model.match.weights.with_(**new)))
+    match = model.continued(split.train, validation=split.validation, epochs=1, progress=False).match
+    assert match is not None
+    assert {name: getattr(match.weights, name) for name in new} == new

@@ -45,19 +45,6 @@ def test_lists_are_the_largest_cosines(seed: int, m: int, cut: bool) -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.lists(st.booleans(), min_size=12, max_size=12))
-def test_wanted_items_have_lists_of_listed_ones_alone(seed: int, known: list[bool]) -> None:
-    vectors, listed = vectors_of(seed), np.array(known)
-    cosines = cosines_of(vectors)
-    found = Neighbours.of(vectors, 3, listed=listed, wanted=~listed)
-    for row in range(12):
-        order = [int(item) for item in np.argsort(-cosines[row]) if listed[item] and cosines[row][item] > 1e-6][:3]
-        wanted = {} if listed[row] else {item + 1: cosines[row][item] for item in order}
-        given_ = {int(i): float(s) for i, s in zip(found.items[row + 1], found.strengths[row + 1], strict=True) if s > 1e-6}
-        assert given_ == pytest.approx(wanted, abs=1e-5)
-
-
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000), st.sampled_from(["sum", "max"]), st.sampled_from([1.0, 0.5]), st.sampled_from([0, 1 << 15]))
 def test_lifts_are_sums_or_maxima_of_decayed_strengths(seed: int, form: str, decay: float, few: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -22,13 +22,12 @@ from bertrec.core.lifts import Lifts
 from bertrec.core.products import FloatArray, IntArray
 from bertrec.core.ragged import Ragged
 from bertrec.evaluation.ranks import BoolArray
+from bertrec.models.sequential.lent import LentVectors
 from bertrec.retrieval.neighbours import Neighbours
 
 _PREFIX = "match."
 _OFTEN = 8
-NEAREST_KNOWN = 3
-"""Of the items that training saw, how many of the nearest texts lend their vectors to a new item."""
-_LISTS = ("text", "behaviour", "solved", "known")
+_LISTS = ("text", "behaviour", "solved")
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class Match:
         solved: what the linear model lends to; None for a model without ids, and in a large catalogue.
         trained: ``[n_items + 1]``, which items training saw.
         seldom: ``[n_items + 1]``, see `seldom_of`.
-        known: for new items the `NEAREST_KNOWN` nearest texts of items that training saw, with their cosines; None without text.
+        lent: what known items lend to the vectors of new ones; None where they lend nothing.
         weights: of the lists.
         max_history: how many of the newest items of a history are looked at.
         text_decay: what an item's nearest texts count for each step that the item is older.
@@ -122,7 +121,7 @@ class Match:
     decay: float = 0.9
     solved: Neighbours | None = None
     seldom: FloatArray | None = None
-    known: Neighbours | None = None
+    lent: LentVectors | None = None
 
     def parts(self, histories: Ragged) -> tuple[Lifts, Lifts, Lifts]:
         """Return the strengths of near texts, of common behaviour and of the linear model for each history, without weights."""
@@ -148,32 +147,18 @@ class Match:
         parts = zip((text, behaviour, solved), values, strict=True)
         return Lifts.joined([replace(part, values=value * self.rise(part.items.values)) for part, value in parts])
 
-    def served(self, own: FloatArray, items: IntArray, vectors: FloatArray) -> FloatArray:
+    def served(self, own: FloatArray, items: IntArray) -> FloatArray:
         """Return the vectors of new items as they are served, ``[m, d]``.
 
         Args:
             own: what their texts alone make, ``[m, d]``.
             items: ``[m]`` inner ids.
-            vectors: of all items, ``[n_items + 1, d]``.
         """
-        moved = own + np.float32(self.weights.new_near) * self.towards_known(own, items, vectors)
-        return np.float32(self.weights.new_vector) * moved
+        return np.float32(self.weights.new_vector) * (own + np.float32(self.weights.new_near) * self.towards_known(own, items))
 
-    def towards_known(self, own: FloatArray, items: IntArray, vectors: FloatArray) -> FloatArray:
-        """Return the way from these vectors to the mean vector of the known items with the nearest texts, ``[m, d]``; 0 without any.
-
-        Each of these items counts with the square of its cosine. Args: as `served`.
-        """
-        if self.known is None:
-            return np.zeros_like(own)
-        near, shares = self.known.items[items], self.known.strengths[items] ** 2
-        total = shares.sum(axis=1, keepdims=True)
-        shares /= np.where(total > 0, total, 1)
-        mean = np.zeros_like(own)
-        for place in range(near.shape[1]):
-            share = shares[:, place, None]
-            mean += np.where(share > 0, share * vectors[near[:, place]], np.float32(0))  # who lends nothing may have no vector
-        return np.where(total > 0, mean - own, np.float32(0))
+    def towards_known(self, own: FloatArray, items: IntArray) -> FloatArray:
+        """Return the way from these vectors to what known items lend, ``[m, d]``; 0 where they lend nothing. Args: as `served`."""
+        return np.zeros_like(own) if self.lent is None else self.lent.towards(own, items)
 
     def rise(self, items: IntArray) -> FloatArray:
         """Return what the lifts of these items are multiplied by."""
@@ -187,6 +172,8 @@ class Match:
         state = {f"{_PREFIX}numbers": torch.tensor(numbers, dtype=torch.float64)}
         if self.seldom is not None:
             state[f"{_PREFIX}seldom"] = torch.from_numpy(self.seldom)
+        if self.lent is not None:
+            state |= self.lent.state_dict()
         for name in _LISTS:
             if (lists := getattr(self, name)) is not None:
                 state |= {f"{_PREFIX}{name}.{part}": value for part, value in lists.state_dict().items()}
@@ -205,7 +192,9 @@ class Match:
         text, new_text, new, behaviour, max_history, text_decay, decay, *later = state[f"{_PREFIX}numbers"].tolist()
         weights = Weights(text, new_text, new, behaviour, *later)  # former forms had fewer weights, and were as the others' defaults say
         numbers = (int(max_history), text_decay, decay)
-        found = cls(lists["text"], lists["behaviour"], trained, weights, *numbers, solved=lists["solved"], known=lists["known"])
+        found = cls(
+            lists["text"], lists["behaviour"], trained, weights, *numbers, solved=lists["solved"], lent=LentVectors.from_state(state)
+        )
         seldom = state.get(f"{_PREFIX}seldom")
         return found if seldom is None else replace(found, seldom=seldom.numpy())
 

@@ -21,7 +21,8 @@ from bertrec.models.base import FloatArray
 from bertrec.models.folder import SavedParts
 from bertrec.models.item_vectors import ReadsItems
 from bertrec.models.sequential.config import ModelConfig
-from bertrec.models.sequential.match import NEAREST_KNOWN, Match, Weights, seldom_of
+from bertrec.models.sequential.lent import LentVectors
+from bertrec.models.sequential.match import Match, Weights, seldom_of
 from bertrec.models.sequential.solved import solved_lists
 from bertrec.models.sequential.tried import Tried
 from bertrec.models.sequential.weighing import (
@@ -63,6 +64,10 @@ class MatchingRecommender(ReadsItems):
     @abstractmethod
     def whitened_texts(self) -> FloatArray | None:
         """Return the text vectors of the catalogue as the network reads them, ``[n_items, dim]``; None without text."""
+
+    @abstractmethod
+    def own_vectors(self) -> FloatArray:
+        """Return what text and ID alone make of each item, ``[n_items + 1, width]``."""
 
     @abstractmethod
     def _forget(self) -> None:
@@ -125,7 +130,7 @@ class MatchingRecommender(ReadsItems):
             self._new_item_costs = self._former._new_item_costs
         elif found := self._probes(lists, self._parts_kept(train, validation), train.item_counts == 0, rules, progress=progress):
             weights = self._weigh_new(Told.joined(found), weights, whole=tried)
-        self.take_match(replace(lists, weights=weights))
+        self.take_match(replace(lists, weights=weights, lent=lists.lent if weights.new_near else None))
 
     def _wanting_new(self, lists: Match, train: Interactions, validation: EvaluationSet, rules: Protocol) -> Tried | None:
         users = wanting_new(train, validation, self.config.train.seed)
@@ -148,7 +153,8 @@ class MatchingRecommender(ReadsItems):
     @staticmethod
     def _with_new(weights: Weights, told: Weights) -> Weights:
         """Return weights with those of new items from elsewhere."""
-        return weights.with_(new_text=told.new_text, new=told.new, new_vector=told.new_vector, new_near=told.new_near)
+        names = ("new_text", "new", "new_vector", "new_near", "whole_from")
+        return weights.with_(**{name: getattr(told, name) for name in names})
 
     def probes(self, train: Interactions, validation: EvaluationSet | None) -> bool:
         """Say whether weights of new items are wanted, and only trainings without some items can tell them."""
@@ -207,8 +213,8 @@ class MatchingRecommender(ReadsItems):
         if near is None and behaviour is None and solved is None:
             return None
         numbers = (config.max_history, config.text_decay, config.decay)
-        known, seldom = None if near is None else self._near_known(texts), seldom_of(train.item_counts)
-        return Match(near, behaviour, self.items_trained(), Weights(), *numbers, solved=solved, seldom=seldom, known=known)
+        lent, seldom = None if near is None else self._lent_by(self), seldom_of(train.item_counts)
+        return Match(near, behaviour, self.items_trained(), Weights(), *numbers, solved=solved, seldom=seldom, lent=lent)
 
     def _near(self, texts: FloatArray | None, nearest: int) -> Neighbours | None:
         """Return the lists of near texts, None without texts."""
@@ -216,12 +222,13 @@ class MatchingRecommender(ReadsItems):
             return None
         return Neighbours.of(texts, nearest, cut=True, listed=self.catalog.listed[1:]).scaled()
 
-    def _near_known(self, texts: FloatArray | None) -> Neighbours | None:
-        """Return for each new item the nearest texts of items that training saw."""
-        if texts is None:
+    def _lent_by(self, source: MatchingRecommender) -> LentVectors | None:
+        """Return what the items that ``source`` was trained on lend to the new items of this model, which has the same weights."""
+        texts, known_texts = self.whitened_texts(), source.whitened_texts()
+        if texts is None or known_texts is None:
             return None
-        known = self.items_trained()[1:]
-        return Neighbours.of(texts, NEAREST_KNOWN, listed=known, wanted=~known)
+        new, known = ~self.items_trained()[1:] & self.told, source.items_trained()[1:] & source.told
+        return LentVectors.of(texts[new], np.flatnonzero(new) + 1, known_texts[known], source.own_vectors()[1:][known])
 
     def carry_match(self, other: MatchingRecommender) -> None:
         """Take the match of a model of the same weights over other items: near texts are found anew, the rest goes with the ids."""
@@ -229,15 +236,14 @@ class MatchingRecommender(ReadsItems):
         if match is None:
             return
         origin = np.concatenate([[0], other.catalog.ids.encode(self.catalog.ids.ids)])
-        texts = None if match.text is None else self.whitened_texts()
-        near = None if match.text is None else self._near(texts, match.text.items.shape[1])
+        near = self._near(self.whitened_texts(), 0 if match.text is None else match.text.items.shape[1])
         behaviour, solved = (None if lists is None else lists.over(origin) for lists in (match.behaviour, match.solved))
         if near is None and behaviour is None and solved is None:
             self.take_match(None)
         else:
             seldom = None if match.seldom is None else np.where(origin > 0, match.seldom[origin], np.float32(0))
-            known = None if match.known is None else self._near_known(texts)
-            lists = replace(match, text=near, behaviour=behaviour, solved=solved, known=known)
+            lent = self._lent_by(other) if match.weights.new_near else None
+            lists = replace(match, text=near, behaviour=behaviour, solved=solved, lent=lent)
             self.take_match(replace(lists, trained=self.items_trained(), seldom=seldom))
         self._new_item_costs = other._new_item_costs
 
@@ -249,15 +255,14 @@ class MatchingRecommender(ReadsItems):
         matched = self._match.lifts(read)
         return matched if own is None else Lifts.joined([own, matched])
 
-    def served_new(self, own: FloatArray, items: IntArray, vectors: FloatArray) -> FloatArray:
+    def served_new(self, own: FloatArray, items: IntArray) -> FloatArray:
         """Return vectors of items that training did not see as they are served, ``[m, d]``.
 
         Args:
             own: what their texts alone make, ``[m, d]``.
             items: ``[m]`` inner ids.
-            vectors: of all items, ``[n_items + 1, d]``.
         """
-        return own if self._match is None else self._match.served(own, items, vectors)
+        return own if self._match is None else self._match.served(own, items)
 
     @property
     def absorbed(self) -> str:

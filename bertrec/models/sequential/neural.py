@@ -511,7 +511,7 @@ class NeuralRecommender(MatchingRecommender):
         vectors: FloatArray = network.scaled_items(network.tower(read, items)).float().cpu().numpy()
         if self.items_trained()[item]:
             return vectors
-        return self.served_new(vectors, np.full(len(texts), item), self._scaled_items())
+        return self.served_new(vectors, np.full(len(texts), item))
 
     @torch.no_grad()
     def profile_vectors(self, texts: Sequence[str]) -> FloatArray | None:
@@ -538,13 +538,13 @@ class NeuralRecommender(MatchingRecommender):
 
     def item_embeddings(self) -> FloatArray:
         """Return ``[n_items + 1, width]``; NaN for items that an ID-only model has not trained on, for new items of others `served_new`."""
-        vectors = self._scaled_items().copy()
+        vectors = self.own_vectors().copy()
         new = np.flatnonzero(~self.items_trained())
-        vectors[new] = self.served_new(vectors[new], new, vectors) if self.reads_text else np.nan
+        vectors[new] = self.served_new(vectors[new], new) if self.reads_text else np.nan
         vectors[0] = 0
         return vectors
 
-    def _scaled_items(self) -> FloatArray:
+    def own_vectors(self) -> FloatArray:
         """Return what text and ID alone make of each item, ``[n_items + 1, width]``."""
         return np.asarray(self.network.scaled_items(self._item_vectors()).cpu().numpy(), np.float32)
 

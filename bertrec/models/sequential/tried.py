@@ -92,8 +92,8 @@ class Tried:
         best, scores = search.search(users, _K, seen=banned, candidates=match.trained)
         new = np.flatnonzero(~match.trained)
         way = np.zeros_like(items)
-        way[new] = match.towards_known(items[new], new, items)
-        others = [BestItems(items + share * way).search(users, _K, seen=banned, candidates=~match.trained)[0] for share in (0.0, NEAR)]
+        way[new] = match.towards_known(items[new], new)
+        others = [one.search(users, _K, seen=banned, candidates=~match.trained)[0] for one in (search, BestItems(items + NEAR * way))]
         unlifted = [np.repeat(np.arange(n), _K) * width + found.ravel() for found in (best, *others)]
         keys = distinct(np.concatenate([lifted[~among(lifted, seen)], *unlifted]))
         scored = np.asarray(~np.isnan(items).any(axis=1))
