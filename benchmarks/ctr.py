@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bertrec.cli.options import read_settings
 from bertrec.core.files import write_json
 from bertrec.core.ragged import Ragged
 from bertrec.data.load import Dataset, load
@@ -61,7 +62,7 @@ def main() -> None:
 
 def _plan(name: str, seed: int, options: argparse.Namespace, **more: Any) -> RankerPlan:
     ranker, own = MODELS[name]
-    settings = {**own, **dict(pair.split("=", 1) for pair in options.set), **more}
+    settings = {**own, **read_settings(None, options.set), **more}
     if ranker == "ctrl":
         settings["encoder.name"] = options.encoder
     else:

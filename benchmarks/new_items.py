@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from bertrec.cli.options import read_settings
 from bertrec.comparison.draws import METRIC, SHOWN, Draws, figures_of, join, measured_draw, told
 from bertrec.core.files import read_json, write_json
 from bertrec.core.shown import note_without_places, without_places
@@ -102,7 +103,7 @@ def row_of(kind: str, data: str, draw: int, options: argparse.Namespace) -> dict
     """Train and measure one row."""
     dataset = load(data if data == "ml-100k" else options.data / data)
     parts, model = kind == "parts", options.model
-    settings = dict(pair.split("=", 1) for pair in options.variant[1:]) if options.variant else {}
+    settings = read_settings(None, options.variant[1:]) if options.variant else {}
     row = (
         warm(dataset, model, draw, item_input=options.item_input, settings=settings)
         if kind == "warm"

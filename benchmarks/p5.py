@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 import bertrec
+from bertrec.cli.options import read_settings
 from bertrec.cli.output import print_table
 from bertrec.core.files import read_json, write_json
 from bertrec.data.impressions import Impressions
@@ -67,7 +68,7 @@ def _train(tuning: str, seed: int, options: argparse.Namespace) -> None:
     parts = rated_parts(dataset.interactions)
     train, test = (_some(one_candidate_each(parts.parts[name].impressions), options.pairs) for name in ("train", "test"))
     settings = {"encoder.name": options.encoder, "encoder.tune": tuning, "negatives": 0}
-    given = dict(pair.split("=", 1) for pair in options.set)
+    given = read_settings(None, options.set)
     ranker = RANKERS.find("p5").configured(settings={**settings, **given}, seed=seed)
     ranker.fit(train, known=Known(dataset.users, parts.past), progress=False)
     figures = ranker.measure(test, known=Known(dataset.users, dataset.interactions), drawn=options.drawn)

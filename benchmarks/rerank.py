@@ -29,6 +29,7 @@ import numpy as np
 import torch
 
 from benchmarks import quality
+from bertrec.cli.options import read_settings
 from bertrec.cli.rerank import compared
 from bertrec.core.files import write_json
 from bertrec.core.ragged import Ragged
@@ -160,7 +161,7 @@ def trained(row: Row, seed: int, model: Recommender, split: Split, options: argp
 
 
 def _settings(row: Row, seed: int, split: Split, options: argparse.Namespace) -> dict[str, Any]:
-    settings = {**dict(row.settings), **dict(pair.split("=", 1) for pair in options.set)}
+    settings = {**dict(row.settings), **read_settings(None, options.set)}
     if row.own_head:
         head = KEPT / f"{options.data_set}.encoder"
         name = settings.get("encoder.name", "minilm")
@@ -185,7 +186,7 @@ def speed(model: Recommender, split: Split, options: argparse.Namespace) -> dict
     """Return processor seconds per 1,000 pairs of a cross-encoder: learning once from 96 lists less from 16, and scoring 10 lists."""
     assert split.validation is not None
     row = ROWS["cross-encoder"]
-    settings = {**dict(pair.split("=", 1) for pair in options.set), "negatives": row.negatives, "train.epochs": 1}
+    settings = {**read_settings(None, options.set), "negatives": row.negatives, "train.epochs": 1}
     lists = validation_impressions(model, split.validation, n=CANDIDATES, negatives=row.negatives, only_retrieved=False)
     spent, pairs = [], []
     for most in (16, 16, 96):  # the first reads the items

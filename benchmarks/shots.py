@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 import bertrec
+from bertrec.cli.options import read_settings
 from bertrec.cli.output import print_table
 from bertrec.core.files import read_json, write_json
 from bertrec.core.ragged import Ragged
@@ -57,7 +58,7 @@ class World:
     test: Impressions
     encoder: str
     plain: str
-    settings: dict[str, str]
+    settings: dict[str, Any]
 
     def drawn(self, shots: int, seed: int) -> Impressions:
         """Return the pairs of a row."""
@@ -94,7 +95,7 @@ def _world(options: argparse.Namespace) -> World:
         test = test.take(np.sort(np.random.default_rng(0).permutation(len(test))[: options.test_pairs]))
     head = options.kept / "encoder"
     encoder = encoder_with_head(options.encoder, dataset.catalog.texts, head, data="ml-100k", seed=0, say=print)
-    return World(parts, test, encoder, options.encoder, dict(pair.split("=", 1) for pair in options.set))
+    return World(parts, test, encoder, options.encoder, read_settings(None, options.set))
 
 
 def _rows(shots: list[int], seeds: list[int]) -> list[tuple[str, int, int]]:

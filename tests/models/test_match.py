@@ -228,6 +228,36 @@ def test_a_new_item_has_the_same_vector_in_any_catalogue(model: NeuralRecommende
     assert np.allclose(alone.item_embeddings()[1], wanted[1], atol=1e-6)
 
 
+def test_what_is_lent_goes_along_through_catalogues_without_a_lender(model: NeuralRecommender) -> None:
+    """A model over new items alone knows nobody who could lend again. A text that changes there is lent nothing."""
+    frame = pd.DataFrame({"item_id": ["new", "newer"], "title": ["red thing number9", "blue thing number3"], "colour": ["red", "blue"]})
+    alone = model.with_catalog(ItemCatalog.from_frame(frame))
+    wanted = alone.item_embeddings()[1:]
+    third = pd.DataFrame({"item_id": ["other", "newer", "new"], "title": ["green thing", *frame["title"][::-1]], "colour": "green"})
+    third.loc[1:, "colour"] = ["blue", "red"]
+    moved = alone.with_catalog(ItemCatalog.from_frame(third))
+    assert np.allclose(moved.item_embeddings()[2:], wanted[::-1], atol=1e-6)
+    assert moved.match is not None
+    assert moved.match.lent is not None
+    assert moved.match.lent.items.tolist() == [2, 3]
+    changed = alone.with_catalog(ItemCatalog.from_frame(frame.assign(title=["blue", "blue thing number3"])))
+    assert changed.match is not None
+    assert changed.match.lent is not None
+    assert changed.match.lent.items.tolist() == [2]
+
+
+def test_lent_vectors_go_with_the_ids_and_join() -> None:
+    lent = LentVectors(np.array([2, 5]), np.array([[1, 2], [3, 4]], np.float32))
+    moved = lent.over(np.array([0, 5, 0, 7, 2]))
+    assert moved is not None
+    assert moved.items.tolist() == [1, 4]
+    assert moved.vectors.tolist() == [[3, 4], [1, 2]]
+    assert lent.over(np.array([0, 1, 3])) is None
+    joined = lent.joined(LentVectors(np.array([1, 5, 9]), np.array([[7, 7], [8, 8], [9, 9]], np.float32)))
+    assert joined.items.tolist() == [1, 2, 5, 9]
+    assert joined.vectors.tolist() == [[7, 7], [1, 2], [3, 4], [9, 9]]
+
+
 def test_an_offset_is_added_in_proportion_up_to_its_strength_and_asks_for_one_below_zero() -> None:
     strengths, new = np.array([0.2, 1.0, 3.0, 0.2], np.float32), np.array([True, True, True, False])
     assert Weights(text=5.0, new_text=2.0, new=4.0).lift_of_text(strengths, new) == pytest.approx([4.4, 6.0, 10.0, 1.0])

@@ -59,6 +59,23 @@ class LentVectors:
         there = (self.items[place] == items)[:, None]
         return np.where(there, self.vectors[place] - own, np.float32(0))
 
+    def over(self, origin: IntArray) -> Self | None:
+        """Return what is lent over another catalogue; None where that is nothing.
+
+        Args:
+            origin: ``[m_items + 1]``, for each of its items the inner id here, 0 for one that takes nothing along.
+        """
+        place = np.minimum(np.searchsorted(self.items, origin), len(self.items) - 1)
+        there = self.items[place] == origin
+        return type(self)(np.flatnonzero(there), self.vectors[place[there]]) if there.any() else None
+
+    def joined(self, other: LentVectors) -> Self:
+        """Return this and, for items that have nothing here, what the other one has."""
+        more = ~np.isin(other.items, self.items)
+        items = np.concatenate([self.items, other.items[more]])
+        order = np.argsort(items)
+        return type(self)(items[order], np.concatenate([self.vectors, other.vectors[more]])[order])
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return it as tensors, to be saved with a match."""
         return {_ITEMS: torch.from_numpy(self.items), _VECTORS: torch.from_numpy(self.vectors)}

@@ -230,6 +230,21 @@ class MatchingRecommender(ReadsItems):
         new, known = ~self.items_trained()[1:] & self.told, source.items_trained()[1:] & source.told
         return LentVectors.of(texts[new], np.flatnonzero(new) + 1, known_texts[known], source.own_vectors()[1:][known])
 
+    def _lent_over(self, other: MatchingRecommender, origin: IntArray) -> LentVectors | None:
+        """Return what is lent to new items after a move: the same as before where a text is as it was, else from the known items there.
+
+        Args:
+            other: the model before.
+            origin: ``[n_items + 1]``, its inner ids of the items here, 0 for those that it lacks.
+        """
+        found, former = self._lent_by(other), None if other.match is None else other.match.lent
+        texts, former_texts = self.whitened_texts(), other.whitened_texts()
+        if former is None or texts is None or former_texts is None:
+            return found
+        same = (origin[1:] > 0) & (texts == former_texts[np.maximum(origin[1:], 1) - 1]).all(axis=1)
+        kept = former.over(np.where(np.concatenate([[False], same]), origin, 0))
+        return found if kept is None else kept if found is None else kept.joined(found)
+
     def carry_match(self, other: MatchingRecommender) -> None:
         """Take the match of a model of the same weights over other items: near texts are found anew, the rest goes with the ids."""
         match = other.match
@@ -242,7 +257,7 @@ class MatchingRecommender(ReadsItems):
             self.take_match(None)
         else:
             seldom = None if match.seldom is None else np.where(origin > 0, match.seldom[origin], np.float32(0))
-            lent = self._lent_by(other) if match.weights.new_near else None
+            lent = self._lent_over(other, origin) if match.weights.new_near else None
             lists = replace(match, text=near, behaviour=behaviour, solved=solved, lent=lent)
             self.take_match(replace(lists, trained=self.items_trained(), seldom=seldom))
         self._new_item_costs = other._new_item_costs
