@@ -65,14 +65,15 @@ def defaults_table(data: str, spread: Callable[[list[float]], str]) -> list[str]
             continue
         parts = [("masked", "all", "NDCG@10"), ("masked", "all", "HR@10"), ("unmasked", "all", "NDCG@10"), ("unmasked", "all", "HR@10")]
         parts.append(("masked", "few_shot_items", "NDCG@10"))
-        cells = [spread([_mean(row, which, *part) for row in found]) for part in parts]
+        cells = [spread([mean_of(row, which, *part) for row in found]) for part in parts]
         trained = [row["train"]["seconds"] / 60 for row in found if row["train"]]
         cells.append(f"{np.mean(trained):.1f}" if trained and which == RUN else "–")
         lines.append(f"| {label} | {len(found)} | {' | '.join(cells)} |")
     return lines
 
 
-def _mean(row: Mapping[str, Any], which: str, rules: str, part: str, metric: str) -> float:
+def mean_of(row: Mapping[str, Any], which: str, rules: str, part: str, metric: str) -> float:
+    """Return one mean of a row: with or without the match, by protocol, slice and metric."""
     return float(row["models"][which][rules]["slices"][part][metric]["mean"])
 
 
@@ -81,22 +82,23 @@ def defaults_pairs() -> list[Row]:
     out = []
     for data in DATA:
         for name_a, a, name_b, b in PAIRS:
-            own, others = ([row for row in rows_of("warm", data, model) if _kept(row, which)] for model, which in (a, b))
+            own, others = ([row for row in rows_of("warm", data, model) if kept(row, which)] for model, which in (a, b))
             if b[0] not in SEEDLESS:
                 both = {row["draw"] for row in own} & {row["draw"] for row in others}
                 own, others = ([row for row in rows if row["draw"] in both] for rows in (own, others))
             if own and others:
-                result = paired_comparison(_per_user(own, a[1]), _per_user(others, b[1]), names=(name_a, name_b))
+                result = paired_comparison(per_user(own, a[1]), per_user(others, b[1]), names=(name_a, name_b))
                 out.append({"title": data, "seeds": len(own), **result.to_json()})
     return out
 
 
-def _kept(row: Row, which: str) -> bool:
+def kept(row: Row, which: str) -> bool:
     """Say whether a row has the values of each user, which older ones lack."""
     return "per_user" in row["models"].get(which, {}).get("masked", {})
 
 
-def _per_user(rows: list[Row], which: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def per_user(rows: list[Row], which: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return NDCG@10 of each user, masked, averaged over rows."""
     return np.mean([new_items.unpacked(row["models"][which]["masked"]["per_user"]) for row in rows], axis=0)
 
 

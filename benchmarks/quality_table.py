@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.default_tables import DATA, cold_table, defaults_pairs, defaults_table
+from benchmarks.encoder_table import encoder_table
 from bertrec.core.files import atomic_file
 from bertrec.evaluation.significance import paired_comparison
 
@@ -134,6 +135,7 @@ def tables() -> dict[str, list[str]]:
     transfer = {"zero-shot": "transfer-zero-shot", "fine-tuned (--init)": "transfer-fine-tuned", "from scratch": "scientific-text"}
     return {
         **{data: defaults_table(data, spread) for data in DATA},
+        "encoders": encoder_table(),
         "depth": table("ml-100k", depth),
         "refresh": table("the other items are read", stale),
         "precision": table("UniSRec, text", precision),

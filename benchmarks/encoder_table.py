@@ -1,0 +1,80 @@
+"""The table of encoders, whitenings and heads beside the default, for the page of results: variants of `benchmarks.new_items`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.default_tables import PLAIN, RUN, Row, kept, mean_of, per_user, rows_of
+from bertrec.evaluation.significance import PairedResult, paired_comparison, with_holm
+
+DATA = ("amazon-scientific", "ml-100k", "amazon-giftcards", "amazon-beauty")
+VARIANTS = {
+    "`encoder.name=mpnet`": "unisrec-mpnet",
+    "MiniLM adapted to the training part": "unisrec-adapted",
+    "static: MiniLM's word pieces alone": "unisrec-pieces",
+    "given vectors: TF-IDF, 384 components": "unisrec-words",
+    "`item.fields=apart`": "unisrec-apart",
+    "`item.whitening=pca+relaxed`": "unisrec-whiten-plus",
+    "`head.kind=ligr`": "unisrec-ligr",
+    "`--model alpharec`": "alpharec",
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A variant on one data set beside the default on the same seeds."""
+
+    label: str
+    data: str
+    rows: list[Row]
+    defaults: list[Row]
+    matched: PairedResult
+    plain: PairedResult | None
+
+
+def measured() -> list[Measured]:
+    """Return what was run on seeds that the default has too, p values corrected for the number of comparisons with the match."""
+    found = []
+    for label, model in VARIANTS.items():
+        for data in DATA:
+            own, default = ({row["draw"]: row for row in rows_of("warm", data, name) if kept(row, RUN)} for name in (model, "unisrec"))
+            seeds = sorted(own.keys() & default.keys())
+            if seeds:
+                rows, defaults = [own[seed] for seed in seeds], [default[seed] for seed in seeds]
+                plain = _against(rows, defaults, PLAIN) if all(kept(row, PLAIN) for row in rows) else None
+                found.append(Measured(label, data, rows, defaults, _against(rows, defaults, RUN), plain))
+    corrected = with_holm([one.matched for one in found])
+    return [Measured(one.label, one.data, one.rows, one.defaults, pair, one.plain) for one, pair in zip(found, corrected, strict=True)]
+
+
+def _against(rows: list[Row], defaults: list[Row], which: str) -> PairedResult:
+    return paired_comparison(per_user(rows, which), per_user(defaults, which), names=("variant", "default"))
+
+
+def encoder_table() -> list[str]:
+    """Return the table, a line for each variant and data set."""
+    lines = [
+        "| in the default's place | data | seeds | NDCG@10 | less the default | Holm p | both without the match | minutes of training |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for one in measured():
+        cells = [
+            one.label,
+            one.data,
+            str(len(one.rows)),
+            f"{np.mean([mean_of(row, RUN, 'masked', 'all', 'NDCG@10') for row in one.rows]):.4f}",
+        ]
+        cells += [_shown(one.matched), f"{one.matched.p_holm:.2g}", _shown(one.plain) if one.plain else "–", _minutes(one)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _shown(pair: PairedResult) -> str:
+    return f"{pair.difference:+.4f} [{pair.ci95[0]:+.4f}, {pair.ci95[1]:+.4f}]"
+
+
+def _minutes(one: Measured) -> str:
+    own, default = (np.mean([row["train"]["seconds"] for row in rows]) / 60 for rows in (one.rows, one.defaults))
+    return f"{own:.1f} ({default:.1f})"
