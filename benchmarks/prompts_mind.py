@@ -11,7 +11,8 @@ title and the mean of the history's titles. ``text-similarity`` is the same of t
 (`bertrec.models.text_similarity`). ``action-hybrid+text-similarity`` is the prompt that starts from the latter's scores (``bertrec prompt
 train --prior``), ``action-hybrid+learned`` one that has them as its teacher (``--teacher text-similarity``) and is asked without them; with
 ``--set pretrain.kind=histories`` it also learns from histories.
-`pairs` compares what `test` measured, per-impression values averaged over seeds, and adds the ensemble of the templates. Results:
+`pairs` compares what `test` measured, per-impression values averaged over seeds, and adds the ensemble of the templates; with ``--joined``
+it compares one ranker for each name instead, whose scores are the mean over the seeds. Results:
 ``benchmarks/results-prompts``; scores, which the last step needs: ``runs/benchmarks``.
 """
 
@@ -61,12 +62,13 @@ def main() -> None:
     parser.add_argument("--templates", nargs="+", required=True)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--set", nargs="*", default=[], help="NAME=VALUE of the settings of prompts or towers")
+    parser.add_argument("--joined", action="store_true", help="pairs: compare the mean scores of the seeds")
     options = parser.parse_args()
     dataset = load(options.data / "mind-mini")
     learned, chosen_on = split_share(dataset.impressions["train"], SHARE, SHARE_SEED)
     measured = chosen_on if options.step == "choose" else dataset.impressions["test"]
     if options.step == "pairs":
-        _pairs(options.templates, options.seeds, measured)
+        _pairs(options.templates, options.seeds, measured, joined=options.joined)
         return
     settings = {name: yaml.safe_load(value) for name, _, value in (pair.partition("=") for pair in options.set)}
     for seed in options.seeds:
@@ -133,17 +135,20 @@ TOWERS = ("nrms", "naml", "lstur", "miner")
 UNTRAINED: dict[str, type[Similarity] | type[TextPrior]] = {"similarity": Similarity, "text-similarity": TextPrior}
 
 
-def _pairs(names: list[str], seeds: list[int], measured: Impressions) -> None:
+def _pairs(names: list[str], seeds: list[int], measured: Impressions, *, joined: bool) -> None:
     scores = {name: [np.load(SCORES / f"mind-test-{name}-{seed}.npz")["scores"] for seed in seeds] for name in names}
+    if joined:
+        scores = {name: [np.mean(rows, axis=0)] for name, rows in scores.items()}
     templates = [name for name in names if name not in TOWERS and name not in UNTRAINED]
-    if len(templates) > 1:
+    if len(templates) > 1 and not joined:
         scores["ensemble"] = [np.mean(rows, axis=0) for rows in zip(*(scores[name] for name in templates), strict=True)]
         for seed, found in zip(seeds, scores["ensemble"], strict=True):
             _note("test", "ensemble", seed, measured, found, {"members": templates}, None)
     values = {name: np.mean([_report(measured, found, {}).per_user("AUC") for found in rows], axis=0) for name, rows in scores.items()}
     pairs = all_pairs(values)
     about = {"metric": "AUC", "seeds": seeds, "mean": {name: float(found.mean()) for name, found in values.items()}}
-    write_json(RESULTS / f"mind-test-pairs{'' if templates else '-towers'}.json", {**about, "pairs": [pair.to_json() for pair in pairs]})
+    kind = "-joined" if joined else "" if templates else "-towers"
+    write_json(RESULTS / f"mind-test-pairs{kind}.json", {**about, "pairs": [pair.to_json() for pair in pairs]})
     print(about["mean"], *(pair.verdict for pair in pairs), sep="\n")
 
 
