@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.default_tables import PLAIN, RUN, Row, kept, mean_of, per_user, rows_of
+from bertrec.comparison.draws import RANKINGS, join
 from bertrec.evaluation.significance import PairedResult, paired_comparison, with_holm
 
 DATA = ("amazon-scientific", "ml-100k", "amazon-giftcards", "amazon-beauty")
@@ -69,6 +70,41 @@ def encoder_table() -> list[str]:
         cells += [_shown(one.matched), f"{one.matched.p_holm:.2g}", _shown(one.plain) if one.plain else "–", _minutes(one)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def cold_variant_table(data: str, model: str, encoder: str) -> list[str]:
+    """Return the table of users whose next item is new, of a variant with another encoder beside the default on the same draws.
+
+    Args:
+        data: its name.
+        model: the name of the variant's rows.
+        encoder: what the variant's encoder is called.
+    """
+    own, default = ({row["draw"]: row for row in rows_of("cold", data, name)} for name in (model, "unisrec"))
+    draws = sorted(own.keys() & default.keys())
+    if not draws:
+        return ["Not run."]
+    rows, defaults = [own[draw] for draw in draws], [default[draw] for draw in draws]
+    joined, beside = join(rows), join(defaults)
+    means = {"UniSRec, text + ID (default)": beside["models"][RUN], "MaxSimilarity, untrained": beside["models"]["max-similarity"]}
+    means |= {
+        f"**UniSRec, text + ID, {encoder}**": joined["models"][RUN],
+        f"the same, {PLAIN.removeprefix('run ')}": joined["models"][PLAIN],
+    }
+    means |= {f"MaxSimilarity, {encoder}": joined["models"]["max-similarity"]}
+    users = f"draw{'s' if len(draws) > 1 else ''} {', '.join(map(str, draws))}, {joined['users']:,} users"
+    lines = [f"| {data}, {users} | among all items | among the new items |", "|---|---|---|"]
+    for label, one in means.items():
+        lines.append(f"| {label} | {' | '.join('{NDCG@10:.4f} / {HR@10:.4f}'.format(**one[ranking]) for ranking in RANKINGS)} |")
+    lines.append(f"| {encoder} less the default | {' | '.join(_cold_difference(rows, defaults, RUN, ranking) for ranking in RANKINGS)} |")
+    against = (_cold_difference(rows, defaults, "max-similarity", ranking) for ranking in RANKINGS)
+    return [*lines, f"| {encoder} less MaxSimilarity, untrained | {' | '.join(against)} |"]
+
+
+def _cold_difference(rows: list[Row], others: list[Row], other: str, ranking: str) -> str:
+    own, beside = ([one for row in of for one in row["models"][name][ranking]["per_user"]] for of, name in ((rows, RUN), (others, other)))
+    pair = paired_comparison(own, beside)
+    return f"{pair.mean_a / pair.mean_b:.3f} x, {_shown(pair)}, p {pair.p_wilcoxon:.2g}"
 
 
 def _shown(pair: PairedResult) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.default_tables import DATA, cold_table, defaults_pairs, defaults_table
-from benchmarks.encoder_table import encoder_table
+from benchmarks.encoder_table import cold_variant_table, encoder_table
 from bertrec.core.files import atomic_file
 from bertrec.evaluation.significance import paired_comparison
 
@@ -147,7 +147,8 @@ def page(found: list[dict[str, Any]]) -> str:
     """Return the whole page: the notes, with tables in place of their marks."""
     made = tables()
     kinds = {"table": made.__getitem__, "pairs": lambda name: pairs_table(found, name), "cold": lambda names: cold_table(*names.split())}
-    mark = re.compile(r"^<!-- (table|pairs|cold): (.*) -->$", flags=re.MULTILINE)
+    kinds["variant"] = lambda names: cold_variant_table(*names.split(maxsplit=2))
+    mark = re.compile(r"^<!-- (table|pairs|cold|variant): (.*) -->$", flags=re.MULTILINE)
     return mark.sub(lambda one: "\n".join(kinds[one[1]](one[2])), NOTES.read_text(encoding="utf-8"))
 
 

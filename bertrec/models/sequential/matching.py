@@ -241,8 +241,11 @@ class MatchingRecommender(ReadsItems):
         texts, former_texts = self.whitened_texts(), other.whitened_texts()
         if former is None or texts is None or former_texts is None:
             return found
-        same = (origin[1:] > 0) & (texts == former_texts[np.maximum(origin[1:], 1) - 1]).all(axis=1)
-        kept = former.over(np.where(np.concatenate([[False], same]), origin, 0))
+        rows = np.flatnonzero(np.isin(origin, former.items))
+        same = rows[(texts[rows - 1] == former_texts[origin[rows] - 1]).all(axis=1)]
+        taken = np.zeros_like(origin)
+        taken[same] = origin[same]
+        kept = former.over(taken)
         return found if kept is None else kept if found is None else kept.joined(found)
 
     def carry_match(self, other: MatchingRecommender) -> None:
