@@ -43,7 +43,7 @@ class Ranker(Fitted):
     registry = RANKERS
     results: ClassVar[Mapping[str, Check]] = {**Fitted.results, "score": row, "about": plain}
     fit_options: ClassVar[frozenset[str]] = frozenset(
-        {"run_dir", "resume", "progress", "on_epoch", "callbacks", "item_counts", "retrieval_scores", "known"}
+        {"run_dir", "resume", "progress", "on_epoch", "callbacks", "item_counts", "counted", "retrieval_scores", "known"}
     )
     task = "text-ranking"
     notes: tuple[str, ...] = ()
@@ -57,8 +57,9 @@ class Ranker(Fitted):
             impressions: histories, candidates and labels over one catalogue.
             validation: impressions by which a ranker may choose what it keeps.
             **options: some of `fit_options`; a ranker has its own use for them, or none (see `check_fit_options`). ``item_counts
-                [n_items + 1]`` are training interactions, ``retrieval_scores [total candidates]`` a retriever's, ``known`` is the
-                `bertrec.rankers.context.Known` of a ranker that reads it.
+                [n_items + 1]`` are training interactions, those of these very clicks among them where ``counted`` is true;
+                ``retrieval_scores [total candidates]`` are a retriever's, ``known`` is the `bertrec.rankers.context.Known` of a ranker
+                that reads it.
         """
 
     @abstractmethod

@@ -33,3 +33,12 @@ class EventCounts:
         """
         passed = np.searchsorted(self._moments, np.where(np.isnan(times), -np.inf, times), side="left")
         return np.asarray(np.searchsorted(self._keys, owners * self._step + passed, side="left") - self._starts[owners], np.int64)
+
+
+def without_own(counts: IntArray, labels: npt.NDArray[np.integer]) -> IntArray:
+    """Return how often each candidate ``[n]`` was met but for its own click, which is in the counts and would tell the label.
+
+    >>> without_own(np.array([3, 3, 0]), np.array([1, 0, 1])).tolist()
+    [2, 3, 0]
+    """
+    return np.asarray(np.maximum(counts - (labels == 1), 0), np.int64)

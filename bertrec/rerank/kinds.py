@@ -239,7 +239,8 @@ def train_reranker(
         learned = learned.take(_drawn(len(learned), lists, seed, "lists"))
     chosen = {**asked.list_settings(negatives=negatives, scored=scores is not None), **(settings or {})}
     reranker: Ranker = asked.configured(settings=chosen, seed=seed)
-    reranker.fit(learned, item_counts=split.train.item_counts, retrieval_scores=scores, progress=progress)
+    counts = {"item_counts": split.train.item_counts, "counted": learn_from == "train"}
+    reranker.fit(learned, **counts, retrieval_scores=scores, progress=progress)
     weight, figures, told = 0.0, dict[float, float](), list[str]()
     if judges is not None:
         judges = judges.take(_drawn(len(judges), share_users, seed, "share_users"))
@@ -262,7 +263,7 @@ def train_reranker(
         "lists": len(learned),
     }
     record |= {"hard": list(sources.names), "settings": dict(settings or {}), "head": reranker.weights}
-    record |= {"notes": [*learned.notes, *told, *reranker.notes, *filter(None, [reranker.head_note])]}
+    record |= {"notes": [*learned.notes, *told, *reranker.notes, *_unasked(reranker), *filter(None, [reranker.head_note])]}
     return reranker, record
 
 
@@ -296,6 +297,14 @@ def _overlap_notes(learned: Impressions, judges: EvaluationSet) -> list[str]:
     both = len(set(learned.users) & set(judges.users))
     line = f"{both} of the {len(judges)} users who chose the retriever's share were learned from too: believe test figures only"
     return [line] if both else []
+
+
+def _unasked(reranker: Ranker) -> list[str]:
+    """Say what a ranker reads that no list of a retriever says."""
+    if not reranker.reads_context:
+        return []
+    what = "who asks, when, and what is known of users (profiles, reviews, ratings)"
+    return [f"{reranker.label} also reads {what}; a reranker is told nothing of it, here or in use: rankers evaluate measures it with that"]
 
 
 def _drawn(total: int, most: int | None, seed: int, what: str) -> IntArray:

@@ -163,6 +163,31 @@ def test_each_feature_is_what_its_part_says(fitted):
     assert fitted.score(histories, candidates)[2] == fitted.score(histories, candidates)[3]  # without a history popularity decides
 
 
+def clicked_by_chance(n, items):
+    """Nobody has a history, all items have one text, and one of the five that are shown is clicked, whichever."""
+    draw = np.random.default_rng(0)
+    catalog = ItemCatalog(IdMap([f"i{number}" for number in range(items)]), {"title": ["red thing"] * items})
+    shown = np.stack([draw.permutation(items)[:5] + 1 for _ in range(n)])
+    labels = np.tile(np.array([1, 0, 0, 0, 0], np.int8), n)
+    users = [f"u{number}" for number in range(n)]
+    return Impressions(catalog, users, list(users), Ragged.from_rows([[]] * n), Ragged.from_rows(shown), labels)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_click_does_not_count_for_its_own_popularity(encoder_name, given):
+    """Where clicks fall by chance popularity says nothing; with its own click in its count an item that was clicked has one more."""
+    shown = clicked_by_chance(2000, 1000)
+    counts = np.bincount(shown.clicks.values, minlength=1001)
+    known = {"item_counts": counts, "counted": True} if given else {}
+    learned = Composite(settings_of(encoder_name)).fit(shown, **known)
+    told = Composite(settings_of(encoder_name)).fit(shown, item_counts=counts)  # as if the counts were of another time
+    assert abs(learned.weights["popularity"]) < 0.1
+    assert told.weights["popularity"] > 0.5
+    empty, one = Ragged.from_rows([[]]), Ragged.from_rows([[1, 2]])
+    found = learned.features(empty, one)[:, learned.feature_names.index("popularity")]
+    assert found == pytest.approx(np.log1p(counts[1:3]))  # all clicks count in use
+
+
 def test_only_the_newest_items_are_read(encoder_name, impressions):
     model = Composite(settings_of(encoder_name, max_history=1)).fit(impressions)
     long, short = Ragged.from_rows([[2, 3, 4, 1]]), Ragged.from_rows([[1]])

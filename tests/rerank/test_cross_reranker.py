@@ -16,6 +16,7 @@ from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, leave_one_out
 from bertrec.evaluation.protocol import Protocol
+from bertrec.rankers.base import Ranker
 from bertrec.rerank.evaluation import evaluate_reranked
 from bertrec.rerank.kinds import load_with_record, save_reranker, train_reranker
 
@@ -148,3 +149,56 @@ def test_what_cannot_be_asked_for_is_said(world, options, said):
         train_reranker(
             model, split, settings={"encoder.name": encoder, "encoder.max_length": 8}, **{"candidates": 4, "negatives": 3, **options}
         )
+
+
+class Told(Ranker):
+    """Keeps what it is given to learn from."""
+
+    name = "told"
+
+    @property
+    def reads_context(self):
+        return True
+
+    def fit(self, impressions, *, validation=None, **options):
+        self.check_fit_options(options)
+        self.catalog, self.given = impressions.catalog, options
+        return self
+
+    def score(self, histories, candidates, **options):
+        assert options.get("context") is None
+        return np.zeros(len(candidates.values))
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+@pytest.mark.parametrize(("learn_from", "counted"), [("train", True), ("valid", False)])
+def test_a_ranker_is_told_whether_the_clicks_of_its_lists_are_in_the_counts(world, learn_from, counted):
+    model, split, _ = world
+    trained, record = train_reranker(model, split, kind=Told, learn_from=learn_from, candidates=4, negatives=3)
+    assert trained.given["counted"] is counted
+    assert trained.given["item_counts"].tolist() == split.train.item_counts.tolist()
+    assert any("told also reads who asks, when" in line for line in record["notes"])
+
+
+@pytest.mark.parametrize(("kind", "known"), [("din", "features.users"), ("lstur", None)])
+def test_no_vector_of_a_user_is_learned_where_nobody_says_who_asks(world, kind, known):
+    model, split, encoder = world
+    given = {"train.epochs": 1} if kind == "din" else {"train.epochs": 1, "encoder.name": encoder, "encoder.max_length": 32}
+    trained, record = train_reranker(model, split, kind=kind, candidates=4, negatives=3, settings=given)
+    state = trained.state_dict()
+    vectors = [value for name, value in state.items() if name.endswith("longterm.weight")]
+    assert len(state[known]) == 0 if known else [value.abs().max().item() for value in vectors] == [0.0]
+    assert any("a reranker is told nothing of it" in line for line in record["notes"])
+
+
+def test_a_ranker_of_histories_and_candidates_alone_has_no_such_note(world):
+    model, split, encoder = world
+    _, record = train_reranker(
+        model, split, kind="cross-encoder", candidates=4, negatives=3, settings=settings(encoder, **{"train.epochs": 1})
+    )
+    assert not any("also reads" in line for line in record["notes"])

@@ -25,6 +25,7 @@ from bertrec.encoders.registry import make_text_encoder
 from bertrec.models.folder import hash_tensors
 from bertrec.rankers.base import Ranker, labels_of
 from bertrec.rankers.composite.token_store import TokenStore, word_pieces
+from bertrec.rankers.counts import without_own
 from bertrec.rankers.linear_head import fit_linear_head, places_in_lists
 from bertrec.rankers.losses import LOSSES_IN_WORDS, RankLoss
 from bertrec.retrieval.sparse_text import BM25, shared_labels
@@ -119,6 +120,7 @@ class Composite(Ranker):
         *,
         validation: Impressions | None = None,
         item_counts: IntArray | None = None,
+        counted: bool = False,
         retrieval_scores: npt.NDArray[Any] | None = None,
         progress: bool = False,
         **options: Any,
@@ -129,6 +131,7 @@ class Composite(Ranker):
             impressions: lists with labels; those with clicks only or none teach nothing.
             validation: has no use here.
             item_counts: ``[n_items + 1]`` training interactions; None counts the clicks.
+            counted: whether these clicks are among them. Then no click counts for its own popularity while the head is learned.
             retrieval_scores: ``[total candidates]``; needed with ``config.retrieval``.
             progress: show a bar while texts are encoded.
             **options: have no use here.
@@ -151,6 +154,9 @@ class Composite(Ranker):
             labels = labels_of(impressions)
             self.catalog, self._parts, self._bm25 = catalog, self._read(catalog, counts, progress), None
             features = self.features(impressions.histories, impressions.candidates, retrieval_scores=retrieval_scores)
+            if counted or item_counts is None:
+                met = without_own(counts[impressions.candidates.values], labels)
+                features[:, self.feature_names.index("popularity")] = np.log1p(met)
             mean, spread = features.mean(axis=0), features.std(axis=0)
             spread[spread < 1e-6] = 1.0
             standard = (features - mean) / spread

@@ -93,6 +93,11 @@ class LSTUR(TwoTower):
         super().__init__(config)
         self._keys: IntArray = keys_of([])
 
+    @classmethod
+    def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:
+        """Return the negatives for lists that a retriever proposed; a reranker is not told who asks, so all users are masked."""
+        return {**super().list_settings(negatives=negatives, scored=scored), "user_dropout": 1.0}
+
     @property
     def reads_context(self) -> bool:
         """Whether `score` reads who is asked."""

@@ -14,8 +14,9 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
+from bertrec.rankers.base import labels_of
 from bertrec.rankers.context import Context, Known, has_clock
-from bertrec.rankers.counts import EventCounts
+from bertrec.rankers.counts import EventCounts, without_own
 from bertrec.rankers.tabular.config import TabularConfig
 from bertrec.rankers.tabular.counts import hours_and_days, log_buckets
 from bertrec.rankers.tabular.items import (
@@ -221,13 +222,14 @@ class TrainingCounts:
     past: PastEvents | None = None
 
     @classmethod
-    def of(cls, impressions: Impressions, known: Known | None, given: IntArray | None) -> TrainingCounts:
+    def of(cls, impressions: Impressions, known: Known | None, given: IntArray | None, *, counted: bool = False) -> TrainingCounts:
         """Count past interactions; else take the given counts; else count showings, which no label touches, without the pair itself.
 
         Args:
             impressions: of the training.
             known: its past is taken where it and the impressions have a clock.
-            given: ``[n_items + 1]`` interactions of a time before that of the impressions.
+            given: ``[n_items + 1]`` interactions of a time before that of the impressions, or with their own clicks.
+            counted: whether these clicks are among those given.
 
         Raises:
             DataError: ``given`` has another length.
@@ -240,7 +242,8 @@ class TrainingCounts:
         if given is not None:
             if np.shape(given) != (width,):
                 raise DataError(f"item_counts must hold {width} numbers, one per item and one for padding, not {list(np.shape(given))}")
-            return cls(np.asarray(given, np.int64), np.asarray(given, np.int64)[shown.values])
+            counts = np.asarray(given, np.int64)
+            return cls(counts, without_own(counts[shown.values], labels_of(impressions)) if counted else counts[shown.values])
         totals = np.bincount(shown.values, minlength=width).astype(np.int64)
         if moments is None:
             return cls(totals, totals[shown.values] - 1)

@@ -49,8 +49,8 @@ class TabularRanker(Ranker):
 
     @classmethod
     def list_settings(cls, *, negatives: int, scored: bool) -> dict[str, Any]:
-        """Return the negatives for lists that a retriever proposed."""
-        return {"negatives": negatives}
+        """Return the negatives for lists that a retriever proposed; a reranker is not told who asks, so no user's id is learned."""
+        return {"negatives": negatives, "user_ids": False}
 
     @property
     def reads_context(self) -> bool:
@@ -74,6 +74,7 @@ class TabularRanker(Ranker):
         validation: Impressions | None = None,
         known: Known | None = None,
         item_counts: IntArray | None = None,
+        counted: bool = False,
         **options: Any,
     ) -> Self:
         """Train on candidates with labels.
@@ -84,6 +85,7 @@ class TabularRanker(Ranker):
             known: its ``past``, where it has a clock, gives the counts before each moment.
             item_counts: ``[n_items + 1]`` interactions from before the impressions, read where there is no such past; without them the
                 training's own showings are counted.
+            counted: whether the clicks of the impressions are among ``item_counts``; none counts for itself then.
             **options: ``run_dir``, ``resume``, ``progress``, ``on_epoch`` and ``callbacks``; others have no use here.
 
         Raises:
@@ -93,7 +95,7 @@ class TabularRanker(Ranker):
         self.check_fit_options(options)
         with self.fitting():
             shown = self._shown(impressions)
-            rows = self._prepared(shown, known, item_counts)
+            rows = self._prepared(shown, known, item_counts, counted)
             evaluate = None if validation is None else self._judge(validation, known, options)
             self._train(RowDataset(rows, labels_of(shown)), shown, evaluate, options)
             self._table = None
@@ -108,9 +110,9 @@ class TabularRanker(Ranker):
         self.notes = clicks.notes[len(impressions.notes) :]
         return clicks
 
-    def _prepared(self, shown: Impressions, known: Known | None, item_counts: IntArray | None) -> Rows:
+    def _prepared(self, shown: Impressions, known: Known | None, item_counts: IntArray | None, counted: bool) -> Rows:
         """Fix the features, make the network, and return what it is trained on."""
-        counts = TrainingCounts.of(shown, known, item_counts)
+        counts = TrainingCounts.of(shown, known, item_counts, counted=counted)
         space = FeatureSpace.fit(shown, self.config, counts.totals)
         reader = FeatureReader(space, shown.catalog, counts.past)
         with preserved_randomness():

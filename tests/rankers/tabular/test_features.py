@@ -106,6 +106,8 @@ def test_without_a_past_training_counts_showings_without_their_own_and_without_l
     assert TrainingCounts.of(timed, None, None).pairs.tolist() == [2, 0, 1, 0]
     given = TrainingCounts.of(shown, None, np.arange(13))
     assert (given.pairs.tolist(), given.totals.tolist()) == ([1, 2, 1, 1], list(range(13)))
+    counted = TrainingCounts.of(shown, None, np.arange(13), counted=True)  # the first and the last pair are clicks
+    assert (counted.pairs.tolist(), counted.totals.tolist()) == ([0, 2, 1, 0], list(range(13)))
 
 
 def test_no_feature_of_a_row_changes_when_all_from_its_moment_on_is_taken_away():
