@@ -10,7 +10,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, say
-from bertrec.cli.outputs import check_files
+from bertrec.cli.outputs import check_files, check_parquet
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import item_vectors
 from bertrec.core.errors import ConfigError
@@ -55,6 +55,7 @@ def embed(
     if o.choice("format", format_, FORMATS) == "recbole" and what != "items":
         raise ConfigError("--format recbole is for --what items: users are numbers to RecBole's models, items may have vectors")
     if format_ == "parquet":
+        check_parquet("--out", out)
         check_files("--out", [out], overwrite=overwrite)
     place = Run(run)
     record, model = place.record(), place.load_model()

@@ -30,6 +30,16 @@ def check_files(option: str, paths: Iterable[Path], *, overwrite: bool) -> None:
             raise BertrecError(f"{option} {path} is there already: choose another name, or --overwrite it")
 
 
+def check_parquet(option: str, path: Path) -> None:
+    """See that a file of Parquet is named as one; pipes and devices have names of their own.
+
+    Raises:
+        BertrecError: it is not.
+    """
+    if path.suffix.lower() != ".parquet" and (path.is_file() or not path.exists()):
+        raise BertrecError(f"{option} {path}: Parquet is written: give the name of a file that ends with .parquet")
+
+
 def check_folder(out: Path, *, markers: Iterable[str], holds: str, overwrite: bool) -> None:
     """See that a folder may be written as a whole.
 

@@ -97,6 +97,8 @@ def train(
     from bertrec.rankers.prompts.own_head import encoder_with_head
     from bertrec.rankers.prompts.plan import PromptPlan
 
+    if zero_shot and (epochs or tune) is not None:
+        raise ConfigError(f"--{'tune' if epochs is None else 'epochs'}: nothing is trained with --zero-shot: leave one of them out")
     settings = o.read_settings(config, set_ or [])
     tuned = _tuned_template(settings)
     named = {"encoder.name": encoder, "encoder.tune": tune, "train.epochs": epochs, "train.seed": seed}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 
 from bertrec.cli import options as o
 from bertrec.cli.output import note, note_each, print_figures, print_table, protocol_line, say
-from bertrec.cli.outputs import check_files
+from bertrec.cli.outputs import check_files, check_parquet
 from bertrec.cli.reading import Reading, reads_data
 from bertrec.cli.runs import data_record
 from bertrec.core.errors import ConfigError, DataError
@@ -172,7 +172,9 @@ def evaluate(
         typer.Option(help="Measure labelled pairs: ratings, or clicks (all candidates of impressions); default: as the run was trained."),
     ] = None,
     liked_from: LikedFrom = None,
-    bins: Annotated[str, typer.Option(help="Bins of the calibration error of pairs, of equal width or mass (numbers of pairs).")] = "width",
+    bins: Annotated[
+        str | None, typer.Option(help="Bins of the calibration error of pairs: of equal width (default), or mass (numbers of pairs).")
+    ] = None,
     reliability: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="Draw the share of label 1 against the probability, for pairs.")
     ] = None,
@@ -190,17 +192,21 @@ def evaluate(
     from bertrec.rankers.runs import measure_rankers
 
     _check_drawing(reliability)
-    o.choice("kind of bins", bins, ("width", "mass"))
+    o.choice("kind of bins", bins or "width", ("width", "mass"))
     opened = _Opened.of(run, data, reading)
     kind = opened.pairs_of(pairs, liked_from)
+    if members and len(opened.ensemble.members) == 1:
+        note("note: --members: there is one ranker, and its figures are those of the run")
     how: dict[str, Any] = {"bootstrap": bootstrap, "members": members, "known": opened.known}
     if kind is None:
-        if reliability is not None:
-            raise ConfigError("--reliability draws labelled pairs: add --pairs clicks")
+        if (lost := "--reliability" if reliability is not None else "--bins" if bins is not None else None) is not None:
+            raise ConfigError(f"{lost} is of labelled pairs: add --pairs clicks")
         shown = opened.shown(split)
         results = measure_rankers(opened.ensemble, shown, info=opened.about(split, shown), **how)
     else:
-        results = _on_pairs(opened, kind, split, liked_from, bins, how)
+        if reliability is not None and not opened.gives_probabilities:
+            raise ConfigError("--reliability needs probabilities, and these scores are none: train with --calibrate temperature")
+        results = _on_pairs(opened, kind, split, liked_from, bins or "width", how)
     title = f"{', '.join(map(str, run))}: {split}"
     _print_results(title, results, list(IMPRESSION_METRICS) if kind is None else None)
     if reliability is not None:
@@ -260,8 +266,6 @@ def _draw(path: Path, results: Measured) -> None:
     from bertrec.core.files import atomic_file
     from bertrec.evaluation.reliability import reliability_svg
 
-    if not results.bins:
-        raise ConfigError("--reliability needs probabilities, and these scores are none: train with --calibrate temperature")
     drawn = reliability_svg(results.bins)
     with atomic_file(path) as temporary:
         temporary.write_bytes(drawn)
@@ -289,6 +293,8 @@ def score(
         raise ConfigError("name what to write: --submission FILE, --table FILE.parquet, or both")
     for option, path in (("--submission", submission), ("--table", table)):
         check_files(option, [] if path is None else [path], overwrite=overwrite)
+    if table is not None:
+        check_parquet("--table", table)
     opened = _Opened.of(run, data, reading)
     kind = opened.pairs_of(None, None)
     shown = opened.shown(split) if kind is None else opened.judged(kind, split, None).impressions
@@ -342,6 +348,14 @@ class _Opened:
         own = [one["data_hash"] == dataset.content_hash or _place(one) == place for one in records]
         return cls(ensemble, records, dataset, Known.of(dataset), [str(one) for one in runs], own)
 
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the scores of every ranker are probabilities or were calibrated."""
+        from bertrec.rankers.pair_runs import calibrations_of
+
+        kept = zip(self.ensemble.members, calibrations_of(self.records), strict=True)
+        return all(one.gives_probabilities or calibration is not None for one, calibration in kept)
+
     def about(self, part: str, shown: Impressions) -> dict[str, Any]:
         """Return what a report says of the data."""
         return {"data": self.dataset.name, "data_hash": self.dataset.content_hash, "split": part, "notes": list(shown.notes)}
@@ -370,12 +384,13 @@ class _Opened:
         from bertrec.rankers.pair_runs import clicked_pairs, pairs_to_judge, rated_pairs
 
         if kind == "clicks":
-            return clicked_pairs(self.dataset, self.shown(part))
-        o.choice("split", part, PARTS)
-        record = pairs_to_judge(self.names, self.records, self.own)
-        found = rated_pairs(self.dataset, part, record=record, liked_from=liked_from)
-        self.ensemble.prepare(found.impressions.catalog)
-        return found
+            found = clicked_pairs(self.dataset, self.shown(part))
+        else:
+            o.choice("split", part, PARTS)
+            record = pairs_to_judge(self.names, self.records, self.own)
+            found = rated_pairs(self.dataset, part, record=record, liked_from=liked_from)
+            self.ensemble.prepare(found.impressions.catalog)
+        return found if all(self.own) else replace(found, item_counts=None, trained_users=None)  # their training is not known here
 
 
 def _place(record: Mapping[str, Any]) -> str:

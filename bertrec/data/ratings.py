@@ -72,6 +72,8 @@ def rated_parts(
     ratings = interactions.rating
     assert ratings is not None
     _check_liked(ratings, liked_from)
+    if shown.timestamp is None:
+        raise DataError("rated pairs are divided by time, and these data have none that compares between users: add a column 'timestamp'")
     begins: dict[str, Any] = {} if moments is None else {"validation_from": moments[0], "test_from": moments[1]}
     split = time_split(interactions, **begins)
     first, second = (float(split.manifest["options"][name]) for name in ("validation_from", "test_from"))
@@ -87,6 +89,8 @@ def _check_liked(ratings: npt.NDArray[np.float32], liked_from: float) -> None:
     if not len(ratings):
         raise DataError("ratings are needed, and there is none")
     low, high = float(ratings.min()), float(ratings.max())
+    if low == high:
+        raise DataError(f"every rating is {low:g}: none is liked more than another, so there is nothing to learn or to measure")
     if not low < liked_from <= high:
         what = "every rating is liked" if liked_from <= low else "no rating is liked"
         raise DataError(f"liked-from {liked_from:g}: {what}, for ratings run from {low:g} to {high:g}: choose one above {low:g}")

@@ -307,7 +307,7 @@ def _record(folder: Path) -> dict[str, Any]:
     settle(folder)
     if not folder.is_dir():
         raise ModelError(f"{folder}: no such run; make one with  bertrec rankers train DATA --out {folder}")
-    record = read_json(folder / RECORD)
+    record = read_json(folder / RECORD) if (folder / RECORD).exists() else None
     if not isinstance(record, dict) or record.get("kind") not in _KINDS:
         raise ModelError(f"{folder} is no run of rankers: bertrec rankers train and bertrec prompt train make them")
     kinds = {"members": list, "data": str, "data_hash": str, "load": dict}

@@ -77,6 +77,8 @@ def load_with_record(folder: str | Path, *, classes: str | type | Iterable[str |
     if not recover(folder).is_dir():
         raise ModelError(f"{folder}: no such reranker; make one with  bertrec rerank train RUN --out {folder}")
     place = folder / "model" if (folder / "model").is_dir() else folder
+    if not (place / "config.json").exists():
+        raise ModelError(f"{folder} is no reranker: bertrec rerank train RUN --out FOLDER makes one")
     reranker: Ranker = Ranker.from_pretrained(place, classes=classes)
     record = read_json(folder / RECORD) if (folder / RECORD).exists() else {}
     weight = record.get("weight", 0.0) if isinstance(record, dict) else None

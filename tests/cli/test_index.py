@@ -59,6 +59,11 @@ def test_removed_items_come_back_from_their_vectors(cli, index, trained, tmp_pat
     assert sorted(ItemIndex.load(index).ids) == [str(item) for item in range(100, 110)]
 
 
+def test_vectors_are_written_under_a_name_of_parquet_alone(cli, trained, tmp_path):
+    code, _, err = cli("embed", trained, "--out", tmp_path / "items.csv")
+    assert (code, "Parquet is written" in err, list(tmp_path.iterdir())) == (2, True, [])
+
+
 def test_embed_writes_ids_vectors_and_the_models_hash(cli, trained, tmp_path):
     model = Recommender.from_pretrained(trained / "model")
     items, users = tmp_path / "items.parquet", tmp_path / "users.parquet"

@@ -88,8 +88,25 @@ def test_without_calibration_there_are_no_probabilities_and_it_is_said(world, cl
     assert list(figures["slices"]["all"]["metrics"]) == ["AUC", "UAUC", "RMSE", "MAE"]
     assert figures["protocol"]["probabilities"].startswith("none: logloss and ECE need them")
     assert figures["reliability"] == {}
-    code, _, err = cli("rankers", "evaluate", world / "mf", "--reliability", tmp_path / "x.svg", "--bootstrap", 0)
-    assert (code, err.count("--reliability needs probabilities")) == (2, 1)
+    code, shown, err = cli("rankers", "evaluate", world / "mf", "--reliability", tmp_path / "x.svg", "--bootstrap", 0)
+    assert (code, shown, err.count("--reliability needs probabilities")) == (2, "", 1)  # before anything is measured
+
+
+def test_what_training_held_is_said_of_its_own_data_alone(world, cli, tmp_path):
+    """Of other data nobody knows which items and users the run was trained on."""
+    slices = {}
+    copied = shutil.copytree(world / "data", tmp_path / "copied")
+    other = write_ratings(tmp_path / "other", ratings=lambda user, step: 5 - (user + 2 * step) % 4)
+    for name, data in (("copied", copied), ("other", other)):
+        out = tmp_path / f"{name}.json"
+        assert cli("rankers", "evaluate", world / "mf", "--data", data, "--json", out, "--bootstrap", 0)[0] == 0
+        slices[name] = list(json.loads(out.read_text())["slices"])
+    assert slices == {"copied": ["all", "cold_items", "few_shot_items", "warm_items", "cold_users", "warm_pairs"], "other": ["all"]}
+
+
+def test_members_of_a_run_of_one_are_said_to_be_the_run(world, cli):
+    code, _, err = cli("rankers", "evaluate", world / "mf", "--members", "--bootstrap", 0)
+    assert (code, err.count("--members: there is one ranker")) == (0, 1)
 
 
 def test_members_are_compared_in_pairs(world, cli):
@@ -175,6 +192,12 @@ def test_data_that_do_not_fit_are_one_line(world, cli, tmp_path):
     assert "bias learns from ratings, and these data have none" in last_line(plain)
     holes = write_ratings(tmp_path / "holes", extra="3,101,1,")
     assert "row 241, column 'rating'" in last_line(holes, "--pairs", "ratings")
+    timeless = write_ratings(tmp_path / "timeless")
+    table = timeless / "interactions.csv"
+    table.write_text("\n".join(",".join(line.split(",")[:2] + line.split(",")[3:]) for line in table.read_text().splitlines()) + "\n")
+    assert "add a column 'timestamp'" in last_line(timeless, "--pairs", "ratings")
+    same = write_ratings(tmp_path / "same", ratings=lambda user, step: 5)
+    assert "every rating is 5: none is liked more than another" in last_line(same, "--pairs", "ratings")
     # all of the validation part, which lasts from 80 to 90 % of time, is liked
     alike = write_ratings(tmp_path / "alike", ratings=lambda user, step: 5 if step >= 6 else 5 - (user + step) % 3)
     assert "--calibrate needs both labels" in last_line(alike, "--pairs", "ratings", "--calibrate", "platt")
@@ -217,6 +240,8 @@ def test_a_table_or_a_submission_is_asked_for(world, cli, tmp_path):
     kept.write_text("mine")
     code, _, err = cli("rankers", "score", world / "bias", "--table", kept)
     assert (code, "is there already" in err, kept.read_text()) == (2, True, "mine")
+    code, _, err = cli("rankers", "score", world / "bias", "--table", tmp_path / "table.csv")
+    assert (code, "Parquet is written" in err, (tmp_path / "table.csv").exists()) == (2, True, False)
 
 
 def test_a_damaged_calibration_is_one_line(world, cli, tmp_path):
@@ -258,4 +283,6 @@ def test_clicks_of_impressions_as_pairs(cli, tmp_path):
     assert list(figures["slices"]["all"]["metrics"]) == METRICS
     assert figures["slices"]["cold_items"]["users"] == 0
     code, _, err = cli("rankers", "evaluate", tmp_path / "run", "--split", "valid", "--reliability", tmp_path / "x.svg")
-    assert (code, "add --pairs clicks" in err) == (2, True)
+    assert (code, "--reliability is of labelled pairs: add --pairs clicks" in err) == (2, True)
+    code, _, err = cli("rankers", "evaluate", tmp_path / "run", "--split", "valid", "--bins", "mass")
+    assert (code, "--bins is of labelled pairs: add --pairs clicks" in err) == (2, True)

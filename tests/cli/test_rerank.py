@@ -173,3 +173,9 @@ def test_a_damaged_record_and_a_weight_outside_its_range_are_named(cli, trained,
     (folder / "rerank.json").unlink()
     (folder / "model" / "model.safetensors").unlink()
     assert "model.safetensors is missing" in cli("rerank", "evaluate", trained, "--rerank", folder)[2]
+
+
+def test_a_folder_that_is_no_reranker_is_said_to_be_none(cli, trained, shop, tmp_path):
+    for words in (["rerank", "evaluate", trained], ["recommend", trained, "--user", "1"]):
+        code, out, err = cli(*words, "--rerank", shop)
+        assert (code, out, f"{shop} is no reranker" in err.splitlines()[-1]) == (2, "", True)

@@ -20,7 +20,7 @@ from bertrec.core.config import Config
 from bertrec.core.errors import ConfigError, DataError, unknown_name
 from bertrec.core.files import sha256_text
 from bertrec.core.ragged import IntArray, Ragged
-from bertrec.data.chain import broken_notes, levels_from, rating_depths, unread_notes
+from bertrec.data.chain import STEPS, broken_notes, levels_from, rating_depths, unread_notes
 from bertrec.data.impressions import Impressions
 from bertrec.data.interactions import Interactions
 from bertrec.encoders.text import TextEncoder
@@ -90,6 +90,8 @@ class MultiTask(PairRanker):
         """
         known, config = options.get("known"), self.config
         levels, names, notes = _chain_of(impressions, known, config)
+        if names != OF_RATINGS and config.steps != STEPS:
+            notes = (*notes, "steps are of a chain of ratings, and this one comes from clicks or labels: they are not read")
         self.tasks, self._levels = _named(names, int(levels.max(initial=0)), config), levels
         self._queries, unasked = _queries_of(options.get("queries"), impressions, options.get("validation"))
         self._learned = tuple(bool((levels >= depth).any()) for depth in range(1, len(self.tasks) + 1))
@@ -271,7 +273,7 @@ def _named(usual: tuple[str, ...], deepest: int, config: MultiTaskConfig) -> tup
     """
     names = config.tasks or usual[: max(deepest, len(config.steps) + 1 if usual == OF_RATINGS else 1)]
     if deepest > len(names):
-        hint = f"name each, as tasks=[{', '.join(OF_EVENTS)}]"
+        hint = f"name all {deepest}, the first one first, as tasks=[{', '.join(OF_EVENTS[:2])},…]"
         raise ConfigError(f"the chain has {deepest} steps and tasks names {', '.join(names)}: {hint}")
     if len(set(names)) < len(names):
         raise ConfigError(f"tasks names a step twice: {', '.join(names)}")

@@ -24,6 +24,7 @@ from bertrec.rankers.prompts.template import load_prompts
 from bertrec.rankers.prompts.user_vectors import UserVectors
 from bertrec.rankers.prompts.verbalizer import Verbalizer
 from bertrec.rankers.runs import RATINGS, RankerPlan
+from bertrec.runs.folder import Run
 
 FEW = {"train.epochs": 20, "train.batch_size": 8}
 """What replaces the defaults where a few pairs are all there is to learn from."""
@@ -72,6 +73,9 @@ class PromptPlan(RankerPlan):
             raise ConfigError("--prior: how the scores of another model join is learned: leave out --zero-shot")
         if self.shots is not None and self.zero_shot:
             raise ConfigError("--shots are trained on: leave out --zero-shot")
+        for name, run in self._runs.items():
+            if run is not None and not run.exists():
+                raise ConfigError(f"--{name.replace('_', '-')} {run}: no such run; make one with  bertrec train DATA --out {run}")
         self._check_teacher()
         prompts = load_prompts(self.templates)
         for prompt in prompts:
@@ -142,8 +146,7 @@ class PromptPlan(RankerPlan):
         return untrained_teacher(name, dataset.catalog)
 
     def _model(self, run: Path) -> Recommender:
-        place = run / "model" if (run / "model").is_dir() else run
-        return Recommender.from_pretrained(place)
+        return Run(run).load_model() if Run(run).finished else Recommender.from_pretrained(run)
 
     def _vectors(self, run: Path, dataset: Dataset, option: str) -> UserVectors:
         model = self._model(run)

@@ -151,10 +151,17 @@ def test_a_task_without_a_positive_is_left_out_and_said(bert):
         multitask(bert).fit(nothing, progress=False)
 
 
+def test_steps_of_ratings_are_said_to_be_unread_where_the_chain_has_none(bert):
+    short = {"train.epochs": 1}
+    assert multitask(bert, **short).fit(planted(40), progress=False).notes == ()
+    (note,) = multitask(bert, steps=[1, 2], **short).fit(planted(40), progress=False).notes
+    assert note.startswith("steps are of a chain of ratings")
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"tasks": ["click", "cart"]}, "the chain has 3 steps and tasks names click, cart"),
+        ({"tasks": ["click", "cart"]}, "the chain has 3 steps and tasks names click, cart: name all 3, the first one first"),
         ({"tasks": ["click", "cart", "cart"]}, "tasks names a step twice"),
         ({"weights": [1, 1]}, "weights must be 3 numbers of 0 or more"),
         ({"weights": [0, 0, 0]}, "not all 0"),
