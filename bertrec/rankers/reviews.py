@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,8 +14,27 @@ from bertrec.core.ordering import stable_order
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.interactions import Interactions
-from bertrec.rankers.context import Context, has_clock
+from bertrec.rankers.context import Context, Known, has_clock
 from bertrec.rankers.counts import EventCounts
+
+
+def lacking(known: Known | None, wanted: AbstractSet[str]) -> tuple[str, ...]:
+    """Say which texts of users a ranker would read that the data do not have, a line each.
+
+    Args:
+        known: what is known of the users; of None, which is given where nothing is to be read, nothing is said.
+        wanted: of ``profile`` and ``reviews``.
+    """
+    if known is None:
+        return ()
+    profiles = () if known.users is None else known.users.texts
+    reviews = () if known.past is None else known.past.text or ()
+    kinds = {"profile": (profiles, "--user-texts FILE brings some"), "reviews": (reviews, "they stand in a column 'text' of interactions")}
+    return tuple(
+        f"no {'profile of a user' if kind == 'profile' else 'review'} is known, so none is read: {mend}"
+        for kind, (texts, mend) in kinds.items()
+        if kind in wanted and not any(text.strip() for text in texts)
+    )
 
 
 def reviews_before(

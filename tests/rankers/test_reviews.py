@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from bertrec.core.errors import DataError
 from bertrec.core.ragged import Ragged
-from bertrec.data.catalog import ItemCatalog
+from bertrec.data.catalog import ItemCatalog, UserCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.rankers.context import Context, Known
-from bertrec.rankers.reviews import reviews_before, reviews_of_candidates
+from bertrec.rankers.reviews import lacking, reviews_before, reviews_of_candidates
 
 CATALOG = ItemCatalog(IdMap([f"i{number}" for number in range(1, 6)]), {"title": ["a", "b", "c", "d", "e"]})
 DAYS = st.integers(7, 12)  # 0, 1, 2, … of every user would be positions and no clock
@@ -130,3 +130,13 @@ def test_rows_that_do_not_match_are_refused():
         reviews_before(context, histories, Ragged.from_rows([[1], [2]]), most=1)
     with pytest.raises(DataError, match="reviews: context"):
         reviews_of_candidates(None, candidates, most=1)
+
+
+def test_texts_that_nobody_has_are_said_where_they_would_be_read():
+    both, past = {"profile", "reviews"}, past_of([("u", 1, 7, True)])
+    users = UserCatalog.from_frame(pd.DataFrame({"user_id": ["u"], "text": ["likes red"]}))
+    blank = past_of([("u", 1, 7, False)])
+    for known in (Known(), Known(past=blank)):
+        assert [line.split(" is known")[0] for line in sorted(lacking(known, both))] == ["no profile of a user", "no review"]
+    assert lacking(Known(users, past), both) == lacking(Known(), set()) == lacking(Known(users), {"profile"}) == lacking(None, both) == ()
+    assert len(lacking(Known(users), both)) == len(lacking(Known(past=past), both)) == 1

@@ -38,6 +38,7 @@ from bertrec.rankers.prompts.template import Prompt
 from bertrec.rankers.prompts.user_vectors import UserVectors
 from bertrec.rankers.prompts.user_words import user_words
 from bertrec.rankers.prompts.verbalizer import Verbalizer
+from bertrec.rankers.reviews import lacking
 from bertrec.training.checkpoints import complete_checkpoints
 from bertrec.training.fit import fit_module
 from bertrec.training.log import TrainLog
@@ -278,7 +279,7 @@ class PromptRanker(Ranker):
         negatives = self.config.negatives
         labels_of(impressions)
         clicks = sample_negatives(impressions, negatives, self.config.train.seed) if negatives else impressions
-        self.notes = clicks.notes[len(impressions.notes) :]
+        self.notes = (*clicks.notes[len(impressions.notes) :], *lacking(known, self.config.prompt.user_texts))
         prior = self._prior_scores(clicks.histories, clicks.candidates)
         assert self.network is not None
         if self.network.prior is not None and prior is not None and clicks.labels is not None:

@@ -27,7 +27,7 @@ from bertrec.rankers.profiles import profiles_of
 from bertrec.rankers.reviewed.config import UBERTConfig
 from bertrec.rankers.reviewed.network import CoMatching
 from bertrec.rankers.reviewed.rows import ReviewedClicks, ReviewRows
-from bertrec.rankers.reviews import reviews_before, reviews_of_candidates
+from bertrec.rankers.reviews import lacking, reviews_before, reviews_of_candidates
 from bertrec.training.fit import fit_module
 from bertrec.training.randomness import preserved_randomness
 
@@ -108,7 +108,8 @@ class UBERT(Ranker):
             clicks = impressions
             if self.config.negatives:
                 clicks = sample_negatives(impressions, self.config.negatives, self.config.train.seed)
-            self.notes = clicks.notes[len(impressions.notes) :]
+            told = lacking(known, {"reviews"} if self.config.user_reviews or self.config.item_reviews else set())
+            self.notes = (*clicks.notes[len(impressions.notes) :], *told)
             network = self._new_network()
             dataset = ReviewedClicks(self._rows(clicks.histories, clicks.candidates, Context.of(clicks, known)), clicks)
             evaluate = None if validation is None else reporting(lambda: self.figures(validation, known=known), options.get("on_epoch"))

@@ -136,3 +136,12 @@ def test_a_training_does_not_go_on_over_other_reviews(folder, tmp_path):
     of = ranker(folder, "reviews").prepare(shown.catalog)
     other = Known(known.users, replace(known.past, text=["it is awful"] * 32))
     assert of._dataset(shown, known).content_hash != of._dataset(shown, other).content_hash
+
+
+def test_a_slot_that_is_empty_for_all_is_said(folder):
+    shown, known = planted(8, seed=0)
+    short = {"train.epochs": 1}
+    for given, notes in ((known, 0), (Known(known.users), 1), (Known(), 2)):
+        of = ranker(folder, "yes {profile} no {candidate} [MASK] who {reviews}")
+        of = PromptRanker(of.config.updated(short)).fit(shown, known=given, progress=False)
+        assert sum("is known, so none is read" in line for line in of.notes) == notes
