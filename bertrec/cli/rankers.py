@@ -21,6 +21,7 @@ from bertrec.runs.data import data_for, load_data
 if TYPE_CHECKING:
     from bertrec.data.impressions import Impressions
     from bertrec.data.load import Dataset
+    from bertrec.rankers.calibration import Calibration
     from bertrec.rankers.context import Known
     from bertrec.rankers.ensemble import Ensemble
     from bertrec.rankers.pair_runs import JudgedPairs
@@ -254,12 +255,12 @@ def _check_drawing(path: Path | None) -> None:
 
 
 def _on_pairs(opened: _Opened, kind: str, split: str, liked_from: float | None, bins: str, how: dict[str, Any]) -> Measured:
-    from bertrec.rankers.pair_runs import calibrations_of, measure_pairs
+    from bertrec.rankers.pair_runs import measure_pairs
 
     judged = opened.judged(kind, split, liked_from)
     equal: Any = bins
     about = opened.about(split, judged.impressions)
-    return measure_pairs(opened.ensemble, judged, calibrations_of(opened.records), equal=equal, info=about, **how)
+    return measure_pairs(opened.ensemble, judged, opened.calibrations, equal=equal, info=about, **how)
 
 
 def _draw(path: Path, results: Measured) -> None:
@@ -301,7 +302,8 @@ def score(
     if opened.ensemble.head_note:
         note(f"note: {opened.ensemble.head_note}")
     if submission is not None and (lost := [line for line in shown.notes if "dropped" in line and "candidate" in line]):
-        raise DataError(f"{lost[0]}: a submission must rank every candidate: add these items to news.tsv")
+        mend = "add the missing items to news.tsv, and leave out lines that name no candidate"
+        raise DataError(f"{lost[0]}: a submission must rank every candidate: {mend}")
     _write_scores(opened, shown, submission, table)
 
 
@@ -310,9 +312,9 @@ def _write_scores(opened: _Opened, shown: Impressions, submission: Path | None, 
 
     from bertrec.core.files import atomic_file
     from bertrec.data.submission import write_submission
-    from bertrec.rankers.pair_runs import calibrations_of, scored_table
+    from bertrec.rankers.pair_runs import scored_table
 
-    scored = scored_table(opened.ensemble, shown, calibrations_of(opened.records), known=opened.known)
+    scored = scored_table(opened.ensemble, shown, opened.calibrations, known=opened.known)
     if submission is not None:
         write_submission(submission, shown.ids, scored["score"].to_numpy(), shown.candidates.offsets)
     if table is not None:
@@ -349,16 +351,26 @@ class _Opened:
         return cls(ensemble, records, dataset, Known.of(dataset), [str(one) for one in runs], own)
 
     @property
-    def gives_probabilities(self) -> bool:
-        """Whether the scores of every ranker are probabilities or were calibrated."""
+    def calibrations(self) -> list[Calibration | None]:
+        """How the scores of each ranker become probabilities."""
         from bertrec.rankers.pair_runs import calibrations_of
 
-        kept = zip(self.ensemble.members, calibrations_of(self.records), strict=True)
+        return calibrations_of(self.records, self.names)
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether the scores of every ranker are probabilities or were calibrated."""
+        kept = zip(self.ensemble.members, self.calibrations, strict=True)
         return all(one.gives_probabilities or calibration is not None for one, calibration in kept)
 
     def about(self, part: str, shown: Impressions) -> dict[str, Any]:
-        """Return what a report says of the data."""
-        return {"data": self.dataset.name, "data_hash": self.dataset.content_hash, "split": part, "notes": list(shown.notes)}
+        """Return what a report says of the data; what the runs had of the part in training is printed too."""
+        from bertrec.rankers.runs import part_note
+
+        told = [part_note(*one, part) for one, own in zip(zip(self.names, self.records, strict=True), self.own, strict=True) if own]
+        seen = [line for line in told if line]
+        note_each(seen)
+        return {"data": self.dataset.name, "data_hash": self.dataset.content_hash, "split": part, "notes": [*shown.notes, *seen]}
 
     def shown(self, part: str) -> Impressions:
         """Return the impressions of a part; the rankers are then over their items."""

@@ -292,9 +292,11 @@ def answer_of(
     """Return what makes lists; with a reranker the scores are those that order the list."""
     if reranker is None:
         return answering(model, k, keep_seen=keep_seen, **how)
+    from bertrec.cli.rerank import warn_other_retriever
     from bertrec.rerank.kinds import load_with_record, reranked
 
     loaded = load_with_record(reranker)
+    warn_other_retriever(model, loaded.record)
     return lambda histories: reranked(model, loaded, histories, k, candidates=candidates, exclude_seen=not keep_seen, **how)
 
 

@@ -97,7 +97,8 @@ def evaluate_impressions(
     measured = ~np.isnan(metrics["AUC"])
     left_out = _left_out(positive, shown)
     if not measured.any():
-        raise DataError(f"no impression holds both a click and another candidate: {left_out}")
+        counts = [f"{count} {name.replace('_', ' ')}" for name, count in left_out.items() if count]
+        raise DataError(f"no impression holds both a click and another candidate: {', '.join(counts) or 'there is none'}")
     slices = {name: _measure(metrics, rows & measured, protocol) for name, rows in _slices(history_lengths, len(shown)).items()}
     described = _described(protocol, users, slices["all"].rows, left_out, int(shown.lengths[measured].sum()))
     if clash := sorted(described.keys() & (info or {}).keys()):

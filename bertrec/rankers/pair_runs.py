@@ -132,13 +132,18 @@ def clicked_pairs(dataset: Dataset, impressions: Impressions) -> JudgedPairs:
     return JudgedPairs(impressions, None, counts, frozenset(train.users), None, {"pairs_of": CLICKS})
 
 
-def calibrations_of(records: Sequence[Mapping[str, Any]]) -> list[Calibration | None]:
+def calibrations_of(records: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> list[Calibration | None]:
     """Return how the scores of each member become probabilities; None where the run was not calibrated.
+
+    Args:
+        records: of the runs.
+        names: their folders, for errors.
 
     Raises:
         ModelError: a record is damaged.
     """
-    members = [(member, f"{record['data']}: {RECORD}") for record in records for member in record["members"]]
+    places = [f"{name}/{RECORD}" for name in names] or [f"a {RECORD}"] * len(records)
+    members = [(member, place) for record, place in zip(records, places, strict=True) for member in record["members"]]
     return [Calibration.from_json(member.get("calibration") if isinstance(member, dict) else {}, place) for member, place in members]
 
 

@@ -312,6 +312,8 @@ def _record(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder} is no run of rankers: bertrec rankers train and bertrec prompt train make them")
     kinds = {"members": list, "data": str, "data_hash": str, "load": dict}
     wrong = [name for name, kind in kinds.items() if not isinstance(record.get(name), kind)]
+    if "members" not in wrong and not (record["members"] and all(isinstance(one, dict) for one in record["members"])):
+        wrong = ["members", *wrong]
     if wrong or not _is_kept(record.get("pairs")):
         wrong = [*wrong, "pairs"]
         raise ModelError(f"{folder / RECORD} is damaged: its {wrong[0]} is {record.get(wrong[0])!r}")
@@ -327,6 +329,25 @@ def _is_kept(pairs: Any) -> bool:
     moments = pairs.get("moments")
     numbers = [pairs.get("liked_from"), *moments] if isinstance(moments, list) and len(moments) == 2 else [None]
     return all(isinstance(number, int | float) for number in numbers)
+
+
+def part_note(name: str, record: Mapping[str, Any], part: str) -> str | None:
+    """Say what a run had of a part of its own data in training, where it had any; figures there are better than those of new users.
+
+    Args:
+        name: of the run.
+        record: of the run.
+        part: ``train``, ``valid`` or ``test``.
+    """
+    pairs, trained = record.get("pairs") or {}, not record.get("zero_shot")
+    if part == "train" and trained:
+        return f"{name} learned from this part: believe the figures of another"
+    chose = not pairs.get("shots") if pairs else not record.get("validation_share", 1)
+    calibrated = record.get("calibrate", "none") != "none"
+    if part != "valid" or not chose or not (trained or calibrated):
+        return None
+    what = " and ".join([*["chose its epoch"] * trained, *["calibrated its scores"] * calibrated])
+    return f"{name} {what} by this part: believe the figures of the test part"
 
 
 @dataclass(frozen=True)

@@ -241,8 +241,8 @@ def train_reranker(
         learned = learned.take(_drawn(len(learned), lists, seed, "lists"))
     chosen = {**asked.list_settings(negatives=negatives, scored=scores is not None), **(settings or {})}
     reranker: Ranker = asked.configured(settings=chosen, seed=seed)
-    counts = {"item_counts": split.train.item_counts, "counted": learn_from == "train"}
-    reranker.fit(learned, **counts, retrieval_scores=scores, progress=progress)
+    counted = learn_from == "train"
+    reranker.fit(learned, item_counts=split.train.item_counts, counted=counted, retrieval_scores=scores, progress=progress)
     weight, figures, told = 0.0, dict[float, float](), list[str]()
     if judges is not None:
         judges = judges.take(_drawn(len(judges), share_users, seed, "share_users"))

@@ -12,6 +12,7 @@ from sklearn.metrics import log_loss, roc_auc_score, root_mean_squared_error
 from tiny_encoders import tiny_bert
 
 from bertrec.cli.main import main
+from bertrec.rankers.runs import part_note
 
 TITLES = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("kettle", "shelf", "lamp", "rug", "poster")]
 METRICS = ["AUC", "UAUC", "logloss", "ECE", "RMSE", "MAE"]
@@ -102,6 +103,41 @@ def test_what_training_held_is_said_of_its_own_data_alone(world, cli, tmp_path):
         assert cli("rankers", "evaluate", world / "mf", "--data", data, "--json", out, "--bootstrap", 0)[0] == 0
         slices[name] = list(json.loads(out.read_text())["slices"])
     assert slices == {"copied": ["all", "cold_items", "few_shot_items", "warm_items", "cold_users", "warm_pairs"], "other": ["all"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "said"),
+    [
+        ("bias", "train", "learned from this part"),
+        ("bias", "valid", "chose its epoch and calibrated its scores by this part"),
+        ("mf", "valid", "chose its epoch by this part"),
+        ("mf", "test", None),
+    ],
+)
+def test_a_part_that_training_had_is_named(world, cli, tmp_path, name, split, said):
+    out = tmp_path / "figures.json"
+    code, _, err = cli("rankers", "evaluate", world / name, "--split", split, "--json", out, "--bootstrap", 0)
+    notes = [line for line in json.loads(out.read_text())["protocol"]["notes"] if "this part" in line]
+    assert (code, err.count("by this part") + err.count("from this part"), len(notes)) == (0, int(said is not None), int(said is not None))
+    assert said is None or said in notes[0]
+    other = write_ratings(tmp_path / "other", ratings=lambda user, step: 5 - (user + 2 * step) % 4)
+    assert "this part" not in cli("rankers", "evaluate", world / name, "--split", split, "--data", other, "--bootstrap", 0)[2]
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        ({"validation_share": 0.2}, None),
+        ({"validation_share": 0}, "chose its epoch"),
+        ({"validation_share": 0.0, "calibrate": "platt"}, "chose its epoch and calibrated its scores"),
+        ({"validation_share": 0.0, "zero_shot": True}, None),
+        ({"pairs": {"kind": "ratings", "shots": {"count": 4}}}, None),
+    ],
+)
+def test_the_valid_part_is_seen_where_it_chose_something(record, said):
+    found = part_note("run", record, "valid")
+    assert found is None if said is None else said in found
+    assert part_note("run", record, "test") is None
 
 
 def test_members_of_a_run_of_one_are_said_to_be_the_run(world, cli):
@@ -250,7 +286,16 @@ def test_a_damaged_calibration_is_one_line(world, cli, tmp_path):
     record["members"][0]["calibration"]["numbers"] = {"factor": ["steep"]}
     (run / "run.json").write_text(json.dumps(record))
     code, _, err = cli("rankers", "evaluate", run)
-    assert (code, "is damaged: its calibration" in err.strip().splitlines()[-1]) == (2, True)
+    assert (code, f"{run}/run.json is damaged: its calibration" in err.strip().splitlines()[-1]) == (2, True)
+
+
+@pytest.mark.parametrize("members", [[], [3], ["bias"]])
+def test_damaged_members_are_one_line(world, cli, tmp_path, members):
+    run = shutil.copytree(world / "bias", tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "members": members}))
+    code, _, err = cli("rankers", "evaluate", run)
+    assert (code, f"{run}/run.json is damaged: its members is" in err.strip().splitlines()[-1]) == (2, True)
 
 
 @pytest.mark.parametrize("pairs", ["ratings", {"kind": "views"}, {"kind": "ratings", "liked_from": 4, "moments": [1]}])

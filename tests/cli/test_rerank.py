@@ -179,3 +179,11 @@ def test_a_folder_that_is_no_reranker_is_said_to_be_none(cli, trained, shop, tmp
     for words in (["rerank", "evaluate", trained], ["recommend", trained, "--user", "1"]):
         code, out, err = cli(*words, "--rerank", shop)
         assert (code, out, f"{shop} is no reranker" in err.splitlines()[-1]) == (2, "", True)
+
+
+def test_a_reranker_of_another_runs_lists_is_said_to_be_one(cli, trained, reranker, shop, tmp_path):
+    assert cli("train", shop, "--model", "itemknn", "--out", tmp_path / "knn")[0] == 0
+    for words in (["rerank", "evaluate", "RUN", "--bootstrap", "0"], ["recommend", "RUN", "--user", "1", "-k", "2"]):
+        for run, told in ((trained, 0), (tmp_path / "knn", 1)):
+            code, _, err = cli(*(run if word == "RUN" else word for word in words), "--rerank", reranker)
+            assert (code, err.count("trained on the lists of another run")) == (0, told)

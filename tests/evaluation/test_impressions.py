@@ -125,7 +125,7 @@ def test_what_has_no_value_is_left_out_and_counted():
     }
     assert (report.protocol["impressions"], report.protocol["users"], report.protocol["pairs"]) == (2, 1, 5)
     assert list(report.slices) == ["all"]
-    with pytest.raises(DataError, match="no impression holds both"):
+    with pytest.raises(DataError, match=r"no impression holds both a click and another candidate: 1 impressions with clicks only$"):
         evaluate_impressions([1, 2], [1, 1], [0, 2], ["u"], QUICK)
 
 
