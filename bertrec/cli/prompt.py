@@ -151,6 +151,8 @@ def search_answers(
 
     The share of the impressions that chooses the epoch in prompt train (same --validation-share, same --seed) is not read.
     """
+    from bertrec.data.clicks import past_to_learn
+    from bertrec.rankers.context import Known
     from bertrec.rankers.prompts.answers import search_answers, write_prompt
     from bertrec.rankers.prompts.plan import PromptPlan
     from bertrec.rankers.prompts.ranker import PromptRanker
@@ -166,9 +168,9 @@ def search_answers(
     plan = PromptPlan(templates=(asked_prompt or tuned,), settings=settings, seed=seed, **told)
     (asked,) = plan.configs()
     dataset = rankers.load(data, reading)
-    found = search_answers(
-        PromptRanker(asked), impressions_to_learn(dataset, plan)[0], words=words, pairs=pairs, min_count=min_count, seed=seed
-    )
+    known = Known.for_training(dataset, past_to_learn(dataset))
+    numbers: dict[str, Any] = {"words": words, "pairs": pairs, "min_count": min_count, "seed": seed}
+    found = search_answers(PromptRanker(asked), impressions_to_learn(dataset, plan)[0], known=known, **numbers)
     rows = [[label, word, f"{found.gaps[word]:+.3f}"] for label in ("negative", "positive") for word in getattr(found, label)]
     print_table("", ["answer", "word", "log-probability, clicked less others"], rows)
     source = (

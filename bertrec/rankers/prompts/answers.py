@@ -21,6 +21,7 @@ from bertrec.core.files import atomic_file
 from bertrec.core.ragged import IntArray
 from bertrec.data.impressions import Impressions
 from bertrec.data.negatives import sample_negatives
+from bertrec.rankers.context import Known
 from bertrec.rankers.prompts.ranker import PromptRanker
 from bertrec.rankers.prompts.rows import ClickDataset
 from bertrec.rankers.prompts.template import Prompt
@@ -47,7 +48,14 @@ class FoundWords:
 
 
 def search_answers(
-    ranker: PromptRanker, shown: Impressions, *, words: int = 3, pairs: int = 2000, min_count: int = 5, seed: int = 0
+    ranker: PromptRanker,
+    shown: Impressions,
+    *,
+    words: int = 3,
+    pairs: int = 2000,
+    min_count: int = 5,
+    seed: int = 0,
+    known: Known | None = None,
 ) -> FoundWords:
     """Find the words that tell clicked pairs from the others, by what an encoder says at the mask without training.
 
@@ -58,6 +66,7 @@ def search_answers(
         pairs: to be asked, at most, clicks with a negative each.
         min_count: how often a word must occur in the texts of the items: what the encoder knows of rarer ones is chance.
         seed: of the pairs.
+        known: of the users, for a prompt with ``{profile}`` or ``{reviews}``, as in training.
 
     Raises:
         ConfigError: a number below 1.
@@ -69,13 +78,13 @@ def search_answers(
     ranker.prepare(shown.catalog)
     lists = sample_negatives(shown, 1, seed)
     picked = np.sort(np.random.default_rng(seed).permutation(len(lists))[: max(1, pairs // 2)])
-    means, counts = _mean_logs(ranker, lists.take(picked))
+    means, counts = _mean_logs(ranker, lists.take(picked), known)
     gaps = means[1] - means[0]
-    known = _occurrences(ranker, shown) >= min_count
-    worth = gaps - (gaps[known].mean() if known.any() else 0.0)  # answers are compared: what all words share says nothing
+    often = _occurrences(ranker, shown) >= min_count
+    worth = gaps - (gaps[often].mean() if often.any() else 0.0)  # answers are compared: what all words share says nothing
     tokenizer = ranker.encoder.tokenizer
-    positive = _best(np.where(known, worth, -np.inf), tokenizer, words)
-    negative = _best(np.where(known, -worth, -np.inf), tokenizer, words)
+    positive = _best(np.where(often, worth, -np.inf), tokenizer, words)
+    negative = _best(np.where(often, -worth, -np.inf), tokenizer, words)
     if not positive or not negative:
         raise DataError(f"no word that stands {min_count} times in the items' texts tells clicked pairs from the others: lower min_count")
     shares = {word: float(gaps[token]) for found in (negative, positive) for word, token in found.items()}
@@ -99,13 +108,13 @@ def write_prompt(prompt: Prompt, found: FoundWords, path: Path, *, source: str) 
 
 
 @torch.no_grad()
-def _mean_logs(ranker: PromptRanker, lists: Impressions) -> tuple[FloatArray, tuple[int, int]]:
+def _mean_logs(ranker: PromptRanker, lists: Impressions, known: Known | None) -> tuple[FloatArray, tuple[int, int]]:
     """Return the mean log-probability of each word at the mask, ``[2, vocabulary]``, of the pairs with label 0 and 1, and their numbers."""
     network = ranker.network
     assert network is not None
     network.eval()
     sums, counts = np.zeros((2, ranker.encoder.vocabulary)), [0, 0]
-    for batch, labels in _batches(ranker, lists):
+    for batch, labels in _batches(ranker, lists, known):
         logs = ranker.encoder.logits(network.mask_states(**batch)).double().log_softmax(dim=1).cpu().numpy()
         for label in (0, 1):
             sums[label] += logs[labels == label].sum(axis=0)
@@ -113,9 +122,9 @@ def _mean_logs(ranker: PromptRanker, lists: Impressions) -> tuple[FloatArray, tu
     return sums / np.maximum(counts, 1)[:, None], (counts[0], counts[1])
 
 
-def _batches(ranker: PromptRanker, lists: Impressions) -> Iterator[tuple[dict[str, torch.Tensor], IntArray]]:
+def _batches(ranker: PromptRanker, lists: Impressions, known: Known | None) -> Iterator[tuple[dict[str, torch.Tensor], IntArray]]:
     """Yield what the network is asked, and the labels of its pairs in order."""
-    dataset: ClickDataset = ranker.clicks(lists)
+    dataset: ClickDataset = ranker.clicks(lists, known)
     for rows in dataset.batches(0, _LISTS, 0):
         batch = {name: tensor.to(ranker.encoder.device) for name, tensor in dataset.collate(rows.tolist()).items()}
         labels = batch.pop("labels").flatten().cpu().numpy()

@@ -169,7 +169,12 @@ def named_values(name: str | Path, folder: Path, *, called: str, holds: str) -> 
         path = folder / f"{name}.yaml"
         if not path.is_file():
             raise ConfigError(f"{unknown_name(called, str(name), names_in(folder))}; a {called} of your own is a file NAME.yaml")
-    return path, {"name": path.stem, **read_yaml(path, holds=holds, called=called)}
+    values = {"name": path.stem, **read_yaml(path, holds=holds, called=called)}
+    answers = values.get("answers")
+    for words in answers.values() if isinstance(answers, dict) else ():
+        if any(isinstance(word, bool) for word in (words if isinstance(words, list) else [words])):
+            raise ConfigError(f'{called} {path}: an answer is true or false: put words such as "no" and "yes" between quotes')
+    return path, values
 
 
 def load_prompts(names: Sequence[str]) -> list[Prompt]:

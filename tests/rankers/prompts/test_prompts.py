@@ -178,6 +178,14 @@ def test_a_prompt_of_ones_own_is_a_file_and_bad_files_are_named(tmp_path):
         Prompt.load("action-hybrd")
 
 
+@pytest.mark.parametrize("answers", ["{negative: [no], positive: ['yes']}", "{negative: 'no', positive: yes}"])
+def test_answers_that_yaml_takes_for_true_and_false_are_told_to_stand_between_quotes(tmp_path, answers):
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"text: '{{history}} {{candidate}} [MASK]'\nanswers: {answers}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mine\.yaml: an answer is true or false: put words such as"):
+        Prompt.load(path)
+
+
 def test_label_logits_are_means_over_words_and_pieces():
     two = Prompt.from_dict(
         {"name": "p", "text": "{candidate}[MASK]", "answers": {"negative": ["bad", "no"], "positive": ["yes"]}, "several_pieces": "average"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.special import log_softmax, rel_entr
@@ -11,11 +12,12 @@ from transformers import TrainerCallback
 
 from bertrec.core.errors import ConfigError, DataError, ModelError
 from bertrec.core.ragged import Ragged
-from bertrec.data.catalog import ItemCatalog
+from bertrec.data.catalog import ItemCatalog, UserCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.impressions import Impressions
 from bertrec.encoders.masked.config import MaskedConfig
 from bertrec.models.popularity import Popularity
+from bertrec.rankers.context import Known
 from bertrec.rankers.prompts import pretraining
 from bertrec.rankers.prompts.answers import search_answers, write_prompt
 from bertrec.rankers.prompts.config import PromptConfig
@@ -316,6 +318,20 @@ def test_a_gap_is_the_difference_of_mean_log_probabilities(folder, wordy, attent
                     states = network.mask_states(**batch)
                     means[label].append(ranker.encoder.model.cls(states)[0].log_softmax(0)[token].item())
         assert np.mean(means[1]) - np.mean(means[0]) == pytest.approx(gap, abs=1e-4)
+
+
+def test_the_search_reads_what_training_will_read_of_users(folder, wordy):
+    """With a profile before the mask other words are said there: those of the profile's own rows."""
+    shown = colours(wordy, 12, seed=3)
+    prompt = Prompt.from_dict({"name": "p", "text": "{profile} {candidate} [MASK]", "answers": {"negative": ["no"], "positive": ["yes"]}})
+    ranker = PromptRanker(config(folder, prompt=prompt, attention="joint"))
+    texts = pd.DataFrame({"user_id": shown.users, "text": ["red car"] * len(shown)})
+    fixed = Prompt.from_dict({**prompt.to_dict(), "text": "red car {candidate} [MASK]"})
+    asked = {"words": 3, "pairs": 24, "min_count": 1}
+    found = search_answers(ranker, shown, known=Known(UserCatalog.from_frame(texts)), **asked)
+    plain = search_answers(PromptRanker(config(folder, prompt=fixed, attention="joint")), shown, **asked)
+    assert found.gaps == pytest.approx(plain.gaps, abs=1e-5)
+    assert search_answers(ranker, shown, **asked).gaps != pytest.approx(plain.gaps, abs=1e-5)
 
 
 def _first_two(shown):
