@@ -116,6 +116,7 @@ def update(
         raise BertrecError("give the products with --items TABLE or --data DATA")
     if dry_run:
         record, model = place.record(), _with_vectors(place, vectors)
+        belonging(place, index, model, record)
         found = compared(asked, record, model)
         if isinstance(model, ReadsItems) and model.takes_vectors:
             model.vectors_for(found.catalog)

@@ -158,6 +158,15 @@ class TestUpdate:
         assert "unchanged: 5; texts to encode: 2" in out
         assert files_of(place) == before
 
+    @pytest.mark.parametrize("what", ["of another run", "absent"])
+    def test_a_dry_run_refuses_the_indexes_that_the_update_would(self, cli, place, today, tmp_path, what):
+        index = tmp_path / "other"
+        if what == "of another run":
+            ItemIndex.build(np.eye(3, dtype=np.float32), ["a", "b", "c"], model_hash="another").save(index)
+        dry, real = (cli("catalog", "update", place / "run", "--items", today, "--index", index, *more) for more in (["--dry-run"], []))
+        assert dry == real
+        assert dry[0] == 2
+
     def test_a_second_time_there_is_nothing_to_change(self, cli, place, today):
         assert update(cli, place, today)[0] == 0
         before = files_of(place)
