@@ -21,7 +21,7 @@ bertrec new-items ml-100k --out reports/new
 
 bertrec new-items data/shop --draws 10 --partition --out reports/all-items
 
-bertrec new-items data/shop --item-input text --set train.new_items=promote --out reports/promote
+bertrec new-items data/shop --item-input text --set match.new_items=promote --out reports/promote
 
 A measurement that was cut short goes on with the same command; a larger --draws adds to it.
 """
