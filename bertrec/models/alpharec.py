@@ -29,13 +29,13 @@ from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
 from bertrec.encoders.base import Encoder
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.registry import make_encoder
 from bertrec.evaluation.protocol import Protocol
 from bertrec.heads.similarity import paired_scores, scores
 from bertrec.models.base import FloatArray, Recommender
 from bertrec.models.evaluate import evaluate
 from bertrec.models.folder import SavedParts
 from bertrec.models.graph import Graph, Pairs, distinct, inverse_root, neighbour_sums
+from bertrec.models.item_vectors import ReadsItems
 from bertrec.models.texts import read_catalog, reread, same_encoder
 from bertrec.models.trained_on import Training
 from bertrec.training.config import TrainConfig
@@ -177,7 +177,7 @@ class Served:
         return Served(self.mlp, _padded(texts), self.passed[rows], self.gathered[rows], self.known[rows], self.layers)
 
 
-class AlphaRec(Recommender):
+class AlphaRec(ReadsItems):
     """Cosine of a user's and an item's vector, both an MLP of texts, averaged over steps of LightGCN's propagation.
 
     A user of no training history is served by the same formulas: the mean text of the history through the MLP, and what
@@ -239,7 +239,8 @@ class AlphaRec(Recommender):
         train, validation = self.check_data(train, validation, run_dir)
         self.check_fit_options(options)
         self.check_start(resume=resume, init=init is not None)
-        train.catalog.require_text(self.name)
+        if not self.takes_vectors:
+            train.catalog.require_text(self.name)
         with self.fitting():
             self.catalog = train.catalog
             self.keep_popularity(train)
@@ -260,7 +261,7 @@ class AlphaRec(Recommender):
         return self
 
     def _network(self, catalog: ItemCatalog, items: Ragged, *, progress: bool) -> AlphaNetwork:
-        encoder = make_encoder(self.config.encoder)
+        encoder = self._first_encoder()
         self.encoder_fingerprint = encoder.fingerprint
         texts = torch.from_numpy(read_catalog(encoder, catalog, progress=progress))
         with preserved_randomness():
@@ -310,11 +311,15 @@ class AlphaRec(Recommender):
         """Return the same weights over other items: a known id keeps its place in the graph, a new one has its text alone.
 
         Raises:
-            ModelError: the encoder is not the one of training.
+            ModelError: the encoder is not the one of training, or a new item has no vector where these were made elsewhere.
         """
         expect(catalog, ItemCatalog, "with_catalog: catalog")
-        texts = reread(self._encoder, catalog, known=self.catalog, vectors=self.text_vectors)
         other = type(self)(self.config)
+        if self.takes_vectors:
+            other._added = self.vectors_for(catalog)
+            texts = other._added.encode_items(catalog)
+        else:
+            texts = reread(self._encoder, catalog, known=self.catalog, vectors=self.text_vectors)
         other.catalog, other.train_log, other.encoder_fingerprint = catalog, self.train_log, self.encoder_fingerprint
         rows = torch.from_numpy(self.catalog.ids.encode(catalog.ids.ids))
         other._served = self.served.over(torch.from_numpy(texts), rows)
@@ -327,6 +332,9 @@ class AlphaRec(Recommender):
     @property
     def text_vectors(self) -> FloatArray:
         """The encoder's vectors of what items say, ``[n_items, dim]``."""
+        return self._raw_vectors()
+
+    def _raw_vectors(self) -> FloatArray:
         return np.asarray(self.served.texts[1:].numpy(), np.float32)
 
     def encode_texts(self, texts: Sequence[str]) -> FloatArray:
@@ -344,7 +352,9 @@ class AlphaRec(Recommender):
         return np.asarray(self.served.users(histories).numpy(), np.float32)
 
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
-        """Return the item's unit vectors ``[len(texts), width]`` with each of these texts; its place in the graph stays."""
+        """Return the item's unit vectors ``[len(texts), width]`` with each of these texts, in its place in the graph; None without texts."""
+        if self.takes_vectors:
+            return None
         read = torch.from_numpy(self.encode_texts(texts))
         return np.asarray(self.served.items(read, self.served.gathered[item]).numpy(), np.float32)
 

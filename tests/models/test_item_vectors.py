@@ -29,7 +29,10 @@ KINDS = {
     "max-similarity": {"neighbours": 10},
     "unisrec": {"item.input": "text"},
     "morec": {"train.epochs": 3},
+    "alpharec": {"train.epochs": 2, "width": 8, "hidden": 16},
+    "ease-text": {},
 }
+UNLIKE = ("text-similarity", "max-similarity", "alpharec", "ease-text")  # they have settings of their own
 NEW = ItemCatalog.from_frame(pd.DataFrame({"item_id": ["red-1", "new-1", "new-2"], "title": ["red thing", "new red", "new blue"]}))
 
 
@@ -53,7 +56,7 @@ def file(tmp_path_factory: pytest.TempPathFactory, catalog: ItemCatalog, encoder
 
 def made(kind: str, encoder: str, small: dict[str, Any]) -> Recommender:
     name = kind.partition(",")[0]
-    base = {} if "similarity" in name else {**small, "train.epochs": 8, "match.new_items": "off"}
+    base = {} if name in UNLIKE else {**small, "train.epochs": 8, "match.new_items": "off"}
     return create(name, settings={**base, **KINDS[kind], "encoder.name": encoder})
 
 
@@ -108,10 +111,19 @@ def test_items_that_the_model_knows_need_no_file(pair: tuple[Recommender, Recomm
     assert moved == pytest.approx(wanted, abs=1e-5)
 
 
+def test_items_of_one_text_keep_vectors_of_their_own(split: Split, file: str, small: dict[str, Any]) -> None:
+    alike = ItemCatalog(split.catalog.ids, {"title": ["thing"] * len(split.catalog)})
+    for kind in ("alpharec", "ease-text", "text-similarity"):
+        model = made(kind, file, small).fit(replace(split.train, catalog=alike), validation=split.validation, progress=False)
+        moved = model.with_catalog(alike.take([5, 2, 9]))
+        assert moved.item_embeddings()[1:] == pytest.approx(model.item_embeddings()[[6, 3, 10]], abs=1e-6), kind
+        assert len(np.unique(moved.text_vectors, axis=0)) == 3, kind
+
+
 def test_the_hash_is_of_the_vectors(pair: tuple[Recommender, Recommender], split: Split) -> None:
     model = pair[1]
     state = model.state_dict()
-    name = next(name for name in ("catalog.text_vectors", "given_vectors", "vectors") if name in state)
+    name = next(name for name in ("catalog.text_vectors", "given_vectors", "vectors", "texts") if name in state)
     other = type(model)(model.config)
     other.catalog = split.catalog
     other.load_state_dict({**state, name: state[name] + 1e-3})
@@ -125,7 +137,7 @@ def test_no_text_explains_a_score(pair: tuple[Recommender, Recommender]) -> None
 def test_items_need_no_text_at_all(split: Split, file: str, small: dict[str, Any]) -> None:
     bare = ItemCatalog(split.catalog.ids, {})
     train, validation = replace(split.train, catalog=bare), split.validation
-    for kind in ("text-similarity", "unisrec"):
+    for kind in ("text-similarity", "unisrec", "alpharec", "ease-text"):
         model = made(kind, file, {**small, "train.epochs": 1}).fit(train, validation=validation, progress=False)
         assert model.recommend([["red-1"]], 3).items[0]
 
