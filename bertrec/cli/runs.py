@@ -194,10 +194,9 @@ def split_for(record: Mapping[str, Any], dataset: Dataset, data: str | None) -> 
 
 def adaptation_record(model: Recommender, dataset: Dataset, split: Split) -> dict[str, Any]:
     """Return, for the run's record, what the model's encoder was adapted on; a note says where that was another split of the data."""
-    from bertrec.encoders.adaptation import read_adaptation
+    from bertrec.encoders.adaptation import adaptation_of
 
-    name = model.config.to_flat().get("encoder.name")
-    found = read_adaptation(name) if model.reads_text and isinstance(name, str) else None
+    found = adaptation_of(model.config) if model.reads_text else None
     record = {} if found is None else {"adaptation": found.to_dict()}
     note_adaptation(record, model, dataset, split)
     return record

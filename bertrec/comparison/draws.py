@@ -16,6 +16,7 @@ from bertrec.core.resuming import holds_something, only_one
 from bertrec.core.seal import check_seal, sealed
 from bertrec.data.load import Dataset, make_split
 from bertrec.data.splits import Split
+from bertrec.encoders.adaptation import adaptation_note, adaptation_of
 from bertrec.evaluation.intervals import interval_over_groups
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.report import Report
@@ -123,13 +124,24 @@ def _row(dataset: Dataset, plan: Draws, folder: Path, draw: int, *, progress: bo
     path = folder / f"draw-{draw}.json"
     done = path.exists()
     if not done:
-        write_json(path, sealed(measured_draw(plan, plan.split(dataset, draw), draw, progress=progress)[0]))
+        split = plan.split(dataset, draw)
+        row, model = measured_draw(plan, split, draw, progress=progress)
+        write_json(path, sealed(row | {"notes": _notes(model, dataset, split)}))
     row = read_record(path, {"draw": int, "models": dict, "split": dict})
     check_seal(row, path)
     if row["draw"] != draw:
         raise BertrecError(f"{path} holds draw {row['draw']}: give it its own name again, or remove it to measure draw {draw} anew")
     say(f"draw {draw}: {_in_words(row)}{' (from before)' if done else ''}")
+    for line in row.get("notes", ()):
+        say(f"draw {draw}: {line}")
     return row
+
+
+def _notes(model: Recommender, dataset: Dataset, split: Split) -> list[str]:
+    """Say where the model's encoder was adapted on items that are new here."""
+    adapted = adaptation_of(model.config)
+    line = None if adapted is None else adaptation_note(str(model.config.to_flat()["encoder.name"]), adapted, dataset, split)
+    return [] if line is None else [line]
 
 
 def measured_draw(plan: Draws, split: Split, draw: int, *, progress: bool = True) -> tuple[dict[str, Any], Recommender]:

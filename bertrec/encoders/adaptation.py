@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from bertrec.core.config import Config
 from bertrec.core.distinct import among
 from bertrec.core.errors import DataError, ModelError
 from bertrec.core.files import read_json
@@ -109,6 +110,16 @@ def read_adaptation(name: str) -> Adaptation | None:
         return None
     check_seal(record, path)
     return Adaptation.from_dict(record["adaptation"], path)
+
+
+def adaptation_of(config: Config) -> Adaptation | None:
+    """Return what the encoder that a model's settings name was adapted on, as `read_adaptation` does.
+
+    Raises:
+        ModelError: the folder's record is damaged.
+    """
+    name = config.to_flat().get("encoder.name")
+    return read_adaptation(name) if isinstance(name, str) else None
 
 
 @dataclass(frozen=True)

@@ -215,6 +215,19 @@ class TestRunsOfAnAdaptedEncoder:
         assert "adapted" not in self.train(cli, planted, out, tmp_path / "same", *cold)[2]
         assert "(cold_items, seed 3)" in self.train(cli, planted, out, tmp_path / "other", "--split", "cold-items", "--seed", "4")[2]
 
+    def test_each_draw_of_new_items_says_what_was_read_of_it(self, cli, planted, made, tiny, tmp_path):
+        model = ["new-items", planted, "--model", "text-similarity", "--share", "0.3", "--draws", "2"]
+        for _ in ("measured", "from before"):
+            code, _, err = cli(*model, "--set", f"encoder.name={made}", "--out", tmp_path / "adapted")
+            lines = [line for line in err.splitlines() if "adapted on" in line]
+            held = [json.loads((tmp_path / "adapted" / f"draw-{draw}.json").read_text())["split"] for draw in range(2)]
+            assert code == 0
+            assert [line.partition(": it has read")[0] for line in lines] == [
+                f"draw {draw}: warning: encoder {made} was adapted on another split of these data (leave_one_out)" for draw in range(2)
+            ]
+            assert [one["seed"] for one in held] == [0, 1]
+        assert "adapted on" not in cli(*model, "--set", f"encoder.name={tiny}", "--out", tmp_path / "plain")[2]
+
     def test_a_trained_model_knows_it_too(self, cli, planted, made, tmp_path):
         small = ["--set", "item.width=16", "--set", "head.layers=1", "--epochs", "1", "--item-input", "text", "--split", "ratio"]
         code, _, err = cli("train", planted, "--set", f"encoder.name={made}", "--out", tmp_path / "run", *small)
