@@ -283,8 +283,10 @@ def _embedded(run: Run, table: Path, vectors: Path | None) -> tuple[list[str | i
     least = 0 if model.takes_vectors else 1
     catalog = read_items(table, manner_of(record, None, {}), like=model.catalog, least=least)
     note(f"embedding {len(catalog)} items from {vectors or ', '.join(catalog.fields)}")
-    how = f"--items {table}" + ("" if vectors is None else f" --vectors {vectors}")
-    note(f"note: {run.folder} does not know them: with  bertrec catalog update {run.folder} {how} --delta --index INDEX  it would")
+    if new := int((model.catalog.ids.encode(catalog.ids.ids) == 0).sum()):
+        how = f"--items {table}" + ("" if vectors is None else f" --vectors {vectors}")
+        mend = f"with  bertrec catalog update {run.folder} {how} --delta --index INDEX  it would"
+        note(f"note: {run.folder} does not know {new} of them: {mend}")
     return *item_vectors(model.with_catalog(catalog)), model.model_hash
 
 

@@ -239,10 +239,12 @@ def note_pretraining(record: Mapping[str, Any], name: str, dataset: Dataset, spl
 
 
 def item_vectors(model: Recommender) -> tuple[list[str | int], npt.NDArray[np.float32]]:
-    """Return ids and vectors ``[m, d]`` of the items that the model knows; how many it does not know is printed."""
-    known = model.known_items()
-    if len(known) < len(model.catalog):
-        note(f"note: the model knows nothing of {len(model.catalog) - len(known)} of {len(model.catalog)} items: they are left out")
+    """Return ids and vectors ``[m, d]`` of the items that the model knows and the catalogue lists; how many others there are is printed."""
+    known, listed, count = model.known_items(), int(model.catalog.listed.sum()), len(model.catalog)
+    if listed < count:
+        note(f"note: {count - listed} of {count} items have vanished from the catalogue: they are left out")
+    if len(known) < listed:
+        note(f"note: the model knows nothing of {listed - len(known)} of {count} items: they are left out")
     if model.lifts_apart:
         note(f"note: vectors alone leave out {model.lifts_apart}; recommend, evaluate and rerank add it, with --index too")
     return model.catalog.ids.decode(known), model.item_embeddings()[known]

@@ -173,6 +173,23 @@ class TestUpdate:
         assert update(cli, place, today)[1] == "nothing to change\n"
         assert files_of(place) == before
 
+    def test_of_vanished_products_there_are_no_vectors_and_it_is_said_why(self, cli, place, today, tmp_path):
+        assert update(cli, place, today)[0] == 0
+        code, _, err = cli("index", "build", place / "run", "--out", tmp_path / "fresh")
+        assert code == 0
+        assert "note: 1 of 9 items have vanished from the catalogue: they are left out" in err.splitlines()
+        assert "knows nothing" not in err
+
+    @pytest.mark.parametrize(("rows", "said"), [([PRODUCTS[0]], ""), ([PRODUCTS[0], ("p77", "Tin Kettle", *PRODUCTS[0][2:])], "1 of them")])
+    def test_index_add_says_what_the_run_does_not_know(self, cli, place, tmp_path, rows, said):
+        assert cli("index", "remove", place / "index", "--id", PRODUCTS[0][0])[0] == 0
+        table = write_products(tmp_path / "more.csv", rows)
+        code, _, err = cli("index", "add", place / "index", "--run", place / "run", "--items", table)
+        assert code == 0, err
+        assert [line.split(": ")[1] for line in err.splitlines() if "does not know" in line] == (
+            [f"{place / 'run'} does not know {said}"] if said else []
+        )
+
     def test_prices_alone_leave_the_index(self, cli, place, tmp_path):
         rows = [(*row[:3], "1") for row in PRODUCTS]
         before = files_of(place / "index")
