@@ -163,6 +163,7 @@ def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: 
 
     model = made(plan)
     model.check_start(resume=resume, init=bool(plan["init"]))
+    note_each(unread_note(plan, model))
     initial = Run(Path(plan["init"])).load_model() if plan["init"] else None
     if initial is not None:
         plan |= pretraining_of(Run(Path(plan["init"])))
@@ -187,6 +188,26 @@ def take_shape(plan: dict[str, Any], model: Recommender, initial: Recommender) -
         note(f"note: taken from {plan['init']}: {', '.join(f'{name}={value}' for name, value in taken.items())}")
     plan["settings"] = {**plan["settings"], **taken}
     return plan
+
+
+_OF_TEXTS = ("encoder.", "item.whitening", "item.fields", "item.adaptor", "item.hidden", "item.experts", "item.dropout")
+_OF_TEXTS += ("match.text", "match.new_items")
+
+
+def unread_note(plan: Mapping[str, Any], model: Recommender) -> list[str]:
+    """Say which settings of a plan are other than usual and change nothing: those of texts where a model reads none, or given vectors."""
+    from bertrec.data.readers.vectors import is_vector_file
+    from bertrec.models.registry import create
+
+    chosen = model.config.to_flat()
+    if "encoder.name" not in chosen or (model.reads_text and not is_vector_file(str(chosen["encoder.name"]))):
+        return []
+    usual = create(plan["model"], item_input=plan.get("item_input")).config.to_flat()
+    read = () if not model.reads_text else ("encoder.name", "encoder.truncate_dim")
+    parts = ("encoder.",) if model.reads_text else _OF_TEXTS
+    unread = [name for name in chosen if name.startswith(parts) and name not in read and chosen[name] != usual[name]]
+    why = "item vectors stand in place of an encoder" if model.reads_text else "items are ids alone here"
+    return [f"{why}: {', '.join(unread)} changes nothing"] if unread else []
 
 
 def made(plan: Mapping[str, Any]) -> Recommender:

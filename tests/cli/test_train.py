@@ -181,6 +181,22 @@ def test_bad_options_are_one_line_and_leave_nothing_behind(cli, shop, tmp_path, 
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.parametrize(
+    ("more", "unread"),
+    [
+        (["--model", "unisrec", "--item-input", "id", "--tune", "last:2"], "encoder.tune"),
+        (["--set", "encoder.name=elsewhere", "--set", "item.fields=apart"], "encoder.name, item.fields"),
+        (["--set", "match.new_items=off"], "match.new_items"),
+        (["--tune", "frozen", "--set", "encoder.name=minilm", "--set", "item.width=8"], ""),
+    ],
+)
+def test_settings_of_texts_change_nothing_where_items_are_ids(cli, shop, tmp_path, more, unread):
+    code, _, err = cli("train", shop, *QUICK, *more, "--out", tmp_path / "r")
+    assert code == 0
+    notes = [line for line in err.splitlines() if "changes nothing" in line]
+    assert notes == ([f"note: items are ids alone here: {unread} changes nothing"] if unread else [])
+
+
 def test_options_win_over_the_config_and_set_wins_over_both(cli, shop, tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text("model: unisrec\nitem: {input: text, width: 8}\nhead.layers: 1\ntrain: {epochs: 7, seed: 3}\n")

@@ -168,6 +168,13 @@ def test_what_does_not_fit_is_said_before_any_work(cli, shop, tmp_path, options,
     assert not (tmp_path / "run").exists()
 
 
+def test_settings_of_an_encoder_change_nothing_beside_vectors(cli, shop, file, tmp_path):
+    words = ["train", shop, "--model", "text-similarity", "--vectors", file, "--out", tmp_path / "run"]
+    _, _, err = cli(*words, "--set", "encoder.max_length=8", "--set", "encoder.truncate_dim=3", "--set", "whitening=none")
+    assert "note: item vectors stand in place of an encoder: encoder.max_length changes nothing" in err.splitlines()
+    assert "changes nothing" not in cli(*words, "--overwrite")[2]
+
+
 def test_a_run_with_an_encoder_takes_no_vectors(cli, run, file):
     code, _, err = cli("evaluate", run, "--vectors", file)
     assert code == 2
