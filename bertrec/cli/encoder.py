@@ -208,7 +208,12 @@ def _texts(data: str, reading: dict[str, Any], kinds: str) -> tuple[list[str], s
     if "reviews" in kinds:
         if dataset.interactions.text is None:
             raise DataError(f"--texts {kinds}: {dataset.name} has no reviews (a column of texts beside the interactions): take items")
-        found += make_split(dataset).train.text or []  # what is held out for measuring stays unread
+        split = make_split(dataset)
+        found += split.train.text or []  # what is held out for measuring stays unread
+        note(
+            f"note: reviews are those of the training part of the split {split.manifest['method']}: where another one measures, "
+            "an encoder that learns from them (--tune last:K, full) has read what that holds out"
+        )
     return found, dataset.name, dataset.content_hash
 
 

@@ -352,7 +352,7 @@ class AlphaRec(ReadsItems):
         return np.asarray(self.served.users(histories).numpy(), np.float32)
 
     def vectors_with_texts(self, item: int, texts: Sequence[str]) -> FloatArray | None:
-        """Return the item's unit vectors ``[len(texts), width]`` with each of these texts, in its place in the graph; None if none is read."""
+        """Return the item's unit vectors ``[len(texts), width]`` with these texts, in its place in the graph; None where none is read."""
         if self.takes_vectors:
             return None
         read = torch.from_numpy(self.encode_texts(texts))

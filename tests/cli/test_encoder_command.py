@@ -106,7 +106,9 @@ def test_reviews_of_the_training_part_are_read_and_no_others(cli, tmp_path, head
     code, said, _ = cli(*words, "--texts", "items,reviews")
     assert code == 0
     assert "18 distinct item texts and reviews, 2 of them held out" in said  # ten titles, eight users' words before their last two items
-    code, said, _ = cli(*words, "--texts", "reviews", "--overwrite")
+    assert "reviews are those" not in cli(*words, "--overwrite")[2]
+    code, said, err = cli(*words, "--texts", "reviews", "--overwrite")
+    assert "note: reviews are those of the training part of the split leave_one_out: where another one measures, an encoder that" in err
     assert code == 0
     assert "8 distinct reviews, 1 of them held out" in said
     assert json.loads((tmp_path / "out" / "masked.json").read_text())["head"]["settings"]["mask"] == "words"
