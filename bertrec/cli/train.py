@@ -190,8 +190,11 @@ def take_shape(plan: dict[str, Any], model: Recommender, initial: Recommender) -
     return plan
 
 
-_OF_TEXTS = ("encoder.", "item.whitening", "item.fields", "item.adaptor", "item.hidden", "item.experts", "item.dropout")
-_OF_TEXTS += ("match.text", "match.new_items")
+_OF_TEXTS = (
+    "encoder.",
+    *("item.whitening", "item.fields", "item.adaptor", "item.hidden", "item.experts", "item.dropout"),
+    *("match.text", "match.new_items"),
+)
 
 
 def unread_note(plan: Mapping[str, Any], model: Recommender) -> list[str]:
