@@ -14,7 +14,7 @@ from bertrec.evaluation.significance import paired_comparison
 
 Row = dict[str, Any]
 RUN, PLAIN = "run", "run without its match"
-DATA = ("amazon-scientific", "amazon-beauty", "ml-100k")
+DATA = ("amazon-scientific", "amazon-beauty", "ml-100k", "amazon-giftcards")
 MODELS = {
     "**UniSRec, text + ID (default)**": ("unisrec", RUN),
     "the same, all-mpnet-base-v2": ("unisrec-mpnet", RUN),
