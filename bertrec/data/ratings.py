@@ -73,7 +73,10 @@ def rated_parts(
     assert ratings is not None
     _check_liked(ratings, liked_from)
     if shown.timestamp is None:
-        raise DataError("rated pairs are divided by time, and these data have none that compares between users: add a column 'timestamp'")
+        asked, mend = "rated pairs are divided by time, which needs", "add a column 'timestamp'"
+        if interactions.timestamp_is_position:
+            raise DataError(f"{asked} a common clock, and the times here are only positions within each user (0, 1, 2, …): {mend}")
+        raise DataError(f"{asked} timestamps, and these data have none: {mend}")
     begins: dict[str, Any] = {} if moments is None else {"validation_from": moments[0], "test_from": moments[1]}
     split = time_split(interactions, **begins)
     first, second = (float(split.manifest["options"][name]) for name in ("validation_from", "test_from"))

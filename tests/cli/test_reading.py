@@ -64,7 +64,7 @@ COMMANDS = {
     "prompt evaluate": ["RUN", "--data", "DATA"],
     "prompt score": ["RUN", "--data", "DATA", "--submission", "OUT"],
     "evaluate": ["RUN", "--data", "DATA"],
-    "embed": ["RUN", "--data", "DATA", *OUT],
+    "embed": ["RUN", "--data", "DATA", "--out", "OUT.parquet"],
     "forget": ["RUN", "--data", "DATA", "--user", "1"],
     "recommend": ["RUN", "--data", "DATA", "--user", "1"],
     "search": ["RUN", "red kettle", "--data", "DATA"],
