@@ -56,10 +56,8 @@ def _against(rows: list[Row], defaults: list[Row], which: str) -> PairedResult:
 
 def encoder_table() -> list[str]:
     """Return the table, a line for each variant and data set."""
-    lines = [
-        "| in the default's place | data | seeds | NDCG@10 | less the default | Holm p | both without the match | minutes of training |"
-    ]
-    lines.append("|---|---|---|---|---|---|---|---|")
+    lines = ["| in the default's place | data | seeds | NDCG@10 | less the default | Holm p | both without the match |"]
+    lines.append("|---|---|---|---|---|---|---|")
     for one in measured():
         cells = [
             one.label,
@@ -67,7 +65,7 @@ def encoder_table() -> list[str]:
             str(len(one.rows)),
             f"{np.mean([mean_of(row, RUN, 'masked', 'all', 'NDCG@10') for row in one.rows]):.4f}",
         ]
-        cells += [_shown(one.matched), f"{one.matched.p_holm:.2g}", _shown(one.plain) if one.plain else "–", _minutes(one)]
+        cells += [_shown(one.matched), f"{one.matched.p_holm:.2g}", _shown(one.plain) if one.plain else "–"]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -109,8 +107,3 @@ def _cold_difference(rows: list[Row], others: list[Row], other: str, ranking: st
 
 def _shown(pair: PairedResult) -> str:
     return f"{pair.difference:+.4f} [{pair.ci95[0]:+.4f}, {pair.ci95[1]:+.4f}]"
-
-
-def _minutes(one: Measured) -> str:
-    own, default = (np.mean([row["train"]["seconds"] for row in rows]) / 60 for rows in (one.rows, one.defaults))
-    return f"{own:.1f} ({default:.1f})"
