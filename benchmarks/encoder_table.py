@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -30,7 +30,6 @@ class Measured:
     label: str
     data: str
     rows: list[Row]
-    defaults: list[Row]
     matched: PairedResult
     plain: PairedResult | None
 
@@ -45,9 +44,9 @@ def measured() -> list[Measured]:
             if seeds:
                 rows, defaults = [own[seed] for seed in seeds], [default[seed] for seed in seeds]
                 plain = _against(rows, defaults, PLAIN) if all(kept(row, PLAIN) for row in rows) else None
-                found.append(Measured(label, data, rows, defaults, _against(rows, defaults, RUN), plain))
+                found.append(Measured(label, data, rows, _against(rows, defaults, RUN), plain))
     corrected = with_holm([one.matched for one in found])
-    return [Measured(one.label, one.data, one.rows, one.defaults, pair, one.plain) for one, pair in zip(found, corrected, strict=True)]
+    return [replace(one, matched=pair) for one, pair in zip(found, corrected, strict=True)]
 
 
 def _against(rows: list[Row], defaults: list[Row], which: str) -> PairedResult:
@@ -87,7 +86,7 @@ def cold_variant_table(data: str, model: str, encoder: str) -> list[str]:
     means = {"UniSRec, text + ID (default)": beside["models"][RUN], "MaxSimilarity, untrained": beside["models"]["max-similarity"]}
     means |= {
         f"**UniSRec, text + ID, {encoder}**": joined["models"][RUN],
-        f"the same, {PLAIN.removeprefix('run ')}": joined["models"][PLAIN],
+        "the same, without its match": joined["models"][PLAIN],
     }
     means |= {f"MaxSimilarity, {encoder}": joined["models"]["max-similarity"]}
     users = f"draw{'s' if len(draws) > 1 else ''} {', '.join(map(str, draws))}, {joined['users']:,} users"

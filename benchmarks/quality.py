@@ -168,8 +168,9 @@ def _adapted_encoder(row: Row, seed: int, split: Split) -> Path:
     if not folder.exists():
         started, said = time.perf_counter(), []
         config = AdaptConfig().updated({"train.epochs": ADAPT_EPOCHS, "train.seed": seed})
-        adapt_encoder(split, config, say=said.append, progress=False).save(folder)
+        encoder = adapt_encoder(split, config, say=said.append, progress=False)
         write_json(folder.with_suffix(".json"), {"seconds": round(time.perf_counter() - started), "said": said})
+        encoder.save(folder)  # last: a folder that is there has its record
     return folder
 
 
