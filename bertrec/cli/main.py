@@ -54,6 +54,7 @@ from bertrec.retrieval.gpu import SEARCH, use_gpu_search
 
 _SMALLER = "take smaller data or settings, or a machine with more"
 USAGE, INTERRUPTED, INTERNAL, UNREAD = 2, 130, 1, 1
+SPINS, WAITING = "GOMP_SPINCOUNT", "OMP_WAIT_POLICY"
 
 EXAMPLES = """
 Examples:
@@ -155,9 +156,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # which may be of an encoding that lacks letters of the data
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    _yield_cores()
     if os.environ.get("BERTREC_DEBUG", "") not in ("", "0"):
         return _run(arguments)
     return _guarded(lambda: _run(arguments))
+
+
+def _yield_cores() -> None:
+    """Let threads that wait for one another sleep soon, unless the environment says how they wait.
+
+    libgomp's spin for some 300,000 rounds by default. Beside another program on the same cores the thread that spins holds the one that it
+    waits for off its core: training took more than five times as long. It reads this when torch loads it, thus after this.
+    """
+    if not os.environ.keys() & {SPINS, WAITING}:
+        os.environ[SPINS] = "1000"
 
 
 def _run(arguments: Sequence[str] | None) -> int:

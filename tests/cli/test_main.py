@@ -132,6 +132,33 @@ def test_the_program_ends_with_the_code_and_without_a_trace():
     assert not done.stdout
 
 
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, "1000 None"),
+        ({"GOMP_SPINCOUNT": "7"}, "7 None"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE"),
+    ],
+)
+def test_threads_that_wait_soon_sleep_unless_the_environment_says_how_they_wait(environment, expected, monkeypatch):
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    code = "import os\nfrom bertrec.cli.main import main\nmain(['--version'])\n"
+    said = python(f"{code}print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'))", **environment).stdout
+    assert said.splitlines()[-1] == expected
+
+
+def test_torch_computes_as_the_program_said_threads_wait(monkeypatch):
+    """libgomp prints what it took when it is loaded."""
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    code = "from bertrec.cli.main import main\nmain(['--version'])\nimport torch"
+    said = python(code, OMP_DISPLAY_ENV="VERBOSE").stderr
+    if "GOMP_SPINCOUNT" not in said:
+        pytest.skip("torch computes with another OpenMP than libgomp here")
+    assert "GOMP_SPINCOUNT = '1000'" in said
+
+
 def test_a_reader_that_goes_away_gets_no_trace():
     code = "from bertrec.cli.main import main; import sys; sys.exit(main(['--help']))"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
