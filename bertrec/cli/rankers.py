@@ -20,6 +20,7 @@ from bertrec.runs.data import data_for, load_data
 
 if TYPE_CHECKING:
     from bertrec.data.impressions import Impressions
+    from bertrec.data.interactions import Interactions
     from bertrec.data.load import Dataset
     from bertrec.rankers.calibration import Calibration
     from bertrec.rankers.context import Known
@@ -259,7 +260,7 @@ def _on_pairs(opened: _Opened, kind: str, split: str, liked_from: float | None, 
 
     judged = opened.judged(kind, split, liked_from)
     equal: Any = bins
-    about = opened.about(split, judged.impressions)
+    about = opened.about(split, judged.impressions, judged.past)
     return measure_pairs(opened.ensemble, judged, opened.calibrations, equal=equal, info=about, **how)
 
 
@@ -363,14 +364,24 @@ class _Opened:
         kept = zip(self.ensemble.members, self.calibrations, strict=True)
         return all(one.gives_probabilities or calibration is not None for one, calibration in kept)
 
-    def about(self, part: str, shown: Impressions) -> dict[str, Any]:
+    def about(self, part: str, shown: Impressions, past: Interactions | None = None) -> dict[str, Any]:
         """Return what a report says of the data; what the runs had of the part in training is printed too."""
         from bertrec.rankers.runs import part_note
 
         told = [part_note(*one, part) for one, own in zip(zip(self.names, self.records, strict=True), self.own, strict=True) if own]
-        seen = [line for line in told if line]
+        seen, adapted = ([line for line in lines if line] for lines in (told, self._adapted(shown, past)))
         note_each(seen)
-        return {"data": self.dataset.name, "data_hash": self.dataset.content_hash, "split": part, "notes": [*shown.notes, *seen]}
+        for line in adapted:
+            note(line)
+        return {"data": self.dataset.name, "data_hash": self.dataset.content_hash, "split": part, "notes": [*shown.notes, *seen, *adapted]}
+
+    def _adapted(self, shown: Impressions, past: Interactions | None) -> list[str | None]:
+        """Return a line for each ranker whose encoder was adapted on another split; of one encoder once."""
+        from bertrec.rankers.adapted import adapted_note
+
+        records = [one for record in self.records for one in record["members"]]
+        pairs = zip(records, self.ensemble.members, strict=True)
+        return list(dict.fromkeys(adapted_note(*one, self.dataset, [shown], past) for one in pairs))
 
     def shown(self, part: str) -> Impressions:
         """Return the impressions of a part; the rankers are then over their items."""

@@ -16,6 +16,8 @@ from bertrec.runs.data import fit_catalog
 from bertrec.runs.folder import Run, keeps_seen
 
 if TYPE_CHECKING:
+    from bertrec.core.config import Config
+    from bertrec.data.load import Dataset
     from bertrec.data.splits import Split
     from bertrec.evaluation.report import Report
     from bertrec.models.base import Recommender
@@ -89,12 +91,15 @@ def train(
     overwrite: o.Overwrite = False,
 ) -> None:
     """Train a reranker on lists that RUN retrieves; test users are not looked at."""
-    from bertrec.rerank.kinds import RECORD, save_reranker, train_reranker
+    from bertrec.rankers.names import RANKERS
+    from bertrec.rerank.kinds import RECORD, asked_settings, save_reranker, train_reranker
 
     check_folder(out, markers=[RECORD], holds="a reranker", overwrite=overwrite)
     settings = o.read_settings(None, set_ or [])
+    asked = asked_settings(reranker, negatives=negatives, positions=positions, learn_from=learn_from, metric=metric, settings=settings)
     place = Run(run)
-    model, split, _ = open_run(place, data, reading, vectors)
+    model, dataset, split, _ = open_run(place, data, reading, vectors)
+    _note_adapted(RANKERS.find(reranker).config_from(settings=asked), dataset, split)
     trained, record = train_reranker(
         model,
         split,
@@ -149,8 +154,9 @@ def evaluate(
     given = {"mask_seen": not keeps_seen(place.record(), keep_seen), "seen_targets": seen_targets}
     rules = Protocol.from_dict(given | ({} if bootstrap is None else {"bootstrap": bootstrap}))
     loaded = load_with_record(rerank)
-    model, parts, _ = open_run(place, data, reading, vectors)
+    model, dataset, parts, _ = open_run(place, data, reading, vectors)
     warn_other_retriever(model, loaded.record)
+    _note_adapted(loaded.reranker.config, dataset, parts)
     reports = evaluate_reranked(
         model,
         loaded.reranker,
@@ -184,12 +190,23 @@ def compared(retriever: Report, reranked: Report) -> dict[str, Any]:
     return {**reranked.to_json(), "retriever": retriever.to_json(), "paired": paired}
 
 
-def open_run(run: Run, data: str | None, reading: Reading, vectors: Path | None = None) -> tuple[Recommender, Split, dict[str, Any]]:
+def _note_adapted(config: Config, dataset: Dataset, split: Split) -> None:
+    """Say, in one line, where a reranker's encoder was adapted on what the run's split holds out."""
+    from bertrec.encoders.adaptation import adaptation_note, adaptation_of
+
+    adapted = adaptation_of(config)
+    if adapted is not None and (line := adaptation_note(str(config.to_flat()["encoder.name"]), adapted, dataset, split)):
+        note(line)
+
+
+def open_run(
+    run: Run, data: str | None, reading: Reading, vectors: Path | None = None
+) -> tuple[Recommender, Dataset, Split, dict[str, Any]]:
     """Load a run's model over its data, split as it was for training, or over other data."""
     record, model = run.record(), run.load_model()
     dataset = measured_data(run, record, data, reading)
     note_each(dataset.notes)
-    return fit_catalog(model, dataset, vectors), split_for(record, dataset, data), record
+    return fit_catalog(model, dataset, vectors), dataset, split_for(record, dataset, data), record
 
 
 def warn_other_retriever(model: Recommender, record: Any) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from bertrec.core.errors import ConfigError
 from bertrec.core.ragged import IntArray
 from bertrec.data.impressions import Impressions
+from bertrec.data.interactions import Interactions
 from bertrec.data.load import Dataset
 from bertrec.data.ratings import LIKED_FROM, rated_parts
 from bertrec.evaluation.label_intervals import auc_difference
@@ -43,6 +44,7 @@ class JudgedPairs:
         trained_users: whom training holds.
         rating_range: lowest and highest training rating; predictions are cut to it.
         about: how the pairs were made, JSON values.
+        past: of rated pairs, the interactions of the training part.
     """
 
     impressions: Impressions
@@ -51,6 +53,7 @@ class JudgedPairs:
     trained_users: frozenset[str | int] | None = None
     rating_range: tuple[float, float] | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    past: Interactions | None = None
 
     @property
     def users(self) -> list[str | int]:
@@ -94,6 +97,7 @@ def rated_pairs(dataset: Dataset, part: str, *, record: Mapping[str, Any] | None
         frozenset(past.users.decode(seen + 1)),
         (float(past.rating.min()), float(past.rating.max())),
         {"pairs_of": RATINGS, "liked_from": lowest, "validation_from": found.moments[0], "test_from": found.moments[1]},
+        past,
     )
 
 

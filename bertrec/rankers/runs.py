@@ -17,6 +17,7 @@ from bertrec.core.errors import BertrecError, ConfigError, DataError, ModelError
 from bertrec.core.files import read_json, write_json
 from bertrec.data.clicks import clicks_to_learn, past_to_learn
 from bertrec.data.impressions import Impressions, split_share
+from bertrec.data.interactions import Interactions
 from bertrec.data.load import Dataset
 from bertrec.data.ratings import LIKED_FROM, RatedParts, few_shots, one_candidate_each, rated_parts
 from bertrec.evaluation.impressions import evaluate_impressions
@@ -24,6 +25,7 @@ from bertrec.evaluation.protocol import Protocol, versions
 from bertrec.evaluation.reliability import Bin
 from bertrec.evaluation.report import Report
 from bertrec.evaluation.significance import all_pairs
+from bertrec.rankers.adapted import adaptation_record, adapted_note
 from bertrec.rankers.base import Ranker, Scores, labels_of
 from bertrec.rankers.calibration import CALIBRATIONS, Calibration, CalibrationKind
 from bertrec.rankers.context import Context, Known
@@ -174,7 +176,10 @@ def train_rankers(
             say(f"{entry.get('prompt') or entry.get('ranker') or plan.ranker}: done before")
         for make in makers[len(work.done) :]:
             ranker = make()
-            record = _trained(ranker, material, plan, work.folder, resume=resume, say=say)
+            adapted = adaptation_record(ranker)
+            if warned := adapted_note(adapted, ranker, dataset, material.held_out, material.past):
+                say(warned)
+            record = adapted | _trained(ranker, material, plan, work.folder, resume=resume, say=say)
             ranker.save_pretrained(work.next_member)
             work.add(record)
         record = {**plain, "notes": list(material.learned.notes), "members": work.done, "versions": versions()}
@@ -190,12 +195,16 @@ class _Material:
         chosen_on: by which the epoch is chosen and scores are calibrated; None where there are none.
         known: for rankers that read it: the past of the training part to learn from, the whole for figures and calibration.
         asked: what of it the record keeps, JSON values, where it is not the usual.
+        held_out: what measures a run, of rated pairs also what chooses its epoch.
+        past: of rated pairs, the interactions of the training part.
     """
 
     learned: Impressions
     chosen_on: Impressions | None
     known: Known
     asked: dict[str, Any] = field(default_factory=dict)
+    held_out: tuple[Impressions, ...] = ()
+    past: Interactions | None = None
 
     @property
     def sizes(self) -> str:
@@ -226,8 +235,9 @@ def _material(dataset: Dataset, plan: RankerPlan) -> _Material:
             return _few(dataset, rated, plan, asked)
         valid = one_candidate_each(rated.parts["valid"].impressions)  # so that all pairs are judged together
         learned = rated.parts["train"].impressions if plan.configured().learns_pairs else rated.learned
-        return _Material(learned, valid, Known.for_training(dataset, rated.past), {"pairs": asked, **kept})
-    return _Material(*impressions_to_learn(dataset, plan), Known.for_training(dataset, past_to_learn(dataset)), kept)
+        return _Material(learned, valid, Known.for_training(dataset, rated.past), {"pairs": asked, **kept}, *_rated_beyond(rated))
+    measured = tuple(shown for name, shown in dataset.impressions.items() if name != "train")
+    return _Material(*impressions_to_learn(dataset, plan), Known.for_training(dataset, past_to_learn(dataset)), kept, measured)
 
 
 def impressions_to_learn(dataset: Dataset, plan: RankerPlan) -> tuple[Impressions, Impressions | None]:
@@ -242,7 +252,12 @@ def _few(dataset: Dataset, rated: RatedParts, plan: RankerPlan, asked: dict[str,
     assert plan.shots is not None
     drawn = few_shots(rated.parts["train"], plan.shots, seed=plan.seed).impressions
     shots = {"count": plan.shots, "seed": plan.seed, "liked": int(labels_of(drawn).sum())}
-    return _Material(drawn, None, Known(dataset.users, rated.past), {"pairs": {**asked, "shots": shots}})
+    return _Material(drawn, None, Known(dataset.users, rated.past), {"pairs": {**asked, "shots": shots}}, *_rated_beyond(rated))
+
+
+def _rated_beyond(rated: RatedParts) -> tuple[tuple[Impressions, ...], Interactions]:
+    """Return the pairs of validation and test, and what was before them."""
+    return tuple(rated.parts[name].impressions for name in ("valid", "test")), rated.past
 
 
 def _trained(

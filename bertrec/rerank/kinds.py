@@ -219,15 +219,10 @@ def train_reranker(
     """
     expect(model, Recommender, "train_reranker: model", error=ModelError)
     expect(split, Split, "train_reranker: split")
+    chosen = asked_settings(kind, negatives=negatives, positions=positions, learn_from=learn_from, metric=metric, settings=settings)
     asked = RANKERS.find(kind)
-    if learn_from not in LEARN_FROM:
-        raise ConfigError(unknown_name("source of lists", learn_from, LEARN_FROM))
     if learn_from == "valid" and split.validation is None:
         raise ConfigError("the split has no validation users: learn from train")
-    if learn_from == "valid" and positions is not None:
-        raise ConfigError(f"positions {positions} is of training lists: leave it out, or learn from train")
-    if metric not in (known := rank_metrics(Ragged.from_rows([[1]]), Protocol().ks)):
-        raise ConfigError(unknown_name("metric", metric, known))
     sources = HardSources.of(hard, split.train, field=label_field)
     check_room(sources, negatives, candidates)
     drawn: dict[str, Any] = {"n": candidates, "negatives": negatives, "seed": seed, "hard": sources}
@@ -239,7 +234,6 @@ def train_reranker(
     else:
         learned = retrieved_impressions(model, split.train, positions=_POSITIONS if positions is None else positions, **drawn)
         learned = learned.take(_drawn(len(learned), lists, seed, "lists"))
-    chosen = {**asked.list_settings(negatives=negatives, scored=scores is not None), **(settings or {})}
     reranker: Ranker = asked.configured(settings=chosen, seed=seed)
     counted = learn_from == "train"
     reranker.fit(learned, item_counts=split.train.item_counts, counted=counted, retrieval_scores=scores, progress=progress)
@@ -267,6 +261,32 @@ def train_reranker(
     record |= {"hard": list(sources.names), "settings": dict(settings or {}), "head": reranker.weights}
     record |= {"notes": [*learned.notes, *told, *reranker.notes, *_unasked(reranker), *filter(None, [reranker.head_note])]}
     return reranker, record
+
+
+def asked_settings(
+    kind: str | type[Ranker],
+    *,
+    negatives: int = 8,
+    positions: int | None = None,
+    learn_from: str = "train",
+    metric: str = "NDCG@10",
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Check what `train_reranker` is asked for, as far as no data are needed, and return the settings that the ranker gets.
+
+    Raises:
+        ConfigError: an unknown kind, setting, metric or source of lists, or ``positions`` of lists that are not from training.
+    """
+    asked = RANKERS.find(kind)
+    if learn_from not in LEARN_FROM:
+        raise ConfigError(unknown_name("source of lists", learn_from, LEARN_FROM))
+    if learn_from == "valid" and positions is not None:
+        raise ConfigError(f"positions {positions} is of training lists: leave it out, or learn from train")
+    if metric not in (known := rank_metrics(Ragged.from_rows([[1]]), Protocol().ks)):
+        raise ConfigError(unknown_name("metric", metric, known))
+    chosen = {**asked.list_settings(negatives=negatives, scored=learn_from == "valid"), **(settings or {})}
+    asked.config_from(settings=chosen)
+    return chosen
 
 
 def _divided(

@@ -18,11 +18,13 @@ TITLES = [f"{colour} {thing}" for colour in ("red", "blue") for thing in ("kettl
 METRICS = ["AUC", "UAUC", "logloss", "ECE", "RMSE", "MAE"]
 
 
-def write_ratings(folder, *, ratings=lambda user, step: 5 - (user + step + user * step // 3) % 4, extra=""):
+def write_ratings(
+    folder, *, ratings=lambda user, step: 5 - (user + step + user * step // 3) % 4, extra="", moment=lambda user, step: 30 * step + user
+):
     """30 users rate eight of ten items each, two at a time."""
     folder.mkdir(parents=True)
     pairs = [(user, step) for user in range(30) for step in range(8)]
-    rows = [f"{user},{100 + (3 * user + step) % 10},{1000 + 30 * (step // 2) + user},{ratings(user, step)}" for user, step in pairs]
+    rows = [f"{user},{100 + (3 * user + step) % 10},{1000 + moment(user, step // 2)},{ratings(user, step)}" for user, step in pairs]
     text = "\n".join(["user_id,item_id,timestamp,rating", *rows, extra])
     (folder / "interactions.csv").write_text(text.strip() + "\n", encoding="utf-8")
     items = [f"{100 + row},{title},thing" for row, title in enumerate(TITLES)]
@@ -331,3 +333,22 @@ def test_clicks_of_impressions_as_pairs(cli, tmp_path):
     assert (code, "--reliability is of labelled pairs: add --pairs clicks" in err) == (2, True)
     code, _, err = cli("rankers", "evaluate", tmp_path / "run", "--split", "valid", "--bins", "mass")
     assert (code, "--bins is of labelled pairs: add --pairs clicks" in err) == (2, True)
+
+
+def test_an_encoder_that_was_adapted_on_later_ratings_is_named(world, cli, tmp_path):
+    """One user comes after the other, so that leaving the last two of each out learns of the last users, whom time holds out."""
+    data = write_ratings(tmp_path / "data", moment=lambda user, step: 100 * user + step)
+    for split, warned in (("leave-one-out", True), ("time", False)):
+        encoder, out = tmp_path / split, tmp_path / f"{split}.run"
+        assert cli("encoder", "adapt", data, "--encoder", world / "encoder", "--epochs", "1", "--split", split, "--out", encoder)[0] == 0
+        settings = ["--set", f"encoder.name={encoder}", "--set", "encoder.max_length=8", "--set", "loss=pointwise"]
+        code, _, trained = cli("rankers", "train", data, "--pairs", "ratings", "--ranker", "composite", *settings, "--out", out)
+        assert code == 0, trained
+        code, _, measured = cli("rankers", "evaluate", out, "--bootstrap", "10", "--json", tmp_path / "figures.json")
+        assert code == 0, measured
+        notes = json.loads((tmp_path / "figures.json").read_text())["protocol"]["notes"]
+        told = f"warning: encoder {encoder} was adapted on another split of these data (leave_one_out): it has read "
+        assert (told in trained, told in measured, any(told in line for line in notes)) == (warned,) * 3
+        if warned:  # 8 of three users and the last 2 of one more, each one's last 2 held out from the adaptation too
+            assert f"{told}18 of 26 held-out interactions" in measured
+            assert "note: warning" not in trained + measured

@@ -187,3 +187,33 @@ def test_a_reranker_of_another_runs_lists_is_said_to_be_one(cli, trained, rerank
         for run, told in ((trained, 0), (tmp_path / "knn", 1)):
             code, _, err = cli(*(run if word == "RUN" else word for word in words), "--rerank", reranker)
             assert (code, err.count("trained on the lists of another run")) == (0, told)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--metric", "NDGC@10"], "unknown metric 'NDGC@10': did you mean 'NDCG@10'"),
+        (["--learn-from", "test"], "unknown source of lists 'test'"),
+        (["--learn-from", "valid", "--positions", "2"], "positions 2 is of training lists"),
+        (["--set", "los=listwise"], "unknown setting 'los': did you mean 'loss'"),
+    ],
+)
+def test_what_needs_no_data_is_refused_before_they_are_read(cli, encoder, tmp_path, more, said):
+    """There is no such run: whatever read it first would say so."""
+    code, _, err = cli(*train(tmp_path / "absent", encoder, tmp_path / "out", *more))
+    assert (code, said in err, "no such run" in err) == (2, True, False)
+
+
+def test_an_encoder_that_was_adapted_on_what_the_run_holds_out_is_named(cli, trained, shop, encoder, tmp_path):
+    """The run leaves the last two items of each user out, and the other split leaves out more than those."""
+    adapt = ["encoder", "adapt", shop, "--encoder", encoder, "--epochs", "1"]
+    for split, told in (("leave-one-out", None), ("cold-items", "it has read nothing of what is held out here")):
+        adapted = tmp_path / split
+        assert cli(*adapt, "--split", split, "--out", adapted)[0] == 0
+        out = tmp_path / f"{split}.reranker"
+        code, _, err = cli(*train(trained, adapted, out))
+        assert code == 0, err
+        again = cli("rerank", "evaluate", trained, "--rerank", out)[2]
+        for text in (err, again):
+            assert (f"encoder {adapted} was adapted on another split of these data" in text) == (told is not None)
+            assert told is None or told in text
