@@ -86,12 +86,17 @@ def check_length(model: torch.nn.Module, max_length: int, name: str) -> None:
         raise ConfigError(f"encoder.max_length {max_length} is above the {limit} positions of {name}: set it to {limit} or less")
 
 
-def usable_length(backbone: Backbone, max_length: int, name: str) -> int:
-    """Return ``max_length``, lowered to the greatest length of a sentence-transformers folder; a lowering is logged."""
-    cap = min(int(backbone.tokenizer.model_max_length), position_limit(backbone.model) or max_length)
-    if cap < max_length:
-        logger.warning("encoder.max_length %d is above the %d tokens that %s reads: %d is taken", max_length, cap, name, cap)
-    return min(cap, max_length)
+def length_limit(backbone: Backbone) -> int:
+    """Return how many tokens of a text a sentence-transformers folder reads."""
+    named = int(backbone.tokenizer.model_max_length)
+    return min(named, position_limit(backbone.model) or named)
+
+
+def usable_length(limit: int, max_length: int, name: str) -> int:
+    """Return ``max_length``, lowered to what the encoder reads; a lowering is logged."""
+    if limit < max_length:
+        logger.warning("encoder.max_length %d is above the %d tokens that %s reads: %d is taken", max_length, limit, name, limit)
+    return min(limit, max_length)
 
 
 def _model_options(skeleton: bool) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +30,17 @@ Vectors = npt.NDArray[np.float32]
 _TEXTS_AT_ONCE = 1024
 
 logger = logging.getLogger(__name__)
+_warned = ContextVar("_warned", default=False)
+
+
+@contextmanager
+def texts_warned_of() -> Iterator[None]:
+    """Within this nothing is said of texts: they are some of those that were read before."""
+    before = _warned.set(True)
+    try:
+        yield
+    finally:
+        _warned.reset(before)
 
 
 class Encoder(Described, torch.nn.Module, ABC):
@@ -84,6 +97,10 @@ class Encoder(Described, torch.nn.Module, ABC):
         """Return a note where most of ``texts`` is in a script that the encoder hardly reads; None for encoders without a vocabulary."""
         return None
 
+    def length_note(self, texts: Sequence[str]) -> str | None:
+        """Return a note where more than a tenth of ``texts`` is longer than what is read of them; None for encoders that cut nothing."""
+        return None
+
     def knows_nothing_of(self, text: str) -> bool:
         """Say whether no word of a text is in the encoder's vocabulary; False for encoders without one."""
         return False
@@ -110,14 +127,17 @@ class Encoder(Described, torch.nn.Module, ABC):
         return self._gathered(distinct, progress)[place]
 
     def encode_items(self, catalog: ItemCatalog, *, progress: bool = False) -> Vectors:
-        """Return the vectors of what a catalogue's items say, ``[n_items, dim]``, by way of the cache; a strange script is warned of."""
-        self.warn_of_script(catalog.texts)
+        """Return the vectors of a catalogue's texts, ``[n_items, dim]``, by way of the cache; see `warn_of_texts`."""
+        self.warn_of_texts(catalog.texts)
         return self.encode_kept(catalog.texts, progress=progress)
 
-    def warn_of_script(self, texts: Sequence[str]) -> None:
-        """Log what `script_note` says."""
-        if note := self.script_note(texts):
-            logger.warning(note)
+    def warn_of_texts(self, texts: Sequence[str]) -> None:
+        """Log what `script_note` and `length_note` say."""
+        if _warned.get():
+            return
+        for note in (self.script_note(texts), self.length_note(texts)):
+            if note:
+                logger.warning(note)
 
     def encode_kept(self, texts: Sequence[str], *, progress: bool = False) -> Vectors:
         """Return the vectors of texts, ``[n, dim]``, as in use, by way of the cache; a training goes on as it was."""

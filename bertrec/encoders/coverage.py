@@ -1,4 +1,4 @@
-"""Whether an encoder's vocabulary has words of the script that texts are written in."""
+"""How much of the texts an encoder reads: whether its vocabulary has words of their script, and where they are cut."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
+from bertrec.encoders.tokens import token_ids
+
 MULTILINGUAL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
 _TEXTS = 1000  # enough for a share
+_LONGEST = 4096  # tokens of a text that are counted
+_STEP = 32  # of the lengths that are proposed
 _FEW = 1000  # a vocabulary with as many pieces of a script reads it, if only character by character, as Chinese is read
 
 
@@ -20,7 +26,7 @@ def script_note(tokenizer: Any, texts: Sequence[str], name: str) -> str | None:
         texts: of a catalogue; at most a thousand of them, evenly spread, are looked at.
         name: of the encoder.
     """
-    looked_at = [text for text in texts[:: -(-len(texts) // _TEXTS) or 1] if text]
+    looked_at = _some(texts)
     letters, poor = 0, Counter[str]()
     for text in looked_at:
         letters += sum(map(str.isalpha, text))
@@ -34,6 +40,39 @@ def script_note(tokenizer: Any, texts: Sequence[str], name: str) -> str | None:
         return None
     share = f"{round(100 * poor.total() / letters)} % of the letters of these texts, mostly {script.title()},"
     return f"{share} are no word to the encoder {name}, which reads them one by one or not at all: set encoder.name to {MULTILINGUAL}"
+
+
+def length_note(tokenizer: Any, texts: Sequence[str], name: str, *, read: int, most: int | None = None, special: bool = True) -> str | None:
+    """Return a note where more than a tenth of ``texts`` is cut, None where it is not.
+
+    Args:
+        tokenizer: a fast one of Hugging Face.
+        texts: of a catalogue, each with the encoder's prompt; at most a thousand of them, evenly spread, are looked at.
+        name: of the encoder.
+        read: tokens that are read of a text.
+        most: how many the encoder could read; None where there is no limit.
+        special: whether special tokens are among them.
+    """
+    looked_at = _some(texts)
+    if not looked_at:
+        return None
+    rows = token_ids(tokenizer, looked_at, truncation=True, max_length=_LONGEST, add_special_tokens=special)
+    lengths = np.array([len(row) for row in rows])
+    cut = int((lengths > read).sum())
+    if 10 * cut <= len(lengths):
+        return None
+    unread = 1 - np.minimum(lengths, read).sum() / lengths.sum()
+    said = f"{round(100 * cut / len(lengths))} % of these texts are cut at {read} tokens, {round(100 * unread)} % of all tokens lie beyond"
+    wanted = int(-(-np.quantile(lengths, 0.95) // _STEP)) * _STEP
+    longer = wanted if most is None else min(wanted, most)
+    if longer > read:
+        return f"{said}: encoder.max_length={longer} reads more, which takes longer and is not always better"
+    return f"{said}, and {name} reads no more: let what matters stand first, by the order of --text-fields"
+
+
+def _some(texts: Sequence[str]) -> list[str]:
+    """Return a thousand texts at most, evenly spread; empty ones are passed over."""
+    return [text for text in texts[:: -(-len(texts) // _TEXTS) or 1] if text]
 
 
 def is_unknown(tokenizer: Any, text: str) -> bool:

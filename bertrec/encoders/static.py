@@ -17,7 +17,7 @@ from bertrec.core.errors import ConfigError, ModelError
 from bertrec.core.files import sha256_text
 from bertrec.encoders.base import Encoder, Vectors
 from bertrec.encoders.config import EncoderConfig
-from bertrec.encoders.coverage import is_unknown, script_note
+from bertrec.encoders.coverage import is_unknown, length_note, script_note
 from bertrec.encoders.folder import STATIC, FolderForm, one_line, read_form, read_values
 from bertrec.encoders.pooling import load_module, module_hash
 from bertrec.encoders.source import resolve_folder
@@ -109,6 +109,11 @@ class StaticEncoder(Encoder):
     def script_note(self, texts: Sequence[str]) -> str | None:
         """Return a note, with a multilingual encoder's name, where most of ``texts`` is in a script without words in the vocabulary."""
         return script_note(self.table.tokenizer, texts, self.config.name)
+
+    def length_note(self, texts: Sequence[str]) -> str | None:
+        """Return a note where more than a tenth of ``texts`` is cut at ``max_length``, with a length that cuts fewer."""
+        whole = [self.prompt + text for text in texts]
+        return length_note(self.table.tokenizer, whole, self.config.name, read=self.config.max_length, special=False)
 
     def knows_nothing_of(self, text: str) -> bool:
         """Say whether no word of a text is in the vocabulary."""

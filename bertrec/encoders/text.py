@@ -25,7 +25,7 @@ from bertrec.encoders.base import Encoder
 from bertrec.encoders.batching import padded_tokens, token_budget_batches
 from bertrec.encoders.cache import default_folder
 from bertrec.encoders.config import EncoderConfig, Precision
-from bertrec.encoders.coverage import is_unknown, script_note
+from bertrec.encoders.coverage import is_unknown, length_note, script_note
 from bertrec.encoders.depth import apply_depth, merge_lora, set_mode, transformer_layers
 from bertrec.encoders.fingerprint import hash_encoder, weights_stamp
 from bertrec.encoders.folder import FolderForm, read_form
@@ -64,15 +64,16 @@ class TextEncoder(Encoder):
     """
 
     def __init__(self, config: EncoderConfig, backbone: Backbone, form: FolderForm | None = None, folder: Path | None = None) -> None:
-        from bertrec.encoders.backbone import check_length, usable_length
+        from bertrec.encoders.backbone import check_length, length_limit, position_limit, usable_length
 
         super().__init__(config)
         self.form, modules = form or FolderForm(), []
-        self.max_length = config.max_length
+        self.max_length, self._length_limit = config.max_length, position_limit(backbone.model)
         if config.pooling == "auto" and folder is not None:
             modules = read_modules(folder, self.form)
         if modules:
-            self.max_length = usable_length(backbone, config.max_length, config.name)
+            self._length_limit = length_limit(backbone)
+            self.max_length = usable_length(self._length_limit, config.max_length, config.name)
         check_length(backbone.model, self.max_length, config.name)
         _check_pooled_layers(config, backbone.model)
         self.backbone = backbone
@@ -170,6 +171,11 @@ class TextEncoder(Encoder):
     def script_note(self, texts: Sequence[str]) -> str | None:
         """Return a note, with a multilingual encoder's name, where most of ``texts`` is in a script without words in the vocabulary."""
         return script_note(self.tokenizer, texts, self.config.name)
+
+    def length_note(self, texts: Sequence[str]) -> str | None:
+        """Return a note where more than a tenth of ``texts`` is cut at `max_length`, with a length that cuts fewer."""
+        whole = [self.prompt + text for text in texts]
+        return length_note(self.tokenizer, whole, self.config.name, read=self.max_length, most=self._length_limit)
 
     def knows_nothing_of(self, text: str) -> bool:
         """Say whether no word of a text is in the vocabulary."""

@@ -45,8 +45,8 @@ def read_catalog(encoder: Encoder, catalog: ItemCatalog, fields: Sequence[str] =
     """
     if not fields:
         return encoder.encode_items(catalog, progress=progress)
-    encoder.warn_of_script(catalog.texts)
     _check_fields(catalog, fields)
+    encoder.warn_of_texts([text for name in fields for text in catalog.fields[name]])
     return np.concatenate([_field(encoder, catalog.fields[name], progress) for name in fields], axis=1)
 
 
@@ -68,7 +68,7 @@ def reread(
 
     def encode(texts: list[str]) -> FloatArray:
         reader = encoder()
-        reader.warn_of_script(texts)
+        reader.warn_of_texts(texts)
         return reader.encode_kept(texts)
 
     if not fields:

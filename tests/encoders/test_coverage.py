@@ -6,7 +6,7 @@ import pytest
 from tiny_encoders import tiny_bert, tiny_tokenizer
 
 from bertrec.data.catalog import ItemCatalog
-from bertrec.encoders.coverage import MULTILINGUAL, script_note
+from bertrec.encoders.coverage import MULTILINGUAL, length_note, script_note
 from bertrec.encoders.minilm import packaged_folder
 from bertrec.models.registry import create
 
@@ -68,3 +68,42 @@ def test_a_catalogue_is_remarked_once(titles, notes, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "bertrec"):
         model.over(catalog, progress=False)
     assert sum(MULTILINGUAL in record.getMessage() for record in caplog.records) == notes
+
+
+def of_words(*lengths):
+    return [" ".join(["word"] * length) for length in lengths]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "options", "said"),
+    [
+        (
+            [3] * 8 + [48, 48],
+            {},
+            "20 % of these texts are cut at 20 tokens, 43 % of all tokens lie beyond: encoder.max_length=64 ",
+        ),
+        ([3] * 8 + [48, 48], {"special": False}, "47 % of all tokens lie beyond: encoder.max_length=64"),  # 2 x 28 of 120
+        ([3] * 8 + [48, 48], {"most": 40}, "encoder.max_length=40 reads more, which takes longer and is not always better"),
+        ([3] * 8 + [48, 48], {"most": 20}, "and tiny reads no more: let what matters stand first"),
+        ([3] * 9 + [48], {}, None),  # a tenth
+        ([18] * 10, {}, None),  # with the two special ones just what is read
+        ([19] * 10, {}, "100 % of these texts are cut at 20 tokens, 5 % of all tokens lie beyond: encoder.max_length=32"),
+        ([0] * 9 + [48, 3], {}, "50 % of these texts"),  # empty texts do not count
+        ([0, 0], {}, None),
+        ([], {}, None),
+    ],
+)
+def test_cut_texts_are_counted_with_a_length_that_reads_them(lengths, options, said):
+    """Each word is a token, and two special ones stand around a text: 2 x 30 of 140 tokens lie beyond 20."""
+    found = length_note(tiny_tokenizer(["word"]), of_words(*lengths), "tiny", read=20, **options)
+    assert found is None if said is None else said in found
+
+
+@pytest.mark.parametrize(("read", "noted"), [(6, True), (16, False)])
+def test_training_says_that_texts_are_cut_and_nothing_where_they_are_not(caplog, tmp_path, read, noted):
+    folder = tiny_bert(tmp_path / "encoder", ["word"])
+    catalog = ItemCatalog(["a", "b"], {"title": of_words(9, 9)})
+    model = create("text-similarity", settings={"encoder.name": str(folder), "encoder.max_length": read})
+    with caplog.at_level(logging.WARNING, "bertrec"):
+        model.over(catalog, progress=False)
+    assert [("encoder.max_length=32 reads more" in record.getMessage()) for record in caplog.records] == [True] * noted

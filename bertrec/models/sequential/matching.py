@@ -15,6 +15,7 @@ from bertrec.core.lifts import Lifts
 from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet
+from bertrec.encoders.base import texts_warned_of
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray
 from bertrec.models.base import FloatArray
@@ -185,7 +186,8 @@ class MatchingRecommender(ReadsItems):
             probe = type(self)(self.config.updated(half))
             probe._gone = gone
             probe._added = self.known_vectors() if self.takes_vectors else None  # no second reading of the file
-            probe.fit(part, validation=users, progress=progress, mask_seen=rules.mask_seen)
+            with texts_warned_of():
+                probe.fit(part, validation=users, progress=progress, mask_seen=rules.mask_seen)
             told += [] if probe._told is None else [probe._told]
         return told
 
