@@ -16,6 +16,7 @@ VARIANTS = {
     "MiniLM adapted to the training part": "unisrec-adapted",
     "static: MiniLM's word pieces alone": "unisrec-pieces",
     "given vectors: TF-IDF, 384 components": "unisrec-words",
+    "`encoder.max_length=256` in place of 64": "unisrec-long",
     "`item.fields=apart`": "unisrec-apart",
     "`item.whitening=pca+relaxed`": "unisrec-whiten-plus",
     "`head.kind=ligr`": "unisrec-ligr",

@@ -22,6 +22,7 @@ import bertrec
 from bertrec.cli.options import read_settings
 from bertrec.cli.output import print_table
 from bertrec.core.files import read_json, write_json
+from bertrec.core.shown import without_places
 from bertrec.data.impressions import Impressions
 from bertrec.data.ratings import one_candidate_each, rated_parts
 from bertrec.evaluation.protocol import versions
@@ -72,7 +73,7 @@ def _train(tuning: str, seed: int, options: argparse.Namespace) -> None:
     ranker = RANKERS.find("p5").configured(settings={**settings, **given}, seed=seed)
     ranker.fit(train, known=Known(dataset.users, parts.past), progress=False)
     figures = ranker.measure(test, known=Known(dataset.users, dataset.interactions), drawn=options.drawn)
-    about = {"data": dataset.name, "encoder": options.encoder, "settings": given, "pairs": [len(train), len(test)], "seed": seed}
+    about = {"data": dataset.name, "encoder": without_places(options.encoder), "settings": given, "pairs": [len(train), len(test)], "seed": seed}
     found = {"costs": ranker.costs, "figures": figures, "notes": ranker.notes, "versions": versions()}
     write_json(_file(tuning, seed, options), {**about, **found})
 

@@ -96,6 +96,13 @@ COMPARISONS: list[tuple[str, str, str, str, tuple[str, str]]] = [
         for tune, label in (("last2", "last:2"), ("lora", "lora"), ("full", "full"))
         for frozen, name in (("depth-frozen", "frozen, its own defaults"), ("depth-frozen-same", "frozen, same loss and epochs"))
     ],
+    *[
+        ("ml-100k, text only", f"depth-{adapted}", f"depth-{frozen}", "masked", (label, name))
+        for adapted, frozen, label, name in (
+            ("adapted", "frozen", "adapted, then frozen", "frozen, its own defaults"),
+            ("adapted-same", "frozen-same", "adapted, then frozen, same loss and epochs", "frozen, same loss and epochs"),
+        )
+    ],
     ("ml-100k, text only, last:2", "refresh-20-steps", "refresh-each-step", "masked", ("read each 20 steps", "read each step")),
     ("amazon-scientific, text only", "scientific-text-int8", "scientific-text", "masked", ("int8", "fp32")),
     (
@@ -130,6 +137,8 @@ def tables() -> dict[str, list[str]]:
     """Return the tables that the notes name."""
     depth = {f"MoRec, text, {tune}": f"depth-{tune.replace(':', '')}" for tune in ("frozen", "last:2", "lora", "full")}
     depth |= {"MoRec, text, frozen, the tuned ones' loss and epochs": "depth-frozen-same"}
+    depth |= {"MoRec, text, adapted before, then frozen": "depth-adapted"}
+    depth |= {"MoRec, text, adapted before, the tuned ones' loss and epochs": "depth-adapted-same"}
     stale = {"in each step": "refresh-each-step", "once in 20 steps": "refresh-20-steps"}
     precision = {"encoded in fp32 (default)": "scientific-text", "encoded in int8": "scientific-text-int8"}
     transfer = {"zero-shot": "transfer-zero-shot", "fine-tuned (--init)": "transfer-fine-tuned", "from scratch": "scientific-text"}

@@ -71,28 +71,45 @@ def benchmark_split(raw: Mapping[str, RawSequences], catalog: ItemCatalog) -> tu
 def impression_split(impressions: Mapping[str, Impressions], catalog: ItemCatalog) -> tuple[Split, Interactions]:
     """Turn impressions into sequences: a user's longest history, then their clicks in time; without labels a part is not evaluated.
 
-    An evaluated row is an impression with a history and a click.
+    An evaluated row is an impression with a history and a click. Where no training part has labels, such as in a day's impressions
+    that are to be scored, the longest histories of all parts are what was taken, and a note says so.
 
     Raises:
-        DataError: there is no labelled training part.
+        DataError: there is no labelled training part, and no history.
     """
     train = impressions.get("train")
     if train is None or train.labels is None:
-        raise DataError("impressions without a labelled training part: a folder 'train' with behaviors.tsv is needed")
-    users, owner = IdMap.from_column(pa.array(train.users))
-    longest = _last_of_each(owner - 1, len(users), train.histories.lengths)
-    past, clicks = train.histories.take(longest), train.clicks
-    when = np.zeros(len(train)) if train.timestamp is None else train.timestamp
-    rows = np.concatenate([past.rows, (owner - 1)[clicks.rows]])
-    # Histories come before every click; within them, and at equal times, the order stands as it is in the file.
-    moments = np.concatenate([np.full(len(past.values), -np.inf), when[clicks.rows]])
-    order = np.lexsort((moments, rows))
-    values = np.concatenate([past.values, clicks.values])[order]
-    lengths = np.bincount(rows, minlength=len(users)).astype(np.int64)
-    interactions = Interactions(catalog, users, Ragged.from_lengths(values, lengths), notes=train.notes).without_empty_users()
+        interactions = _histories_alone(impressions, catalog)
+    else:
+        users, owner = IdMap.from_column(pa.array(train.users))
+        longest = _last_of_each(owner - 1, len(users), train.histories.lengths)
+        past, clicks = train.histories.take(longest), train.clicks
+        when = np.zeros(len(train)) if train.timestamp is None else train.timestamp
+        rows = np.concatenate([past.rows, (owner - 1)[clicks.rows]])
+        # Histories come before every click; within them, and at equal times, the order stands as it is in the file.
+        moments = np.concatenate([np.full(len(past.values), -np.inf), when[clicks.rows]])
+        order = np.lexsort((moments, rows))
+        values = np.concatenate([past.values, clicks.values])[order]
+        lengths = np.bincount(rows, minlength=len(users)).astype(np.int64)
+        interactions = Interactions(catalog, users, Ragged.from_lengths(values, lengths), notes=train.notes).without_empty_users()
     sets = {name: _clicked(impressions.get(name)) for name in ("valid", "test")}
     manifest = given_manifest(interactions, interactions, sets["valid"], sets["test"])
     return Split(catalog, interactions, sets["valid"], sets["test"], manifest=manifest), interactions
+
+
+def _histories_alone(impressions: Mapping[str, Impressions], catalog: ItemCatalog) -> Interactions:
+    """Return each user's longest history among the impressions of all parts."""
+    parts = list(impressions.values())
+    users, owner = IdMap.from_column(pa.array([user for part in parts for user in part.users]))
+    histories = Ragged.from_lengths(
+        np.concatenate([part.histories.values for part in parts]), np.concatenate([part.histories.lengths for part in parts])
+    )
+    if not len(histories.values):
+        raise DataError("impressions without a labelled training part or a history: a folder 'train' with behaviors.tsv is needed")
+    said = "no part to train on has labels: the histories of the impressions are the interactions"
+    notes = tuple(dict.fromkeys([*(line for part in parts for line in part.notes), said]))
+    longest = _last_of_each(owner - 1, len(users), histories.lengths)
+    return Interactions(catalog, users, histories.take(longest), notes=notes).without_empty_users()
 
 
 def appended(rows: Ragged, last: IntArray) -> Ragged:

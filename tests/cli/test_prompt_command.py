@@ -111,6 +111,17 @@ def test_a_submission_ranks_every_candidate_of_unlabelled_impressions(world, cap
     assert "6 impressions, 12 candidates" in capsys.readouterr().out
 
 
+def test_a_day_of_impressions_alone_is_scored(world, tmp_path, capsys):
+    """The folder holds news and a test part, as tomorrow's impressions come; the ranks are those that the whole data give."""
+    assert run(world, "score", str(world / "run"), "--submission", str(tmp_path / "whole.txt")) == 0
+    (tmp_path / "day" / "test").mkdir(parents=True)
+    for name in ("news.tsv", "test/behaviors.tsv"):
+        shutil.copy(world / "data" / name, tmp_path / "day" / name)
+    words = ["prompt", "score", str(world / "run"), "--data", str(tmp_path / "day"), "--submission", str(tmp_path / "day.txt")]
+    assert main(words) == 0, capsys.readouterr().err
+    assert (tmp_path / "day.txt").read_text() == (tmp_path / "whole.txt").read_text()
+
+
 def test_a_run_measures_other_news_by_what_they_say(world, tmp_path, capsys):
     other = tmp_path / "other"
     lines = [f"M{k}\tnews\tworld\t{title}\ttext\thttps://x\t[]\t[]" for k, title in enumerate(reversed(list(NEWS.values())))]

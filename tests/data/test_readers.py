@@ -421,6 +421,20 @@ def test_mind_without_labels_is_shown_but_not_evaluated(tmp_path):
         _ = data.impressions["test"].clicks
 
 
+def test_impressions_of_a_day_alone_are_read_by_their_histories(tmp_path):
+    """Nothing to train on is there: a user has the longest history of all parts, and no click of any."""
+    write(tmp_path / "dev", behaviors__tsv="1\tU1\t11/14/2019 8:00:00 AM\tN1 N2 N3\tN4-1 N5-0\n")
+    rows = "1\tU1\t11/15/2019 8:00:00 AM\tN1 N2\tN5 N6\n2\tU2\t11/15/2019 8:00:00 AM\tN6\tN2 N3\n3\tU3\t11/15/2019 8:00:00 AM\t\tN2 N3\n"
+    write(tmp_path / "test", behaviors__tsv=rows)
+    data = load(write(tmp_path, news__tsv=NEWS))
+    assert sequences(data.interactions) == {"U1": ["N1", "N2", "N3"], "U2": ["N6"]}
+    assert [len(data.impressions[name]) for name in ("valid", "test")] == [1, 3]
+    assert "no part to train on has labels: the histories of the impressions are the interactions" in data.notes
+    write(tmp_path / "none" / "test", behaviors__tsv="1\tU1\t11/15/2019 8:00:00 AM\t\tN2 N3\n")
+    with pytest.raises(DataError, match="without a labelled training part or a history: a folder 'train'"):
+        load(write(tmp_path / "none", news__tsv=NEWS))
+
+
 @pytest.mark.parametrize(
     ("train", "message"),
     [
