@@ -73,7 +73,8 @@ def _train(tuning: str, seed: int, options: argparse.Namespace) -> None:
     ranker = RANKERS.find("p5").configured(settings={**settings, **given}, seed=seed)
     ranker.fit(train, known=Known(dataset.users, parts.past), progress=False)
     figures = ranker.measure(test, known=Known(dataset.users, dataset.interactions), drawn=options.drawn)
-    about = {"data": dataset.name, "encoder": without_places(options.encoder), "settings": given, "pairs": [len(train), len(test)], "seed": seed}
+    about = {"data": dataset.name, "encoder": without_places(options.encoder), "settings": given, "seed": seed}
+    about |= {"pairs": [len(train), len(test)]}
     found = {"costs": ranker.costs, "figures": figures, "notes": ranker.notes, "versions": versions()}
     write_json(_file(tuning, seed, options), {**about, **found})
 
