@@ -83,6 +83,7 @@ def adapt(
     choose the epoch. Train with the same --split and --seed: bertrec train warns where they differ. See bertrec settings adapt.
     """
     from bertrec.encoders.adaptation import MANIFEST
+    from bertrec.encoders.registry import require_path, word_piece_class
     from bertrec.rankers.unfinished import check_unfinished, training_beside
     from bertrec.training.adapt_config import AdaptConfig
     from bertrec.training.adapt_items import adapt_encoder
@@ -94,6 +95,8 @@ def adapt(
     given["train.max_seconds"] = None if max_minutes is None else max_minutes * 60
     settings = o.read_settings(config, set_ or []) | {name: value for name, value in given.items() if value is not None}
     chosen = AdaptConfig().updated(settings)
+    require_path(chosen.encoder.name)
+    word_piece_class(chosen.encoder, what="encoder adapt")
     options = {"seed": seed} if split == "cold-items" and seed is not None else {}
     plan = {**data_record(data), "load": reading, "split": {"method": split, "options": options}}
     parts, plan["data_hash"] = _split_of(plan)
@@ -159,6 +162,7 @@ def adapt_mlm(
     A tenth of the texts is held out, and its perplexity is printed before and after.
     """
     from bertrec.encoders.masked.storage import MANIFEST
+    from bertrec.encoders.registry import require_path
     from bertrec.rankers.unfinished import check_unfinished, training_beside
     from bertrec.training.adapt import adapt_masked_lm
     from bertrec.training.config import TrainConfig
@@ -175,8 +179,9 @@ def adapt_mlm(
     }
     rates = {"learning_rate": learning_rate, "encoder_learning_rate": encoder_learning_rate}
     config = TrainConfig.from_dict({**steps, **rates})
-    read, name, content = _texts(data, reading, texts)
     name_of_encoder = encoder or "minilm"
+    require_path(name_of_encoder)
+    read, name, content = _texts(data, reading, texts)
     model, new = _open(name_of_encoder, tune, max_length)
     plan: dict[str, Any] = {**data_record(data), "load": reading, "data_hash": content, "texts": texts, "mask": mask}
     plan |= {"encoder": name_of_encoder, "tune": tune, "max_length": max_length, **steps, **rates}

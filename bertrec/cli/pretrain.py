@@ -69,6 +69,7 @@ def pretrain(
 
     Items are known by their text alone, and those of one data set are never those of another. See bertrec settings pretrain.
     """
+    from bertrec.encoders.registry import require_path
     from bertrec.models.pretraining import examine
 
     run = Run(out)
@@ -78,6 +79,7 @@ def pretrain(
     settings = o.read_settings(config, set_ or []) | {name: value for name, value in given.items() if value is not None}
     vouch(word for value in settings.values() if isinstance(value, str) for word in value.split(",") if is_path(word))
     chosen = _config(settings)
+    require_path(chosen.to_flat().get("encoder.name"))
     plan: dict[str, Any] = {
         "kind": PRETRAINING,
         "data": ", ".join(data),

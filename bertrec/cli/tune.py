@@ -89,6 +89,7 @@ def run(
     keep_seen: o.KeepSeen = None,
 ) -> None:
     """Start a study on DATA, or go on with the same one."""
+    from bertrec.encoders.registry import require_path
     from bertrec.runs.data import load_data
     from bertrec.tuning.plan import JOURNAL, TunePlan
     from bertrec.tuning.run import begin
@@ -99,6 +100,7 @@ def run(
     metrics = tuple(name.strip() for name in wanted.split(",") if name.strip())
     searched, settings = space_of(model, source, space, preset), o.read_settings(None, set_ or [])
     budget = minutes(timeout)
+    require_path(settings.get("encoder.name"))
     dataset = load_data({"data": data, "load": reading})
     study_data = study_data_of(dataset, model, source, split, searched, settings, seed)
     plan = TunePlan.from_dict(

@@ -13,7 +13,7 @@ from bertrec.encoders.base import Encoder
 from bertrec.encoders.config import EncoderConfig
 from bertrec.encoders.folder import is_static
 from bertrec.encoders.given import GivenVectors
-from bertrec.encoders.source import resolve_folder
+from bertrec.encoders.source import check_path, resolve_folder
 from bertrec.encoders.static import StaticEncoder
 from bertrec.encoders.text import TextEncoder
 
@@ -52,6 +52,19 @@ def make_encoder(config: EncoderConfig, *, device: torch.device | str | None = N
         kind = StaticEncoder
     check_tune(config, kind)
     return kind.from_config(config, device=device)
+
+
+def require_path(name: object) -> None:
+    """See, before any data are read, that an encoder named by a path is there; names of the hub are not looked for.
+
+    Args:
+        name: ``encoder.name``; None where there is no such setting.
+
+    Raises:
+        ModelError: there is no such folder.
+    """
+    if isinstance(name, str) and not ENCODERS.knows(name) and not is_vector_file(name):
+        check_path(name)
 
 
 def check_tune(config: EncoderConfig, kind: type[Encoder]) -> None:

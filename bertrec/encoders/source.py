@@ -32,9 +32,19 @@ def resolve_folder(name: str) -> Path:
         return path
     if path.is_file() or is_vector_file(name):
         raise ModelError(f"encoder {name} is a file, and what reads word pieces needs a folder or a name of the Hugging Face hub")
-    if path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise ModelError(f"encoder folder {name} does not exist")
+    check_path(name)
     return _from_hub(NAMED.get(name, name))
+
+
+def check_path(name: str) -> None:
+    """See, without a look at the hub, that the folder is there where a name can only be a path.
+
+    Raises:
+        ModelError: it is not.
+    """
+    path = Path(name).expanduser()
+    if (path.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1) and not path.exists():
+        raise ModelError(f"encoder folder {name} does not exist")
 
 
 def _from_hub(name: str) -> Path:

@@ -20,6 +20,7 @@ from bertrec.core.foreign import Check, guard_results, mapping, plain
 from bertrec.core.plugins import Registry, path_of, vouched
 from bertrec.core.together import settle
 from bertrec.data.catalog import ItemCatalog
+from bertrec.encoders.registry import require_path
 from bertrec.models.card import CardFacts, card_text, write_card
 from bertrec.models.folder import ABOUT, WEIGHTS, SavedParts, check_foreign_parts, hash_tensors, read_about, read_parts, write_parts
 from bertrec.models.hub import MAX_GIB, fetch, is_repo, push
@@ -116,8 +117,14 @@ class Fitted(Described, ABC):
 
     @classmethod
     def configured(cls, **given: Any) -> Self:
-        """Make one that is not fitted yet; the arguments are those of `config_from`."""
-        return cls(cls.config_from(**given))
+        """Make one that is not fitted yet; the arguments are those of `config_from`.
+
+        Raises:
+            ModelError: the encoder is named by a path, and there is no such folder.
+        """
+        made = cls(cls.config_from(**given))
+        require_path(made.config.to_flat().get("encoder.name"))
+        return made
 
     @classmethod
     def config_from(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bertrec.core.config import Config
 from bertrec.core.errors import BertrecError, ConfigError, DataError, ModelError, unknown_name
 from bertrec.core.files import read_json, write_json
 from bertrec.data.clicks import clicks_to_learn, past_to_learn
@@ -20,6 +21,7 @@ from bertrec.data.impressions import Impressions, split_share
 from bertrec.data.interactions import Interactions
 from bertrec.data.load import Dataset
 from bertrec.data.ratings import LIKED_FROM, RatedParts, few_shots, one_candidate_each, rated_parts
+from bertrec.encoders.registry import require_path
 from bertrec.evaluation.impressions import evaluate_impressions
 from bertrec.evaluation.protocol import Protocol, versions
 from bertrec.evaluation.reliability import Bin
@@ -72,6 +74,7 @@ class RankerPlan:
 
         Raises:
             ConfigError: a ranker or setting that does not exist, or a value outside its range.
+            ModelError: the encoder is named by a path, and there is no such folder.
             BertrecError: the folder holds something else or a run that is not to be replaced, or a former training is unfinished.
         """
         if self.calibrate not in CALIBRATIONS:
@@ -80,7 +83,7 @@ class RankerPlan:
             raise ConfigError(unknown_name("kind of pairs", str(self.pairs), [RATINGS]))
         if self.shots is not None:
             self._check_shots()
-        self.negatives()
+        require_path(self._config.to_flat().get("encoder.name"))
         check_folder(folder, overwrite=overwrite, resume=resume)
 
     def _check_shots(self) -> None:
@@ -91,8 +94,11 @@ class RankerPlan:
 
     def negatives(self) -> int:
         """Return how many negatives a click has, where the data are interactions and they are sampled."""
-        config = RANKERS.find(self.ranker).config_from(settings=self.settings)
-        return int(config.to_flat().get("negatives", NEGATIVES))
+        return int(self._config.to_flat().get("negatives", NEGATIVES))
+
+    @property
+    def _config(self) -> Config:
+        return RANKERS.find(self.ranker).config_from(settings=self.settings)
 
     def started(self) -> dict[str, Any]:
         """Return what must be the same when the training goes on, JSON values."""

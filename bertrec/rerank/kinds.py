@@ -21,6 +21,7 @@ from bertrec.core.ragged import Ragged
 from bertrec.core.seal import check_seal, sealed
 from bertrec.data.impressions import Impressions
 from bertrec.data.splits import EvaluationSet, Split
+from bertrec.encoders.registry import require_path
 from bertrec.evaluation.metrics import rank_metrics
 from bertrec.evaluation.protocol import Protocol
 from bertrec.models.base import Recommender
@@ -276,6 +277,7 @@ def asked_settings(
 
     Raises:
         ConfigError: an unknown kind, setting, metric or source of lists, or ``positions`` of lists that are not from training.
+        ModelError: the encoder is named by a path, and there is no such folder.
     """
     asked = RANKERS.find(kind)
     if learn_from not in LEARN_FROM:
@@ -285,7 +287,7 @@ def asked_settings(
     if metric not in (known := rank_metrics(Ragged.from_rows([[1]]), Protocol().ks)):
         raise ConfigError(unknown_name("metric", metric, known))
     chosen = {**asked.list_settings(negatives=negatives, scored=learn_from == "valid"), **(settings or {})}
-    asked.config_from(settings=chosen)
+    require_path(asked.config_from(settings=chosen).to_flat().get("encoder.name"))
     return chosen
 
 
