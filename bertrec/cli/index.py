@@ -283,10 +283,13 @@ def _embedded(run: Run, table: Path, vectors: Path | None) -> tuple[list[str | i
     least = 0 if model.takes_vectors else 1
     catalog = read_items(table, manner_of(record, None, {}), like=model.catalog, least=least)
     note(f"embedding {len(catalog)} items from {vectors or ', '.join(catalog.fields)}")
-    if new := int((model.catalog.ids.encode(catalog.ids.ids) == 0).sum()):
-        how = f"--items {table}" + ("" if vectors is None else f" --vectors {vectors}")
-        mend = f"with  bertrec catalog update {run.folder} {how} --delta --index INDEX  it would"
-        note(f"note: {run.folder} does not know {new} of them: {mend}")
+    how = f"--items {table}" + ("" if vectors is None else f" --vectors {vectors}")
+    mend = f"bertrec catalog update {run.folder} {how} --delta --index INDEX"
+    inner = model.catalog.ids.encode(catalog.ids.ids)
+    if new := int((inner == 0).sum()):
+        note(f"note: {run.folder} does not know {new} of them: with  {mend}  it would")
+    if gone := int((~model.catalog.listed[inner[inner > 0]]).sum()):
+        note(f"note: {gone} of them have vanished from {run.folder}: no list of it holds them; {mend}  brings them back")
     return *item_vectors(model.with_catalog(catalog)), model.model_hash
 
 

@@ -224,6 +224,7 @@ class Server(Described):
         expect(users, np.ndarray, "from_vectors: users", mend="what model.user_embeddings(histories) returns")
         if users.ndim != 2 or len(users) != len(known):
             raise DataError(f"from_vectors: users must be [{len(known)}, dimensions], a row per history, not {list(users.shape)}")
+        rules = Rules() if rules is None and self._holds_withdrawn else rules
         under = None if rules is None else self._under(rules)
         items: list[list[Id]] = []
         scores: list[list[float]] = []
@@ -429,6 +430,15 @@ class Server(Described):
             there[self.model.catalog.ids.encode(self.index.ids)] = True
             held = held & there
         return held & self.model.catalog.listed
+
+    @cached_property
+    def _holds_withdrawn(self) -> bool:
+        """Whether the index can give items that no list may hold: vectors of theirs were added to it alone."""
+        gone = self.model.catalog.withdrawn
+        if self.index is None or gone is None:
+            return False
+        inner = self.model.catalog.ids.encode(self.index.ids)
+        return bool(gone[inner[inner > 0] - 1].any())
 
     @cached_property
     def _numbers(self) -> IntArray:

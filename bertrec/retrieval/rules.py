@@ -101,7 +101,7 @@ class Plan:
 
     Attributes:
         rules: themselves.
-        allowed: ``[n_items + 1]``, by inner id; row 0 is False.
+        allowed: ``[n_items + 1]``, by inner id; row 0 is False, and so are withdrawn items.
         boost: ``[n_items + 1]``, what is added to scores; None where nothing is.
         unknown: whether an item that the catalogue does not hold may be listed as far as its attributes, all missing, go.
         caps: one for each attribute of ``at_most``.
@@ -242,6 +242,7 @@ class RuleBook:
         if rules.filter is not None:
             allowed = keeps(self._columns, rules.filter).copy()
             unknown = bool(allowed[0])
+        allowed &= self._catalog.listed
         if rules.only is not None:
             allowed &= self._held(rules.only, "only", needed=True)
         if rules.exclude:

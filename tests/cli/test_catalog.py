@@ -190,6 +190,16 @@ class TestUpdate:
             [f"{place / 'run'} does not know {said}"] if said else []
         )
 
+    def test_a_vanished_product_that_is_added_to_the_index_alone_is_in_no_list(self, cli, place, today, tmp_path):
+        assert update(cli, place, today)[0] == 0
+        red = next(row for row in PRODUCTS if row[1] == "Red Kettle")
+        code, _, err = cli("index", "add", place / "index", "--run", place / "run", "--items", write_products(tmp_path / "red.csv", [red]))
+        assert code == 0, err
+        assert f"note: 1 of them have vanished from {place / 'run'}: no list of it holds them" in err
+        assert red[0] in ItemIndex.load(place / "index").ids
+        asked = ("recommend", place / "run", "--history", "Blue Kettle", "-k", "20", "--format", "json")
+        assert red[0] not in listed(cli(*asked, "--index", place / "index")[1])
+
     def test_prices_alone_leave_the_index(self, cli, place, tmp_path):
         rows = [(*row[:3], "1") for row in PRODUCTS]
         before = files_of(place / "index")

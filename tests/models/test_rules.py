@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -245,6 +246,22 @@ def test_items_that_only_the_index_knows_have_no_attributes(metric: str) -> None
     assert set(listed(only=["newer", "i10", "i1"])) == {"newer", "i10"}
     assert listed(boost={"price is None": 1e6})[0] in {"new", "newer", *(f"i{at}" for at in range(COUNT) if at % 9 == 4)}
     assert {"new", "newer"} <= set(listed(at_most={"brand": 1}, diversity=0.2))
+
+
+@pytest.mark.parametrize("kind", ["plain", "lifts"])
+@pytest.mark.parametrize("rules", [None, Rules(filter="price < 5"), Rules(boost={"price": 1.0}, at_most={"brand": 2})])
+def test_withdrawn_items_are_in_no_list_of_an_index_that_holds_them(kind: str, rules: Rules | None) -> None:
+    gone = np.zeros(COUNT, bool)
+    gone[::3] = True
+    model: Any = (GivenLifts if kind == "lifts" else GivenVectors)(replace(CATALOG, withdrawn=gone))
+    held = made(kind)
+    index = flat(held)
+    index.add(np.array([[90, 90, 90]], np.float32), ["new"])
+    for histories in ([["i8", "i10"]], [[]]):
+        there = model.serve(index).recommend(histories, 100, rules=rules)
+        alone = model.serve().recommend(histories, 100, rules=rules)
+        assert set(there.items[0]) - {"new"} == set(alone.items[0])
+        assert not set(there.items[0]) & {f"i{at}" for at in range(0, COUNT, 3)}
 
 
 @pytest.mark.parametrize("kind", ["ivf", "hnsw", "ivfpq"])
