@@ -176,12 +176,15 @@ def add(
 ) -> None:
     """Add items, without building the index anew."""
     from bertrec.retrieval.index import ItemIndex
+    from bertrec.runs.vectors import USERS
 
     if (vectors is None and items is None) or (items is not None) != (run is not None):
         raise BertrecError("give --run RUN with --items TABLE, or --vectors FILE.parquet")
     check_there(index)
     new_ids, rows, model_hash = _embedded(Run(run), items, vectors) if run and items else _stored(vectors)
     with ItemIndex.changing(index) as opened:
+        if model_hash.startswith(USERS) and not opened.model_hash.startswith(USERS):
+            raise IndexFileError(f"{vectors} holds vectors of users, and {index} items: write those of items with  bertrec embed RUN")
         if opened.model_hash and model_hash and opened.model_hash != model_hash:
             raise IndexFileError(f"{index} was built from another model: its vectors and the new ones cannot be compared")
         opened.add(rows, _as_in(opened, new_ids))

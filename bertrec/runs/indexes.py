@@ -43,11 +43,13 @@ def check_there(path: Path) -> None:
     """See that there is an index.
 
     Raises:
-        IndexFileError: there is none.
+        IndexFileError: there is none, or a run in its place.
     """
     settle_target(path)
     if not recover(path).exists():
         raise IndexFileError(f"{path}: no such index; make one with  bertrec index build RUN --out {path}")
+    if Run(path).finished:
+        raise IndexFileError(f"{path} is a run, and no index: make one of it with  bertrec index build {path} --out INDEX")
 
 
 def open_both(run: Run, index: Path | None, *, mmap: bool = False) -> tuple[dict[str, Any], Recommender, ItemIndex | None]:
@@ -78,8 +80,12 @@ def check_fits(index: ItemIndex, path: Path, model: Recommender, run: Run, data:
     Raises:
         IndexFileError: its scores would mean nothing; the text says how to bring run and index together.
     """
+    from bertrec.runs.vectors import USERS
+
     if not index.model_hash or index.model_hash == model.model_hash:
         return
+    if index.model_hash.startswith(USERS):
+        raise IndexFileError(f"{path} is an index of users, not of the items of {run.folder}: name one that  bertrec index build RUN  made")
     if index.model_hash not in states(run.record()):
         raise IndexFileError(
             f"{path} was built from another model: build it anew with  bertrec index build {run.folder} --out {path} --overwrite"

@@ -12,6 +12,7 @@ import pyarrow as pa
 from bertrec.core.errors import DataError
 from bertrec.core.files import atomic_file, room_for
 from bertrec.core.progress import progress_bar
+from bertrec.data.erase import WHAT
 from bertrec.data.places import Place
 from bertrec.data.readers.parts import Part, like_parts
 
@@ -26,6 +27,7 @@ Id = str | int
 Block = tuple[Sequence[Id], "npt.NDArray[np.float32]"]
 """Ids and vectors ``[n, d]``."""
 MODEL_HASH = "bertrec.model_hash"
+USERS = "users:"
 _AT_ONCE = 1 << 16
 _MARKS = ("_manifest.json", "_SUCCESS")  # of a job's output
 
@@ -75,7 +77,7 @@ def write_vectors(target: Path, blocks: Iterable[Block], schema: pa.Schema, *, m
     """Write blocks of ids and vectors as Parquet, atomically; what they are of and the model's hash go into its metadata."""
     import pyarrow.parquet as pq
 
-    schema = schema.with_metadata({MODEL_HASH: model_hash, "bertrec.what": what})
+    schema = schema.with_metadata({MODEL_HASH: model_hash, WHAT.decode(): what})
     with atomic_file(target) as temporary, pq.ParquetWriter(temporary, schema) as writer:
         for ids, vectors in blocks:
             writer.write_table(vector_table(ids, vectors, schema))
@@ -83,6 +85,8 @@ def write_vectors(target: Path, blocks: Iterable[Block], schema: pa.Schema, *, m
 
 def read_vectors(place: Place, *, scratch: Path | None = None, progress: bool = False) -> tuple[list[Id], npt.NDArray[np.float32], str]:
     """Return ids, vectors ``[n, d]`` and the model's hash of what ``bertrec embed`` or ``bertrec cluster encode`` wrote.
+
+    The hash of vectors of users begins with ``users:``, so that no run takes an index of them for one of its items.
 
     Args:
         place: a Parquet file, a folder of such, or a pattern of names.
@@ -129,7 +133,8 @@ def _no_vectors(part: Part) -> DataError:
 def _hash_of(part: Part) -> str:
     """Return the hash of the model that made a file's vectors: of all columns' schema, or, in a part of a job, of the footer."""
     said = {**(part.metadata.metadata or {}), **(part.schema.metadata or {})}
+    mark = USERS if said.get(WHAT) == b"users" else ""
     try:
-        return str(said.get(MODEL_HASH.encode(), b"").decode())
+        return f"{mark}{said.get(MODEL_HASH.encode(), b'').decode()}"
     except UnicodeDecodeError as error:
         raise DataError(f"{part.name}: the hash of its model is damaged") from error

@@ -87,6 +87,18 @@ def test_vectors_of_another_model_are_refused(cli, index, trained, tmp_path):
     assert "from another model" in err
 
 
+def test_vectors_of_users_are_no_items_of_the_run(cli, index, trained, tmp_path):
+    users, built = tmp_path / "users.parquet", tmp_path / "users.index"
+    assert cli("embed", trained, "--what", "users", "--out", users)[0] == 0
+    code, _, err = cli("index", "add", index, "--vectors", users)
+    assert (code, len(ItemIndex.load(index))) == (2, 10)
+    assert f"{users} holds vectors of users" in err
+    assert cli("index", "build", users, "--out", built)[0] == 0
+    code, out, err = cli("recommend", trained, "--index", built, "--user", "3")
+    assert (code, out) == (2, "")
+    assert "an index of users" in err
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -94,6 +106,7 @@ def test_vectors_of_another_model_are_refused(cli, index, trained, tmp_path):
         (["build", "RUN", "--out", "NEW", "--metric", "l2"], "cosine"),
         (["build", "nowhere", "--out", "NEW"], "no such run"),
         (["info", "nowhere"], "no such index"),
+        (["info", "RUN"], "is a run, and no index: make one of it with bertrec index build"),
         (["remove", "INDEX"], "--id"),
         (["remove", "INDEX", "--id", "999"], "unknown id '999'"),
         (["add", "INDEX"], "--vectors"),
