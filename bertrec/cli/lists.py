@@ -168,12 +168,16 @@ def _text_to(out: Path | None, form: str) -> Iterator[Put]:
 
 @contextmanager
 def _csv(catalog: ItemCatalog, put: Put, *, raw: bool, explained: bool) -> Iterator[Write]:
+    head = [csv_text([["user", "rank", "id", "title", "score", "fallback", *(["why"] if explained else [])]], raw=raw)]
+
     def write(cases: list[UserList]) -> None:
         rows = _columns(catalog, cases, explained=explained)
-        put(csv_text(([("" if value is None else value) for value in row] for row in rows), raw=raw))
+        put("".join(head) + csv_text(([("" if value is None else value) for value in row] for row in rows), raw=raw))
+        head.clear()
 
-    put(csv_text([["user", "rank", "id", "title", "score", "fallback", *(["why"] if explained else [])]], raw=raw))
     yield write
+    if head:  # there were no lists; where one could not be made nothing was put out
+        put(head[0])
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,7 +88,7 @@ def recommend(
     on_unknown: Annotated[
         str | None,
         typer.Option(
-            help=f"Users (or a typed history) that are not in the data: {', '.join(ON_UNKNOWN)}. Unless said, they get the most popular "
+            help=f"Users (or a history's ids) that are not in the data: {', '.join(ON_UNKNOWN)}. Unless said, they get the most popular "
             "items, marked as such; where nobody is known, an error."
         ),
     ] = None,
@@ -129,8 +129,16 @@ def recommend(
         raise BertrecError(
             "say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID, --profile TEXT, --group ID,ID"
         )
-    if profile is not None and (index is not None or rerank is not None or why):
-        raise BertrecError("--profile is searched for as text: leave out --index, --rerank and --why")
+    seen = "--mask-seen" if keep_seen is False else "--keep-seen"
+    told = {"--profile-start": profile_start or None, "--on-unknown": on_unknown, seen: keep_seen}
+    if profile is not None:
+        _leave_out("--profile is searched for as text", {"--index": index, "--rerank": rerank, "--why": why or None, **told})
+    elif given["--history"]:
+        _leave_out("a title of --history is that of an item", {"--on-unknown": on_unknown, "--profile-start": told["--profile-start"]})
+    elif given["--history-ids"]:
+        _leave_out("--history-ids are all that is known", {"--profile-start": told["--profile-start"]})
+    elif members and group_seen is not None:
+        _leave_out("--group-seen says what the list leaves out", {seen: keep_seen})
     o.check_mmap(mmap, index)
     asked = Asked.of(given["--user"], users_file)
     needed = bool(members) or profile_start or not asked.all_given
@@ -275,6 +283,12 @@ def _profiles(dataset: Dataset | None, rerank: Path | None) -> UserCatalog:
     if dataset is None or dataset.users is None:
         raise BertrecError("--profile-start: the data have no table of users: add users.* with user_id and text, or name data with --data")
     return dataset.users
+
+
+def _leave_out(because: str, without: Mapping[str, Any]) -> None:
+    """Refuse options that would have no effect, where one of them was given."""
+    if given := [name for name, value in without.items() if value is not None]:
+        raise BertrecError(f"{because}: leave out {' and '.join(given)}")
 
 
 def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: bool) -> None:

@@ -100,7 +100,10 @@ class TestProfile:
         ("words", "said"),
         [
             (["--profile", "lamp", "--user", "1"], "say for whom"),
-            (["--profile", "lamp", "--why"], "leave out --index, --rerank and --why"),
+            (["--profile", "lamp", "--why"], "--profile is searched for as text: leave out --why"),
+            (["--profile", "lamp", "--keep-seen", "--on-unknown", "error"], "leave out --on-unknown and --keep-seen"),
+            (["--profile", "lamp", "--mask-seen"], "leave out --mask-seen"),
+            (["--profile", "lamp", "--profile-start"], "leave out --profile-start"),
             (["--profile", "lamp", "--diversity", "0.5"], "leave out --at-most, --boost and --diversity"),
             (["--profile", " "], "an empty query"),
         ],

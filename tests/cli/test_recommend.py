@@ -206,6 +206,10 @@ def test_an_unknown_item_of_a_history_is_named_and_left_out(cli, trained):
         (["--users-file", "no-such-file"], "no such file"),
         (["--user", "1", "--index", "no-such-index"], "no such index"),
         (["--user", "1", "--format", "jsn"], "did you mean 'json'"),
+        (["--history", "Red Kettle", "--on-unknown", "skip"], "a title of --history is that of an item: leave out --on-unknown"),
+        (["--history", "Red Kettle", "--profile-start"], "leave out --profile-start"),
+        (["--history-ids", "100", "--profile-start"], "--history-ids are all that is known: leave out --profile-start"),
+        (["--group", "1,2", "--keep-seen", "--group-seen", "all"], "--group-seen says what the list leaves out: leave out --keep-seen"),
         (["--user", "1", "--user", "2", "3"], "unexpected words: 3"),
         (["3"], "unexpected words: 3"),
     ],
@@ -253,8 +257,8 @@ def test_rules_hold_on_the_command_line(cli, trained, tmp_path):
     ],
 )
 def test_wrong_rules_are_one_line(cli, trained, words, said):
-    code, _, err = cli("recommend", trained, "--history-ids", "100", *words)
-    assert code == 2
+    code, out, err = cli("recommend", trained, "--history-ids", "100", "--format", "csv", *words)
+    assert (code, out) == (2, "")
     assert said in err
     assert err.count("\n") == 1
 
