@@ -68,6 +68,7 @@ def asked(loaded: Loaded, body: RecommendBody) -> Asked:
             notes.append("the profile was not read: the history says more")
         else:
             source = "profile"
+            notes += [f"{name} was not read: a list by profile is a search" for name in ("why", "keep_seen") if getattr(body, name)]
     return Asked(history, source, rules_of(loaded, body, notes), notes, times)
 
 

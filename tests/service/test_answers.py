@@ -87,6 +87,8 @@ class TestRecommend:
             answer = client.post("/recommend", json={"profile": "brass lamp", "k": 3, **more})
             assert ids(answer) == model.search("brass lamp", 3).items
             assert ok(answer)["from"] == "profile"
+        told = ok(client.post("/recommend", json={"profile": "brass lamp", "k": 3, "why": True, "keep_seen": True}))
+        assert [note.partition(" ")[0] for note in told["notes"]] == ["why", "keep_seen"]
         cheap = client.post("/recommend", json={"profile": "lamp", "k": 3, "filter": "price < 30"})
         assert not {"p3", "p6", "p7", "p8"} & set(ids(cheap))
         answer = ok(client.post("/recommend", json={"profile": "brass lamp", "history": ["p1"]}))
