@@ -98,9 +98,14 @@ def update(
         ),
     ] = False,
     max_vanished: Annotated[
-        float,
-        typer.Option(min=0, max=1, metavar="SHARE", help="Refuse a table that lacks more than this share: it may be half written."),
-    ] = MOST_VANISHED,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help=f"Refuse a table that lacks more than this share: it may be half written (default {MOST_VANISHED}).",
+        ),
+    ] = None,
     vectors: o.Vectors = None,
     trusted: o.Classes = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would change, and change nothing.")] = False,
@@ -111,9 +116,12 @@ def update(
     """
     from bertrec.models.item_vectors import ReadsItems
 
-    place, asked = Run(run), Asked(items, data, reading, delta, drop_vanished, max_vanished)
     if items is None and data is None and not index:
         raise BertrecError("give the products with --items TABLE or --data DATA")
+    if max_vanished is not None and (delta or (items is None and data is None)):
+        raise BertrecError("--max-vanished goes with a table of all products: of changes alone (--delta), and of none, nothing vanishes")
+    place, most = Run(run), MOST_VANISHED if max_vanished is None else max_vanished
+    asked = Asked(items, data, reading, delta, drop_vanished, most)
     if dry_run:
         record, model = place.record(), _with_vectors(place, vectors)
         belonging(place, index, model, record)
@@ -160,6 +168,11 @@ def compared(asked: Asked, record: Mapping[str, Any], model: Recommender) -> Cat
     if len(found.vanished) > asked.most_vanished * listed:
         share = f"{len(found.vanished)} of {listed} products ({len(found.vanished) / listed:.0%})"
         mend = f"--delta where it holds changes alone, --max-vanished {len(found.vanished) / listed + 0.005:.2f} where they are gone"
+        if len(found.vanished) == listed and found.new:
+            raise DataError(
+                f"{asked.items or asked.data}: none of its ids is one of the run's: it has {found.new[0]!r}, and the run "
+                f"{found.vanished[0]!r}: write them alike, or say --max-vanished 1 where all products were replaced"
+            )
         raise DataError(
             f"{asked.items or asked.data} lacks {share}, more than --max-vanished {asked.most_vanished:g} allows: "
             f"it may be half written; {mend}"

@@ -13,7 +13,7 @@ from bertrec.cli.reading import Reading, reads_data
 from bertrec.core.errors import BertrecError, DataError
 from bertrec.core.known_ids import known_id
 from bertrec.core.shown import json_text
-from bertrec.data.titles import find_title
+from bertrec.data.titles import Titles
 from bertrec.runs.data import fit_catalog, served_data
 from bertrec.runs.folder import Run
 
@@ -66,7 +66,7 @@ def similar(
     model = Run(run).load_model()
     ids = model.catalog.ids.ids
     if title is not None:
-        asked = ids[find_title(title, model.catalog.titles)]
+        asked = ids[Titles.of(model.catalog).find(title)]
     else:
         asked = known_id(str(item), set(ids), option="--item", mend=f'bertrec search {run} "WORDS" finds ids')
     found = model.similar(asked, k, by=by)  # type: ignore[arg-type]  # checked above

@@ -249,9 +249,10 @@ def _with_more(lists: dict[str, list[str] | None], more: list[str]) -> dict[str,
 
 def typed_case(catalog: ItemCatalog, typed: Sequence[str]) -> UserList:
     """Return the case of the items whose titles were typed."""
-    from bertrec.data.titles import find_title
+    from bertrec.data.titles import Titles
 
-    return UserList(None, [catalog.ids.ids[find_title(title, catalog.titles)] for title in typed])
+    titles = Titles.of(catalog)
+    return UserList(None, [catalog.ids.ids[titles.find(title)] for title in typed])
 
 
 def history_cases(catalog: ItemCatalog, typed: Sequence[str], on_unknown: str | None = None) -> list[UserList]:

@@ -6,8 +6,12 @@ import difflib
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, islice
+from typing import TYPE_CHECKING, Self
 
 from bertrec.core.errors import DataError
+
+if TYPE_CHECKING:
+    from bertrec.data.catalog import ItemCatalog
 
 _SHOWN = 5
 _LOOKED_AT = 2_000  # titles that hold a word, of which the best are suggested
@@ -18,15 +22,22 @@ class Titles:
 
     Args:
         titles: by position.
+        ids: of the same items, to be named where several have one title.
+        listed: which of them are not withdrawn, ``[n]``; where a title fits several items, those are meant. None: all.
     """
 
-    def __init__(self, titles: Sequence[str]) -> None:
-        self.titles = titles
+    def __init__(self, titles: Sequence[str], *, ids: Sequence[str | int] = (), listed: Sequence[bool] | None = None) -> None:
+        self.titles, self._ids, self._listed = titles, ids, listed
         self._exact = _positions(titles)
         folded = [_folded(title) for title in titles]
         self._stripped = _positions([title.strip() for title in folded])
         self._text = "\n" + "\n".join(folded) + "\n"  # a title begins and ends at a line break
         self._starts = list(accumulate((len(title) + 1 for title in folded), initial=1))[:-1]
+
+    @classmethod
+    def of(cls, catalog: ItemCatalog) -> Self:
+        """Return the titles of a catalogue."""
+        return cls(catalog.titles, ids=catalog.ids.ids, listed=catalog.listed[1:].tolist())
 
     def find(self, typed: str, *, near: bool = True) -> int:
         """Return the position of the one title that ``typed`` means.
@@ -44,12 +55,18 @@ class Titles:
         folded = _folded(typed).strip()
         if not folded:
             raise DataError("an empty title names no item")
-        for hits in self._tried(typed, folded):
+        for found in self._tried(typed, folded):
+            hits = self._meant(found)
             if len(hits) == 1:
                 return hits[0]
             if hits:
-                raise DataError(_ambiguous(typed, [self.titles[hit] for hit in hits]))
+                ids = [self._ids[hit] for hit in hits[:_SHOWN]] if self._ids else []
+                raise DataError(_ambiguous(typed, [self.titles[hit] for hit in hits], ids))
         raise DataError(_unknown(typed, self.titles if near else []))
+
+    def _meant(self, hits: list[int]) -> list[int]:
+        """Return those that are not withdrawn, or where there are none all."""
+        return hits if self._listed is None else [hit for hit in hits if self._listed[hit]] or hits
 
     def _tried(self, typed: str, folded: str) -> Iterator[list[int]]:
         yield self._exact.get(typed, [])
@@ -82,11 +99,6 @@ class Titles:
         return self._text[self._starts[row] : stop]
 
 
-def find_title(typed: str, titles: Sequence[str]) -> int:
-    """Return the position of the one title that ``typed`` means; see `Titles.find`."""
-    return Titles(titles).find(typed)
-
-
 def _folded(text: str) -> str:
     return text.casefold().replace("\n", " ")
 
@@ -103,10 +115,11 @@ def _fit(line: str, whole: str, words: Sequence[str]) -> tuple[bool, bool, int]:
     return not line.startswith(whole), not begun, len(line)
 
 
-def _ambiguous(typed: str, found: Sequence[str]) -> str:
+def _ambiguous(typed: str, found: Sequence[str], ids: Sequence[str | int]) -> str:
     distinct = list(dict.fromkeys(found))
     if len(distinct) == 1:
-        return f"{len(found)} items have the title '{typed}': name the item by its id"
+        named = f", such as {' or '.join(map(str, ids))}" if ids else ""
+        return f"{len(found)} items have the title '{typed}': name the item by its id{named}"
     more = f" and {len(distinct) - _SHOWN} more" if len(distinct) > _SHOWN else ""
     return f"the title '{typed}' fits {len(found)} items: {'; '.join(distinct[:_SHOWN])}{more}: give one of them whole"
 

@@ -150,7 +150,7 @@ class Loaded:
     @cached_property
     def titles(self) -> Titles:
         """The titles, ready to be searched."""
-        return Titles(self.catalog.titles)
+        return Titles.of(self.catalog)
 
     @cached_property
     def attributes(self) -> Attributes:

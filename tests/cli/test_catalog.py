@@ -281,6 +281,16 @@ class TestFaults:
         self.refused(cli, place, words, "lacks 4 of 8 products (50%)", "half written", "--max-vanished 0.51")
         assert cli("catalog", "update", *words, "--max-vanished", "0.51")[0] == 0
 
+    def test_ids_that_are_written_otherwise(self, cli, place, tmp_path):
+        table = write_products(tmp_path / "other.csv", [(f"0{row[0]}", *row[1:]) for row in PRODUCTS])
+        said = "none of its ids is one of the run's: it has '0p1', and the run 'p1': write them alike, or say --max-vanished 1"
+        self.refused(cli, place, [place / "run", "--items", table, "--index", place / "index"], said)
+
+    def test_a_share_that_nothing_is_held_against(self, cli, place, today):
+        words = [place / "run", "--items", today, "--delta", "--max-vanished", "0.5"]
+        self.refused(cli, place, words, "--max-vanished goes with a table of all products")
+        self.refused(cli, place, [place / "run", "--index", place / "index", "--max-vanished", "1"], "--max-vanished goes with")
+
     def test_a_file_cut_in_a_row(self, cli, place, tmp_path):
         table = write_products(tmp_path / "half.csv")
         table.write_text(table.read_text(encoding="utf-8")[:-18], encoding="utf-8")
