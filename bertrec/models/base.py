@@ -23,6 +23,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.changes import catalog_changes
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, Split
+from bertrec.models.best_items import listable
 from bertrec.models.card import CardFacts
 from bertrec.models.fallback import CATALOGUE, POPULARITY, cold_rows, scored_by_popularity, unknown_ids
 from bertrec.models.finding import Finding
@@ -338,9 +339,9 @@ class Recommender(Fitted, Finding):
         """Yield scores of all items for batches of histories, in order; a history of which nothing is read is scored by popularity.
 
         Returns:
-            float32 ``[b, n_items + 1]`` by inner id; −inf in column 0 and for items that the model does not know.
+            float32 ``[b, n_items + 1]`` by inner id; −inf in column 0, for items that the model does not know, and for withdrawn ones.
         """
-        vectors = self.item_embeddings()
+        vectors = listable(self.item_embeddings(), self.catalog)
         unknown = np.asarray(np.isnan(vectors).any(axis=1))
         unknown[0] = True
         device = product_device(vectors.nbytes) or torch.device("cpu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,14 @@ from bertrec.evaluation.ranks import pair_keys
 from bertrec.retrieval.checks import unit_length
 from bertrec.retrieval.scan import place_best, search_vectors
 from bertrec.retrieval.subset import Subset
+
+if TYPE_CHECKING:
+    from bertrec.data.catalog import ItemCatalog
+
+
+def listable(vectors: FloatArray, catalog: ItemCatalog) -> FloatArray:
+    """Return the vectors of the items of a catalogue, ``[n_items + 1, d]``, with NaN for those that are withdrawn: no list holds them."""
+    return vectors if catalog.withdrawn is None else np.where(catalog.listed[:, None], vectors, np.float32(np.nan))
 
 
 class BestItems:

@@ -21,7 +21,7 @@ from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.ranks import BoolArray, ranks_in_lists
 from bertrec.evaluation.report import Report
 from bertrec.models.base import Recommender
-from bertrec.models.best_items import BestItems
+from bertrec.models.best_items import BestItems, listable
 from bertrec.models.fallback import beside, cold_rows, users_beside
 from bertrec.models.serving import FloatArray
 from bertrec.models.trained_on import held_out_part
@@ -46,7 +46,7 @@ def evaluate(
     never measured on what the model has learned of them. What is not known to be so is refused; `EvaluationSet` is the caller's word.
 
     What is counted is what `Recommender.recommend` serves with ``exclude_seen=protocol.mask_seen``: a user of whose history the model reads
-    nothing is ranked by popularity, and an item without a score is in no list.
+    nothing is ranked by popularity, and an item without a score, or withdrawn, is in no list.
 
     Args:
         model: fitted, over the catalogue that the evaluation set's inner ids belong to.
@@ -115,7 +115,7 @@ def validation_figures(model: Recommender, validation: EvaluationSet, protocol: 
 
 def _served(model: Recommender, histories: Ragged) -> tuple[Iterator[UserBatch], FloatArray]:
     """Return batches of user vectors, and item vectors; users of whom nothing is read look at the popularity, as they are served."""
-    batches, vectors = model.user_batches(histories), model.item_embeddings()
+    batches, vectors = model.user_batches(histories), listable(model.item_embeddings(), model.catalog)
     if model.knows_all(histories):
         return batches, vectors
     first = list(islice(batches, 2))

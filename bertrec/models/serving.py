@@ -23,7 +23,7 @@ from bertrec.core.ragged import IntArray, Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.outgoing import Backend, frame_of
 from bertrec.evaluation.ranks import pair_keys
-from bertrec.models.best_items import BestItems, merged
+from bertrec.models.best_items import BestItems, listable, merged
 from bertrec.models.fallback import BoolArray, cold_rows, scored_by_popularity
 from bertrec.retrieval.checks import unit_length
 from bertrec.retrieval.rules import Plan, RuleBook, Rules
@@ -268,8 +268,7 @@ class Server(Described):
     @cached_property
     def _best(self) -> BestItems:
         """All items by their vectors; with an index, only those of lifted items are looked at."""
-        vectors, catalog = self.model.item_embeddings(), self.model.catalog
-        return BestItems(vectors if catalog.withdrawn is None else np.where(catalog.listed[:, None], vectors, np.float32(np.nan)))
+        return BestItems(listable(self.model.item_embeddings(), self.model.catalog))
 
     def _search(self, users: FloatArray, histories: Ragged, k: int, seen: Ragged | None) -> tuple[Any, FloatArray]:
         lifts = self.model.lifts_of(users, histories)

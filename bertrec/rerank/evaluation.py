@@ -244,7 +244,8 @@ def check_catalogs(model: Recommender, reranker: Reranker) -> None:
     own = getattr(reranker, "catalog", None)
     if own is not None and own.content_hash != model.catalog.content_hash:
         raise DataError(
-            f"the reranker was made over other items ({len(own)}) than the retriever ({len(model.catalog)}): train it on that run"
+            f"the reranker was made over other items ({len(own)}) than the retriever ({len(model.catalog)}): train it on that run; "
+            "where its catalogue was updated since it was trained, give  bertrec update RUN --train  before"
         )
 
 

@@ -81,8 +81,9 @@ def retrieve_scored(
     if index is not None or rules is not None:
         candidates = None if rules is None else rules.for_candidates()
         found = model.recommend(histories, n, exclude_seen=mask_seen, index=index, rules=candidates)
-        rows = [model.catalog.ids.encode(row) for row in found.items]
-        return Retrieved(Ragged.from_rows(rows), np.array([score for row in found.scores for score in row], np.float32))
+        rows = Ragged.from_rows([model.catalog.ids.encode(row) for row in found.items])
+        known = rows.values > 0  # an item that the index alone has, no reranker can read
+        return Retrieved(rows.where(known), np.array([score for row in found.scores for score in row], np.float32)[known])
     items: list[npt.NDArray[np.int64]] = []
     scores: list[FloatArray] = []
     lengths: list[npt.NDArray[np.int64]] = []

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ KS = (1, 3, 10, 30)
 CLOSED = ("ease", "ease-lists", "itemknn", "als", "ease-text")
 SEQUENTIAL = ("idrec", "unisrec", "unisrec:text", "vqrec", "vqrec:id", "morec", "hstu", "bert4rec")
 MODELS = ("popularity", "text-similarity", "max-similarity", *SEQUENTIAL, "alpharec", "svd", *CLOSED)
-GIVEN = ("given", "given+3", "given-3", "lifts")
+GIVEN = ("given", "given+3", "given-3", "lifts", "withdrawn")
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +59,8 @@ def fitted(shop: Split, small: dict[str, Any]) -> Callable[[str], Recommender]:
             return model
         if name == "lifts":
             return GivenLifts(shop.catalog)
+        if name == "withdrawn":
+            return GivenLifts(replace(shop.catalog, withdrawn=np.arange(len(shop.catalog)) % 3 == 0))
         if name == "svd":
             import my_models
 

@@ -390,3 +390,19 @@ def test_a_reranker_orders_what_the_rules_allow(monkeypatch: pytest.MonkeyPatch)
     varied = kinds.recommend_reranked(model, "folder", [["i8"]], 6, candidates=10, rules=Rules(diversity=0.9))
     assert plain.items[0][0] == varied.items[0][0]
     assert plain.items != varied.items
+
+
+@pytest.mark.parametrize("rules", [None, Rules(filter="price < 9")])
+def test_a_reranker_orders_neither_withdrawn_items_nor_those_that_the_index_alone_has(
+    rules: Rules | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = np.arange(COUNT) % 3 == 0
+    model: Any = GivenVectors(replace(CATALOG, withdrawn=gone))
+    index = flat(model)
+    index.add(np.array([[90, 90, 90], [-90, -90, -90]], np.float32), ["new", "newer"])
+    monkeypatch.setattr(kinds, "load_with_record", lambda folder, classes: kinds.LoadedReranker(LargestFirst(), 0.0, {}))  # type: ignore[arg-type]
+    monkeypatch.setattr(kinds, "check_catalogs", lambda model, reranker: None)
+    lists = [kinds.recommend_reranked(model, "folder", [["i8"]], 99, rules=rules, index=one).items[0] for one in (None, index)]
+    assert lists[0] == lists[1]
+    assert lists[0][:3] == ["i59", "i58", "i56"] if rules is None else len(lists[0]) > 9
+    assert not set(lists[0]) & {f"i{at}" for at in np.flatnonzero(gone)}
