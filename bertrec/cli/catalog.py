@@ -158,12 +158,15 @@ def compared(asked: Asked, record: Mapping[str, Any], model: Recommender) -> Cat
     """
     import numpy as np
 
+    from bertrec.data.column_changes import column_changes
+
     catalog = model.catalog
     if asked.items is None and asked.data is None:
         return product_changes(model, catalog.take(np.flatnonzero(catalog.listed[1:])), delta=True, drop=asked.drop)
     products = asked.products(record, catalog)
     note_each(products.notes)
     found = product_changes(model, products, delta=asked.delta, drop=asked.drop)
+    note_each([f"{asked.items or asked.data}: {line}" for line in column_changes(catalog, found.catalog)])
     listed = int(catalog.listed.sum())
     if len(found.vanished) > asked.most_vanished * listed:
         share = f"{len(found.vanished)} of {listed} products ({len(found.vanished) / listed:.0%})"

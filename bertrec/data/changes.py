@@ -217,5 +217,9 @@ def _rows_differ(old: pa.Table | None, new: pa.Table | None, before: IntArray, n
             [None] * len(now) if table is None or name not in table.column_names else table[name].take(pa.array(rows)).to_pylist()
             for table, rows in ((old, before), (new, now))
         ]
-        differ |= np.array([one != other for one, other in zip(*values, strict=True)], np.bool_)
+        differ |= np.array([one != other and not _both_nan(one, other) for one, other in zip(*values, strict=True)], np.bool_)
     return differ
+
+
+def _both_nan(one: Any, other: Any) -> bool:
+    return isinstance(one, float) and isinstance(other, float) and one != one and other != other

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from bertrec.core.errors import DataError
 from bertrec.core.known_ids import find_id
+from bertrec.data.column_changes import column_changes
 from bertrec.data.expressions import type_in_words
 from bertrec.data.ids import flat_array
 from bertrec.data.one_table import items_like
@@ -49,6 +50,7 @@ def put(source: Source, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         brought = bring_products(change, run, record, model, found, indexes)
     index = None if brought is None else next(iter(brought.indexes.values()), None)
     notes = [line for line in products.notes if ": columns: " not in line]  # how a table is read, which who put the items knows
+    notes += column_changes(model.catalog, found.catalog)
     return {**found.counts, "index": index, "notes": notes}
 
 

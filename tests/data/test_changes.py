@@ -11,6 +11,7 @@ import pytest
 from bertrec.core.errors import DataError
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.changes import catalog_changes, ids_like, same_items
+from bertrec.data.column_changes import column_changes
 from bertrec.data.ids import IdMap
 
 
@@ -179,3 +180,26 @@ def test_a_title_of_digits_in_a_part_does_not_hide_the_other_titles() -> None:
     joined = catalog_changes(old, part, delta=True).catalog
     assert joined.attribute_names == []
     assert joined.titles == ["Dune", "1984"]
+
+
+def test_a_number_that_is_none_is_the_same_the_next_day() -> None:
+    old = priced({"a": float("nan"), "b": 2.0})
+    assert not catalog_changes(old, priced({"a": float("nan"), "b": 2.0}))
+    assert catalog_changes(old, priced({"a": 1.0, "b": float("nan")})).described == ["a", "b"]
+
+
+def test_columns_that_rules_can_no_longer_name_as_before_are_told() -> None:
+    old = priced({"a": 1.5, "b": 2.0}, brand=["Acme", "Bolt"])
+
+    def told(products: ItemCatalog, **how: bool) -> list[str]:
+        return column_changes(old, catalog_changes(old, products, **how).catalog)
+
+    assert told(old) == []
+    assert told(priced({"a": 1, "b": 2}, brand=[None, None])) == []
+    assert told(priced({"a": 1.5, "b": 2.0})) == ["column 'brand' is gone: rules that name it are refused"]
+    assert told(priced({"a": 1.5}), delta=True) == []
+    assert told(priced({"a": 1.5}, brnad=["Acme"]), delta=True) == ["column 'brnad' is new: no item had it before"]
+    assert told(priced({"a": "1.5", "b": "cheap"}, brand=["Acme", "Bolt"])) == [
+        "column 'price' was a number and is text now, such as 'cheap': rules that compare it with others are refused"
+    ]
+    assert column_changes(catalog(a="kettle"), priced({"a": 1})) == []
