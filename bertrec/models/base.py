@@ -176,6 +176,17 @@ class Recommender(Fitted, Finding):
         """
         return None
 
+    def scores_with_vectors(self, item: int, vectors: FloatArray, user: FloatArray, history: Ragged) -> FloatArray:
+        """Return the scores ``[m]`` that an item would have with each of some vectors, what other items lend it apart.
+
+        Args:
+            item: inner id.
+            vectors: ``[m, dim]``.
+            user: ``[dim]``, of the history.
+            history: one row of inner ids.
+        """
+        return np.asarray(vectors @ user)
+
     def profile_vectors(self, texts: Sequence[str]) -> FloatArray | None:
         """Return the vectors ``[len(texts), dim]`` of users of whom a text alone is known; None for a model that cannot read one so.
 

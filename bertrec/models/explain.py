@@ -61,11 +61,12 @@ def explain_list(model: Recommender, history: IntArray, items: Sequence[Id]) -> 
             raise DataError(f"item {item!r} is not in the catalogue")
         if not np.isfinite(vectors[row]).all():
             raise DataError(f"item {item!r} gets no score from this model, which has never met it")
-    user = model.user_embeddings(Ragged.from_rows([history]))[0]
-    parts = [_field_reasons(model, user, row, vectors[row]) for row in inner.tolist()]
+    met = Ragged.from_rows([history])
+    user = model.user_embeddings(met)[0]
+    parts = [_field_reasons(model, user, met, row, vectors[row]) for row in inner.tolist()]
     return [
-        sorted(met + part, key=lambda reason: -reason.contribution)
-        for met, part in zip(_history_reasons(model, history, inner), parts, strict=True)
+        sorted(others + part, key=lambda reason: -reason.contribution)
+        for others, part in zip(_history_reasons(model, history, inner), parts, strict=True)
     ]
 
 
@@ -78,7 +79,7 @@ def _history_reasons(model: Recommender, history: IntArray, inner: IntArray) -> 
     return [[Reason("history", title, float(value), one) for (one, title), value in zip(met, column, strict=True)] for column in lost.T]
 
 
-def _field_reasons(model: Recommender, user: FloatArray, inner: int, target: FloatArray) -> list[Reason]:
+def _field_reasons(model: Recommender, user: FloatArray, met: Ragged, inner: int, target: FloatArray) -> list[Reason]:
     one = model.catalog.take([inner - 1])
     fields = [name for name, column in one.fields.items() if column[0]]
     if not fields:
@@ -87,6 +88,5 @@ def _field_reasons(model: Recommender, user: FloatArray, inner: int, target: Flo
     vectors = model.vectors_with_texts(inner, texts)
     if vectors is None:
         return []
-    scores = vectors @ user
-    whole = float(user @ target)
-    return [Reason("field", f"{name}: {one.fields[name][0]}", whole - float(score)) for name, score in zip(fields, scores, strict=True)]
+    whole, *scores = model.scores_with_vectors(inner, np.concatenate([target[None], vectors]), user, met).tolist()
+    return [Reason("field", f"{name}: {one.fields[name][0]}", whole - score) for name, score in zip(fields, scores, strict=True)]

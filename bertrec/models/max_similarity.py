@@ -57,6 +57,12 @@ class MaxSimilarity(TextSimilarity):
         """Return a thousandth of the mean unit vector of the newest items, ``[n, dim]``; the rest of a score is a lift."""
         return np.asarray(super().user_vectors(histories) * np.float32(_REST))
 
+    def scores_with_vectors(self, item: int, vectors: FloatArray, user: FloatArray, history: Ragged) -> FloatArray:
+        """Return the scores ``[m]`` that an item would have with each of some vectors, its largest cosine to the history among them."""
+        read = self.read_histories(history).values
+        near = vectors @ self.item_embeddings()[read[read != item]].T
+        return np.asarray(super().scores_with_vectors(item, vectors, user, history) + near.max(axis=1, initial=0.0))
+
     def profile_vectors(self, texts: Sequence[str]) -> FloatArray | None:
         """Return a thousandth of the profiles' unit vectors, ``[len(texts), dim]``: the order is that of the cosines."""
         vectors = super().profile_vectors(texts)
