@@ -129,16 +129,8 @@ def recommend(
         raise BertrecError(
             "say for whom: one of --user ID (or --users-file F), --history TITLE, --history-ids ID, --profile TEXT, --group ID,ID"
         )
-    seen = "--mask-seen" if keep_seen is False else "--keep-seen"
-    told = {"--profile-start": profile_start or None, "--on-unknown": on_unknown, seen: keep_seen}
-    if profile is not None:
-        _leave_out("--profile is searched for as text", {"--index": index, "--rerank": rerank, "--why": why or None, **told})
-    elif given["--history"]:
-        _leave_out("a title of --history is that of an item", {"--on-unknown": on_unknown, "--profile-start": told["--profile-start"]})
-    elif given["--history-ids"]:
-        _leave_out("--history-ids are all that is known", {"--profile-start": told["--profile-start"]})
-    elif members and group_seen is not None:
-        _leave_out("--group-seen says what the list leaves out", {seen: keep_seen})
+    told = {"--index": index, "--rerank": rerank, "--why": why or None, "--on-unknown": on_unknown, "--keep-seen": keep_seen}
+    _check_effects(profile, given, group_seen, {**told, "--profile-start": profile_start or None})
     o.check_mmap(mmap, index)
     asked = Asked.of(given["--user"], users_file)
     needed = bool(members) or profile_start or not asked.all_given
@@ -286,10 +278,18 @@ def _profiles(dataset: Dataset | None, rerank: Path | None) -> UserCatalog:
     return dataset.users
 
 
-def _leave_out(because: str, without: Mapping[str, Any]) -> None:
+def _check_effects(profile: str | None, given: Mapping[str, list[str]], group_seen: str | None, told: Mapping[str, Any]) -> None:
     """Refuse options that would have no effect, where one of them was given."""
-    if given := [name for name, value in without.items() if value is not None]:
-        raise BertrecError(f"{because}: leave out {' and '.join(given)}")
+    if profile is not None:
+        because, idle = "--profile is searched for as text", list(told)
+    elif given["--history"]:
+        because, idle = "a title of --history is that of an item", ["--on-unknown", "--profile-start"]
+    elif given["--history-ids"]:
+        because, idle = "--history-ids are all that is known", ["--profile-start"]
+    else:
+        because, idle = "--group-seen says what the list leaves out", ["--keep-seen"] if group_seen is not None else []
+    if used := ["--mask-seen" if told[name] is False else name for name in idle if told[name] is not None]:
+        raise BertrecError(f"{because}: leave out {' and '.join(used)}")
 
 
 def _check_rerank(rerank: Path | None, candidates: int | None, *, k: int, why: bool) -> None:
