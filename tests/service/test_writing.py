@@ -113,6 +113,11 @@ def test_the_record_of_updates_does_not_grow_for_ever(client, place, monkeypatch
     assert (len(steps), steps[0]["to"]) == (2, steps[1]["from"])
 
 
+def test_a_column_that_no_item_had_is_told(client):
+    assert done(put(client, {"item_id": "p1", "prise": 3}))["notes"] == ["column 'prise' is new: no item had it before"]
+    assert done(put(client, {"item_id": "p1", "prise": 4}))["notes"] == []
+
+
 def test_the_same_again_changes_nothing(client, place):
     done(put(client, NEW))
     before = files_of(place)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -304,6 +305,9 @@ def test_a_trained_model_is_asked_as_by_a_history_of_one(catalog, encoder_name):
     encoder = TextEncoder.from_config(EncoderConfig(name=encoder_name))
     assert recommender_rank(model)(texts, 5).tolist() == encoder_rank(encoder, catalog)(texts, 5).tolist()
     assert recommender_rank(model)(texts, 50).shape == (2, 12)
+    best = recommender_rank(model)(texts, 12)
+    gone = replace(catalog, withdrawn=np.arange(12) == best[0, 0] - 1)
+    assert recommender_rank(model.with_catalog(gone))(texts, 50).tolist() == [[item for item in row if item != best[0, 0]] for row in best]
     popular = create("popularity").fit(Interactions.from_frame(users, catalog))
     with pytest.raises(ModelError, match="cannot be asked in words"):
         recommender_rank(popular)(texts, 5)

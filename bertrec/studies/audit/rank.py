@@ -37,7 +37,7 @@ def recommender_rank(model: Recommender) -> Rank:
     """Return a ranking by a trained model that reads what items say: each request is the one item of a history.
 
     The requests join the catalogue as items of no interactions, so that they pass the model's own encoder, adaptor and user head; none of
-    them can be recommended. A text-similarity model with whitening fits it on items and requests together.
+    them can be recommended, nor a vanished item. A text-similarity model with whitening fits it on items and requests together.
 
     Raises:
         ModelError: on use, where the model does not read texts.
@@ -47,7 +47,8 @@ def recommender_rank(model: Recommender) -> Rank:
         items = len(model.catalog)
         both = _with_requests(model, texts)
         histories = Ragged.from_rows([[items + 1 + row] for row in range(len(texts))])
-        found = [top_k(scores[:, : items + 1], min(k, items), seen=None)[0] for scores in both.score_all(histories)]
+        most = min(k, int(model.catalog.listed.sum()))
+        found = [top_k(scores[:, : items + 1], most, seen=None)[0] for scores in both.score_all(histories)]
         return np.concatenate(found)
 
     return rank
@@ -60,7 +61,9 @@ def _with_requests(model: Recommender, texts: Sequence[str]) -> Recommender:
         mark += "_"
     ids = [*model.catalog.ids.ids, *(f"{mark}:{row}" for row in range(len(texts)))]
     try:
-        return model.with_catalog(ItemCatalog(IdMap(ids), {"text": [*model.catalog.texts, *texts]}))
+        gone = model.catalog.withdrawn
+        withdrawn = None if gone is None else np.concatenate([gone, np.zeros(len(texts), bool)])
+        return model.with_catalog(ItemCatalog(IdMap(ids), {"text": [*model.catalog.texts, *texts]}, withdrawn=withdrawn))
     except ModelError as error:
         raise ModelError(f"a {model.name} model cannot be asked in words: it reads no text; audit an encoder or a text model") from error
 
