@@ -382,8 +382,8 @@ class Server(Described):
 
     @cached_property
     def _listable(self) -> int:
-        """How many items any list can hold."""
-        return len(self._ids) - 1 if self.index is None else len(self.index)
+        """How many items any list can hold; an empty index is asked for one, and says that it is empty."""
+        return len(self._ids) - 1 if self.index is None else max(1, len(self.index))
 
     def _ranked(self, users: _Users, k: int, under: _Under) -> tuple[IntArray, FloatArray]:
         """Return the numbers and scores of the best items that the rules allow."""

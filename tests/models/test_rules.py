@@ -12,7 +12,7 @@ from given_vectors import GivenLifts, GivenVectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertrec.core.errors import ConfigError, DataError
+from bertrec.core.errors import ConfigError, DataError, IndexFileError
 from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
@@ -246,6 +246,14 @@ def test_items_that_only_the_index_knows_have_no_attributes(metric: str) -> None
     assert set(listed(only=["newer", "i10", "i1"])) == {"newer", "i10"}
     assert listed(boost={"price is None": 1e6})[0] in {"new", "newer", *(f"i{at}" for at in range(COUNT) if at % 9 == 4)}
     assert {"new", "newer"} <= set(listed(at_most={"brand": 1}, diversity=0.2))
+
+
+@pytest.mark.parametrize("rules", [None, Rules(filter="price < 5"), Rules(at_most={"brand": 1}), Rules(diversity=0.5)])
+def test_an_index_whose_items_were_all_removed_says_so(rules: Rules | None) -> None:
+    index = flat(made("plain"))
+    index.remove(index.ids)
+    with pytest.raises(IndexFileError, match="the index is empty"):
+        made("plain").serve(index).recommend([["i8"]], 5, rules=rules)
 
 
 @pytest.mark.parametrize("kind", ["plain", "lifts"])
