@@ -18,7 +18,7 @@ from bertrec.cli.train import report, validate
 from bertrec.core.errors import BertrecError, ConfigError
 from bertrec.runs.data import load_data, manner_of, once_each, with_later
 from bertrec.runs.folder import Run, keeps_seen
-from bertrec.runs.states import belonging, next_state, write_state
+from bertrec.runs.states import INTERACTIONS, belonging, next_state, write_state
 
 if TYPE_CHECKING:
     from bertrec.data.growing import Rows
@@ -72,7 +72,7 @@ def update(
             return
         after, more = (model, {}) if not train else _trained(place, record, model, later, epochs)
         how: dict[str, Any] = {"before": model, "after": after, "counts": counts, "indexes": indexes, "later": later}
-        write_state(change, place, {**record, **more}, kind="interactions", **how)
+        write_state(change, place, {**record, **more}, kind=INTERACTIONS, **how)
     if counts:
         say(f"took in {counts['interactions']} interactions of {counts['of_users']} users, {counts['new_users']} of them new")
 

@@ -138,6 +138,7 @@ def load(
     columns: Mapping[str, str] | None = None,
     known: ItemCatalog | None = None,
     always: bool = False,
+    newer: bool = False,
 ) -> Dataset:
     """Load a data set.
 
@@ -151,6 +152,7 @@ def load(
         known: of files: where the items are those of this catalogue, in whatever order, interactions are read over it: withdrawn items
             then stay in histories, and no ``k_core`` leaves any out.
         always: interactions are read over ``known`` whatever the items are.
+        newer: of ``always``: where the items are the same, their attributes (prices, stock) are those of the data.
 
     Raises:
         DataError: the data are missing, of no known format, or cannot be used as they are.
@@ -177,7 +179,7 @@ def load(
         raise DataError(f"{place}: a file is no data set: name its folder, or a YAML description")
     else:
         raise DataError(f"{place}: no such folder or YAML file (and the only data set known by name is ml-100k)")
-    return _build(raw, options, known, always=always)
+    return _build(raw, options, known, always=always, newer=newer)
 
 
 def make_split(dataset: Dataset, method: str = "auto", **options: Any) -> Split:
@@ -351,14 +353,15 @@ def _local(*places: Place) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(place for place in places if isinstance(place, Path)))
 
 
-def _build(raw: RawData, options: LoadOptions, known: ItemCatalog | None = None, *, always: bool = False) -> Dataset:
+def _build(raw: RawData, options: LoadOptions, known: ItemCatalog | None = None, *, always: bool = False, newer: bool = False) -> Dataset:
     for role, file in (("items", options.item_texts), ("users", options.user_texts)):
         if file is not None:
             add_texts(raw, role, file, form_of(options))
     catalog = catalog_of(raw, options)
     if known is not None and (always or (known.content_hash != catalog.content_hash and same_items(known, catalog))):
         # The attributes of the table may be newer than those known, unless the known items were brought to a state of their own.
-        catalog, options = known if always else catalog_changes(known, catalog).catalog, options.updated({"k_core": 0})
+        own = always and not (newer and same_items(known, catalog))
+        catalog, options = known if own else catalog_changes(known, catalog).catalog, options.updated({"k_core": 0})
     impressions = {part: Impressions.from_raw(shown, catalog) for part, shown in raw.impressions.items()}
     interactions, given = _interactions(raw, catalog, impressions, options)
     filtered = _filtered(interactions, options)

@@ -55,13 +55,14 @@ def manner_of(record: Mapping[str, Any], data: str | None, reading: Mapping[str,
         return Manner.of(None, options)
 
 
-def load_data(record: Mapping[str, Any], *, known: ItemCatalog | None = None, always: bool = False) -> Dataset:
+def load_data(record: Mapping[str, Any], *, known: ItemCatalog | None = None, always: bool = False, newer: bool = False) -> Dataset:
     """Load a run's data again, with the options that it was trained with and without those whom it was told to forget.
 
     Args:
         record: of the run.
         known: see `bertrec.data.load.load`.
         always: see there.
+        newer: see there.
 
     Raises:
         DataError: it is no longer where it was.
@@ -71,7 +72,7 @@ def load_data(record: Mapping[str, Any], *, known: ItemCatalog | None = None, al
     from bertrec.data.options import LoadOptions
 
     place = place_of(record)
-    dataset = load(place, LoadOptions.from_dict(record.get("load", {})), known=known, always=always)
+    dataset = load(place, LoadOptions.from_dict(record.get("load", {})), known=known, always=always, newer=newer)
     dataset = Forgotten.from_dict(record.get("forgotten"), "run.json").leave_out(dataset)
     if not always and "data_hash" in record and dataset.content_hash != record["data_hash"]:
         note(f"note: {place} has changed since the run was trained on it")
@@ -88,9 +89,12 @@ def served_data(
     Raises:
         DataError: the data are missing or cannot be read.
     """
+    from bertrec.runs.states import has_products_of_its_own
+
     if data is not None:
         return data_for(record, data, given, known=model.catalog)
-    dataset = load_data(record, known=model.catalog, always=bool(record.get("updates")))
+    newer = not has_products_of_its_own(record)
+    dataset = load_data(record, known=model.catalog, always=bool(record.get("updates")), newer=newer)
     grown = with_later(run, dataset)
     return dataset if grown is dataset else once_each(grown, record)
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from bertrec.data.growing import Rows
     from bertrec.models.base import Recommender
 
+INTERACTIONS = "interactions"
+"""The kind of an update that leaves the products as they are."""
 MOST_STEPS = 1_000
 """Updates that ``run.json`` keeps, the last ones: a service to which prices are put each minute would write it on for ever."""
 
@@ -90,6 +92,12 @@ def write_state(
         write_json(change.place_for(run.record_file), record)
         change.commit()
     return said
+
+
+def has_products_of_its_own(record: Mapping[str, Any]) -> bool:
+    """Say whether an update brought products to a run, whose prices and stock are then newer than those of its data."""
+    steps = record.get("updates", [])
+    return len(steps) >= MOST_STEPS or any(step["kind"] != INTERACTIONS for step in steps)
 
 
 def _recorded(record: Mapping[str, Any], kind: str, before: Recommender, after: Recommender, counts: Mapping[str, Any]) -> dict[str, Any]:

@@ -422,6 +422,24 @@ class TestInteractions:
         assert (code, out) == (0, "nothing new\n")
         assert "3 of 3 interactions are known already" in err
 
+    def test_prices_are_those_of_the_data_until_a_catalogue_was_brought(self, cli, encoder, tmp_path):
+        yaml = write_shop(tmp_path)
+        place = train_on(yaml, encoder, tmp_path)
+        sales = self.write(tmp_path / "today.csv", "1,p7,9.5")
+
+        def cheap():
+            code, out, err = cli("recommend", place / "run", "--user", "1", "--keep-seen", "--filter", "price < 2", "--format", "json")
+            assert code == 0, err
+            return sorted(listed(out))
+
+        write_products(tmp_path / "products.csv", [(*row[:3], "1") for row in PRODUCTS[:2]] + PRODUCTS[2:])
+        assert cheap() == ["p1", "p2"]
+        assert cli("update", place / "run", "--interactions", sales)[0] == 0
+        assert cheap() == ["p1", "p2"]
+        own = write_products(tmp_path / "own.csv", [*PRODUCTS[:7], (*PRODUCTS[7][:3], "1")])
+        assert cli("catalog", "update", place / "run", "--items", own)[0] == 0
+        assert cheap() == ["p8"]
+
     def test_they_grow_with_new_products_of_an_updated_run(self, cli, place, today, tmp_path):
         assert update(cli, place, today)[0] == 0
         table = self.write(tmp_path / "sales.csv", "1,p9,9.5")
