@@ -210,7 +210,7 @@ class TestUpdate:
         assert set(Recommender.from_pretrained(place / "run").catalog.attributes["price"].to_pylist()) == {1}
 
     def test_a_price_that_is_no_number_is_told_before_filters_fail(self, cli, place, tmp_path):
-        rows = [PRODUCTS[0][:3] + ("on request",), *PRODUCTS[1:]]
+        rows = [(*PRODUCTS[0][:3], "on request"), *PRODUCTS[1:]]
         code, _, err = update(cli, place, write_products(tmp_path / "sale.csv", rows), "--dry-run")
         assert code == 0
         assert "sale.csv: column 'price' was a number and is text now, such as 'on request'" in err
