@@ -142,7 +142,7 @@ def forget_in_run(run: Run, names: list[str], *, data: str | None = None, readin
         _take_out(Run(made), model, names, outcome)
         unknown = [name for name in names if find_id(name, before) is None and not former.among([name])]
         if unknown and not (outcome.changed or outcome.rows):
-            known_id(unknown[0], before)  # which says what is near
+            known_id(unknown[0], before, mend="nobody was forgotten: leave it out to forget the others")  # which says what is near
         about = {"model_hash": model.model_hash, "forgotten": marks.to_dict(), **_of_later(run, Run(made), record, set(names))}
         of_data = {} if outcome.changed else {"manifest": split.manifest, "data_hash": data_hash}
         now = record | about | of_data

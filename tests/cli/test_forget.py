@@ -266,6 +266,7 @@ def test_files_that_are_no_tables_are_named(cli, run):
     [
         ([], "say whom to forget"),
         (["--user", "anna.k@exampl"], "unknown id 'anna.k@exampl': near it are anna.k@example"),
+        (["--user", "anna.k@exampl"], "nobody was forgotten: leave it out to forget the others"),
         (["--users-file", "gone.txt"], "gone.txt: no such file"),
         (["--user", GONE, "--data", "gone"], "no such folder"),
         (["--user", GONE, "--k-core", "2"], "reading options go with --data"),
