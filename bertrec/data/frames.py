@@ -184,7 +184,7 @@ def id_codes(table: pa.Table, name: str, source: str) -> tuple[pa.Array, CodeArr
 
 
 def number_column(table: pa.Table, name: str, source: str) -> npt.NDArray[np.float64]:
-    """Return a numeric column (or times, in seconds since 1970) as float64, ``[n]``; a time without a zone is taken as UTC.
+    """Return a numeric column as float64, ``[n]``; true is 1 and false 0.
 
     Raises:
         DataError: a value that is missing, not a number or not finite; row and column are named.
@@ -201,8 +201,20 @@ def number_column(table: pa.Table, name: str, source: str) -> npt.NDArray[np.flo
     return values
 
 
-def numbers_or_nan(table: pa.Table, name: str, source: str, *, time_format: str | None = None) -> npt.NDArray[np.float64]:
+def numbers_or_nan(table: pa.Table, name: str, source: str) -> npt.NDArray[np.float64]:
     """Do as ``number_column``, but return NaN where a value is missing.
+
+    Raises:
+        DataError: a value that is no number.
+    """
+    column = flat_array(table[name])
+    if is_text(column.type):
+        column = _parsed_numbers(_filled(column), name, source)
+    return _floats(column, name, source)
+
+
+def times_or_nan(table: pa.Table, name: str, source: str, *, time_format: str | None = None) -> npt.NDArray[np.float64]:
+    """Return a column of times in seconds since 1970 (numbers as they are), ``[n]``; NaN where one is missing, UTC without a zone.
 
     Args:
         table: holds the column.
@@ -215,14 +227,25 @@ def numbers_or_nan(table: pa.Table, name: str, source: str, *, time_format: str 
     """
     column = flat_array(table[name])
     if is_text(column.type):
-        column = _parsed(column.cast(pa.large_string()), name, source, time_format)
+        column = _parsed_times(_filled(column), name, source, time_format)
     elif pa.types.is_temporal(column.type):
         column = _seconds(column)
-    elif pa.types.is_null(column.type):
+    return _floats(column, name, source)
+
+
+def _floats(column: pa.Array, name: str, source: str) -> npt.NDArray[np.float64]:
+    if pa.types.is_null(column.type):
         column = column.cast(pa.float64())
     elif not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type)):
         raise DataError(f"{source}: column '{name}' is of type {column.type}: numbers are wanted")
     return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _filled(text: pa.Array) -> pa.Array:
+    """Return trimmed texts, null where a value is missing."""
+    trimmed = pc.utf8_trim_whitespace(text.cast(pa.large_string()))
+    missing = pc.is_in(trimmed, value_set=pa.array(["", *MISSING], pa.large_string()))
+    return pc.if_else(missing, pa.scalar(None, pa.large_string()), trimmed)
 
 
 def reads_as_time(text: pa.Array) -> bool:
@@ -241,20 +264,25 @@ def _seconds(column: pa.Array) -> pa.Array:
     return pc.divide(micro.cast(unit, safe=False).cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)
 
 
-def _parsed(text: pa.Array, name: str, source: str, time_format: str | None) -> pa.Array:
+def _parsed_numbers(text: pa.Array, name: str, source: str) -> pa.Array:
+    """Parse text as numbers, or else as true and false."""
+    for read in (_numbers, _truths):
+        with contextlib.suppress(pa.ArrowInvalid):
+            return read(text)
+    row = max(_first_unread(text, _numbers), _first_unread(text, _truths))
+    mend = "correct it (a label is 1 or 0, true or false), leave out the row, or leave out or rename the column"
+    raise DataError(f"{source}: row {row + 1}, column '{name}': {text[row].as_py()!r} is no number: {mend}")
+
+
+def _parsed_times(text: pa.Array, name: str, source: str, time_format: str | None) -> pa.Array:
     """Parse text as numbers, or else as ISO dates and times."""
-    trimmed = pc.utf8_trim_whitespace(text)
-    missing = pc.is_in(trimmed, value_set=pa.array(["", *MISSING], pa.large_string()))
-    filled = pc.if_else(missing, pa.scalar(None, pa.large_string()), trimmed)
     if time_format is not None:
-        return _formatted(filled, time_format, name, source)
+        return _formatted(text, time_format, name, source)
     for read in (_numbers, _times):
-        try:
-            return read(filled)
-        except pa.ArrowInvalid:
-            continue
-    row = max(_first_unread(filled, _numbers), _first_unread(filled, _times))
-    value = filled[row : row + 1]
+        with contextlib.suppress(pa.ArrowInvalid):
+            return read(text)
+    row = max(_first_unread(text, _numbers), _first_unread(text, _times))
+    value = text[row : row + 1]
     if _first_unread(value, _numbers) == _first_unread(value, _times) == 0:
         what = (
             "is neither a number nor an ISO time: correct it, leave out the row or the column, or say how times are written, such as  "
@@ -286,6 +314,10 @@ def _seconds_of(value: str, form: str) -> float | None:
 
 def _numbers(text: pa.Array) -> pa.Array:
     return text.cast(pa.float64())
+
+
+def _truths(text: pa.Array) -> pa.Array:
+    return text.cast(pa.bool_())
 
 
 def _times(text: pa.Array) -> pa.Array:

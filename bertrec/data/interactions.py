@@ -21,7 +21,7 @@ from bertrec.core.ragged import Ragged
 from bertrec.data.catalog import ItemCatalog
 from bertrec.data.codes import CodeArray
 from bertrec.data.columns import account, find_time
-from bertrec.data.frames import id_codes, number_column, numbers_or_nan, require_columns, text_column, to_arrow
+from bertrec.data.frames import id_codes, number_column, numbers_or_nan, require_columns, text_column, times_or_nan, to_arrow
 from bertrec.data.ids import IdMap, flat_array
 from bertrec.data.outgoing import Backend, frame_of
 
@@ -286,7 +286,8 @@ def _without_missing(
     notes = []
     for role in _NUMBERS:
         if role in names and not _is_whole(table[names[role]]):
-            values = numbers_or_nan(table, names[role], source, time_format=time_format if role == "timestamp" else None)
+            column = table, names[role], source
+            values = times_or_nan(*column, time_format=time_format) if role == "timestamp" else numbers_or_nan(*column)
             missing = ~np.isfinite(values)
             if missing.any() or not _is_plain_number(table[names[role]].type):
                 table = table.set_column(table.column_names.index(names[role]), names[role], pa.array(values))

@@ -93,6 +93,10 @@ def test_more_than_half_unknown_is_an_error():
         ({"timestamp": ["5", "2020-01-01", "6"]}, "row 2, column 'timestamp': '2020-01-01' is unlike the rows above, as numbers and ISO"),
         ({"timestamp": ["1", "", "2"]}, "row 2, column 'timestamp': the value is missing"),
         ({"rating": [1.0, 2.0, None]}, "row 3, column 'rating'"),
+        ({"rating": ["1", "good", "2"]}, r"row 2, column 'rating': 'good' is no number: correct it \(a label is 1 or 0, .* the column$"),
+        ({"label": ["yes", "no", "yes"]}, "row 1, column 'label': 'yes' is no number"),
+        ({"weight": ["2020-01-01", "2020-01-02", "2020-01-03"]}, "row 1, column 'weight': '2020-01-01' is no number"),
+        ({"rating": pd.to_datetime(["2020-01-01"] * 3)}, "column 'rating' is of type timestamp.*: numbers are wanted"),
         ({"user_id": ["u", None, "v"]}, "row 2, column 'user_id': the id is missing"),
     ],
 )
@@ -100,6 +104,13 @@ def test_bad_values_are_named_by_row_and_column(columns, message):
     data = {"user_id": ["u", "u", "v"], "item_id": ["i1", "i2", "i1"], **columns}
     with pytest.raises(DataError, match=message):
         Interactions.from_frame(pd.DataFrame(data), catalogue())
+
+
+@pytest.mark.parametrize("label", [["true", "false", "True"], ["1", "FALSE", "true"], [True, False, True], ["1", "0", "1"]])
+def test_a_label_is_one_or_zero_or_true_or_false(label):
+    built = build([("u", "i1"), ("u", "i2"), ("v", "i1")], label=label)
+    assert rows(built) == {"u": [1], "v": [1]}
+    assert built.label.tolist() == [1, 1]
 
 
 STANDARD = ["user_id", "item_id", "timestamp", "rating", "label", "weight", "text", "split"]
