@@ -23,6 +23,7 @@ BoolArray = npt.NDArray[np.bool_]
 Targets = Literal["all", "first"]
 # A user needs one interaction each for training, validation and test.
 _SHORTEST = 3
+_NO_CLOCK = "split by leave-one-out or ratio"
 _FROM = "time split: validation_from and test_from: each"
 
 
@@ -175,16 +176,19 @@ def time_split(
     time = _common_clock(interactions)
     if (validation_from is None) != (test_from is None):
         raise DataError("time split: give both validation_from and test_from, or neither")
+    shared = validation_from is None
     if validation_from is None or test_from is None:
         _check_shares(validation_share, test_share)
         validation_from, test_from = np.quantile(time, [1 - validation_share - test_share, 1 - test_share], method="lower").tolist()
     if not expect_number(validation_from, _FROM, error=DataError) < expect_number(test_from, _FROM, error=DataError):
-        raise DataError(f"time split: validation starts at {validation_from}, which is not before the test at {test_from}")
+        what = f"time split: validation starts at {validation_from}, which is not before the test at {test_from}"
+        raise DataError(f"{what}: {_mend(time, shared)}")
     test = time >= test_from
     valid = (time >= validation_from) & ~test
     for name, part in {"training": ~(test | valid), "validation": valid, "test": test}.items():
         if not part.any():
-            raise DataError(f"time split: no interaction falls into {name}: times run from {time.min()} to {time.max()}")
+            what = f"time split: no interaction falls into {name}: times run from {time.min()} to {time.max()}"
+            raise DataError(f"{what}: {_mend(time, shared)}")
     options = {"validation_from": validation_from, "test_from": test_from, "targets": targets}
     return _assemble(interactions, valid, test, _manifest(interactions, "time", options), targets=targets)
 
@@ -365,10 +369,18 @@ def _check_shares(validation_share: float, test_share: float) -> None:
 
 def _common_clock(interactions: Interactions) -> npt.NDArray[np.float64]:
     if interactions.timestamp is None:
-        raise DataError("a global time split needs timestamps, and these data have none: use leave_one_out or ratio_by_user")
+        raise DataError(f"a global time split needs timestamps, and these data have none: {_NO_CLOCK}")
     if interactions.timestamp_is_position:
         raise DataError(
-            "a global time split needs a common clock, but the timestamps are only positions within each user (0, 1, 2, …): "
-            "use leave_one_out or ratio_by_user"
+            f"a global time split needs a common clock, but the timestamps are only positions within each user (0, 1, 2, …): {_NO_CLOCK}"
         )
     return interactions.timestamp
+
+
+def _mend(time: npt.NDArray[np.float64], shared: bool) -> str:
+    """Say what helps where two moments leave a part empty; ``shared`` says that they come from shares."""
+    if time.min() == time.max():
+        return f"all times are alike: {_NO_CLOCK}, or name the column of the real times (--time-column NAME, time_column: NAME)"
+    if shared:
+        return f"too many interactions share a moment: {_NO_CLOCK}, or give validation_from and test_from to make_split"
+    return f"give moments between {time.min()} and {time.max()}, validation_from before test_from, or leave both out"

@@ -104,6 +104,18 @@ def test_time_split_needs_a_common_clock():
         time_split(data(rows, timestamp=times), test_from=1)
 
 
+def test_a_time_split_that_comes_out_empty_says_what_helps():
+    rows = [[1, 2, 3], [4, 5]]
+    with pytest.raises(DataError, match="all times are alike: split by leave-one-out or ratio, or name the column"):
+        time_split(data(rows, timestamp=np.full(5, 7.0)))
+    with pytest.raises(DataError, match="too many interactions share a moment: split by leave-one-out or ratio, or give validation_from"):
+        time_split(data(rows, timestamp=np.array([7.0, 7, 7, 7, 9])))
+    with pytest.raises(DataError, match=r"give moments between 1\.0 and 5\.0, validation_from before test_from"):
+        time_split(data(rows, timestamp=np.arange(1.0, 6)), validation_from=6, test_from=9)
+    with pytest.raises(DataError, match="have none: split by leave-one-out or ratio"):
+        time_split(data(rows))
+
+
 def test_the_split_column_is_followed():
     part = np.array([0, 0, 1, 2, 2, 0, 0, 2], dtype=np.int8)
     split = split_by_part(data([[1, 2, 3, 4, 5], [6, 7, 8]], part=part))
