@@ -17,6 +17,7 @@ from bertrec.core.seal import check_seal, sealed
 from bertrec.data.load import Dataset, make_split
 from bertrec.data.splits import Split
 from bertrec.encoders.adaptation import adaptation_note, adaptation_of
+from bertrec.encoders.unchanged import check_unchanged, encoder_contents
 from bertrec.evaluation.intervals import interval_over_groups
 from bertrec.evaluation.protocol import Protocol
 from bertrec.evaluation.report import Report
@@ -103,21 +104,22 @@ def measure_draws(dataset: Dataset, plan: Draws, folder: Path, *, progress: bool
     if holds_something(folder) and not (folder / _PLAN).exists():
         raise BertrecError(f"{folder} holds something else; choose another folder")
     with only_one(folder, busy=" by another measurement: wait for it, or choose another folder"):
-        _begin(folder, {"data_hash": dataset.content_hash, **asdict(plan)})
+        _begin(folder, {"data_hash": dataset.content_hash, **asdict(plan)}, encoder_contents(plan.made(0).config.to_flat().items()))
         rows = [_row(dataset, plan, folder, draw, progress=progress, say=say) for draw in range(plan.draws)]
         joined = {"plan": asdict(plan), "data": dataset.name, "data_hash": dataset.content_hash, **join(rows)}
         write_json(folder / _JOINED, joined)
     return joined
 
 
-def _begin(folder: Path, wanted: dict[str, Any]) -> None:
-    """Note the plan, or see that the former one is the same; more draws of it may be asked for."""
+def _begin(folder: Path, wanted: dict[str, Any], encoders: dict[str, str]) -> None:
+    """Note the plan, or see that the former one and its encoders are the same; more draws of it may be asked for."""
     path = folder / _PLAN
     former = read_record(path, {"data_hash": str, "draws": int}) if path.exists() else wanted
     for name, value in wanted.items():
         if name != "draws" and former.get(name) != value:
             raise BertrecError(f"{folder} holds draws with {name} = {former.get(name)}, now it is {value}; choose another folder")
-    write_json(path, {**wanted, "draws": max(former["draws"], wanted["draws"])})
+    check_unchanged(former.get("encoders", {}), encoders, f"{folder} was begun")
+    write_json(path, {**wanted, "draws": max(former["draws"], wanted["draws"]), "encoders": encoders})
 
 
 def _row(dataset: Dataset, plan: Draws, folder: Path, draw: int, *, progress: bool, say: Say) -> dict[str, Any]:

@@ -45,6 +45,13 @@ class Contestant:
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def named(self) -> list[tuple[str, Any]]:
+        """Settings that name something, with each value that is tried."""
+        space = {} if self.search.space is None else self.search.space.parameters
+        tried = [(name, value) for settings in self.search.first for name, value in settings.items()]
+        return [*tried, *((name, value) for name, parameter in space.items() for value in parameter.choice or ())]
+
+    @property
     def slug(self) -> str:
         """The name as a folder."""
         return re.sub(r"[^A-Za-z0-9+._-]", "_", f"{self.source}-{self.name}")

@@ -22,6 +22,7 @@ from bertrec.core.errors import BertrecError, ConfigError, DataError, ModelError
 from bertrec.core.files import atomic_file, read_record, write_json
 from bertrec.core.resuming import holds_something, only_one
 from bertrec.data.splits import EvaluationSet, Split
+from bertrec.encoders.unchanged import check_unchanged, encoder_contents
 from bertrec.evaluation.protocol import TIE_RULE
 from bertrec.evaluation.report import Report
 from bertrec.recbole import catalogue
@@ -153,10 +154,11 @@ def _alone(folder: Path) -> AbstractContextManager[None]:
 def _begin(folder: Path, split: Split, plan: Plan) -> str:
     """Note what is compared, or see that a comparison begun here is the same; return when it was begun."""
     path = folder / "plan.json"
+    encoders = encoder_contents(named for contestant in plan.contestants for named in contestant.named)
     wanted = {"split_hash": split.content_hash, "catalog_hash": split.catalog.content_hash, "threads": _threads(), **plan.to_dict()}
     if not path.exists():
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(path, {**wanted, "started": started})
+        write_json(path, {**wanted, "encoders": encoders, "started": started})
         return started
     former = read_record(path, {"contestants": list, "started": str})
     if not all(isinstance(row, dict) and isinstance(row.get("name"), str) for row in former["contestants"]):
@@ -165,9 +167,12 @@ def _begin(folder: Path, split: Split, plan: Plan) -> str:
         if name != "contestants" and former.get(name) != value:
             raise BertrecError(f"{folder} holds a comparison with {name} = {former.get(name)}, now it is {value}; choose another folder")
     _check_contestants(folder, former, wanted)
+    before = former.get("encoders", {})
+    check_unchanged(before, encoders, f"{folder} was begun")
     names = {row["name"] for row in wanted["contestants"]}
     kept = [row for row in former.get("contestants", []) if row["name"] not in names]  # their fits stay, and so must what they are
-    write_json(path, {**wanted, "contestants": [*wanted["contestants"], *kept], "started": former["started"]})
+    row = {"contestants": [*wanted["contestants"], *kept], "encoders": before | encoders, "started": former["started"]}
+    write_json(path, wanted | row)
     return str(former["started"])
 
 

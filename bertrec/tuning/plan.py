@@ -128,11 +128,15 @@ class TunePlan(Config):
         return ModelObjective(self.model, self.item_input, self.tune, self.settings, self.seed, self.mask_seen)
 
     @property
+    def named(self) -> list[tuple[str, Any]]:
+        """Settings with each value that is given or may be drawn from a list."""
+        searched = [(name, value) for name, parameter in self.searched.parameters.items() for value in parameter.choice or ()]
+        return [*self.settings.items(), *self.first.items(), *searched]
+
+    @property
     def foreign_classes(self) -> list[str]:
         """The dotted paths of classes that the study names: of the model, and in settings."""
-        searched = [value for parameter in self.searched.parameters.values() for value in parameter.choice or ()]
-        named = [self.model, *self.settings.values(), *self.first.values(), *searched]
-        return classes_in(named)
+        return classes_in([self.model, *(value for _, value in self.named)])
 
     def check(self, data: StudyData) -> None:
         """See that all of it goes together, before the first trial.

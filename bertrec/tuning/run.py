@@ -16,6 +16,7 @@ from bertrec.core.errors import BertrecError, ConfigError, MissingExtraError
 from bertrec.core.machine import usable_cores
 from bertrec.core.plugins import vouch
 from bertrec.data.splits import Split
+from bertrec.encoders.unchanged import check_unchanged, encoder_contents
 from bertrec.recbole.exchange import save_split
 from bertrec.recbole.process import environment, python_module
 from bertrec.tuning.plan import JOURNAL, PLAN, TunePlan, load_plan
@@ -129,15 +130,17 @@ def open_study(plan: TunePlan, *, create: bool = False, worker: int = 0) -> optu
 def _check_same(study: optuna.Study, plan: TunePlan, data: StudyData) -> None:
     """A study keeps its plan in its storage, so that another machine or another day cannot mix two."""
     mine = {name: value for name, value in plan.to_dict().items() if name not in _MAY_CHANGE} | {"data_hash": data.content_hash}
+    encoders = encoder_contents(plan.named)
     theirs = study.user_attrs.get(_PLAN_OF_STUDY)
     if theirs is None:
         if study.get_trials(deepcopy=False):
             raise ConfigError(f"the study '{plan.study}' was not made by bertrec: choose another --study")
-        study.set_user_attr(_PLAN_OF_STUDY, mine)
+        study.set_user_attr(_PLAN_OF_STUDY, mine | {"encoders": encoders})
         return
     for name, value in mine.items():
         if theirs.get(name) != value:
             raise ConfigError(f"the study '{plan.study}' has {name} = {theirs.get(name)}, now it is {value}: choose another --study")
+    check_unchanged(theirs.get("encoders", {}), encoders, f"the study '{plan.study}' was begun")
 
 
 def go_on(folder: Path, *, workers: int = 0, watch: Watch | None = None) -> optuna.Study:

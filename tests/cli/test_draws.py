@@ -78,6 +78,22 @@ def test_it_goes_on_where_it_was_cut_short_and_draws_can_be_added(cli, words, tm
     assert f"figures: {out / 'new-items.json'}" in printed
 
 
+def test_draws_of_an_encoder_that_was_changed_are_not_joined(cli, words, encoder, tmp_path):
+    own, out = tmp_path / "encoder", tmp_path / "new"
+    shutil.copytree(encoder, own)
+    words = [word.replace(str(encoder), str(own)) for word in words]
+    one = [word if word != "3" else "1" for word in words]
+    assert cli(*one, "--out", out)[0] == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    (own / "README.md").write_text("a note")
+    assert cli(*one, "--out", out)[0] == 0
+    tiny_bert(own, ["an encoder of other words"], hidden=32)
+    code, _, err = cli(*words, "--out", out)
+    assert code == 2
+    assert f"encoder {own} was changed since {out} was begun: put it back as it was, or choose another folder" in err
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_a_trained_model_tells_what_others_lose(cli, shop, encoder, tmp_path):
     small = ["item.width=16", "head.layers=1", "train.batch_size=16", "train.epochs=1", f"encoder.name={encoder}"]
     settings = [word for one in small for word in ("--set", one)]

@@ -163,6 +163,19 @@ def test_a_model_whose_every_fit_fails_does_not_end_the_comparison(split, tmp_pa
     assert "killed by the system" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
+def test_a_comparison_whose_encoder_was_changed_does_not_go_on(split, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "run_fit", lambda *_, **__: Outcome("failed", reason="killed", total_seconds=1.0))
+    encoder, out = tmp_path / "encoder", tmp_path / "out"
+    encoder.mkdir()
+    (encoder / "model.safetensors").write_text("weights")
+    text = make_plan(["text-similarity"], [], settings={"text-similarity": {"encoder.name": str(encoder)}}, budget_minutes=1, trials=1)
+    compare(split, text, out)
+    compare(split, make_plan(["popularity"], [], budget_minutes=1, trials=1), out)  # one more model, and the encoder's left out
+    (encoder / "model.safetensors").write_text("others")
+    with pytest.raises(BertrecError, match=f"encoder {encoder} was changed since {out} was begun"):
+        compare(split, text, out)
+
+
 @needs_recbole
 @pytest.mark.slow
 def test_the_command_line_from_a_table_to_a_verdict(tmp_path, capsys):

@@ -19,9 +19,9 @@ from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import cold_items, leave_one_out
 from bertrec.tuning.objectives.models import ModelObjective, Result, check_metrics, figure, latency, measure_on
-from bertrec.tuning.plan import load_plan
+from bertrec.tuning.plan import TunePlan, load_plan
 from bertrec.tuning.rules import make_pruner
-from bertrec.tuning.run import go_on, open_study, tune, worker_environment
+from bertrec.tuning.run import begin, go_on, open_study, tune, worker_environment
 from bertrec.tuning.selection import best_settings, select, write_best
 from bertrec.tuning.space import Space
 from bertrec.tuning.summary import best_rows, summary
@@ -324,6 +324,21 @@ def test_bad_studies_are_refused_before_anything_is_written(change, says, split,
     with pytest.raises(BertrecError, match=says):
         tune(split, "idrec", folder=tmp_path / "out", **arguments)
     assert not (tmp_path / "out" / "plan.json").exists()
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_a_study_whose_encoder_was_changed_does_not_go_on(searched, split, tmp_path):
+    encoder, folder = tmp_path / "encoder", tmp_path / "out"
+    encoder.mkdir()
+    (encoder / "model.safetensors").write_text("weights")
+    space = LAYERS | ({"encoder.name": {"choice": ["minilm", str(encoder)]}} if searched else {})
+    values = {"study": "out", "storage": str(folder / "study.journal"), "model": "unisrec", "space": space}
+    plan = TunePlan.from_dict(values | ({} if searched else {"settings": {"encoder.name": str(encoder)}}))
+    begin(plan, split, folder)
+    begin(plan, split, folder)
+    (encoder / "model.safetensors").write_text("others")
+    with pytest.raises(BertrecError, match=f"encoder {encoder} was changed since the study 'out' was begun"):
+        begin(plan, split, folder)
 
 
 def test_folders_of_something_else_are_refused(split, tmp_path):

@@ -35,6 +35,11 @@ def is_vector_file(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
+def files_beside(path: Path) -> list[Path]:
+    """Return the places of a file that may hold the ids of the rows of a ``.npy``."""
+    return [Path(f"{stem}{ending}") for stem in (path.with_suffix(""), path) for ending in _BESIDE]
+
+
 def read_vector_file(path: str | Path) -> VectorRows:
     """Read ids and vectors.
 
@@ -88,8 +93,7 @@ def _float32(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 def _ids_beside(path: Path) -> list[str | int] | None:
     """Return the ids of the rows of a matrix; None where no file beside it names them."""
-    places = [Path(f"{stem}{ending}") for stem in (path.with_suffix(""), path) for ending in _BESIDE]
-    found = [place for place in places if place.is_file()]
+    found = [place for place in files_beside(path) if place.is_file()]
     if len(found) > 1:
         raise DataError(f"{path}: {found[0].name} and {found[1].name} both stand beside it: keep the one that holds its ids")
     if not found:
