@@ -27,6 +27,8 @@ Target = Literal["parquet", "atomic"]
 _PART_NAMES = np.array(["train", "valid", "test"])
 # RecBole cannot read an empty value under pandas 3.
 _EMPTY = "-"
+_TABLES = ("interactions.parquet", "items.parquet", "users.parquet")
+_ATOMIC = (".inter", ".item", ".user")
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,14 @@ def convert(
 
     Parquet: ``interactions.parquet``, ``items.parquet`` and, where there are profiles, ``users.parquet``; a given split becomes the column
     ``split`` where it parts the interactions. Atomic: ``NAME.inter``, ``NAME.item``, ``NAME.user``, and the given split as
-    ``NAME.{train,valid,test}.inter`` in sequential benchmark form.
+    ``NAME.{train,valid,test}.inter`` in sequential benchmark form; what this form cannot hold is in the notes.
 
     Args:
         dataset: the data; load them with ``max_words=None`` for whole texts.
         folder: created where it is missing; other files in it stay.
         format: ``parquet`` or ``atomic``.
         split: written instead of the data's given split.
-        overwrite: write into a folder that holds other data.
+        overwrite: write into a folder that holds other data; files of a former conversion go.
 
     Raises:
         DataError: an unknown format, ids with white space in an atomic benchmark, or a folder that holds data: those that were read, or
@@ -65,6 +67,8 @@ def convert(
     notes = ["impressions are not written, only histories and clicks"] if dataset.impressions else []
     chosen = split or dataset.given
     paths = writers[format](dataset, Path(folder), chosen, notes)
+    if overwrite:
+        notes += _without_former(Path(folder), paths)
     return Converted(paths, notes)
 
 
@@ -82,6 +86,15 @@ def _check_folder(dataset: Dataset, folder: Path, *, overwrite: bool) -> None:
         found = ["several"]
     if found:
         raise DataError(f"{folder}: there are data here already ({', '.join(found)}): choose another folder, or take them away first")
+
+
+def _without_former(folder: Path, written: Sequence[Path]) -> list[str]:
+    """Remove what a former conversion left beside the files that were written, such as its split, which would be read with them."""
+    kept = {path.name for path in written}
+    former = [path for path in folder.iterdir() if path.name not in kept and (path.name in _TABLES or path.suffix in _ATOMIC)]
+    for path in former:
+        path.unlink()
+    return [f"removed from {folder}, where they were left from before: {', '.join(sorted(path.name for path in former))}"] if former else []
 
 
 def split_labels(interactions: Interactions, split: Split) -> npt.NDArray[np.str_] | None:
@@ -185,6 +198,7 @@ def _write_atomic(dataset: Dataset, folder: Path, split: Split | None, notes: li
         written[f"{name}.user"] = _text_lines(dataset.users, notes)
     if split is not None:
         written |= _benchmark(name, split)
+        notes += _lost(split)
     for file, text in written.items():
         with atomic_file(folder / file) as temporary:
             temporary.write_text(text, encoding="utf-8", newline="\n")
@@ -224,6 +238,18 @@ def _benchmark(name: str, split: Split) -> dict[str, str]:
         if evaluated is not None:
             files[f"{name}.{part}.inter"] = _rows_of(evaluated, items)
     return files
+
+
+def _lost(split: Split) -> list[str]:
+    """Say what of a split a sequential benchmark has no row for."""
+    parts = {"validation": split.validation, "test": split.test}
+    more = {name: len(part.targets.values) - len(part) for name, part in parts.items() if part is not None}
+    found = [f"{count} further {name} targets of users who have several" for name, count in more.items() if count]
+    if alone := int((split.train.sequences.lengths == 1).sum()):
+        found.append(f"the training interaction of {alone} users who have one alone")
+    if len(split.held_out):
+        found.append(f"which {len(split.held_out)} items were held out")
+    return [f"the split is not written whole, as the format has no place for: {'; '.join(found)}"] if found else []
 
 
 def _row(user: str | int, history: npt.NDArray[np.int64], target: int, items: npt.NDArray[np.object_]) -> str:

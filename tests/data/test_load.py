@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bertrec.core.errors import BertrecError, ConfigError, DataError, MissingExtraError
@@ -235,6 +236,31 @@ def test_a_split_becomes_a_column_where_it_parts_the_interactions(shop, tmp_path
     cold = make_split(data, "cold_items", share=0.5)
     assert split_labels(data.interactions, cold) is None
     assert "the split is not written" in convert(data, tmp_path / "cold", split=cold).notes[0]
+
+
+def test_atomic_files_say_what_of_a_split_they_do_not_hold(tmp_path):
+    clicks = pd.DataFrame({"user_id": ["u"] * 10 + ["v"] * 3, "item_id": [*"abcdefghij", *"abc"]})
+    data = load(clicks, items=pd.DataFrame({"item_id": list("abcdefghij")}))
+    split = make_split(data, "ratio", validation_share=0.2, test_share=0.3)
+    written = convert(data, tmp_path / "out", format="atomic", split=split)
+    lost = "1 further validation targets of users who have several; 2 further test targets of users who have several"
+    alone = "the training interaction of 1 users who have one alone"
+    assert written.notes == [f"the split is not written whole, as the format has no place for: {lost}; {alone}"]
+    assert [row.tolist() for row in make_split(load(tmp_path / "out")).test.targets] == [[8], [3]]
+    cold = convert(data, tmp_path / "cold", format="atomic", split=make_split(data, "cold-items", share=0.3, seed=1))
+    assert "which 3 items were held out" in cold.notes[0]
+
+
+@pytest.mark.parametrize("former", ["atomic", "parquet"])
+@pytest.mark.parametrize("format", ["atomic", "parquet"])
+def test_files_of_a_former_conversion_are_not_read_with_the_new_ones(shop, tmp_path, former, format):
+    data = load(shop)
+    convert(data, tmp_path / "out", format=former, split=make_split(data))
+    (tmp_path / "out" / "notes.md").write_text("mine")
+    written = convert(data, tmp_path / "out", format=format, overwrite=True)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"notes.md", *(path.name for path in written.paths)}
+    assert make_split(load(tmp_path / "out")).manifest["method"] == "leave_one_out"
+    assert any("left from before" in note for note in written.notes) == ((former, format) != ("parquet", "parquet"))
 
 
 def test_convert_refuses_what_it_cannot_write(shop, tmp_path):
