@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -163,7 +163,7 @@ def execute(run: Run, plan: dict[str, Any], *, resume: bool = False, overwrite: 
 
     model = made(plan)
     model.check_start(resume=resume, init=bool(plan["init"]))
-    note_each(unread_note(plan, model))
+    note_each(unread_notes(plan, model))
     initial = Run(Path(plan["init"])).load_model() if plan["init"] else None
     if initial is not None:
         plan |= pretraining_of(Run(Path(plan["init"])))
@@ -195,22 +195,35 @@ _OF_TEXTS = (
     *("item.whitening", "item.fields", "item.adaptor", "item.hidden", "item.experts", "item.dropout"),
     *("match.text", "match.new_items"),
 )
+_OF_VECTORS = ("encoder.name", "encoder.truncate_dim")
+_OF_IDS = ("item.id_dropout", "match.behaviour", "match.solved", "match.decay")
 
 
-def unread_note(plan: Mapping[str, Any], model: Recommender) -> list[str]:
-    """Say which settings of a plan are other than usual and change nothing: those of texts where a model reads none, or given vectors."""
-    from bertrec.data.readers.vectors import is_vector_file
+def unread_notes(plan: Mapping[str, Any], model: Recommender) -> list[str]:
+    """Say which settings of a plan are other than usual and change nothing, one line for each reason."""
     from bertrec.models.registry import create
 
     chosen = model.config.to_flat()
-    if "encoder.name" not in chosen or (model.reads_text and not is_vector_file(str(chosen["encoder.name"]))):
+    if "encoder.name" not in chosen:
         return []
     usual = create(plan["model"], item_input=plan.get("item_input")).config.to_flat()
-    read = () if not model.reads_text else ("encoder.name", "encoder.truncate_dim")
-    parts = ("encoder.",) if model.reads_text else _OF_TEXTS
-    unread = [name for name in chosen if name.startswith(parts) and name not in read and chosen[name] != usual[name]]
-    why = "item vectors stand in place of an encoder" if model.reads_text else "items are ids alone here"
-    return [f"{why}: {', '.join(unread)} changes nothing"] if unread else []
+    other = {name for name in chosen if chosen[name] != usual[name]}
+    unread = {why: [name for name in chosen if name in other and holds(name)] for why, holds in _unread(chosen, model).items()}
+    return [f"{why}: {', '.join(names)} changes nothing" for why, names in unread.items() if names]
+
+
+def _unread(chosen: Mapping[str, Any], model: Recommender) -> dict[str, Callable[[str], bool]]:
+    """Return, by the reason, which settings are not read: those of texts, of IDs, or of an encoder."""
+    from bertrec.data.readers.vectors import is_vector_file
+
+    if not model.reads_text:
+        return {"items are ids alone here": lambda name: name.startswith(_OF_TEXTS)}
+    found: dict[str, Callable[[str], bool]] = {}
+    if is_vector_file(str(chosen["encoder.name"])):
+        found["item vectors stand in place of an encoder"] = lambda name: name.startswith("encoder.") and name not in _OF_VECTORS
+    if chosen.get("item.input") == "text":
+        found["items are texts alone here"] = lambda name: name in _OF_IDS
+    return found
 
 
 def made(plan: Mapping[str, Any]) -> Recommender:

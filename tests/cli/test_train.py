@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from filelock import FileLock
+from tiny_encoders import tiny_bert
 
 from bertrec.cli.main import main
 from bertrec.cli.train import announce, choose
@@ -195,6 +196,36 @@ def test_settings_of_texts_change_nothing_where_items_are_ids(cli, shop, tmp_pat
     assert code == 0
     notes = [line for line in err.splitlines() if "changes nothing" in line]
     assert notes == ([f"note: items are ids alone here: {unread} changes nothing"] if unread else [])
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return tiny_bert(tmp_path_factory.mktemp("encoder"), ["red kettle", "oak shelf", "steel lamp"], hidden=32)
+
+
+@pytest.mark.parametrize(
+    ("more", "unread"),
+    [
+        (["item.id_dropout=0.5", "match.behaviour=20", "match.solved=0", "match.decay=0.5"], 4),
+        (["match.text=20", "match.text_decay=0.5", "match.max_history=5", "item.dropout=0.1"], 0),
+    ],
+)
+@pytest.mark.parametrize("model", ["unisrec", "morec"])
+def test_settings_of_ids_change_nothing_where_items_are_texts(cli, shop, tmp_path, encoder, model, more, unread):
+    words = [
+        "--model",
+        model,
+        "--item-input",
+        "text",
+        "--set",
+        f"encoder.name={encoder}",
+        *(word for one in more for word in ("--set", one)),
+    ]
+    code, _, err = cli("train", shop, *QUICK, *words, "--out", tmp_path / "r")
+    assert code == 0, err
+    names = ", ".join(one.partition("=")[0] for one in more[:unread])
+    notes = [line for line in err.splitlines() if "changes nothing" in line]
+    assert notes == ([f"note: items are texts alone here: {names} changes nothing"] if unread else [])
 
 
 def test_options_win_over_the_config_and_set_wins_over_both(cli, shop, tmp_path):
