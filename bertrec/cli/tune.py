@@ -71,7 +71,7 @@ def run(
     item_input: Annotated[str | None, typer.Option(help="id, text or text+id.")] = None,
     tune: Annotated[str | None, typer.Option(help="How deep the encoder learns: frozen, last:K, lora or full.")] = None,
     space: Annotated[Path | None, typer.Option(metavar="F.yaml", help="The search space; see docs/tuning.md.")] = None,
-    preset: Annotated[str, typer.Option(help="A shipped space: quick, standard or thorough.")] = "standard",
+    preset: Annotated[str | None, typer.Option(help="A shipped space: quick, standard (default) or thorough.")] = None,
     metric: Annotated[
         str | None, typer.Option(help="What is made better (NDCG@10; of rankers AUC); several, comma-separated, give a Pareto front.")
     ] = None,

@@ -60,15 +60,19 @@ def _source_of_class(path: str) -> str:
     return "ranker"
 
 
-def space_of(model: str, source: str, space: Path | None, preset: str) -> Space:
+def space_of(model: str, source: str, space: Path | None, preset: str | None) -> Space:
     """Return the space of a file, or the preset of the model.
 
     Raises:
-        ConfigError: the file holds no space, or there is no such preset.
+        ConfigError: the file holds no space, there is no such preset, or both were given.
     """
     from bertrec.tuning.space import Space
 
-    return Space.load(space) if space else Space.preset(f"recbole-{model}" if source == "recbole" else model, preset)
+    if space is None:
+        return Space.preset(f"recbole-{model}" if source == "recbole" else model, preset or "standard")
+    if preset is not None:
+        raise ConfigError(f"--space {space} is what is searched, and --preset {preset} another space: give one of them")
+    return Space.load(space)
 
 
 def study_data_of(dataset: Dataset, model: str, source: str, split: str, space: Space, settings: Mapping[str, Any], seed: int) -> StudyData:

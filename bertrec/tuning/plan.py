@@ -153,6 +153,10 @@ class TunePlan(Config):
             raise ConfigError("a least figure chooses among trials with several metrics: give another metric, or leave it out")
         if isinstance(data, Split) and (data.validation is None or not len(data.validation)):
             raise ConfigError("the split has no validation users to tune on")
+        if self.source == "recbole" and not (self.item_input is None and self.tune is None):
+            raise ConfigError(f"{self.model} is RecBole's, which has no item input and no tuning depth: leave --item-input and --tune out")
+        if not isinstance(data, Split) and not self.mask_seen:
+            raise ConfigError(f"{self.model} ranks what was shown, and no history is left out: leave --keep-seen out")
         objective = self.objective(Path())
         space.check(objective.defaults)
         if isinstance(data, Split):

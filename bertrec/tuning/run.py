@@ -130,17 +130,21 @@ def open_study(plan: TunePlan, *, create: bool = False, worker: int = 0) -> optu
 def _check_same(study: optuna.Study, plan: TunePlan, data: StudyData) -> None:
     """A study keeps its plan in its storage, so that another machine or another day cannot mix two."""
     mine = {name: value for name, value in plan.to_dict().items() if name not in _MAY_CHANGE} | {"data_hash": data.content_hash}
-    encoders = encoder_contents(plan.named)
     theirs = study.user_attrs.get(_PLAN_OF_STUDY)
     if theirs is None:
         if study.get_trials(deepcopy=False):
             raise ConfigError(f"the study '{plan.study}' was not made by bertrec: choose another --study")
-        study.set_user_attr(_PLAN_OF_STUDY, mine | {"encoders": encoders})
+        study.set_user_attr(_PLAN_OF_STUDY, mine | {"encoders": encoder_contents(plan.named)})
         return
     for name, value in mine.items():
         if theirs.get(name) != value:
             raise ConfigError(f"the study '{plan.study}' has {name} = {theirs.get(name)}, now it is {value}: choose another --study")
-    check_unchanged(theirs.get("encoders", {}), encoders, f"the study '{plan.study}' was begun")
+    _check_encoders(study, plan)
+
+
+def _check_encoders(study: optuna.Study, plan: TunePlan) -> None:
+    former = study.user_attrs.get(_PLAN_OF_STUDY, {}).get("encoders", {})
+    check_unchanged(former, encoder_contents(plan.named), f"the study '{plan.study}' was begun")
 
 
 def go_on(folder: Path, *, workers: int = 0, watch: Watch | None = None) -> optuna.Study:
@@ -148,13 +152,14 @@ def go_on(folder: Path, *, workers: int = 0, watch: Watch | None = None) -> optu
 
     Raises:
         ConfigError: several workers were to time an index beside one another.
-        BertrecError: the folder holds no study, its storage cannot be reached, or workers end at once, again and again.
+        BertrecError: the folder holds no study, an encoder was changed since the study was begun, its storage cannot be reached, or workers end at once, again and again.
     """
     _need_optuna()
     plan = load_plan(folder)
     if plan.source == "index" and workers > 1:
         raise ConfigError("trials of an index are timed: several workers would slow one another; take --workers 1")
     study = open_study(plan)
+    _check_encoders(study, plan)
     deadline = time.monotonic() + 60 * plan.timeout_minutes if plan.timeout_minutes else math.inf
     if workers:
         _watch_workers(study, plan, folder, workers, deadline, watch)

@@ -71,10 +71,15 @@ def test_resume_adds_trials(study):
         (["--model", "idrec", "--sampler", "grid"], "is continuous: give it a step or a choice"),
         (["--model", "idrec", "--timeout", "soon"], "write it as 90s, 30m or 2h"),
         (["--model", "idrec", "--space", "none.yaml"], "no such file"),
+        (["--model", "idrec", "--space", "SPACE", "--preset", "quick"], "--preset quick another space: give one of them"),
+        (["--model", "BPR", "--item-input", "text"], "BPR is RecBole's, which has no item input and no tuning depth"),
+        (["--model", "BPR", "--tune", "last:1"], "BPR is RecBole's, which has no item input and no tuning depth"),
+        (["--model", "nrms", "--keep-seen"], "nrms ranks what was shown, and no history is left out: leave --keep-seen out"),
         (["--model", "idrec", "--set", "head.dropout=0.2"], "is both in the space and set to 0.2"),
     ],
 )
 def test_bad_words_are_one_line_and_exit_code_2(words, says, shop, tmp_path, capsys):
+    words = [str(shop.parent / "space.yaml") if word == "SPACE" else word for word in words]
     assert main(["tune", str(shop), "--out", str(tmp_path / "out"), *words]) == 2
     err = capsys.readouterr().err
     assert says in err

@@ -339,6 +339,8 @@ def test_a_study_whose_encoder_was_changed_does_not_go_on(searched, split, tmp_p
     (encoder / "model.safetensors").write_text("others")
     with pytest.raises(BertrecError, match=f"encoder {encoder} was changed since the study 'out' was begun"):
         begin(plan, split, folder)
+    with pytest.raises(BertrecError, match=f"encoder {encoder} was changed"):
+        go_on(folder)
 
 
 def test_folders_of_something_else_are_refused(split, tmp_path):
