@@ -159,6 +159,8 @@ def evaluate(
     dealt_by = tower.about.get("dealt_by") if seed is None else seed
     read = read_pairs(pairs, tower.catalog, seed=dealt_by or 0)
     note_each(read.notes)
+    if seed is not None and read.dealt_by is None:
+        note(f"note: {pairs} names its parts in the column split: --seed {seed} changes nothing")
     if read.dealt_by is not None and read.content_hash != tower.about.get("pairs_hash"):
         note(f"note: {run} did not learn from these parts of these pairs: it may have learned from items of the part {split}")
     measured = measure_tower(tower, read, split, bootstrap=bootstrap)

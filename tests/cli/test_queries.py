@@ -269,6 +269,15 @@ class TestDealtParts:
         tower, measured = QueryTower.from_pretrained(second), json.loads(figures.read_text())["protocol"]["pairs_hash"]
         assert measured == tower.about["pairs_hash"] == read_pairs(pairs, tower.catalog, seed=1).content_hash
 
+    def test_a_seed_deals_nothing_where_the_table_names_the_parts(self, cli, asked_shop, second, tmp_path):
+        lines = (asked_shop / "pairs.csv").read_text(encoding="utf-8").splitlines()
+        pairs = tmp_path / "pairs.csv"
+        parts = ["split", *("train" if row % 2 else "test" for row in range(len(lines) - 1))]
+        pairs.write_text("".join(f"{line},{part}\n" for line, part in zip(lines, parts, strict=True)), encoding="utf-8")
+        note = f"note: {pairs} names its parts in the column split: --seed 3 changes nothing"
+        assert note in cli("queries", "evaluate", second, "--pairs", pairs, "--seed", "3")[2].splitlines()
+        assert "changes nothing" not in cli("queries", "evaluate", second, "--pairs", pairs)[2]
+
     def test_other_parts_are_named(self, cli, asked_shop, second):
         code, _, err = cli("queries", "evaluate", second, "--pairs", asked_shop / "pairs.csv", "--seed", "0")
         assert code == 0, err
