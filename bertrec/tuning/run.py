@@ -152,7 +152,8 @@ def go_on(folder: Path, *, workers: int = 0, watch: Watch | None = None) -> optu
 
     Raises:
         ConfigError: several workers were to time an index beside one another.
-        BertrecError: the folder holds no study, an encoder was changed since the study was begun, its storage cannot be reached, or workers end at once, again and again.
+        BertrecError: the folder holds no study, an encoder was changed since it was begun, its storage cannot be reached, or workers end
+            at once, again and again.
     """
     _need_optuna()
     plan = load_plan(folder)
