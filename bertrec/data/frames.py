@@ -226,11 +226,22 @@ def times_or_nan(table: pa.Table, name: str, source: str, *, time_format: str | 
         DataError: a value that is neither a number nor a time.
     """
     column = flat_array(table[name])
+    if time_format is not None and (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+        column = _digits(column)
     if is_text(column.type):
         column = _parsed_times(_filled(column), name, source, time_format)
-    elif pa.types.is_temporal(column.type):
+    elif pa.types.is_timestamp(column.type) or pa.types.is_date(column.type) or pa.types.is_duration(column.type):
         column = _seconds(column)
+    elif pa.types.is_time(column.type):
+        raise DataError(f"{source}: column '{name}' holds times of a day: join them with their dates")
     return _floats(column, name, source)
+
+
+def _digits(column: pa.Array) -> pa.Array:
+    """Return numbers such as 20240131 as texts, those too that a missing value elsewhere turned into floats."""
+    with contextlib.suppress(pa.ArrowInvalid):
+        column = column.cast(pa.int64())
+    return column.cast(pa.large_string())
 
 
 def _floats(column: pa.Array, name: str, source: str) -> npt.NDArray[np.float64]:
@@ -257,8 +268,8 @@ def reads_as_time(text: pa.Array) -> bool:
 
 
 def _seconds(column: pa.Array) -> pa.Array:
-    if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
-        return column.cast(pa.int64())
+    if pa.types.is_duration(column.type):
+        return pc.divide(column.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)
     micro = column.cast(pa.timestamp("us"), safe=False) if pa.types.is_date(column.type) else column
     unit = pa.timestamp("us", tz=micro.type.tz)
     return pc.divide(micro.cast(unit, safe=False).cast(pa.int64()).cast(pa.float64(), safe=False), 1e6)
@@ -295,6 +306,8 @@ def _parsed_times(text: pa.Array, name: str, source: str, time_format: str | Non
 
 def _formatted(text: pa.Array, form: str, name: str, source: str) -> pa.Array:
     """Parse times written as ``form`` says; without a zone they are UTC."""
+    if "%Z" in form:
+        _check_zones(text, name, source)
     encoded = text.dictionary_encode()
     seconds = [_seconds_of(value, form) for value in encoded.dictionary.to_pylist()]
     if None in seconds:
@@ -302,6 +315,14 @@ def _formatted(text: pa.Array, form: str, name: str, source: str) -> pa.Array:
         row = pc.index(text, value).as_py() + 1
         raise DataError(f"{source}: row {row}, column '{name}': {value!r} is not written as the time format {form!r} says: correct one")
     return pa.array(seconds, pa.float64()).take(encoded.indices)
+
+
+def _check_zones(text: pa.Array, name: str, source: str) -> None:
+    """See that zones are named UTC or GMT: Python reads the names of this machine's zone too, and says nothing of their offset."""
+    other = np.flatnonzero(pc.invert(pc.match_substring_regex(text.fill_null("UTC"), r"(?i)\b(utc|gmt)\b")).to_numpy(zero_copy_only=False))
+    if len(other):
+        what = "of the names of zones UTC and GMT alone are read: write offsets such as +0100, with %z"
+        raise DataError(f"{source}: row {other[0] + 1}, column '{name}': {text[int(other[0])].as_py()!r}: {what}")
 
 
 def _seconds_of(value: str, form: str) -> float | None:

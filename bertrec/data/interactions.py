@@ -273,7 +273,7 @@ def _positives(table: pa.Table, names: dict[str, str], source: str) -> tuple[pa.
         what = "nobody clicked anything: leave the column out if it is no label"
         raise DataError(f"{source}: column '{names['label']}' is 0 in every row: {what}")
     shown = table.select([names["user_id"], names["item_id"]]).rename_columns(["user_id", "item_id"]).filter(pa.array(~clicked))
-    note = f"{source}: {int((~clicked).sum())} of {len(clicked)} rows have label 0 (no positives: kept apart as negatives)"
+    note = f"{source}: {int((~clicked).sum())} of {len(clicked)} rows have label 0 or below (no positives: kept apart as negatives)"
     plain = pa.table({name: flat_array(column) for name, column in zip(shown.column_names, shown.columns, strict=True)})
     return table.filter(pa.array(clicked)), plain, [note]
 
@@ -285,11 +285,12 @@ def _without_missing(
     keep = np.ones(table.num_rows, dtype=bool)
     notes = []
     for role in _NUMBERS:
-        if role in names and not _is_whole(table[names[role]]):
+        formatted = role == "timestamp" and time_format is not None
+        if role in names and (formatted or not _is_whole(table[names[role]])):
             column = table, names[role], source
             values = times_or_nan(*column, time_format=time_format) if role == "timestamp" else numbers_or_nan(*column)
             missing = ~np.isfinite(values)
-            if missing.any() or not _is_plain_number(table[names[role]].type):
+            if formatted or missing.any() or not _is_plain_number(table[names[role]].type):
                 table = table.set_column(table.column_names.index(names[role]), names[role], pa.array(values))
             keep &= ~missing
             if missing.any() and policy == "drop":

@@ -235,6 +235,8 @@ def ml_100k_folder() -> Path:
 def _check_options(name: str, method: Callable[..., Split], options: dict[str, Any]) -> None:
     known = method.__kwdefaults__ or {}
     for option in options:
+        if not known:
+            raise DataError(f"the split '{name}' has no options: leave '{option}' out")
         if option not in known:
             raise DataError(unknown_name(f"option of the split '{name}'", option, known))
 

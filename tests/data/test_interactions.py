@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import datetime
+import time
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,9 +28,9 @@ def rows(interactions):
     return {user: row.tolist() for user, row in zip(interactions.users.ids, interactions.sequences, strict=True)}
 
 
-def build(events, **columns):
+def build(events, time_format=None, **columns):
     users, items = zip(*events, strict=True)
-    return Interactions.from_frame(pd.DataFrame({"user_id": users, "item_id": items, **columns}), catalogue())
+    return Interactions.from_frame(pd.DataFrame({"user_id": users, "item_id": items, **columns}), catalogue(), time_format=time_format)
 
 
 @pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame])
@@ -111,6 +113,44 @@ def test_a_label_is_one_or_zero_or_true_or_false(label):
     built = build([("u", "i1"), ("u", "i2"), ("v", "i1")], label=label)
     assert rows(built) == {"u": [1], "v": [1]}
     assert built.label.tolist() == [1, 1]
+
+
+def test_durations_are_seconds_and_times_of_a_day_are_no_moments():
+    data = pa.table({"user_id": ["u", "u"], "item_id": ["i1", "i2"]})
+    for unit, size in {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}.items():
+        spans = pa.array([90 * size, 60 * size], pa.duration(unit))
+        built = Interactions.from_frame(data.append_column("timestamp", spans), catalogue())
+        assert built.timestamp.tolist() == [60, 90]
+        assert rows(built) == {"u": [2, 1]}
+    of_day = pa.array([90, 60], pa.time32("s"))
+    with pytest.raises(DataError, match="column 'time' holds times of a day: join them with their dates"):
+        Interactions.from_frame(data.append_column("time", of_day), catalogue())
+
+
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64(), pa.string()])
+def test_a_time_format_holds_for_numbers_too(kind):
+    days = pa.array(["20240131", "20240102"]).cast(pa.int64()).cast(kind)
+    built = Interactions.from_frame(
+        pa.table({"user_id": ["u", "u"], "item_id": ["i1", "i2"], "timestamp": days}), catalogue(), time_format="%Y%m%d"
+    )
+    moments = [datetime.datetime(2024, 1, day, tzinfo=datetime.UTC).timestamp() for day in (2, 31)]
+    assert built.timestamp.tolist() == moments
+    assert rows(built) == {"u": [2, 1]}
+
+
+def test_names_of_zones_are_not_read_by_the_clock_of_the_machine(monkeypatch):
+    monkeypatch.setenv("TZ", "EST5EDT")
+    time.tzset()
+    how = {"time_format": "%Y-%m-%d %H:%M %Z"}
+    try:
+        with pytest.raises(DataError, match="row 2, column 'timestamp': '2024-01-31 09:00 EST': of the names of zones UTC and GMT alone"):
+            build([("u", "i1"), ("u", "i2")], timestamp=["2024-01-31 10:00 UTC", "2024-01-31 09:00 EST"], **how)
+        built = build([("u", "i1"), ("u", "i2")], timestamp=["2024-01-31 10:00 UTC", "2024-01-31 09:00 GMT"], **how)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert rows(built) == {"u": [2, 1]}
+    assert built.timestamp[1] == datetime.datetime(2024, 1, 31, 10, tzinfo=datetime.UTC).timestamp()
 
 
 STANDARD = ["user_id", "item_id", "timestamp", "rating", "label", "weight", "text", "split"]
