@@ -62,7 +62,9 @@ def evaluate(
         raise ConfigError("--card writes what the model reaches on its own test users: leave out --split, --data, --vectors and --index")
     place = Run(run)
     before = place.record()
-    rules = {"mask_seen": not keeps_seen(before, keep_seen), "seen_targets": seen_targets, "candidates": candidates}
+    keeps = keeps_seen(before, keep_seen)
+    o.check_seen_targets(seen_targets, keeps=keeps)
+    rules = {"mask_seen": not keeps, "seen_targets": seen_targets, "candidates": candidates}
     rules |= {} if bootstrap is None else {"bootstrap": bootstrap}
     figures = evaluate_run(place, data=data, load=reading, part=split, protocol=rules, index=index, mmap=mmap, vectors=vectors)
     print_figures(f"{run}: {split}", figures, chosen_metrics(figures, metrics))

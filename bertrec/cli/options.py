@@ -120,6 +120,14 @@ def check_mmap(mmap: bool, index: Path | None) -> None:
         raise BertrecError("--mmap goes with --index: without one there is nothing to map")
 
 
+def check_seen_targets(seen_targets: str, *, keeps: bool) -> None:
+    """Raise a BertrecError where targets in a masked history are to be ranked and no history is masked."""
+    if keeps and seen_targets != "drop":
+        raise BertrecError(
+            f"--seen-targets {seen_targets} goes with masked histories, and none is masked here: leave it out, or set --mask-seen"
+        )
+
+
 def check_fusion(fusion: str, queries: Path | None) -> None:
     """Raise a BertrecError where there is no such way to join ranks, or no tower whose weights would be taken."""
     choice("fusion", fusion, FUSIONS)

@@ -151,7 +151,9 @@ def evaluate(
 
     o.choice("split", split, ("test", "valid"))
     place = Run(run)
-    given = {"mask_seen": not keeps_seen(place.record(), keep_seen), "seen_targets": seen_targets}
+    keeps = keeps_seen(place.record(), keep_seen)
+    o.check_seen_targets(seen_targets, keeps=keeps)
+    given = {"mask_seen": not keeps, "seen_targets": seen_targets}
     rules = Protocol.from_dict(given | ({} if bootstrap is None else {"bootstrap": bootstrap}))
     loaded = load_with_record(rerank)
     model, dataset, parts, _ = open_run(place, data, reading, vectors)

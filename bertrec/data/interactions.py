@@ -34,6 +34,7 @@ _NUMBERS = ("timestamp", "rating", "label", "weight")
 _ALIGNED = (*_NUMBERS, "part")
 OnMissing = Literal["error", "drop"]
 NO_TIME = "none"
+_NO_TIMES = "a time format says how the column of times is written"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -234,7 +235,11 @@ class Interactions(Described):
         require_columns(table, [user_id, item_id, *renamed], source)
         names = {role: column for role, column in optional.items() if column in table.column_names}
         names = {"user_id": user_id, "item_id": item_id} | names
+        if time_format is not None and timestamp == NO_TIME:
+            raise DataError(f"{source}: {_NO_TIMES}, but the order of the rows is to count: leave out one of the two")
         notes = _named_time(table, names, source, dropped) if timestamp == "timestamp" else []
+        if time_format is not None and "timestamp" not in names:
+            raise DataError(f"{source}: {_NO_TIMES}, and no column looks like one: name it with  --time-column NAME, or leave this out")
         said = account(source, names, table.column_names, dropped=dropped)
         table, lost = _without_missing(table, names, source, time_format, on_missing)
         table, negatives, unclicked = _positives(table, names, source)

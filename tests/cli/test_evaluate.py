@@ -107,6 +107,7 @@ def test_changed_data_are_noticed(cli, run, shop, tmp_path):
         (["--candidates", "cold"], "candidates"),
         (["--candidates", "held_out"], "held"),
         (["--text-fields", "title"], "go with --data"),
+        (["--keep-seen", "--seen-targets", "rank"], "--seen-targets rank goes with masked histories, and none is masked here"),
         (["--json", "/proc/no/figures.json"], "/proc/no"),
     ],
 )

@@ -153,6 +153,15 @@ def test_names_of_zones_are_not_read_by_the_clock_of_the_machine(monkeypatch):
     assert built.timestamp[1] == datetime.datetime(2024, 1, 31, 10, tzinfo=datetime.UTC).timestamp()
 
 
+@pytest.mark.parametrize(
+    ("timestamp", "message"), [("none", "leave out one of the two"), ("timestamp", "name it with  --time-column NAME")]
+)
+def test_a_time_format_needs_a_time(timestamp, message):
+    data = pd.DataFrame({"user_id": ["u", "u"], "item_id": ["i1", "i2"], "colour": ["31.01.2024", "02.01.2024"]})
+    with pytest.raises(DataError, match=f"a time format says how the column of times is written.*{message}"):
+        Interactions.from_frame(data, catalogue(), timestamp=timestamp, time_format="%d.%m.%Y")
+
+
 STANDARD = ["user_id", "item_id", "timestamp", "rating", "label", "weight", "text", "split"]
 
 

@@ -111,7 +111,11 @@ def test_a_yaml_says_where_things_are(shop, tmp_path):
         ("- a\n", DataError, "must hold a description"),
         ("name: x\n", DataError, "give either 'folder' or"),
         ("interactions: shop/interactions.csv\n", DataError, "'items' is missing"),
-        ("folder: shop\ncolumns: {user_id: uid}\n", DataError, "no table has the column 'uid' that is to be 'user_id'"),
+        (
+            "folder: shop\ncolumns: {user_id: uid}\n",
+            DataError,
+            "is to be 'user_id' .interactions: user_id, item",
+        ),
         (
             "interactions: shop/interactions.csv\nitems: shop/items.csv\ncolumns: {user_id: uid}\n",
             DataError,

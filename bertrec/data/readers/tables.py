@@ -165,7 +165,8 @@ def holders(names: Mapping[str, Sequence[str]], ours: str, theirs: str, source: 
     holding = [role for role, there in names.items() if theirs in there]
     if not holding:
         one = any(len(there) == 1 and theirs in there[0] for there in names.values())
-        mend = ": say what separates columns, with  separator: MARK" if one else ""
+        listed = "; ".join(f"{role}: {', '.join(there)}" for role, there in names.items())
+        mend = ": say what separates columns, with  separator: MARK" if one else f" ({listed:.1000}): name one of them, once"
         raise DataError(f"{source}: no table has the column '{theirs}' that is to be '{ours}'{mend}")
     return holding
 
