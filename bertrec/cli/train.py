@@ -27,7 +27,7 @@ from bertrec.cli.runs import (
     pretraining_of,
     versions,
 )
-from bertrec.core.config import SEEDS
+from bertrec.core.config import without_seeds
 from bertrec.core.errors import ConfigError, DataError
 from bertrec.core.plugins import is_path, vouch
 from bertrec.core.processes import first_alone, is_first
@@ -94,7 +94,7 @@ def train(
     o.choice("split", split, o.SPLITS)
     settings = o.read_settings(config, set_ or [])
     settings |= {} if epochs is None else {"train.epochs": epochs}
-    settings = settings if seed is None else {name: value for name, value in settings.items() if name not in SEEDS}
+    settings = settings if seed is None else without_seeds(settings)
     vouch(value for value in (model, *settings.values()) if isinstance(value, str) and is_path(value))
     settings |= vector_settings(vectors, settings) | frozen_settings(freeze, init)
     chosen = choose(settings, model=model, item_input=item_input, tune=tune)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bertrec.core.checks import expect_number, expect_whole
+from bertrec.core.config import SEEDS
 from bertrec.core.errors import BertrecError, ConfigError, DataError
 from bertrec.core.files import read_record, write_json
 from bertrec.core.resuming import holds_something, only_one
@@ -70,6 +71,8 @@ class Draws:
             raise ConfigError(f"share must be above 0 and below 1, got {self.share}")
         if self.partition and self.draws > (parts := round(1 / self.share)):
             raise ConfigError(f"a share of {self.share:g} deals the catalogue into {parts} parts: there are no {self.draws} draws of them")
+        if seeds := [name for name in self.settings if name in SEEDS]:
+            raise ConfigError(f"draws are trained with the seeds that follow the first one: leave {seeds[0]} out, and set --seed (seed)")
         if not self.made(0).reads_text:
             raise ConfigError(f"{self.model} reads no text, so it has nothing to say about a new item: name a model that does")
 

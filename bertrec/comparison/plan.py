@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bertrec.comparison.search import Search, make_search
 from bertrec.core.checks import expect, expect_names, expect_number, expect_whole
+from bertrec.core.config import SEEDS
 from bertrec.core.errors import ConfigError
 from bertrec.core.plugins import is_path
 from bertrec.heads.config import ITEM_INPUTS
@@ -137,6 +138,9 @@ def make_plan(
     _check_distinct([*names, *baselines])
     for name in given.keys() - {*names, *baselines}:
         raise ConfigError(f"settings for '{name}', which is not compared")
+    for name, values in given.items():
+        if seeds_set := [setting for setting in values if setting in SEEDS]:
+            raise ConfigError(f"{name}: a comparison gives its fits the seeds 0, 1, …: leave {seeds_set[0]} out")
     own = [_own(name, given.get(name, {})) for name in names]
     catalogue.check_names(baselines)
     theirs = [_baseline(name, given.get(name, {})) for name in baselines]

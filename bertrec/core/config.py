@@ -36,6 +36,11 @@ SEEDS = ("train.seed", "seed")
 """The names under which a configuration may have a seed, the first one that it has."""
 
 
+def without_seeds(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return flat settings without a seed, for what is fitted with seeds of its own."""
+    return {name: value for name, value in settings.items() if name not in SEEDS}
+
+
 class Config(pydantic.BaseModel, metaclass=_Checked):
     """Base of every configuration: immutable, unknown keys forbidden, round-trips through plain and flat dicts."""
 

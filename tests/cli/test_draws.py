@@ -160,3 +160,5 @@ def test_a_plan_says_what_is_wrong_with_it():
         Draws(draws=0)
     with pytest.raises(ConfigError, match="seed"):
         Draws(seed=-1)
+    with pytest.raises(ConfigError, match=r"leave train.seed out, and set --seed"):
+        Draws(settings={"train.seed": 3})

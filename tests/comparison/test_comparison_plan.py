@@ -56,6 +56,7 @@ def test_a_baselines_settings_replace_those_of_every_candidate():
         ({"models": ["unisrec:text"], "settings": {"unisrec:text": {"head.lairs": 1}}}, "did you mean 'head.layers'"),
         ({"budget_minutes": 0}, "minutes above 0"),
         ({"seeds": 0}, "at least 1 seed"),
+        ({"settings": {"idrec": {"train.seed": 3}}}, "idrec: a comparison gives its fits the seeds 0, 1, …: leave train.seed out"),
         ({"trials": 0}, "1 trial"),
     ],
 )

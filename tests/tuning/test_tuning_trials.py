@@ -19,6 +19,7 @@ from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import cold_items, leave_one_out
 from bertrec.tuning.objectives.models import ModelObjective, Result, check_metrics, figure, latency, measure_on
+from bertrec.tuning.objectives.rankers import RankerObjective
 from bertrec.tuning.plan import TunePlan, load_plan
 from bertrec.tuning.rules import make_pruner
 from bertrec.tuning.run import begin, go_on, open_study, tune, worker_environment
@@ -212,7 +213,11 @@ class TestOwnModel:
         objective = ModelObjective("idrec", seed=3)
         assert objective.create({}).config.train.seed == 3
         assert objective.create({}, seed=5).config.train.seed == 5
-        assert objective.create({"train.seed": 7}, seed=5).config.train.seed == 7
+        assert objective.create({"train.seed": 7}).config.train.seed == 7
+        fixed = ModelObjective("idrec", settings={"train.seed": 7})
+        # The winner and the defaults are fitted with seeds 0, 1, …; fits that share one would have no deviation.
+        assert [objective.create({"train.seed": 7}, seed=5).config.train.seed, fixed.create({}, seed=5).config.train.seed] == [5, 5]
+        assert RankerObjective("nrms", {"train.seed": 7}, 0).create({"train.seed": 8}, seed=5).config.train.seed == 5
 
     def test_metrics_are_checked_before_any_trial(self, split):
         check_metrics(("NDCG@10", "latency", "warm_items:HR@10"), split, own=True)

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from bertrec.core.config import without_seeds
 from bertrec.core.errors import ConfigError, ModelError, unknown_name
 from bertrec.core.ragged import Ragged
 from bertrec.data.splits import EvaluationSet, Split
@@ -94,8 +95,9 @@ class ModelObjective:
     mask_seen: bool = True
 
     def create(self, settings: Mapping[str, Any], *, seed: int | None = None) -> Recommender:
-        """Return the untrained model with the settings."""
+        """Return the untrained model with the settings; ``seed`` goes before theirs."""
         own = {**self.settings, **settings}
+        own = own if seed is None else without_seeds(own)
         return create(self.model, item_input=self.item_input, tune=self.tune, settings=own, seed=self.seed if seed is None else seed)
 
     @property

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bertrec.core.config import without_seeds
 from bertrec.core.errors import ConfigError, unknown_name
 from bertrec.data.clicks import clicks_to_learn, clicks_to_measure
 from bertrec.data.impressions import Impressions, split_share
@@ -83,7 +84,9 @@ class RankerObjective:
         Raises:
             ConfigError: a setting that does not exist, or one that needs more than settings.
         """
-        return self._kind.configured(settings={**self._own, **settings}, seed=self.seed if seed is None else seed)
+        own = {**self._own, **settings}
+        own = own if seed is None else without_seeds(own)
+        return self._kind.configured(settings=own, seed=self.seed if seed is None else seed)
 
     def run(self, settings: Mapping[str, Any], data: ImpressionSplit, metrics: Sequence[str], report: ReportEpoch) -> Result:
         """Train, reporting each epoch, and measure on the validation impressions."""
