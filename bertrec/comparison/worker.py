@@ -29,8 +29,9 @@ def fit(job: Job, split: Split, folder: Path) -> Outcome:
     options = job.options
     chosen = {"item_input": options["item_input"], "tune": options["tune"], "seed": job.seed}
     model = create(options["model"], settings=job.settings, **chosen)
-    if "train.max_seconds" in model.config.to_flat():
-        model = create(options["model"], settings={**job.settings, "train.max_seconds": job.limit_seconds}, **chosen)
+    if (asked := model.config.to_flat().get("train.max_seconds")) is not None:
+        limit = min(asked or job.limit_seconds, job.limit_seconds)
+        model = create(options["model"], settings={**job.settings, "train.max_seconds": limit}, **chosen)
     started = time.perf_counter()
     model.fit(split.train, validation=split.validation, progress=False, mask_seen=job.mask_seen)
     seconds = time.perf_counter() - started

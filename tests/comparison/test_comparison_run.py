@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bertrec.cli.main import main
-from bertrec.comparison import run
+from bertrec.comparison import run, worker
 from bertrec.comparison.plan import make_plan
 from bertrec.comparison.run import compare
 from bertrec.core.errors import BertrecError, DataError, MissingExtraError
@@ -22,7 +22,7 @@ from bertrec.data.catalog import ItemCatalog
 from bertrec.data.ids import IdMap
 from bertrec.data.interactions import Interactions
 from bertrec.data.splits import EvaluationSet, leave_one_out
-from bertrec.recbole.exchange import Outcome
+from bertrec.recbole.exchange import Job, Outcome
 
 needs_recbole = pytest.mark.skipif(
     importlib.util.find_spec("recbole") is None or sys.version_info >= (3, 12), reason="RecBole's models run on Python 3.11 only"
@@ -161,6 +161,16 @@ def test_a_model_whose_every_fit_fails_does_not_end_the_comparison(split, tmp_pa
     assert {row["status"] for row in comparison["models"]} == {"failed"}
     assert "nothing can be said" in comparison["verdict"]
     assert "killed by the system" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("asked", "limit"), [({"train.max_seconds": 0.01}, 300.0), ({"train.max_seconds": 300.0}, 0.01), ({}, 0.01)])
+def test_a_model_trains_no_longer_than_asked_for_and_than_its_minutes(split, tmp_path, asked, limit):
+    settings = {**SMALL, "train.epochs": 1000, **asked}
+    options = {"model": "idrec", "item_input": None, "tune": None}
+    job = Job(model="idrec", settings=settings, seed=0, limit_seconds=limit, metric="NDCG@10", list_length=10, options=options)
+    outcome = worker.fit(job, split, tmp_path)
+    assert outcome.ended_by == "budget"
+    assert len(outcome.points) < 100
 
 
 def test_a_comparison_whose_encoder_was_changed_does_not_go_on(split, tmp_path, monkeypatch):
