@@ -278,7 +278,7 @@ def _positives(table: pa.Table, names: dict[str, str], source: str) -> tuple[pa.
         what = "nobody clicked anything: leave the column out if it is no label"
         raise DataError(f"{source}: column '{names['label']}' is 0 in every row: {what}")
     shown = table.select([names["user_id"], names["item_id"]]).rename_columns(["user_id", "item_id"]).filter(pa.array(~clicked))
-    note = f"{source}: {int((~clicked).sum())} of {len(clicked)} rows have label 0 or below (no positives: kept apart as negatives)"
+    note = f"{source}: {int((~clicked).sum())} of {len(clicked)} rows have label 0 (no positives: kept apart as negatives)"
     plain = pa.table({name: flat_array(column) for name, column in zip(shown.column_names, shown.columns, strict=True)})
     return table.filter(pa.array(clicked)), plain, [note]
 
