@@ -166,7 +166,7 @@ def _yield_cores() -> None:
     """Let threads that wait for one another sleep soon, unless the environment says how they wait.
 
     libgomp's spin for some 300,000 rounds by default. Beside another program on the same cores the thread that spins holds the one that it
-    waits for off its core: training took more than five times as long. It reads this when torch loads it, thus after this.
+    waits for off its core: training took more than four times as long. It reads this when torch loads it, thus after this.
     """
     if not os.environ.keys() & {SPINS, WAITING}:
         os.environ[SPINS] = "1000"
