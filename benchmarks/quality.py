@@ -124,6 +124,8 @@ def run(row: Row, seed: int, folder: Path) -> None:
     """Train, measure and write one row."""
     dataset = load(row.data if row.data == "ml-100k" else folder / row.data)
     split = make_split(dataset)
+    if row.adapted:  # whose seconds stand beside the encoder
+        _adapted_encoder(row, seed, split)
     started = time.perf_counter()
     model = fitted(row, seed, split)
     seconds = time.perf_counter() - started

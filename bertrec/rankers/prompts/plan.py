@@ -108,9 +108,9 @@ class PromptPlan(RankerPlan):
         known = self.teacher is not None and not self.teacher.exists() and str(self.teacher) in UNTRAINED
         return str(self.teacher) if known else None
 
-    def negatives(self) -> int:
-        """Return how many negatives a click has, where they are sampled."""
-        return self.configs()[0].negatives
+    @property
+    def _config(self) -> PromptConfig:
+        return self.configs()[0]
 
     def started(self) -> dict[str, Any]:
         """Return what must be the same when the training goes on, JSON values."""
