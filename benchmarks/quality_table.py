@@ -101,6 +101,8 @@ COMPARISONS: list[tuple[str, str, str, str, tuple[str, str]]] = [
         for adapted, frozen, label, name in (
             ("adapted", "frozen", "adapted, then frozen", "frozen, its own defaults"),
             ("adapted-same", "frozen-same", "adapted, then frozen, same loss and epochs", "frozen, same loss and epochs"),
+            ("adapted", "full", "adapted, then frozen", "full"),
+            ("adapted-same", "full", "adapted, then frozen, same loss and epochs", "full"),
         )
     ],
     ("ml-100k, text only, last:2", "refresh-20-steps", "refresh-each-step", "masked", ("read each 20 steps", "read each step")),
